@@ -1,0 +1,265 @@
+"""Scenes of the miniature data sets: textured shapes over clutter, drawn with whole numbers only.
+
+Every coordinate, colour and blend is integer arithmetic on streams of NumPy's PCG64, and the OpenCV calls used are
+its fixed-point ones, so a scene is the same, byte for byte, wherever the pinned versions run.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 256  # side of a stored image, pixels
+_SHIFT = 4  # fractional bits of a vertex handed to OpenCV: 1/16 pixel
+_UNIT = 1 << 12  # length 1 of the unit shapes and of the cosine table
+_STEPS = 240  # steps of a full turn: divisible by the 3, 4, 5, 8 and 10 corners of the shapes
+_COSINE = np.array([round(_UNIT * math.cos(2 * math.pi * step / _STEPS)) for step in range(_STEPS)])
+_TILE = 2 * SIZE  # side of a texture tile: any window of an image's size can be cut out of it
+_ATTEMPTS = 40  # tries to place one object before the scene does without it
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the scenes of one data set look like.
+
+    Attributes:
+        name: Seeds the textures, and together with the split and the index every scene.
+        shapes: For each category its outline in units of `_UNIT`: contours of shape (corners, 2), holes turning the
+            other way.
+        objects: Fewest and most objects of a scene.
+        sizes: Smallest and largest side of the square with an object's extent, pixels; drawn evenly on a log scale.
+        contrast: Least sum over the channels of the difference between an object's and the background's colour.
+        clutter: Fewest and most strokes and specks of a scene.
+        noise: Standard deviation of the pixel noise, grey levels.
+    """
+
+    name: str
+    shapes: Mapping[str, tuple[Ints, ...]]
+    objects: tuple[int, int]
+    sizes: tuple[int, int]
+    contrast: int
+    clutter: tuple[int, int]
+    noise: int
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One labelled object.
+
+    Attributes:
+        category: Its name.
+        box: Extent of its visible pixels, x1, y1, x2, y2, the last two inclusive.
+        truncated: Whether it reaches over the image's border.
+        visible: Share of its area that can be seen, (0, 1].
+    """
+
+    category: str
+    box: tuple[int, int, int, int]
+    truncated: bool
+    visible: float
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An object with its outline on the canvas (1/16 pixel) and its area in pixels, before anything hides it."""
+
+    category: str
+    contours: tuple[Ints, ...]
+    window: tuple[slice, slice]
+    area: int
+    truncated: bool
+
+
+def draw(style: Style, entropy: tuple[int, ...]) -> tuple[NDArray[np.uint8], list[SceneObject]]:
+    """Draw one scene.
+
+    Args:
+        style: What it looks like.
+        entropy: Whole numbers that name this scene among all; equal numbers give equal scenes.
+
+    Returns:
+        The image, (SIZE, SIZE, 3) BGR, and its objects, those behind before those in front.
+    """
+    rng = np.random.default_rng(entropy)
+    ground = rng.integers(40, 216, 3)
+    canvas = _background(rng, ground)
+    clutter = int(rng.integers(*style.clutter, endpoint=True))
+    for _ in range(clutter):
+        _scribble(rng, canvas)
+    placed, owner = _place(rng, style)
+    for item in placed:
+        _paint(rng, style, canvas, item, ground)
+    for _ in range(clutter // 3):
+        _scribble(rng, canvas)
+    noise = _window(rng, _textures(style.name, style.noise)[0], SIZE, SIZE)
+    image = np.clip(canvas.astype(np.int16) + noise[..., None], 0, 255).astype(np.uint8)
+    return image, [_label(item, owner == index) for index, item in enumerate(placed)]
+
+
+def polygon(corners: int, turn: int = 0) -> Ints:
+    """Return the regular polygon on the unit circle, (corners, 2), its first corner ``turn`` steps after 3 o'clock."""
+    return _polar(np.full(corners, _UNIT), turn)
+
+
+def star(points: int, inner: int) -> Ints:
+    """Return a star, (2 * points, 2), whose inner corners lie ``inner`` per cent of the way out."""
+    return _polar(np.tile([_UNIT, _UNIT * inner // 100], points), -_STEPS // 4)
+
+
+def cross(arm: int) -> Ints:
+    """Return an upright cross, (12, 2), with arms as wide as ``arm`` per cent of its extent."""
+    a, b = _UNIT, _UNIT * arm // 100
+    quarter = np.array([[a, -b], [a, b], [b, b]])
+    turns = [quarter, quarter[:, ::-1] * [-1, 1], -quarter, quarter[:, ::-1] * [1, -1]]
+    return np.concatenate(turns)
+
+
+def _polar(radii: Ints, turn: int) -> Ints:
+    angles = turn + np.arange(len(radii)) * _STEPS // len(radii)
+    return np.stack([radii * _COSINE[angles % _STEPS], radii * _COSINE[(angles - _STEPS // 4) % _STEPS]], 1) // _UNIT
+
+
+@cache
+def _textures(name: str, noise: int) -> NDArray[np.int16]:
+    """Return the style's texture tiles, (tiles, _TILE, _TILE) in grey levels around 0: noise, grain, stripes, checks."""
+    rng = np.random.default_rng([len(name), *name.encode()])
+    shape = (_TILE, _TILE)
+    # The sum of four even distributions is close to a normal one, and whole; its variance is 4 * (w^2 - 1) / 12.
+    width = max(1, round(noise * math.sqrt(3)))
+    tiles = [rng.integers(0, width, (4, *shape)).sum(0) - 2 * (width - 1)]
+    for cell in (2, 4, 9):
+        grain = rng.integers(-48, 49, (_TILE // cell + 1, _TILE // cell + 1))
+        tiles.append(np.kron(grain, np.ones((cell, cell), np.int64))[:_TILE, :_TILE])
+    y, x = np.mgrid[:_TILE, :_TILE]
+    for period in (6, 10, 16, 24):
+        bands = [(x * dx + y * dy) // period % 2 * 64 - 32 for dx, dy in ((1, 0), (0, 1), (1, 1), (1, -1))]
+        tiles += [*bands, (bands[0] * bands[1]) // 32]
+    return np.stack(tiles).astype(np.int16)
+
+
+def _window(rng: np.random.Generator, tile: NDArray[np.int16], height: int, width: int) -> NDArray[np.int16]:
+    """Cut a window out of a texture tile at a random place."""
+    y, x = rng.integers(0, _TILE - height + 1), rng.integers(0, _TILE - width + 1)
+    return tile[y : y + height, x : x + width]
+
+
+def _background(rng: np.random.Generator, ground: Ints) -> NDArray[np.uint8]:
+    """Return (SIZE, SIZE, 3) of smooth random shading around the colour ``ground``."""
+    coarse = np.clip(ground + rng.integers(-36, 37, (4, 4, 3)), 0, 255).astype(np.uint8)
+    fine = rng.integers(0, 49, (24, 24, 1), dtype=np.uint8)
+    size = (SIZE, SIZE)
+    # INTER_LINEAR_EXACT is OpenCV's fixed-point interpolation: the same on every processor.
+    shade = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR_EXACT)
+    grain = cv2.resize(fine, size, interpolation=cv2.INTER_LINEAR_EXACT)
+    return cv2.subtract(cv2.add(shade, cv2.merge([grain] * 3)), (24, 24, 24, 0))
+
+
+def _scribble(rng: np.random.Generator, canvas: NDArray[np.uint8]) -> None:
+    """Draw one piece of clutter: a stroke of two or three segments, or a speck too small to be an object."""
+    colour = rng.integers(0, 256, 3).tolist()
+    start = rng.integers(0, SIZE, 2)
+    if rng.integers(0, 2):
+        path = start + np.cumsum(rng.integers(-60, 61, (int(rng.integers(2, 4)), 2)), 0)
+        cv2.polylines(canvas, [np.vstack([start, path]).astype(np.int32)], False, colour, int(rng.integers(1, 5)))
+    else:
+        corners = start + rng.integers(-9, 10, (int(rng.integers(3, 6)), 2))
+        cv2.fillPoly(canvas, [corners.astype(np.int32)], colour)
+
+
+def _place(rng: np.random.Generator, style: Style) -> tuple[list[_Placed], NDArray[np.int8]]:
+    """Choose objects and places such that no object is hidden by more than about two thirds.
+
+    Returns:
+        The objects, and the owner of each pixel: (SIZE, SIZE), an index into the objects or -1.
+    """
+    wanted = int(rng.integers(*style.objects, endpoint=True))
+    placed: list[_Placed] = []
+    owner = np.full((SIZE, SIZE), -1, np.int8)
+    for _ in range(_ATTEMPTS):
+        if len(placed) == wanted:
+            break
+        item = _propose(rng, style)
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillPoly(mask, [contour.astype(np.int32) for contour in item.contours], 1, shift=_SHIFT)
+        trial = np.where(mask, np.int8(len(placed)), owner)
+        candidates = [*placed, item]
+        if all(3 * np.count_nonzero(trial == index) >= other.area for index, other in enumerate(candidates)):
+            placed, owner = candidates, trial
+    return placed, owner
+
+
+def _propose(rng: np.random.Generator, style: Style) -> _Placed:
+    """Draw a category, a size, a shape and a place."""
+    category = list(style.shapes)[rng.integers(len(style.shapes))]
+    sizes = _log_steps(*style.sizes)
+    side = sizes[rng.integers(len(sizes))] << _SHIFT
+    aspect = rng.integers(-32, 33)  # 1 + aspect/64 : 1 - aspect/64, that is 1:3 to 3:1
+    scale = np.array([side * (64 + aspect), side * (64 - aspect)]) // 128  # half axes
+    angle = int(rng.integers(_STEPS))
+    cosine, sine = _COSINE[angle], _COSINE[(angle - _STEPS // 4) % _STEPS]
+    centre = rng.integers(12, SIZE - 12, 2) << _SHIFT
+    contours = []
+    for contour in style.shapes[category]:
+        x, y = (contour * scale // _UNIT).T
+        contours.append(np.stack([x * cosine - y * sine, x * sine + y * cosine], 1) // _UNIT + centre)
+    low = np.min([contour.min(0) for contour in contours], 0) >> _SHIFT
+    high = (np.max([contour.max(0) for contour in contours], 0) >> _SHIFT) + 1
+    margin = 6  # the soft edge reaches over the outline
+    (x1, y1), (x2, y2) = np.maximum(low - margin, 0), np.minimum(high + margin + 1, SIZE)
+    doubled = abs(sum(_doubled_area(contour) for contour in contours))
+    return _Placed(
+        category=category,
+        contours=tuple(contours),
+        window=(slice(int(y1), int(y2)), slice(int(x1), int(x2))),
+        area=max(1, int(doubled >> (2 * _SHIFT + 1))),
+        truncated=bool((low < 0).any() or (high > SIZE).any()),
+    )
+
+
+@cache
+def _log_steps(first: int, last: int) -> tuple[int, ...]:
+    """Return 64 whole numbers from ``first`` to ``last``, evenly on a log scale."""
+    return tuple(round(first * (last / first) ** (step / 63)) for step in range(64))
+
+
+def _doubled_area(contour: Ints) -> int:
+    """Return twice the signed area of a contour, in its own units squared."""
+    x, y = contour.T
+    return int((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+
+
+def _paint(
+    rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], item: _Placed, ground: Ints
+) -> None:
+    """Blend an object into the canvas: a colour apart from the ground, a texture, an edge between sharp and soft."""
+    colour = rng.integers(0, 256, 3)
+    while np.abs(colour - ground).sum() < style.contrast:
+        colour = rng.integers(0, 256, 3)
+    tiles = _textures(style.name, style.noise)
+    tile = tiles[rng.integers(1, len(tiles))]
+    strength = rng.integers(0, 3)
+    softness = int(rng.choice([1, 3, 7, 11]))
+    patch = canvas[item.window]
+    mask = np.zeros(patch.shape[:2], np.uint8)
+    rows, columns = item.window
+    offset = np.array([columns.start, rows.start]) << _SHIFT
+    cv2.fillPoly(mask, [(contour - offset).astype(np.int32) for contour in item.contours], 255, shift=_SHIFT)
+    mask = cv2.GaussianBlur(mask, (softness, softness), 0)  # fixed-point for 8 bits
+    weight = (mask.astype(np.int32) + (mask >> 7))[..., None]  # 0..256
+    texture = _window(rng, tile, *mask.shape)[..., None].astype(np.int32)
+    paint = np.clip(colour + texture * strength // 2, 0, 255)
+    canvas[item.window] = (patch * (256 - weight) + paint * weight + 128) >> 8
+
+
+def _label(item: _Placed, visible: NDArray[np.bool_]) -> SceneObject:
+    """Describe an object by its visible pixels, (SIZE, SIZE)."""
+    columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
+    share = min(1.0, np.count_nonzero(visible) / item.area)
+    return SceneObject(item.category, box, item.truncated, share)

@@ -1,8 +1,7 @@
 """Build the mmcv wheel with its compiled ops (NMS, RoIAlign, ...), in minutes instead of a quarter of an hour.
 
 mmcv is published as source only, and nearly all of its build is the compiler reading PyTorch's headers 78 times. Three
-things cut that: no debug information, a precompiled header beside the one header that every source file includes
-first, and a cache of the finished wheel, keyed by everything that its content depends on. A precompiled header that
+things cut that: no debug information, a precompiled header of what every source file includes, and a cache of the finished wheel, keyed by everything that its content depends on. A precompiled header that
 does not match the compiler's flags is ignored by GCC, so the worst case is a slower build, never a wrong one.
 
 Usage: python build_mmcv.py VERSION DEST      (prints the wheel's path; torch, setuptools and ninja must be installed)
@@ -37,14 +36,12 @@ def cache_key(version: str) -> str:
 
 
 def precompile_header(source: Path) -> None:
-    """Precompile the header that every op includes first, with exactly the flags the extension is built with."""
-    import torch
+    """Precompile the header that every op includes, with exactly the flags the extension is built with."""
     from torch.utils.cpp_extension import include_paths
 
     folders = [source / "mmcv/ops/csrc/common", *include_paths(), sysconfig.get_path("include")]
     command = ["g++", *CFLAGS.split(), "-fPIC", "-std=c++17", "-x", "c++-header"]
     command += ["-DTORCH_API_INCLUDE_EXTENSION_H", "-DTORCH_EXTENSION_NAME=_ext"]
-    command += [f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}"]
     command += [f"-I{folder}" for folder in folders]
     header = source / HELPER
     subprocess.run([*command, str(header), "-o", f"{header}.gch"], check=True)
@@ -61,7 +58,9 @@ def build(version: str, work: Path) -> Path:
     source = work / archive.name.removesuffix(".tar.gz")
     precompile_header(source)
     # No GPU is looked for: with one in sight mmcv would want nvcc. Clusters take prebuilt CUDA wheels instead.
-    environment = dict(os.environ, CFLAGS=CFLAGS, MAX_JOBS=str(len(os.sched_getaffinity(0))), CUDA_VISIBLE_DEVICES="")
+    # The header is included by force because a precompiled one counts only where it comes first.
+    flags = f"{CFLAGS} -include {source / HELPER}"
+    environment = dict(os.environ, CFLAGS=flags, MAX_JOBS=str(len(os.sched_getaffinity(0))), CUDA_VISIBLE_DEVICES="")
     wheel = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(work / "wheel"), str(source)]
     subprocess.run(wheel, check=True, env=environment)
     return next((work / "wheel").glob("*.whl"))

@@ -1,0 +1,48 @@
+# Everything a laptop user runs. Each target sets the environment up first if that has not been done.
+#   make reproduce   the whole study in miniature, then where to look
+#   make test        lint, unit tests and an end-to-end run
+#   make bench       the benchmarks behind docs/performance.md
+# CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.
+
+SHELL := /bin/bash
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+EXPERIMENT ?= micro
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# The first interpreter that runs and is new enough; a version manager may list one that it cannot start.
+FIND_PYTHON = for python in $(PYTHON) python3 python3.12 python3.11; do \
+	  $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	    && { echo $$python; exit; }; done
+
+.PHONY: help setup reproduce test lint bench clean
+
+help:
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -5
+
+setup:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or 3.12 is needed and was not found; install one or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; \
+	fi; \
+	"$$python" tools/setup.py
+
+reproduce: setup
+	snakemake --profile workflow/profiles/local --cores $(CORES) --configfile configs/experiments/$(EXPERIMENT).yaml
+	@iou-aware times configs/experiments/$(EXPERIMENT).yaml
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+test: lint
+	pytest -n $(CORES) -m "not e2e"
+	pytest -m e2e
+
+bench: setup
+	python -m benchmarks
+
+clean:
+	rm -rf .venv .snakemake

@@ -1,0 +1,104 @@
+"""Create `.venv` with every pinned dependency, mmcv's compiled ops and this package. Called by make; safe to repeat.
+
+Needs Python 3.11 or 3.12 with headers, a C++ compiler and the network; no root. A finished set-up is recognised by a
+stamp that names what it was made from, so a second run takes no time, and an interrupted one starts over where needed.
+"""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements.lock"
+STAMP = VENV / "iou-aware.stamp"
+PYTHON = VENV / "bin" / "python"
+#: What mmcv's build needs in the environment before it starts; everything else can be installed meanwhile.
+BUILD_TOOLS = ("torch", "numpy", "setuptools", "wheel", "ninja", "packaging")
+
+
+def check_tools() -> None:
+    """Exit with one sentence about the first thing that is missing."""
+    compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
+    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+        sys.exit(
+            f"Python 3.11 or 3.12 is needed and {sys.executable} is {sys.version.split()[0]}; install one of them."
+        )
+    if shutil.which(compiler) is None:
+        sys.exit(f"A C++ compiler is needed and '{compiler}' was not found; on Debian or Ubuntu: apt-get install g++")
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        sys.exit(
+            "Python's headers (Python.h) are needed to build mmcv; on Debian or Ubuntu: apt-get install python3-dev"
+        )
+
+
+def fingerprint() -> str:
+    """Return what a finished set-up was made from: the pins, this script's folder, the interpreter and its place."""
+    sources = [LOCK, ROOT / "pyproject.toml", *sorted((ROOT / "tools").glob("*.py"))]
+    digest = hashlib.sha256(f"{sys.version} {ROOT}".encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def pins() -> dict[str, str]:
+    """Return the lock file as package -> `package==version`."""
+    lines = [line.strip() for line in LOCK.read_text().splitlines()]
+    return {line.split("==")[0]: line for line in lines if line and not line.startswith("#")}
+
+
+def run(*command: str | Path) -> None:
+    """Run a command; a failing one ends the set-up, its own output having said why."""
+    if subprocess.run([str(part) for part in command]).returncode:
+        sys.exit(f"set-up stopped: this failed: {shlex.join(str(part) for part in command[:8])} ...")
+
+
+def pip_install(*arguments: str | Path) -> None:
+    """Install with the environment's pip: quietly, and compiling modules on first use rather than all of them now."""
+    run(PYTHON, "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check", *arguments)
+
+
+def set_up() -> None:
+    """Make the environment; mmcv compiles while the rest is fetched and unpacked."""
+    if not PYTHON.exists():
+        run(sys.executable, "-m", "venv", VENV)
+    pinned = pins()
+    print("set-up: PyTorch and build tools", flush=True)
+    # PyTorch brings whatever its own build needs (CUDA libraries or nothing), so it alone is resolved.
+    pip_install("-c", LOCK, *(pinned[name] for name in BUILD_TOOLS))
+    wheels = VENV / "wheels"
+    version = pinned["onedl-mmcv"].split("==")[1]
+    builder = subprocess.Popen([PYTHON, ROOT / "tools" / "build_mmcv.py", version, wheels])
+    try:
+        print("set-up: everything else in requirements.lock", flush=True)
+        pip_install("--no-deps", *(pin for name, pin in pinned.items() if name != "onedl-mmcv"))
+        pip_install("--no-deps", "--no-build-isolation", "-e", ROOT)
+        if builder.wait():
+            sys.exit("set-up stopped: mmcv could not be built; the compiler's message is above")
+    finally:
+        builder.terminate()
+        builder.wait()
+    pip_install("--no-deps", "--force-reinstall", *wheels.glob(f"onedl_mmcv-{version}-*.whl"))
+    run(PYTHON, "-c", "import mmcv.ops, mmdet, iou_aware, snakemake, hotcoco")
+
+
+def main() -> None:
+    """Set up unless that has been done from the same sources."""
+    if STAMP.exists() and STAMP.read_text() == fingerprint():
+        return
+    check_tools()
+    started = time.monotonic()
+    STAMP.unlink(missing_ok=True)
+    set_up()
+    STAMP.write_text(fingerprint())
+    print(f"set-up: done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""COCO's AP: hotcoco against pycocotools to the last bit, and cases worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from iou_aware.evaluation import coco
+
+THRESHOLDS = [f"AP{percent}" for percent in range(50, 100, 5)]
+ALL = ["AP", *THRESHOLDS, "APs", "APm", "APl"]
+
+
+def write(path, images, categories, annotations):
+    """Write an instances file; ``annotations`` are (image, category, x, y, width, height, iscrowd)."""
+    content = {
+        "images": [{"id": image, "width": 320, "height": 240, "file_name": f"{image}.png"} for image in images],
+        "categories": [{"id": category, "name": f"class {category}"} for category in categories],
+        "annotations": [
+            {
+                "id": index + 1,
+                "image_id": image,
+                "category_id": category,
+                "bbox": [x, y, width, height],
+                "area": width * height,
+                "iscrowd": crowd,
+            }
+            for index, (image, category, x, y, width, height, crowd) in enumerate(annotations)
+        ],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def results(rows):
+    """Return the results array of (image, category, x1, y1, x2, y2, confidence) rows."""
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    return coco.results_array(columns[:, 0], columns[:, 2:6], columns[:, 6], columns[:, 1])
+
+
+@pytest.fixture
+def crowded(tmp_path):
+    """40 images, five classes with gaps in their ids (the last one without boxes), jittered detections with ties."""
+    random = np.random.default_rng(7)
+    truth, found = [], []
+    for image in range(1, 41):
+        for _ in range(random.integers(0, 9)):
+            category = int(random.choice([1, 2, 5, 9]))
+            x, y = random.uniform(0, 200, 2).tolist()
+            width, height = random.uniform(5, 130, 2).tolist()
+            truth.append((image, category, x, y, width, height, int(random.random() < 0.1)))
+            for _ in range(random.integers(0, 30)):
+                corners = np.array([x, y, x + width, y + height]) + random.normal(0, 6, 4)
+                corners[2:] = np.maximum(corners[2:], corners[:2] + 1)
+                found.append((image, category, *corners.astype(np.float32), round(random.random(), 1)))
+        found.append((image, 11, 0, 0, 10, 10, 0.5))
+    return write(tmp_path / "truth.json", range(1, 41), [1, 2, 5, 9, 11], truth), results(found)
+
+
+def test_curves_are_bit_equal_with_pycocotools(crowded):
+    annotations, found = crowded
+    ours = coco.CocoEvaluator(annotations).curves(found)
+    theirs = coco.Referee(annotations).curves(found)
+    assert np.array_equal(ours.precision, theirs.precision)
+    assert np.array_equal(ours.recall, theirs.recall)
+    assert coco.disagreement(ours, theirs) == 0.0
+    assert (ours.precision > 0).any()
+
+
+def test_metrics_are_those_that_pycocotools_prints(crowded, capsys):
+    annotations, found = crowded
+    truth = COCO(str(annotations))
+    official = COCOeval(truth, truth.loadRes(found), "bbox")
+    official.evaluate()
+    official.accumulate()
+    official.summarize()
+    metrics = coco.summarise(coco.CocoEvaluator(annotations).curves(found))
+    named = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR100": 8}
+    assert {name: metrics[name] for name in named} == {name: 100 * official.stats[i] for name, i in named.items()}
+
+
+def test_each_threshold_is_read_from_the_precision_array(crowded):
+    annotations, found = crowded
+    truth = COCO(str(annotations))
+    official = COCOeval(truth, truth.loadRes(found), "bbox")
+    official.params.iouThrs = np.array([0.6, 0.9])
+    official.evaluate()
+    official.accumulate()
+    metrics = coco.summarise(coco.CocoEvaluator(annotations).curves(found))
+    for index, name in enumerate(["AP60", "AP90"]):
+        precision = official.eval["precision"][index, :, :, 0, 2]
+        assert metrics[name] == 100 * precision[precision > -1].mean()
+    assert np.mean([metrics[name] for name in THRESHOLDS]) == pytest.approx(metrics["AP"])
+
+
+def test_classes_average_to_the_whole(crowded):
+    annotations, found = crowded
+    curves = coco.CocoEvaluator(annotations).curves(found)
+    whole, classes = coco.summarise(curves), coco.summarise_classes(curves)
+    assert [entry["AP"] is None for entry in classes] == [False, False, False, False, True]
+    for name in ["AP", "AP50", "AP75", "AP90"]:
+        assert np.mean([entry[name] for entry in classes[:-1]]) == pytest.approx(whole[name])
+
+
+def test_class_without_ground_truth_has_no_value(tmp_path):
+    annotations = write(tmp_path / "truth.json", [1], [1, 2], [(1, 1, 10, 10, 50, 50, 0)])
+    curves = coco.CocoEvaluator(annotations).curves(results([(1, 1, 10, 10, 60, 60, 0.9), (1, 2, 0, 0, 9, 9, 0.9)]))
+    assert coco.summarise_classes(curves)[1] == dict.fromkeys(ALL)
+    assert coco.summarise(curves)["AP"] == pytest.approx(100)
+
+
+def test_sizes_without_ground_truth_have_no_value(tmp_path):
+    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 10, 10, 50, 50, 0)])
+    metrics = coco.summarise(coco.CocoEvaluator(annotations).curves(results([(1, 1, 10, 10, 60, 60, 0.9)])))
+    assert (metrics["APs"], metrics["APl"]) == (None, None)
+    assert metrics["APm"] == pytest.approx(100)
+
+
+def test_box_of_iou_0_72_counts_up_to_threshold_0_70(tmp_path):
+    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 0, 0, 100, 100, 0)])
+    metrics = coco.summarise(coco.CocoEvaluator(annotations).curves(results([(1, 1, 0, 0, 100, 72, 0.9)])))
+    assert [metrics[name] for name in THRESHOLDS] == pytest.approx([100] * 5 + [0] * 5)
+    assert metrics["AP"] == pytest.approx(50)
+
+
+def test_confident_false_positive_halves_ap(tmp_path):
+    annotations = write(tmp_path / "truth.json", [1, 2], [1], [(1, 1, 0, 0, 100, 100, 0)])
+    rows = [(2, 1, 0, 0, 100, 100, 0.95), (1, 1, 0, 0, 100, 100, 0.9)]
+    assert coco.summarise(coco.CocoEvaluator(annotations).curves(results(rows)))["AP"] == pytest.approx(50)
+
+
+@pytest.mark.parametrize("evaluator", [coco.CocoEvaluator, coco.Referee])
+def test_no_detections_at_all(tmp_path, evaluator):
+    annotations = write(tmp_path / "truth.json", [1, 2], [1, 2], [(1, 1, 10, 10, 50, 50, 0)])
+    curves = evaluator(annotations).curves(results([]))
+    metrics = coco.summarise(curves)
+    assert (metrics["AP"], metrics["AP50"], metrics["APm"], metrics["AR100"], metrics["APs"]) == (0, 0, 0, 0, None)
+    assert coco.summarise_classes(curves)[1]["AP"] is None
+
+
+def test_only_the_hundred_most_confident_of_an_image_count(tmp_path):
+    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 0, 0, 100, 100, 0)])
+    rows = [(1, 1, 200, 200, 210, 210, 0.9 - index / 1000) for index in range(100)]
+    assert (
+        coco.summarise(coco.CocoEvaluator(annotations).curves(results([*rows, (1, 1, 0, 0, 100, 100, 0.1)])))["AP"] == 0
+    )
+
+
+def test_results_array_converts_corners_exactly():
+    corners = np.array([[0.1, 0.2, 10.3, 20.7]], dtype=np.float32)
+    row = coco.results_array(np.array([7]), corners, np.array([0.5], dtype=np.float32), np.array([3]))[0]
+    assert row.tolist() == [
+        7,
+        float(corners[0, 0]),
+        float(corners[0, 1]),
+        float(corners[0, 2]) - float(corners[0, 0]),
+        float(corners[0, 3]) - float(corners[0, 1]),
+        0.5,
+        3,
+    ]
+
+
+def test_evaluator_knows_what_it_evaluates_on(crowded):
+    evaluator = coco.CocoEvaluator(crowded[0])
+    assert evaluator.image_ids.tolist() == list(range(1, 41))
+    assert evaluator.category_ids == [1, 2, 5, 9, 11]

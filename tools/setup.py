@@ -55,7 +55,7 @@ def pins() -> dict[str, str]:
 
 def run(*command: str | Path) -> None:
     """Run a command; a failing one ends the set-up, its own output having said why."""
-    if subprocess.run([str(part) for part in command]).returncode:
+    if subprocess.run([str(part) for part in command], check=False).returncode:
         sys.exit(f"set-up stopped: this failed: {shlex.join(str(part) for part in command[:8])} ...")
 
 

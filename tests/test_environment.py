@@ -1,0 +1,61 @@
+"""The two lists of pinned versions, requirements.lock for laptops and environment.yml for clusters, agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+#: torch and mmcv come as a pair of prebuilt CUDA wheels on a cluster, and pip's resolver asks for OpenCV's full build.
+MAY_DIFFER = {"torch", "onedl-mmcv", "opencv-python"}
+
+
+def lock_pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def conda_dependencies() -> list:
+    return yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+
+def conda_pins() -> dict[str, str]:
+    pip = next(entry["pip"] for entry in conda_dependencies() if isinstance(entry, dict))
+    return dict(line.split("==") for line in pip if not line.startswith("-"))
+
+
+def test_both_files_pin_the_same_versions_but_for_the_named_pair():
+    lock, conda = lock_pins(), conda_pins()
+    assert len(lock) > 100
+    assert {name: pin for name, pin in lock.items() if name not in MAY_DIFFER} == {
+        name: pin for name, pin in conda.items() if name not in MAY_DIFFER
+    }
+
+
+def test_conda_takes_the_python_that_has_prebuilt_wheels_and_refuses_an_mmcv_without_ops():
+    dependencies = conda_dependencies()
+    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    assert "python=3.12" in dependencies
+    assert "--only-binary onedl-mmcv" in pip
+    assert {"torch", "onedl-mmcv"} <= conda_pins().keys()
+
+
+def test_every_line_of_the_lock_is_one_exact_pin():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line) for line in lines)
+
+
+def test_whatever_the_package_needs_is_pinned():
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
+
+
+def test_the_installed_versions_are_the_locked_ones():
+    from importlib.metadata import version
+
+    installed = {name: version(name) for name in ("numpy", "pandas", "snakemake", "onedl-mmdetection")}
+    lock = lock_pins()
+    assert installed == {name: lock[name] for name in installed}

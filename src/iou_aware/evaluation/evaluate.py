@@ -47,10 +47,12 @@ def evaluate(experiment, run_name: str, split: str) -> Path:
             weights, on other images, of other classes, or without a rule of the experiment.
         RuntimeError: pycocotools comes to other numbers.
     """
-    run = experiment.runs[run_name]
-    manifest = _read(experiment.root / "results" / "datasets" / run.dataset / "manifest.json", "prepare")
-    record = _read(experiment.results / "runs" / run_name / "run.json", "train")
-    source = experiment.results / "detections" / run_name / f"{split}.parquet"
+    run, paths = experiment.run(run_name), experiment.paths
+    manifest = _read(paths.manifest(run.dataset), "prepare")
+    record = _read(paths.seal(run_name), "train")
+    source = paths.detections(run_name, split)
+    if split not in manifest["splits"]:
+        raise InputError(f"{paths.manifest(run.dataset)}: no split {split!r}; found {', '.join(manifest['splits'])}.")
     annotations = experiment.root / manifest["splits"][split]["annotations"]
 
     found = _load(source)
@@ -76,7 +78,7 @@ def evaluate(experiment, run_name: str, split: str) -> Path:
         "boxes": evaluator.boxes,
         "referee": experiment.referee,
     }
-    target = experiment.results / "evaluations" / run_name / f"{split}.json"
+    target = paths.evaluation(run_name, split)
     write_json(target, {"run": run_name, "dataset": run.dataset, "split": split, "rules": results, "provenance": made})
     return target
 

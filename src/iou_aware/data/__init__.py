@@ -1,0 +1,1 @@
+"""Datasets: their layouts, their conversion and checking, the miniatures, and fetching."""

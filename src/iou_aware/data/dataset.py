@@ -1,0 +1,137 @@
+"""A dataset as ``configs/datasets/<name>.yaml`` describes it: layout, place, splits, classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iou_aware import yaml_file
+from iou_aware.errors import InputError
+
+FOLDER = Path("configs", "datasets")
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """One image list of a VOC split: ``<root>/<folder>/ImageSets/Main/<name>.txt``."""
+
+    folder: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a dataset.
+
+    Attributes:
+        name: Such as ``train``.
+        lists: The image lists, for VOC layout.
+        annotations: The COCO JSON below the dataset's root, for COCO layout.
+        images: The folder of its images below the dataset's root, for COCO layout.
+        labelled: False for a split without boxes, which can be predicted but not evaluated.
+        expected_images: How many images there must be; None when the dataset file does not say.
+    """
+
+    name: str
+    lists: tuple[ImageList, ...] = ()
+    annotations: str | None = None
+    images: str | None = None
+    labelled: bool = True
+    expected_images: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset's description; the keys of its YAML, of which schemas/dataset.schema.yaml gives the meaning.
+
+    Attributes:
+        name: As experiments call it.
+        file: The YAML it came from, for messages.
+        layout: ``coco`` or ``voc``.
+        root: The folder the data lies in.
+        root_from: What set ``root``, for messages.
+        splits: By name.
+        train: The split that is trained on.
+        evaluate: The splits that are evaluated.
+        classes: Listed classes in order, or None to read them from the data.
+        invalid_boxes: ``error``, ``exclude`` or ``keep``.
+        generate: Settings of the generator that makes the data, or None.
+        fetch: Where to fetch the data from, or None.
+    """
+
+    name: str
+    file: Path
+    layout: str
+    root: Path
+    root_from: str
+    splits: dict[str, Split]
+    train: str
+    evaluate: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+    invalid_boxes: str = "error"
+    generate: dict[str, Any] | None = None
+    fetch: dict[str, Any] | None = None
+    description: str = field(default="", compare=False)
+
+
+def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None) -> Dataset:
+    """Load and check ``configs/datasets/<name>.yaml``.
+
+    Args:
+        project: The project's root folder, which holds ``configs/``; relative folders start from it.
+        name: The dataset.
+        roots: Folders by dataset name that take the place of the dataset file's ``root``.
+
+    Returns:
+        The dataset, its root joined to the project's root. Nothing is looked up in the data itself.
+
+    Raises:
+        InputError: There is no such dataset, or its file breaks the schema or contradicts itself.
+    """
+    file = Path(project) / FOLDER / f"{name}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in file.parent.glob("*.yaml"))
+        raise InputError(
+            f"{file}: there is no dataset {name!r}.{yaml_file.closest(name, known)} "
+            f"Known: {', '.join(known) or 'none'}. Describe a new one in that file; docs/data.md shows how."
+        )
+    content = yaml_file.load(file, "dataset")
+    if content["dataset"] != name:
+        raise InputError(f"{file}, key dataset: found {content['dataset']!r}, expected {name!r}, the name of the file.")
+    splits = {split: _split(split, keys) for split, keys in content["splits"].items()}
+    for key, wanted in [("train", [content["train"]]), ("evaluate", content["evaluate"])]:
+        for split in wanted:
+            if split not in splits:
+                raise InputError(
+                    f"{file}, key {key}: found the split {split!r}, which is not among `splits`: {', '.join(splits)}."
+                    f"{yaml_file.closest(split, splits)}"
+                )
+    if not splits[content["train"]].labelled:
+        raise InputError(f"{file}, key train: the split {content['train']!r} is not labelled. Name one that is.")
+    overridden = (roots or {}).get(name)
+    return Dataset(
+        name=name,
+        file=file,
+        layout=content["layout"],
+        root=Path(project) / (overridden or content["root"]),
+        root_from=f"`roots.{name}` of the experiment" if overridden else f"`root` of {file}",
+        splits=splits,
+        train=content["train"],
+        evaluate=tuple(content["evaluate"]),
+        classes=tuple(content["classes"]) if "classes" in content else None,
+        invalid_boxes=content.get("invalid_boxes", "error"),
+        generate=content.get("generate"),
+        fetch=content.get("fetch"),
+        description=content.get("description", ""),
+    )
+
+
+def _split(name: str, keys: Mapping[str, Any]) -> Split:
+    return Split(
+        name=name,
+        lists=tuple(ImageList(entry["folder"], entry["list"]) for entry in keys.get("sets", [])),
+        annotations=keys.get("annotations"),
+        images=keys.get("images"),
+        labelled=keys.get("labelled", True),
+        expected_images=keys.get("expected_images"),
+    )

@@ -1,0 +1,121 @@
+"""The manifest of a prepared dataset: where its annotations and images are, what they hold, and their checksums."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iou_aware.errors import InputError
+from iou_aware.files import sha256, write_json
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One prepared split.
+
+    Attributes:
+        annotations: Its COCO JSON, relative to the project's root where it lies below it.
+        images: The folder that ``file_name`` starts from, likewise.
+        labelled: False when it has no boxes to evaluate with.
+        counts: ``images``, ``boxes``, ``ignored`` (crowds, or difficult objects), boxes by ``classes`` and by COCO's
+            ``areas`` (``small``, ``medium``, ``large``); see `iou_aware.data.boxes.count`.
+        sha256: Of the annotation file.
+        invalid: What was found wrong with boxes: file, line, index, image, category, box, why. Left out of the
+            annotations, unless the dataset says ``invalid_boxes: keep``.
+        turned: Images that EXIF turns: what a detector sees is not what is stored.
+    """
+
+    annotations: str
+    images: str
+    labelled: bool
+    counts: dict[str, Any]
+    sha256: str
+    invalid: list[dict[str, Any]] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A prepared dataset, as later stages read it from ``results/datasets/<name>/manifest.json``.
+
+    Attributes:
+        dataset: Its name.
+        layout: ``coco`` or ``voc``.
+        root: The folder of the raw data, relative to the project's root where it lies below it.
+        classes: In the order of a detector's labels.
+        category_ids: The id of each class in the annotation files.
+        train: The split that is trained on.
+        evaluate: The splits that are evaluated.
+        invalid_boxes: What was done with invalid boxes: ``error``, ``exclude`` or ``keep``.
+        splits: By name.
+    """
+
+    dataset: str
+    layout: str
+    root: str
+    classes: list[str]
+    category_ids: list[int]
+    train: str
+    evaluate: list[str]
+    invalid_boxes: str
+    splits: dict[str, SplitData]
+
+    def split(self, name: str) -> SplitData:
+        """Return a split.
+
+        Raises:
+            InputError: There is none of that name.
+        """
+        if name not in self.splits:
+            raise InputError(f"dataset {self.dataset}: there is no split {name!r}, only {', '.join(self.splits)}.")
+        return self.splits[name]
+
+    def write(self, path: str | Path) -> None:
+        """Write the manifest atomically."""
+        write_json(path, {"format": _FORMAT, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: str | Path, verify: bool = False) -> "Manifest":
+        """Read a manifest.
+
+        Args:
+            path: ``<project>/results/datasets/<name>/manifest.json``.
+            verify: Also check that the annotation files still have the checksums written there.
+
+        Raises:
+            InputError: The manifest is missing or of another version, or an annotation file has changed.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_bytes())
+            if content.pop("format") != _FORMAT:
+                raise InputError(f"{path}: written by another version. Run `iou-aware prepare` again.")
+            splits = {name: SplitData(**split) for name, split in content.pop("splits").items()}
+            manifest = cls(splits=splits, **content)
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: there is no such manifest. Run `iou-aware prepare` for the dataset.") from error
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: this is not a manifest ({error}). Run `iou-aware prepare` again.") from error
+        if verify:
+            manifest.verify(path.resolve().parents[3])
+        return manifest
+
+    def verify(self, project: Path) -> None:
+        """Check the annotation files against their checksums.
+
+        Args:
+            project: The project's root, from which the manifest's paths start.
+
+        Raises:
+            InputError: A file is missing or has changed since `iou_aware.data.prepare`.
+        """
+        for name, split in self.splits.items():
+            file = project / split.annotations
+            found = sha256(file) if file.is_file() else "no such file"
+            if found != split.sha256:
+                raise InputError(
+                    f"{file}: the annotations of {self.dataset} {name} changed after they were prepared (sha256 "
+                    f"{found}, the manifest says {split.sha256}). Run `iou-aware prepare` again, and what follows."
+                )

@@ -1,1 +1,1 @@
-"""The study: an experiment's runs, their metrics, and the tables, figures and report made of them."""
+"""The study: from an experiment's YAML to runs, metrics, tables, figures and the report."""

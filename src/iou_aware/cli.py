@@ -1,0 +1,157 @@
+"""The command line: one thin command per stage, each of which runs without Snakemake as well."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from iou_aware import __version__
+from iou_aware.errors import InputError
+
+DESCRIPTION = """\
+A reproduction of 'IoU-aware Single-stage Object Detector for Accurate Localization'.
+
+An experiment (EXPERIMENT) is a YAML in configs/experiments/, or its copy with all changes applied, which Snakemake
+writes to results/<experiment>/experiment.yaml. Run from the project's folder. `snakemake` runs all stages in order."""
+
+
+class Stage(NamedTuple):
+    """One command over an experiment: what it is for, the function that does it, its arguments, an example of them."""
+
+    purpose: str
+    function: str
+    arguments: tuple[str, ...] = ()
+    example: str = ""
+
+
+RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
+
+# In the order in which the data flow.
+STAGES = {
+    "prepare": Stage(
+        "Bring a dataset into COCO form and write its manifest: counts, checksums, what is wrong with it.",
+        "iou_aware.data.prepare:prepare",
+        ("dataset",),
+        "micro-voc",
+    ),
+    "train": Stage(
+        "Train one run. A training that was interrupted goes on where it stopped.",
+        "iou_aware.training.train:train",
+        ("run",),
+        RUN,
+    ),
+    "predict": Stage(
+        "Detect on one split: one forward pass for every confidence rule of the experiment.",
+        "iou_aware.inference.predict:predict",
+        ("run", "--split"),
+        f"{RUN} --split val",
+    ),
+    "evaluate": Stage(
+        "Measure the AP of one run on one split, for every rule.",
+        "iou_aware.evaluation.evaluate:evaluate",
+        ("run", "--split"),
+        f"{RUN} --split val",
+    ),
+    "collect": Stage("Gather all evaluations into metrics.csv.", "iou_aware.study.collect:collect"),
+    "table": Stage(
+        "Write one table beside the paper's, as csv, md, tex and html.",
+        "iou_aware.study.tables:write_table",
+        ("table",),
+        "table1",
+    ),
+    "figures": Stage("Draw the figures.", "iou_aware.study.figures:write_figures"),
+    "report": Stage("Execute the notebook of reports/ into one page to read.", "iou_aware.study.report:write_report"),
+    "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
+    "times": Stage("Say how long each stage took and how much memory it needed.", "iou_aware.study.times:print_times"),
+}
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "dataset": {"metavar": "DATASET", "help": "one of the experiment's datasets"},
+    "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
+    "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
+    "--split": {"metavar": "SPLIT", "required": True, "help": "a split of the run's dataset, such as val"},
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the process's exit status: 2 when the user gave something wrong."""
+    options = vars(_parser().parse_args(arguments))
+    logging.basicConfig(
+        level=logging.DEBUG if options.pop("verbose") else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    del options["command"]
+    try:
+        options.pop("action")(**options)
+    except InputError as fault:
+        print(f"iou-aware: {fault}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("iou-aware: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iou-aware", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, stage in STAGES.items():
+        example = f"iou-aware {name} configs/experiments/micro.yaml {stage.example}".rstrip()
+        command = _command(commands, name, stage.purpose, example)
+        command.add_argument("experiment", metavar="EXPERIMENT", type=Path, help="the experiment's YAML")
+        for argument in stage.arguments:
+            command.add_argument(argument, **ARGUMENTS[argument])
+        command.set_defaults(action=_action(stage))
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=purpose,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--verbose", action="store_true", help="say more")
+    return command
+
+
+def _action(stage: Stage) -> Callable[..., None]:
+    """Return what runs a stage; its module, which may be slow to import, is looked up only then."""
+
+    def action(experiment: Path, **values: Any) -> None:
+        from iou_aware.study.experiment import Experiment
+
+        loaded = Experiment.load(experiment)
+        names = [argument.lstrip("-") for argument in stage.arguments]
+        _call(stage.function, loaded, *(_checked(loaded, name, values[name]) for name in names))
+
+    return action
+
+
+def _checked(experiment: Any, name: str, value: str) -> str:
+    """Return a command's argument, or raise InputError when the experiment has nothing of that name."""
+    from iou_aware.documents import one_of
+
+    known = {"dataset": experiment.datasets, "run": experiment.runs, "table": experiment.tables}.get(name)
+    if known is not None and value not in known:
+        raise InputError(f"experiment {experiment.name} has no {name} {value!r}; expected {one_of(known, value)}")
+    return value
+
+
+def _call(function: str, *arguments: Any) -> None:
+    module, name = function.split(":")
+    getattr(import_module(module), name)(*arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

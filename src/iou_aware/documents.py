@@ -1,0 +1,197 @@
+"""YAML files that people write: read with their line numbers, held against a schema, faulted by file, line and key.
+
+A plain YAML parser takes the last of two equal keys in silence and forgets where everything stood. Here a duplicate is
+an error and every key keeps its line, so that whoever checks the content later can still say where the fault is.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from iou_aware.errors import InputError
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+Key = tuple[str | int, ...]
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one YAML file, with the line at which each of its keys stands.
+
+    Attributes:
+        name: what an error message calls the file.
+        content: the parsed content.
+        lines: the line (from 1) of every key, by its path from the top: ``("tables", "table2", "rows")``.
+    """
+
+    name: str
+    content: Any
+    lines: dict[Key, int]
+
+    def error(self, key: Key, message: str) -> InputError:
+        """Return the error to raise about ``key``: ``file:line: tables.table2.rows: message``."""
+        line = self.lines.get(key)
+        place = self.name if line is None else f"{self.name}:{line}"
+        return InputError(": ".join(part for part in (place, written(key), message) if part))
+
+
+def read(path: str | Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        InputError: the file is missing or unreadable, is not YAML, or has the same key twice in one mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(f"{path}: cannot be read ({fault}); expected a YAML file in UTF-8") from fault
+    loader = _Loader(text)
+    lines: dict[Key, int] = {}
+    try:
+        node = loader.get_single_node()
+        content = None if node is None else _construct(loader, node, (), lines, str(path))
+    except yaml.MarkedYAMLError as fault:
+        line = "" if fault.problem_mark is None else f":{fault.problem_mark.line + 1}"
+        raise InputError(f"{path}{line}: not valid YAML: {fault.problem}") from fault
+    except yaml.YAMLError as fault:
+        raise InputError(f"{path}: not valid YAML: {fault}") from fault
+    finally:
+        loader.dispose()
+    return Document(str(path), content, lines)
+
+
+def check(document: Document, schema: str) -> None:
+    """Hold a document against ``schemas/<schema>.schema.yaml``.
+
+    Raises:
+        InputError: naming the first key at fault, what was found there and what was expected.
+    """
+    import fastjsonschema
+
+    try:
+        _validator(schema)(document.content)
+    except fastjsonschema.JsonSchemaValueException:
+        # This library says fast whether a document is valid; jsonschema, slow to import, says well where it is not.
+        raise _explained(document, schema) from None
+
+
+def written(key: Key) -> str:
+    """Return a key's path as a person writes it: ``runs[2].detector``."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def one_of(choices: Iterable[Any], found: Any = None) -> str:
+    """Return ``a, b or c``, with the closest to ``found`` suggested: ``a, b or c; did you mean b?``."""
+    names = [str(choice) for choice in choices]
+    listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "nothing (there is none)"
+    close = difflib.get_close_matches(str(found), names, n=1, cutoff=0.6)
+    return f"{listed}; did you mean {close[0]}?" if close else listed
+
+
+def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], name: str) -> Any:
+    """Turn a node into Python values, noting the line of every key below it."""
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(loader, child, (*key, i), lines, name) for i, child in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)
+    _refuse_duplicates(loader, node, key, name)
+    loader.flatten_mapping(node)
+    mapping = {}
+    for key_node, value_node in node.value:
+        below = (*key, str(loader.construct_object(key_node)))
+        lines[below] = key_node.start_mark.line + 1
+        mapping[below[-1]] = _construct(loader, value_node, below, lines, name)
+    return mapping
+
+
+def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str) -> None:
+    seen: dict[str, int] = {}
+    for key_node, _ in node.value:
+        own = str(loader.construct_object(key_node)) if isinstance(key_node, yaml.ScalarNode) else None
+        line = key_node.start_mark.line + 1
+        if own is None:
+            raise InputError(f"{name}:{line}: {written(key)}: a key must be plain text, found a list or a mapping")
+        if own in seen and own != "<<":
+            raise InputError(f"{name}:{line}: {written((*key, own))}: this key stands already in line {seen[own]}")
+        seen[own] = line
+
+
+@cache
+def _schema(name: str) -> dict[str, Any]:
+    return yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)
+
+
+@cache
+def _validator(name: str) -> Any:
+    import fastjsonschema
+
+    return fastjsonschema.compile(_schema(name), use_default=False)
+
+
+def _explained(document: Document, schema: str) -> InputError:
+    from jsonschema import Draft7Validator
+
+    faults = [fault for top in Draft7Validator(_schema(schema)).iter_errors(document.content) for fault in _leaves(top)]
+    # The fault nearest to the top of the file is the one to show: later ones are often its consequences.
+    return min(
+        (_fault(document, fault) for fault in faults),
+        key=lambda fault: document.lines.get(fault[0], 0),
+        default=((), document.error((), f"does not follow the schema {schema}")),
+    )[1]
+
+
+def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
+    """Yield the faults behind an ``anyOf``: those of the branch that got deepest, which is the one that was meant."""
+    if fault.validator != "anyOf" or not fault.context:
+        yield fault
+        return
+    deepest = max(len(cause.absolute_path) for cause in fault.context)
+    if deepest == len(fault.absolute_path):
+        yield fault
+        return
+    for cause in fault.context:
+        if len(cause.absolute_path) == deepest:
+            yield from _leaves(cause)
+
+
+def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputError]:
+    """Return the key at fault and the error about it, worded for people."""
+    key: Key = tuple(fault.absolute_path)
+    expected, found = fault.validator_value, fault.instance
+    if fault.validator == "additionalProperties":
+        unknown = next(name for name in found if name not in fault.schema.get("properties", {}))
+        known = fault.schema.get("properties", {})
+        return (*key, unknown), document.error((*key, unknown), f"unknown key; expected {one_of(known, unknown)}")
+    if fault.validator == "required":
+        missing = next(name for name in expected if name not in found)
+        meaning = fault.schema["properties"].get(missing, {}).get("description", "")
+        return key, document.error(key, f"the key '{missing}' is missing ({' '.join(meaning.split())})")
+    if fault.validator == "enum":
+        return key, document.error(key, f"found {found!r}, expected {one_of(expected, found)}")
+    meaning = " ".join(fault.schema.get("description", fault.message).split())
+    return key, document.error(key, f"found {_shortened(found)}, expected: {meaning}")
+
+
+def _shortened(found: Any, limit: int = 80) -> str:
+    text = repr(found)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def require(document: Document, key: Key, found: Any, choices: Sequence[str], what: str) -> None:
+    """Raise InputError unless ``found`` is one of ``choices``; ``what`` says of what kind they are."""
+    if found not in choices:
+        raise document.error(key, f"unknown {what} {found!r}; expected {one_of(choices, found)}")

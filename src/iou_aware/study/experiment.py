@@ -1,0 +1,158 @@
+"""An experiment: which models are trained on what, how they are ranked, which tables come out; checked as it is read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from iou_aware import documents
+from iou_aware.data import dataset
+from iou_aware.data.dataset import Dataset
+from iou_aware.documents import Document
+from iou_aware.errors import InputError
+from iou_aware.files import write_text
+from iou_aware.study.layout import Layout
+from iou_aware.study.run import BASELINE_RULE, Run, read_runs
+from iou_aware.study.table import Table, parse_rule, read_tables
+
+# What changes the machine and not the outcome: no reason to train again.
+MACHINE_SETTINGS = ("workers", "device")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One study, read from YAML and checked.
+
+    Attributes:
+        name: the experiment's name.
+        title: one line for people.
+        comparison: ``values`` when the paper's numbers can be met, ``pattern`` when only gains and orderings can.
+        referee: whether pycocotools confirms every evaluation.
+        rules: how confidence is computed for IoU-aware runs, in order, as text.
+        settings: changes to how the recipe trains.
+        roots: where a dataset lies, over its own file.
+        runs: the models to train, by name, in the order written.
+        tables: the tables to draw, by name.
+        datasets: the datasets of the runs, by name, in order of appearance.
+        paths: where every file lies.
+        content: the YAML's content, as read.
+    """
+
+    name: str
+    title: str
+    comparison: str
+    referee: bool
+    rules: tuple[str, ...]
+    settings: dict[str, Any]
+    roots: dict[str, str]
+    runs: dict[str, Run]
+    tables: dict[str, Table]
+    datasets: dict[str, Dataset]
+    paths: Layout
+    content: dict[str, Any] = field(repr=False)
+
+    @staticmethod
+    def load(path: str | Path, overrides: dict[str, Any] | None = None) -> "Experiment":
+        """Read an experiment.
+
+        Args:
+            path: the YAML, somewhere below the project's folder (the nearest one that holds ``configs/``).
+            overrides: values that replace the file's, top-level key by top-level key, as ``snakemake --config`` does.
+
+        Raises:
+            InputError: naming file, line and key, what was found, what was expected.
+        """
+        document = documents.read(path)
+        if overrides:
+            document = Document(document.name, (document.content or {}) | overrides, document.lines)
+        documents.check(document, "experiment")
+        return _read(document, _project(Path(path)))
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self.paths.root
+
+    @property
+    def results(self) -> Path:
+        """The folder of everything that the experiment makes."""
+        return self.paths.results
+
+    def run(self, name: str) -> Run:
+        """Return a run by its name, or raise InputError naming the closest one."""
+        if name not in self.runs:
+            raise InputError(f"experiment {self.name}: no run {name!r}; expected {documents.one_of(self.runs, name)}")
+        return self.runs[name]
+
+    def rules_for(self, run: Run) -> list[str]:
+        """Return the rules to compute a run's confidence by: all of the experiment's, or ``cls`` alone."""
+        return list(self.rules) if run.is_iou_aware else [BASELINE_RULE]
+
+    def splits_for(self, run: Run) -> list[str]:
+        """Return the splits that a run is evaluated on."""
+        return list(self.datasets[run.dataset].evaluate)
+
+    def evaluations(self) -> Iterator[tuple[str, str]]:
+        """Yield run name and split of every evaluation."""
+        for name, run in self.runs.items():
+            for split in self.splits_for(run):
+                yield name, split
+
+    def training_values(self, name: str) -> dict[str, Any]:
+        """Return all that decides what a run's training gives, apart from its files: a reason to train again."""
+        settings = {key: value for key, value in self.settings.items() if key not in MACHINE_SETTINGS}
+        run = self.run(name)
+        return run.as_dict() | settings | {"root": self.roots.get(run.dataset)}
+
+    def write_resolved(self) -> Path:
+        """Write the experiment with all overrides to where the stages read it, unless it stands there already."""
+        path, text = self.paths.resolved, yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=120)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+        return path
+
+
+def _project(path: Path) -> Path:
+    """Return the nearest folder above ``path`` that holds ``configs/``, relative when it is the working directory."""
+    for folder in path.absolute().parents:
+        if (folder / "configs").is_dir():
+            return Path() if folder == Path.cwd() else folder
+    raise InputError(f"{path}: expected below a project's folder, one that holds configs/; found none above it")
+
+
+def _read(document: Document, root: Path) -> Experiment:
+    content = document.content
+    paths = Layout(root, content["experiment"])
+    rules = _rules(document)
+    runs = read_runs(document, paths)
+    roots = content.get("roots", {})
+    datasets = {name: dataset.load(root, name, roots) for name in dict.fromkeys(run.dataset for run in runs.values())}
+    for name in roots:
+        documents.require(document, ("roots", name), name, list(datasets), "dataset of this experiment")
+    return Experiment(
+        name=content["experiment"],
+        title=content["title"],
+        comparison=content.get("comparison", "values"),
+        referee=content.get("referee", False),
+        rules=rules,
+        settings=dict(content.get("settings", {})),
+        roots=dict(roots),
+        runs=runs,
+        tables=read_tables(document, paths, runs, rules, datasets),
+        datasets=datasets,
+        paths=paths,
+        content=content,
+    )
+
+
+def _rules(document: Document) -> tuple[str, ...]:
+    """Return the rules in their written form, each valid and none twice."""
+    rules: dict[str, None] = {}
+    for i, text in enumerate(document.content["rules"]):
+        rule = parse_rule(document, ("rules", i), text)
+        if rule in rules:
+            raise document.error(("rules", i), f"the rule {rule} stands here twice")
+        rules[rule] = None
+    return tuple(rules)

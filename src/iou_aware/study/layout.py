@@ -1,0 +1,127 @@
+"""Where every file of an experiment lies: the one home of the names under ``results/``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one experiment. Names of runs, splits and tables may be Snakemake's wildcards (``{run}``) as well.
+
+    Attributes:
+        root: the project's folder, which holds ``configs/``.
+        experiment: the experiment's name.
+    """
+
+    root: Path
+    experiment: str
+
+    @property
+    def configs(self) -> Path:
+        """The folder of everything that is configured."""
+        return self.root / "configs"
+
+    @property
+    def results(self) -> Path:
+        """The folder of everything that the experiment makes."""
+        return self.root / "results" / self.experiment
+
+    @property
+    def resolved(self) -> Path:
+        """The experiment as it runs: its YAML with the command line's changes, written by the workflow."""
+        return self.results / "experiment.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per run, split and rule."""
+        return self.results / "metrics.csv"
+
+    @property
+    def per_class(self) -> Path:
+        """One row per run, split, rule and class."""
+        return self.results / "per_class.csv"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures."""
+        return self.results / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The page to read."""
+        return self.results / "report" / "index.html"
+
+    def detector(self, recipe: str, detector: str) -> Path:
+        """A detector's MMDetection config under a recipe."""
+        return self.configs / "detectors" / recipe / f"{detector}.py"
+
+    def backbone(self, backbone: str) -> Path:
+        """A backbone's MMDetection config."""
+        return self.configs / "backbones" / f"{backbone}.py"
+
+    def schedule(self, recipe: str) -> Path:
+        """A recipe's optimiser, learning rate and length."""
+        return self.configs / "schedules" / f"{recipe}.py"
+
+    def dataset(self, dataset: str) -> Path:
+        """What a dataset is and where it lies."""
+        return self.configs / "datasets" / f"{dataset}.yaml"
+
+    def paper(self, table: str) -> Path:
+        """The paper's own numbers."""
+        return self.root / "reports" / "paper" / f"{table}.csv"
+
+    def dataset_folder(self, dataset: str) -> Path:
+        """The folder of what is prepared once per dataset, for every experiment."""
+        return self.root / "results" / "datasets" / dataset
+
+    def manifest(self, dataset: str) -> Path:
+        """What a dataset holds: counts, checksums, where its files lie."""
+        return self.dataset_folder(dataset) / "manifest.json"
+
+    def run_folder(self, run: str) -> Path:
+        """The folder of a trained run."""
+        return self.results / "runs" / run
+
+    def config(self, run: str) -> Path:
+        """A run's complete MMDetection config."""
+        return self.run_folder(run) / "config.py"
+
+    def history(self, run: str) -> Path:
+        """A run's losses and learning rate while it trained."""
+        return self.run_folder(run) / "history.csv"
+
+    def seal(self, run: str) -> Path:
+        """What made a run: its values, environment, time and checksums."""
+        return self.run_folder(run) / "run.json"
+
+    def weights(self, run: str) -> Path:
+        """A run's trained weights."""
+        return self.run_folder(run) / "weights.pth"
+
+    def checkpoints(self, run: str) -> Path:
+        """The folder that an interrupted training resumes from; the workflow must not know it, lest it clears it."""
+        return self.results / "checkpoints" / run
+
+    def detections(self, run: str, split: str) -> Path:
+        """A run's detections on a split, under every rule."""
+        return self.results / "detections" / run / f"{split}.parquet"
+
+    def evaluation(self, run: str, split: str) -> Path:
+        """A run's metrics on a split, for every rule."""
+        return self.results / "evaluations" / run / f"{split}.json"
+
+    def table(self, table: str, suffix: str) -> Path:
+        """A table as ``csv``, ``md``, ``tex`` or ``html``."""
+        return self.results / "tables" / f"{table}.{suffix}"
+
+    def log(self, stage: str, name: str | None = None) -> Path:
+        """What a stage said while it ran."""
+        return self._per_job("logs", stage, name, "log")
+
+    def benchmark(self, stage: str, name: str | None = None) -> Path:
+        """The time and memory that a stage took."""
+        return self._per_job("benchmarks", stage, name, "tsv")
+
+    def _per_job(self, folder: str, stage: str, name: str | None, suffix: str) -> Path:
+        return self.results / folder / (f"{stage}.{suffix}" if name is None else f"{stage}/{name}.{suffix}")

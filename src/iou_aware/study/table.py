@@ -1,0 +1,196 @@
+"""The tables that an experiment asks for: which runs stand in which row, checked before anything is trained."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iou_aware.confidence import Rule
+from iou_aware.data.dataset import Dataset
+from iou_aware.documents import Document, Key, one_of, require
+from iou_aware.errors import InputError
+from iou_aware.study.layout import Layout
+from iou_aware.study.run import BASELINE_RULE, FIELDS, Run
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        key: the row's name in the YAML, and in the paper's CSV where it has one.
+        runs: names of the runs that it shows, which differ in their seed only; their mean is the value.
+        rule: the rule whose detections it shows.
+        label: what stands at its head instead of the paper's label or the key; None for those.
+        addition: whether the paper does not have this row.
+    """
+
+    key: str
+    runs: tuple[str, ...]
+    rule: str
+    label: str | None = None
+    addition: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        name: its name, ``table1``.
+        caption: what it shows.
+        split: the split that its numbers are measured on.
+        rows: its rows by key, in order.
+        paper: the paper's table that it reproduces, a file in ``reports/paper``; None for a table of our own.
+        columns: the metrics it shows; empty for the paper's own.
+        per_class: whether the metrics of every class stand below.
+    """
+
+    name: str
+    caption: str
+    split: str
+    rows: dict[str, Row]
+    paper: str | None = None
+    columns: tuple[str, ...] = ()
+    per_class: bool = False
+
+    @property
+    def title(self) -> str:
+        """The table's name for people: ``Table 1``, ``Table per class``."""
+        ending = self.name.removeprefix("table").strip("-_ ")
+        return f"Table {ending or self.name}".replace("_", " ").replace("-", " ")
+
+
+def read_tables(
+    document: Document, paths: Layout, runs: Mapping[str, Run], rules: tuple[str, ...], datasets: Mapping[str, Dataset]
+) -> dict[str, Table]:
+    """Return the tables of an experiment by name.
+
+    Args:
+        document: the experiment's YAML, which follows its schema.
+        paths: where files lie.
+        runs: the experiment's runs by name.
+        rules: its rules for IoU-aware runs, in their written form.
+        datasets: its datasets by name.
+
+    Raises:
+        InputError: naming the table and row that no run fits, that runs fit which differ in more than their seed, or
+            whose rule or split is never computed.
+    """
+    reader = _Reader(document, paths, runs, rules, datasets)
+    return {name: reader.table(name, content) for name, content in document.content["tables"].items()}
+
+
+def parse_rule(document: Document, key: Key, text: str) -> str:
+    """Return a rule in its written form (``alpha=0.5`` as ``alpha=0.50``), or raise InputError about the key."""
+    try:
+        return str(Rule.parse(text))
+    except InputError as fault:
+        raise document.error(key, str(fault)) from fault
+
+
+class _Reader:
+    """Finds the runs of rows. Looking one up costs the same however many there are."""
+
+    def __init__(
+        self,
+        document: Document,
+        paths: Layout,
+        runs: Mapping[str, Run],
+        rules: tuple[str, ...],
+        datasets: Mapping[str, Dataset],
+    ):
+        self.document, self.paths, self.runs, self.rules, self.datasets = document, paths, runs, rules, datasets
+        self._indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[str]]] = {}
+
+    def table(self, name: str, content: Mapping[str, Any]) -> Table:
+        key = ("tables", name)
+        paper = content.get("paper")
+        if paper is not None:
+            known = sorted(file.stem for file in self.paths.paper(paper).parent.glob("*.csv"))
+            require(self.document, (*key, "paper"), paper, known, "table of the paper")
+            self._check_keys((*key, "rows"), paper, content["rows"])
+        elif "columns" not in content:
+            raise self.document.error(key, "columns is missing, which a table that is not the paper's needs")
+        rows = {row: self._row((*key, "rows", row), content, content["rows"][row] or {}) for row in content["rows"]}
+        return Table(
+            name=name,
+            caption=content["caption"],
+            split=content["split"],
+            rows=rows,
+            paper=paper,
+            columns=tuple(content.get("columns", ())),
+            per_class=content.get("per_class", False),
+        )
+
+    def _check_keys(self, key: Key, paper: str, rows: Mapping[str, Any]) -> None:
+        """Raise InputError about a row that neither the paper's table has nor is marked as an addition to it."""
+        file = self.paths.paper(paper)
+        with file.open(encoding="utf-8", newline="") as lines:
+            ours = [row["row"] for row in csv.DictReader(lines) if row["cited"] != "1"]
+        for row, own in rows.items():
+            if row not in ours and not (own or {}).get("addition"):
+                raise self.document.error(
+                    (*key, row), f"{file} has no such row to reproduce; expected {one_of(ours, row)}, or addition: true"
+                )
+
+    def _row(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> Row:
+        wanted = dict(table.get("select", {})) | own
+        selector = {name: wanted[name] for name in FIELDS if wanted.get(name) is not None}
+        runs = self._find(key, selector)
+        splits = self.datasets[self.runs[runs[0]].dataset].evaluate
+        if table["split"] not in splits:
+            raise self.document.error(
+                (*key[:2], "split"),
+                f"{self.runs[runs[0]].dataset} is not evaluated on {table['split']!r}, which the row {key[-1]} needs;"
+                f" expected {one_of(splits, table['split'])}",
+            )
+        return Row(
+            key=str(key[-1]),
+            runs=runs,
+            rule=self._rule(key, wanted.get("rule"), self.runs[runs[0]]),
+            label=own.get("label"),
+            addition=own.get("addition", False),
+        )
+
+    def _find(self, key: Key, selector: Mapping[str, Any]) -> tuple[str, ...]:
+        found = self._index(tuple(selector)).get(tuple(selector.values()), [])
+        wanted = ", ".join(f"{name}: {value}" for name, value in selector.items()) or "anything"
+        if not found:
+            raise self.document.error(key, f"no run of this experiment fits ({wanted}); {self._nearest(selector)}")
+        runs = [self.runs[run] for run in found]
+        differing = [n for n in FIELDS if n != "seed" and any(getattr(run, n) != getattr(runs[0], n) for run in runs)]
+        if differing:
+            raise self.document.error(
+                key,
+                f"{len(found)} runs fit ({wanted}) which differ in {', '.join(differing)}: {', '.join(found[:4])}"
+                f"{', ...' if len(found) > 4 else ''}; say which is meant",
+            )
+        return tuple(found)
+
+    def _index(self, names: tuple[str, ...]) -> dict[tuple[Any, ...], list[str]]:
+        if names not in self._indices:
+            index: dict[tuple[Any, ...], list[str]] = {}
+            for run in self.runs.values():
+                index.setdefault(tuple(getattr(run, name) for name in names), []).append(run.name)
+            self._indices[names] = index
+        return self._indices[names]
+
+    def _nearest(self, selector: Mapping[str, Any]) -> str:
+        """Name the run that has most of the values, and where it differs."""
+        run = max(self.runs.values(), key=lambda run: sum(getattr(run, n) == value for n, value in selector.items()))
+        differing = [f"{n} {getattr(run, n)}" for n, value in selector.items() if getattr(run, n) != value]
+        return f"the nearest, {run.name}, has {', '.join(differing)}. Add the run, or correct the row"
+
+    def _rule(self, key: Key, text: str | None, run: Run) -> str:
+        if text is None and not run.is_iou_aware:
+            return BASELINE_RULE
+        rules = self.rules if run.is_iou_aware else (BASELINE_RULE,)
+        if text is None:
+            raise self.document.error(key, f"rule is missing; expected {one_of(rules)}")
+        rule = parse_rule(self.document, (*key, "rule"), text)
+        if rule not in rules:
+            raise self.document.error(
+                (*key, "rule"), f"the rule {rule} is not computed for {run.name}; expected {one_of(rules, rule)}"
+            )
+        return rule

@@ -17,146 +17,18 @@ therefore it is not written. VOC07 AP is computed with VOC's own rule (`iou_awar
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
 from iou_aware.data.images import check_size, read_headers
+from iou_aware.data.voc_xml import VocAnnotation, VocObject, line_of, read_annotation
 from iou_aware.errors import InputError
 from iou_aware.yaml_file import closest
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
-_OBJECT = "annotation/object"
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_FIELDS = {f"{_OBJECT}/bndbox/{corner}": corner for corner in _CORNERS}
-_FIELDS |= {f"{_OBJECT}/{name}": name for name in ("name", "difficult")}
-_SIZE = {f"annotation/size/{name}": name for name in ("width", "height")}
-
-
-@dataclass
-class VocObject:
-    """One object of an annotation file: class, corners as written, and the line it starts at."""
-
-    line: int
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
-
-    @property
-    def box(self) -> list[float]:
-        """COCO's ``[x, y, width, height]``; see the module's text for the convention."""
-        xmin, ymin, xmax, ymax = self.corners
-        return [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
-
-
-@dataclass
-class VocAnnotation:
-    """One annotation file: its image's size, if stated, and its objects in order."""
-
-    file: Path
-    size: tuple[int, int] | None
-    objects: list[VocObject] = field(default_factory=list)
-
-
-def read_annotation(path: Path) -> VocAnnotation:
-    """Read one VOC XML file.
-
-    The reader is expat, which expands nothing here: a DOCTYPE, and with it any entity, is refused.
-
-    Args:
-        path: The XML file.
-
-    Raises:
-        InputError: The file is missing, is no well-formed XML, declares a DOCTYPE or entities, or an object lacks its
-            name or a corner. The message names the line.
-    """
-    reader = _Reader(path)
-    try:
-        reader.parser.Parse(path.read_bytes(), True)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: there is no such annotation file, but an image list names it. Add it, or take it off the list."
-        ) from error
-    except expat.ExpatError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]}). The file may be "
-            "cut short: restore it from its source."
-        ) from error
-    return reader.annotation()
-
-
-class _Reader:
-    """Collects the few fields that matter while expat walks through one file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size: dict[str, str] = {}
-        self.objects: list[dict[str, Any]] = []
-        self._stack = [""]
-        self._text: list[str] = []
-        self.parser = parser = expat.ParserCreate()
-        parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text.append
-        parser.StartDoctypeDeclHandler = self._refuse
-
-    def _refuse(self, *_: object) -> None:
-        raise InputError(
-            f"{self.path}, line {self.parser.CurrentLineNumber}: the file declares a DOCTYPE, which can define "
-            "entities and read other files. VOC annotations need none: remove the declaration."
-        )
-
-    def _start(self, tag: str, _: dict[str, str]) -> None:
-        above = self._stack[-1]
-        path = f"{above}/{tag}" if above else tag
-        self._stack.append(path)
-        self._text.clear()
-        if path == _OBJECT:
-            self.objects.append({"line": self.parser.CurrentLineNumber})
-
-    def _end(self, _: str) -> None:
-        path = self._stack.pop()
-        if path in _FIELDS:
-            self.objects[-1][_FIELDS[path]] = "".join(self._text).strip()
-        elif path in _SIZE:
-            self.size[_SIZE[path]] = "".join(self._text).strip()
-
-    def annotation(self) -> VocAnnotation:
-        size = None
-        if self.size:
-            width, height = (self._number(self.size, name, None) for name in ("width", "height"))
-            if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
-                raise InputError(
-                    f"{self.path}: <size> is {width} by {height}, expected whole numbers of pixels above 0."
-                )
-            size = (width, height)
-        return VocAnnotation(self.path, size, [self._object(fields) for fields in self.objects])
-
-    def _object(self, fields: dict[str, Any]) -> VocObject:
-        line = fields["line"]
-        if not fields.get("name"):
-            raise InputError(f"{self.path}, line {line}: the object has no <name>. Name its class, or remove it.")
-        difficult = fields.get("difficult", "0")
-        if difficult not in ("0", "1"):
-            raise InputError(f"{self.path}, line {line}: <difficult> is {difficult!r}, expected 0 or 1. Correct it.")
-        corners = tuple(self._number(fields, corner, line) for corner in _CORNERS)
-        return VocObject(line, fields["name"], corners, difficult == "1")
-
-    def _number(self, fields: dict[str, Any], name: str, line: int | None) -> int | float:
-        text = fields.get(name)
-        try:
-            value = float(text)
-        except (TypeError, ValueError) as error:
-            where = f"{self.path}, line {line}: the object" if line else f"{self.path}: <size>"
-            found = "has no" if text is None else f"has {text!r} as"
-            raise InputError(
-                f"{where} {found} <{name}>; expected a number. Correct it, or remove the object."
-            ) from error
-        return int(value) if value.is_integer() else value
 
 
 def read_list(root: Path, folder: str, name: str) -> list[str]:
@@ -251,8 +123,9 @@ def classes_of(dataset: Dataset, splits: list[VocSplit]) -> tuple[str, ...]:
         for annotation in split.annotations:
             for item in annotation.objects:
                 if item.name not in dataset.classes:
+                    line = line_of(annotation.file, item.index)
                     raise InputError(
-                        f"{annotation.file}, line {item.line}: the class {item.name!r} is unknown."
+                        f"{annotation.file}, line {line}: the class {item.name!r} is unknown."
                         f"{closest(item.name, dataset.classes)} {dataset.file}, key classes, lists "
                         f"{', '.join(dataset.classes)}: correct the annotation, or add the class there."
                     )
@@ -275,11 +148,11 @@ def to_coco(split: VocSplit, classes: tuple[str, ...], root: Path, invalid: Inva
     images, annotations = [], []
     for image_id, (name, size, annotation) in enumerate(_rows(split), start=1):
         images.append({"id": image_id, "file_name": name, "width": size[0], "height": size[1]})
-        for index, item in enumerate(annotation.objects):
+        for item in annotation.objects:
             box, why = item.box, _defect(item, size)
             if why:
-                file = annotation.file.relative_to(root).as_posix()
-                found = InvalidBox(file, item.line, index, name, item.name, list(item.corners), why)
+                file, line = annotation.file.relative_to(root).as_posix(), line_of(annotation.file, item.index)
+                found = InvalidBox(file, line, item.index, name, item.name, list(item.corners), why)
                 if not invalid.add(found):
                     continue
             annotations.append(

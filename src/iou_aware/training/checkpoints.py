@@ -1,0 +1,149 @@
+"""Checkpoints that cannot be lost: whole or absent, self-checking, and read without running anything in them.
+
+A checkpoint's name holds how far the run had come and the start of its own SHA-256, so that damage shows before the
+file is opened. The one before the newest is always kept.
+"""
+
+import hashlib
+import logging
+import os
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from iou_aware.errors import InputError
+from iou_aware.files import sha256
+
+logger = logging.getLogger(__name__)
+
+NAME = re.compile(r"iteration_(?P<iteration>\d{8,})-(?P<digest>[0-9a-f]{16})\.pth")
+KEPT = 2
+
+
+@dataclass(frozen=True, order=True)
+class _Found:
+    """A file that calls itself a checkpoint: after how many iterations, the start of its checksum."""
+
+    iteration: int
+    digest: str
+    path: Path
+
+
+class Checkpoints:
+    """The checkpoints of one run under one config, in a folder that belongs to them alone."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save(self, state: dict[str, Any], iteration: int) -> Path:
+        """Write a checkpoint, read it back from the disk, and only then remove all but it and the one before.
+
+        Args:
+            state: Tensors in plain containers of plain values.
+            iteration: How many steps the run has made.
+
+        Raises:
+            OSError: It could not be written, or the disk gave back something else; those before it are untouched.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / "unfinished.part"
+        written = save(state, beside)
+        if (found := sha256(beside)) != written:
+            raise OSError(f"{beside}: wrote content of sha256 {written}, read back {found}; check the disk.")
+        target = self.folder / f"iteration_{iteration:08d}-{written[:16]}.pth"
+        beside.replace(target)
+        _sync(self.folder)
+        self.keep(KEPT)
+        return target
+
+    def load(self) -> tuple[dict[str, Any], Path] | None:
+        """Return the newest undamaged checkpoint and its file; None where there is none, so that the run starts.
+
+        A damaged one is named in the log, and the one before it is taken.
+
+        Raises:
+            InputError: All are damaged; or one is undamaged but no checkpoint, and is refused.
+        """
+        found = self._newest_first()
+        for candidate in found:
+            digest = sha256(candidate.path)[:16]
+            if digest == candidate.digest:
+                return load(candidate.path), candidate.path
+            logger.warning(
+                "%s is damaged: its sha256 starts with %s, expected %s. Trying the one before it.",
+                candidate.path,
+                digest,
+                candidate.digest,
+            )
+        if found:
+            raise InputError(
+                f"{self.folder}: all {len(found)} checkpoints are damaged, the newest is {found[0].path.name}. "
+                "Check the disk; remove the folder to start this run over."
+            )
+        return None
+
+    def keep(self, newest: int) -> None:
+        """Remove all checkpoints but the ``newest``."""
+        for candidate in self._newest_first()[newest:]:
+            candidate.path.unlink(missing_ok=True)
+
+    def _newest_first(self) -> list[_Found]:
+        names = [(NAME.fullmatch(path.name), path) for path in self.folder.glob("*.pth")]
+        return sorted((_Found(int(m["iteration"]), m["digest"], path) for m, path in names if m), reverse=True)
+
+
+def save(content: Any, path: Path) -> str:
+    """Write ``content`` as PyTorch does, flush it to the disk, and return the SHA-256 of what was handed to it."""
+    with path.open("wb") as file:
+        hashing = _Hashing(file)
+        torch.save(content, hashing)
+        file.flush()
+        os.fsync(file.fileno())
+        # Reading it back is to ask the disk, not the memory that the system keeps of what was written.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return hashing.digest.hexdigest()
+
+
+def load(path: Path) -> Any:
+    """Read a file of tensors and plain values onto the CPU; whatever else it holds is refused and not run.
+
+    Raises:
+        InputError: The file is missing, truncated, or holds something else than tensors and plain values.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as fault:
+        raise InputError(f"{path} does not exist; expected a file of weights.") from fault
+    except pickle.UnpicklingError as fault:
+        raise InputError(
+            f"{path}: refused, nothing in it was run: it holds more than tensors and plain values, or is no PyTorch file "
+            f"({str(fault).splitlines()[0]}). Take it from a source you trust, or train again."
+        ) from fault
+    except (RuntimeError, EOFError, ValueError, OSError) as fault:
+        raise InputError(f"{path}: truncated or no PyTorch file: {str(fault).splitlines()[0]}") from fault
+
+
+class _Hashing:
+    """A file to write to that keeps the checksum of all that passes."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,204 @@
+"""A run becomes one complete MMDetection config, which trains and tests with MMDetection's own tools as well."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from iou_aware.errors import InputError
+
+BASE = "_base_ = 'mmdet::_base_/default_runtime.py'"
+# What decides only how fast a run is: no reason to refuse a checkpoint that was made with other values.
+MACHINE = ("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level")
+
+
+def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str) -> Config:
+    """Return the complete config of a run.
+
+    The detector's config under the run's recipe, with the backbone's merged over it, then the dataset, the scale, the
+    IoU loss and the seed of the run, then the experiment's settings.
+
+    Images without boxes, and those under 32 pixels, are left out of training, as MMDetection does for every dataset.
+
+    Args:
+        run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
+        manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
+        root: The project's folder, which holds ``configs/``.
+        settings: The experiment's changes: epochs, batch_size, images, workers, amp, gpus.
+        work_dir: Where MMDetection's own tools would write.
+
+    Raises:
+        InputError: A config file is missing or broken, or lacks what a run needs.
+    """
+    detector = root / "configs" / "detectors" / run.recipe / f"{run.detector}.py"
+    config = Config.fromstring(BASE, ".py")
+    config.merge_from_dict(_load(detector)._cfg_dict.to_dict())
+    config.merge_from_dict(_load(root / "configs" / "backbones" / f"{run.backbone}.py")._cfg_dict.to_dict())
+    for key in ("model", "optim_wrapper", "train_cfg"):
+        if key not in config:
+            raise InputError(f"{detector}: the key '{key}' is missing, also in its bases; a run needs it.")
+
+    _set_classes(config.model, len(manifest.classes))
+    _set_loss(config.model, run, detector)
+    _set_batch(config, run, settings, detector)
+    _set_epochs(config, settings)
+    _set_data(config, run, manifest, root, settings)
+    if settings.get("amp"):
+        config.optim_wrapper.type = "AmpOptimWrapper"
+    config.custom_imports = dict(imports=["iou_aware"], allow_failed_imports=False)
+    config.randomness = dict(seed=run.seed)
+    config.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
+    config.env_cfg.dist_cfg = dict(backend="nccl")
+    config.work_dir = str(work_dir)
+    return Config(config._cfg_dict)
+
+
+def to_text(config: Config) -> str:
+    """Return a config as a Python file that MMDetection reads; one key per top-level assignment, in its order."""
+    lines = [f"{key} = {pformat(_plain(value), width=110, sort_dicts=False)}" for key, value in config.items()]
+    return "\n\n".join(lines) + "\n"
+
+
+def science(config: Config) -> str:
+    """Return the part of a config that decides which weights come out, as text."""
+    content = {key: value for key, value in config.items() if key not in MACHINE}
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        content[name] = {
+            key: value for key, value in content[name].items() if key not in ("num_workers", "persistent_workers")
+        }
+    return to_text(Config(content))
+
+
+def _load(path: Path) -> Config:
+    if not path.is_file():
+        raise InputError(f"{path}: this config does not exist; expected it because a run names it.")
+    try:
+        return Config.fromfile(str(path), import_custom_modules=False)
+    except Exception as fault:  # MMEngine raises whatever it meets: SyntaxError, KeyError, FileNotFoundError, ...
+        raise InputError(f"{path}: cannot be read as an MMDetection config: {fault}") from fault
+
+
+def _set_classes(model: ConfigDict, classes: int) -> None:
+    """Set ``num_classes`` of every head that has one: RetinaNet's, and the second stage of Faster R-CNN."""
+    heads = [model.get("bbox_head"), model.get("roi_head", {}).get("bbox_head")]
+    for head in heads:
+        for one in head if isinstance(head, list) else [head]:
+            if one is not None:
+                one.num_classes = classes
+
+
+def _set_loss(model: ConfigDict, run, detector: Path) -> None:
+    if not run.is_iou_aware:
+        return
+    head = model.get("bbox_head", {})
+    if "loss_iou" not in head:
+        raise InputError(f"{detector}: the key 'model.bbox_head.loss_iou' is missing; an IoU-aware detector needs it.")
+    head.loss_iou.kind = run.iou_loss
+    head.target_grad = run.target_grad
+
+
+def _set_batch(config: Config, run, settings: Mapping[str, Any], detector: Path) -> None:
+    """Set the images per step of one process, and scale the learning rate to the images per step of all."""
+    fitting = [
+        entry.batch_size
+        for entry in config.pop("batch_sizes", None) or []
+        if all(getattr(run, key) == value for key, value in entry.items() if key != "batch_size")
+    ]
+    total = (
+        settings.get("batch_size") or next(iter(fitting), None) or config.get("train_dataloader", {}).get("batch_size")
+    )
+    if not total:
+        raise InputError(f"{detector}: the key 'train_dataloader.batch_size' is missing, also in its bases.")
+    processes = settings.get("gpus") or 1
+    if total % processes:
+        raise InputError(
+            f"run {run.name}: {total} images per step cannot be shared by {processes} processes (settings.gpus); "
+            "set settings.batch_size to a multiple."
+        )
+    config.train_dataloader = dict(batch_size=total // processes)
+    scaling = config.pop("auto_scale_lr", None) or {}
+    if scaling.get("enable"):
+        config.optim_wrapper.optimizer.lr *= total / scaling.base_batch_size
+
+
+def _set_epochs(config: Config, settings: Mapping[str, Any]) -> None:
+    """Set the length of training; the schedule's steps by epoch keep their place in it."""
+    before, epochs = config.train_cfg.max_epochs, settings.get("epochs")
+    config.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=epochs or before, val_interval=epochs or before)
+    config.val_cfg, config.test_cfg = dict(type="ValLoop"), dict(type="TestLoop")
+    if not epochs or epochs == before:
+        return
+    for scheduler in config.get("param_scheduler") or []:
+        if scheduler.get("by_epoch", True):
+            for key in ("begin", "end", "T_max"):
+                if key in scheduler:
+                    scheduler[key] = round(scheduler[key] * epochs / before)
+            if "milestones" in scheduler:
+                scheduler.milestones = [round(step * epochs / before) for step in scheduler.milestones]
+
+
+def dataset(manifest, root: Path, split: str, pipeline: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """Return MMDetection's config of one split of a dataset.
+
+    Raises:
+        InputError: The dataset has no such split.
+    """
+    part = manifest.split(split)
+    return dict(
+        type="CocoDataset",
+        ann_file=str(root / part.annotations),
+        data_prefix=dict(img=str(root / part.images)),
+        metainfo=dict(classes=tuple(manifest.classes)),
+        pipeline=pipeline,
+        **more,
+    )
+
+
+def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, Any]) -> None:
+    resize = dict(type="Resize", scale=tuple(int(side) for side in run.scale.split("x")), keep_ratio=True)
+    annotations = dict(type="LoadAnnotations", with_bbox=True)
+    shown = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    train = [
+        dict(type="LoadImageFromFile"),
+        annotations,
+        resize,
+        dict(type="RandomFlip", prob=0.5),
+        dict(type="PackDetInputs"),
+    ]
+    test = [dict(type="LoadImageFromFile"), resize, annotations, dict(type="PackDetInputs", meta_keys=shown)]
+
+    workers = settings.get("workers") or 0
+    loading = dict(num_workers=workers, persistent_workers=workers > 0)
+    more = dict(filter_cfg=dict(filter_empty_gt=True, min_size=32))
+    if settings.get("images"):
+        more["indices"] = settings["images"]
+    config.train_dataloader.update(
+        loading,
+        sampler=dict(type="DefaultSampler", shuffle=True),
+        batch_sampler=dict(type="AspectRatioBatchSampler"),
+        dataset=dataset(manifest, root, manifest.train, train, **more),
+    )
+    # The first split to evaluate stands in the config for MMDetection's own tools; `predict` takes any.
+    split = next(iter(manifest.evaluate), manifest.train)
+    config.test_dataloader = dict(
+        batch_size=1,
+        **loading,
+        drop_last=False,
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        dataset=dataset(manifest, root, split, test, test_mode=True),
+    )
+    config.test_evaluator = dict(
+        type="CocoMetric", ann_file=str(root / manifest.split(split).annotations), metric="bbox"
+    )
+    config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a config with plain dicts, which print as Python."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value

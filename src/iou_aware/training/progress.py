@@ -1,0 +1,121 @@
+"""What a run says while it trains, and what it remembers of it: a line now and then, and the rows of its history."""
+
+import csv
+import io
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from iou_aware.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+EVERY = 50
+PER_EPOCH = 4
+
+
+class Progress(Hook):
+    """Averages the losses between two rows of the history, and stops a run whose loss is no longer a number.
+
+    It stands in for MMEngine's runtime, timer and logger hooks: they keep the whole history of every value in arrays
+    that are copied at each step, and lose it when a run resumes.
+
+    Args:
+        name: What to call the run in the log.
+        batch_size: Images per step of all processes.
+
+    Attributes:
+        rows: The history: epoch and iteration (both counted from 1), lr, and every loss averaged since the row before.
+        seconds: Time spent in training steps and their data, over all sessions of the run.
+        iterations: Steps made in that time.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, name: str, batch_size: int):
+        self.name, self.batch_size = name, batch_size
+        self.rows: list[dict[str, float]] = []
+        self.seconds, self.iterations = 0.0, 0
+        self._sums: dict[str, torch.Tensor] = {}
+        self._count = 0
+        self._since = (0.0, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history, the unfinished averages and the time spent."""
+        sums = {key: value.item() for key, value in self._sums.items()}
+        return {"rows": self.rows, "sums": sums, "count": self._count, "seconds": self.seconds, "its": self.iterations}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned."""
+        self.rows, self._count = state["rows"], state["count"]
+        self.seconds, self.iterations = state["seconds"], state["its"]
+        self._sums = {key: torch.tensor(value, dtype=torch.float64) for key, value in state["sums"].items()}
+        self._since = (self.seconds, self.iterations)
+
+    def history(self) -> str:
+        """Return the history as CSV."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def before_train(self, runner) -> None:
+        """Start the clock."""
+        self._clock = time.perf_counter()
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Note the learning rate that this step is made with."""
+        self._lr = runner.optim_wrapper.get_lr()["lr"][0]
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add up the losses; write a row when it is time.
+
+        Raises:
+            InputError: The loss is infinite or not a number.
+        """
+        if not math.isfinite(outputs["loss"].item()):
+            raise InputError(_not_finite(self.name, runner, outputs, data_batch))
+        for key, value in outputs.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value.detach().double()
+        self._count += 1
+        now = time.perf_counter()
+        self.seconds, self.iterations, self._clock = self.seconds + now - self._clock, self.iterations + 1, now
+        length = len(runner.train_dataloader)
+        every = min(EVERY, math.ceil(length / PER_EPOCH))
+        if (batch_idx + 1) % every == 0 or batch_idx + 1 == length:
+            means = {key: value.item() / self._count for key, value in self._sums.items()}
+            self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": self._lr} | means)
+            self._sums, self._count = {}, 0
+            self._say(runner, batch_idx + 1, length)
+
+    def _say(self, runner, batch: int, length: int) -> None:
+        row = self.rows[-1]
+        seconds, iterations = (
+            now - then for now, then in zip((self.seconds, self.iterations), self._since, strict=True)
+        )
+        parts = ", ".join(f"{key.removeprefix('loss_')} {row[key]:.3f}" for key in row if key.startswith("loss_"))
+        left = seconds / iterations * (runner.max_iters - runner.iter - 1)
+        logger.info(
+            "%s: epoch %d/%d, step %d/%d, lr %.2e, loss %.3f (%s), %.1f images/s, %s left",
+            *(self.name, runner.epoch + 1, runner.max_epochs, batch, length, row["lr"], row["loss"], parts),
+            *(self.batch_size * iterations / seconds, _clock(left)),
+        )
+
+
+def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any) -> str:
+    losses = ", ".join(f"{key} {value.item():g}" for key, value in outputs.items())
+    images = ", ".join(str(sample.img_id) for sample in batch["data_samples"])
+    return (
+        f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {losses}; image "
+        f"ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower the learning rate."
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

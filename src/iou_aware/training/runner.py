@@ -1,0 +1,176 @@
+"""MMEngine's runner, made to survive: it stops at any step, and goes on from there as if nothing had happened."""
+
+import logging
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import Runner as MMEngineRunner
+
+from iou_aware.training import loading, state
+from iou_aware.training.checkpoints import Checkpoints
+from iou_aware.training.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
+ASK_EVERY = 10
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop; it has saved its state, and the same command goes on from there."""
+
+    def __init__(self):
+        super().__init__(INTERRUPTED)
+
+
+class Loop(EpochBasedTrainLoop):
+    """Training by epochs that can begin inside of one."""
+
+    def start(self, epoch: int, batch: int) -> None:
+        """Begin after ``epoch`` epochs and ``batch`` steps of the next."""
+        self._epoch, self._iter = epoch, epoch * len(self.dataloader) + batch
+        self.dataloader.batch_sampler.skip = self._first = batch
+
+    def run_epoch(self) -> None:
+        """Make all steps of an epoch that are left."""
+        self.dataloader.dataset.pipeline.epoch = self._epoch
+        first, self._first = getattr(self, "_first", 0), 0
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        for index, batch in enumerate(self.dataloader, start=first):
+            self.run_iter(index, batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+
+class Saving(Hook):
+    """Saves the state after every epoch, every so often within one, and when the run is asked to stop.
+
+    Args:
+        checkpoints: Where to.
+        every_seconds: How much work may be lost at most when a machine dies.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, checkpoints: Checkpoints, every_seconds: float):
+        self.checkpoints, self.every_seconds = checkpoints, every_seconds
+        self._asked = False
+
+    def before_train(self, runner) -> None:
+        """Stop in good order when told to by SIGTERM, which is what preemption and time limits send."""
+        signal.signal(signal.SIGTERM, self._ask)
+        self._saved_at = runner.progress.seconds
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save inside of an epoch if it is time or the run has to stop. All processes decide alike."""
+        if batch_idx + 1 == len(runner.train_dataloader) or (runner.distributed and (batch_idx + 1) % ASK_EVERY):
+            return
+        due = runner.progress.seconds - self._saved_at > self.every_seconds
+        wanted = torch.tensor([self._asked, due], dtype=torch.int32, device=next(runner.model.parameters()).device)
+        all_reduce(wanted, "max")
+        stop, due = (bool(flag) for flag in wanted.tolist())
+        if stop or due:
+            self._save(runner, runner.epoch, batch_idx + 1, stop)
+
+    def after_train_epoch(self, runner) -> None:
+        """Save between epochs; the last step's state, with which the schedule's step by epoch has been made."""
+        stop = torch.tensor([self._asked], dtype=torch.int32, device=next(runner.model.parameters()).device)
+        all_reduce(stop, "max")
+        last = runner.epoch + 1 == runner.max_epochs
+        self._save(runner, runner.epoch + 1, 0, bool(stop) and not last)
+
+    def _save(self, runner, epoch: int, batch: int, stop: bool) -> None:
+        captured = state.capture(runner, epoch, batch)
+        broken = [name for name, tensor in captured["model"].items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise FloatingPointError(
+                f"weights that are not finite: {', '.join(broken)}; the step before was the last good"
+            )
+        if is_main_process():
+            iteration = epoch * len(runner.train_dataloader) + batch
+            path = self.checkpoints.save(captured, iteration)
+            if stop:
+                logger.warning("Asked to stop: saved %s. The same command goes on from there.", path)
+        barrier()
+        self._saved_at = runner.progress.seconds
+        if stop:
+            raise Interrupted
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+
+class Runner(MMEngineRunner):
+    """A runner of a complete config that resumes by itself.
+
+    Args:
+        config: The run's config; validation and testing in it are not this runner's.
+        name: What to call the run in the log.
+        checkpoints: Where its checkpoints lie.
+        every_seconds: Save at least so often.
+        channels_last: Keep feature maps with their channels innermost, which tensor cores like.
+    """
+
+    def __init__(self, config: Config, name: str, checkpoints: Checkpoints, every_seconds: float, channels_last: bool):
+        self._checkpoints, self._channels_last = checkpoints, channels_last
+        self._resumed: dict[str, Any] | None = None
+        init_default_scope(config.default_scope)
+        loader = loading.build(config.train_dataloader, config.randomness.seed)
+        launcher = "pytorch" if torch.distributed.is_initialized() else "none"
+        processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
+        self.progress = Progress(name, config.train_dataloader.batch_size * processes)
+        hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
+        super().__init__(
+            model=config.model,
+            work_dir=config.work_dir,
+            train_dataloader=loader,
+            train_cfg=dict(type=Loop, max_epochs=config.train_cfg.max_epochs),
+            optim_wrapper=config.optim_wrapper,
+            param_scheduler=config.get("param_scheduler"),
+            default_hooks=hooks,
+            custom_hooks=[self.progress, Saving(checkpoints, every_seconds), *config.get("custom_hooks", [])],
+            launcher=launcher,
+            env_cfg=config.env_cfg,
+            log_level="WARNING",
+            visualizer=dict(type="Visualizer", vis_backends=None),
+            default_scope=config.default_scope,
+            randomness=config.randomness,
+            experiment_name=name,
+        )
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
+        """Put the model on its device, and into DistributedDataParallel where there are several processes."""
+        if self._channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        if self.distributed and not torch.cuda.is_available():
+            model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        """Look for a checkpoint first: what is resumed needs no initial weights, which may have to be fetched."""
+        found = self._checkpoints.load()
+        if found is None:
+            super()._init_model_weights()
+            return
+        self._resumed, path = found
+        logger.info("Resuming from %s", path)
+
+    def load_or_resume(self) -> None:
+        """Go on from the checkpoint that was found, if any."""
+        if self._resumed is not None:
+            state.restore(self, self._resumed)
+            self._resumed = None
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """Say nothing: run.json has the versions, and asking for compilers takes a second."""
+
+    def dump_config(self) -> None:
+        """Write nothing: the run's config is written when it is finished."""

@@ -1,0 +1,129 @@
+"""The stage ``train``: one run's model is trained, from its last checkpoint where there is one, and sealed."""
+
+import hashlib
+import logging
+import os
+import resource
+import sys
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from iou_aware import heads, losses, provenance
+from iou_aware.data.manifest import Manifest
+from iou_aware.errors import InputError
+from iou_aware.files import write_text, writing
+from iou_aware.training import checkpoints, config, seal, state
+from iou_aware.training.checkpoints import Checkpoints
+from iou_aware.training.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+# A time limit or a preemption loses nothing, as they say so before; a machine that dies loses at most this.
+SAVE_EVERY_SECONDS = 15 * 60
+
+
+def train(experiment, run_name: str) -> None:
+    """Train one run and write its ``weights.pth``, ``config.py``, ``history.csv`` and, last, ``run.json``.
+
+    A run that was interrupted goes on where it was; on a CPU it ends with the same bits as one that never was. With
+    ``settings.gpus`` above 1 this process gives way to as many as that, on GPUs or, without any, on the CPU.
+
+    Args:
+        experiment: The study.
+        run_name: One of ``experiment.runs``.
+
+    Raises:
+        InputError: A config, the data or a checkpoint is wrong, or the loss is no longer finite.
+        Interrupted: SIGTERM came; the state is saved, and the same command goes on from there. The exit code is 75.
+    """
+    settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
+    _use_device(settings)
+    _join_others(experiment, run_name, settings.get("gpus") or 1)
+    manifest = Manifest.load(paths.manifest(run.dataset))
+    resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
+    kept = Checkpoints(paths.checkpoints(run_name) / _identity(resolved, manifest))
+    started = datetime.now(UTC)
+
+    runner = Runner(resolved, run_name, kept, SAVE_EVERY_SECONDS, bool(settings.get("channels_last")))
+    _check_classes(manifest, runner.train_dataloader.dataset)
+    runner.train()
+    if is_main_process():
+        _finish(runner, resolved, paths.run_folder(run_name), {"run": run.as_dict(), "started": started.isoformat()})
+        kept.keep(1)
+
+
+def _use_device(settings: dict[str, Any]) -> None:
+    device = settings.get("device") or "auto"
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU.")
+    if settings.get("amp") and not torch.cuda.is_available():
+        raise InputError(
+            "settings.amp: found true, but mixed precision needs a GPU and PyTorch sees none; expected false."
+        )
+
+
+def _join_others(experiment, run_name: str, processes: int) -> None:
+    """Become one of several training processes: start them if this is the command itself, or meet the others."""
+    if processes > 1 and "LOCAL_RANK" not in os.environ:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [*launch, "-m", "iou_aware.cli", "train", str(experiment.write_resolved()), run_name]
+        logger.info("Starting %d processes: %s", processes, " ".join(command))
+        # Their parent takes this process's place, so that signals reach it.
+        os.execv(sys.executable, command)
+    if "LOCAL_RANK" in os.environ and not torch.distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def _identity(resolved: Config, manifest: Manifest) -> str:
+    """Return what a checkpoint must agree with to go on from it: the config, the method's code and the annotations."""
+    digest = hashlib.sha256(config.science(resolved).encode())
+    digest.update(manifest.splits[manifest.train].sha256.encode())
+    for module in (heads, losses):
+        digest.update(Path(str(files("iou_aware") / f"{module.__name__.rpartition('.')[2]}.py")).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _check_classes(manifest: Manifest, dataset: Any) -> None:
+    if list(dataset.cat_ids) != list(manifest.category_ids):
+        raise InputError(
+            f"dataset {manifest.dataset}: its classes have the ids {manifest.category_ids} in the manifest, but "
+            f"{dataset.cat_ids} in {dataset.ann_file}. Run `iou-aware prepare` again."
+        )
+
+
+def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, Any]) -> None:
+    """Write all that a finished run consists of."""
+    progress = runner.progress
+    meta = {"dataset_meta": {"classes": list(runner.train_dataloader.dataset.metainfo["classes"])}}
+    weights = state.weights(runner.model)
+    with writing(folder / "weights.pth") as beside:
+        checkpoints.save({"meta": meta, "state_dict": weights}, beside)
+    write_text(folder / "config.py", config.to_text(resolved))
+    write_text(folder / "history.csv", progress.history())
+    record |= {
+        "finished": datetime.now(UTC).isoformat(),
+        "seconds": progress.seconds,
+        "epochs": runner.max_epochs,
+        "iterations": runner.iter,
+        "train_images": len(runner.train_dataloader.dataset),
+        "batch_size": progress.batch_size,
+        "images_per_second": progress.batch_size * progress.iterations / progress.seconds,
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "processes": runner.world_size,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "losses": {key: value for key, value in progress.rows[-1].items() if key.startswith("loss")},
+        "provenance": provenance.collect(),
+    }
+    seal.write(folder, record)
+    logger.info("%s: %.0f s of training, %s", runner.progress.name, progress.seconds, folder)

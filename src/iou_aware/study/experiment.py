@@ -1,4 +1,4 @@
-"""An experiment: which models are trained on what, how they are ranked, which tables come out; checked as it is read."""
+"""An experiment: what is trained on what, how detections are ranked, which tables come out; checked as it is read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

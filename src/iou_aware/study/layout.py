@@ -51,6 +51,11 @@ class Layout:
         """The page to read."""
         return self.results / "report" / "index.html"
 
+    @property
+    def notebook(self) -> Path:
+        """The report's source."""
+        return self.root / "reports" / "report.ipynb"
+
     def detector(self, recipe: str, detector: str) -> Path:
         """A detector's MMDetection config under a recipe."""
         return self.configs / "detectors" / recipe / f"{detector}.py"

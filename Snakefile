@@ -1,0 +1,65 @@
+# The study, from an experiment's YAML to the report. Every stage is a plain command as well: see `iou-aware --help`.
+#
+#   snakemake --cores 2                                          the default experiment, configs/experiments/micro.yaml
+#   snakemake --cores 2 --configfile configs/experiments/bccd.yaml --config roots="{bccd: some/folder}"
+#   snakemake --profile slurm                                    on a cluster
+
+from iou_aware.study import workflow as study
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "experiment" not in config:
+
+    configfile: "configs/experiments/micro.yaml"
+
+
+# Everything that can be checked without data is checked here, before anything is trained.
+experiment = study.load(workflow.configfiles, config)
+paths = experiment.paths
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    dataset="[^/]+",
+    run="[^/]+",
+    split="[^/]+",
+    table="[^/]+",
+
+
+localrules:
+    all,
+    collect,
+    table,
+    figures,
+    report,
+
+
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/collect.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [paths.table(name, "csv") for name in experiment.tables],
+        paths.figures,
+        paths.report,
+
+
+onstart:
+    experiment.write_resolved()
+
+
+onsuccess:
+    print(
+        f"Tables:  {paths.table('*', '*')}\nFigures: {paths.figures}\nReport:  {paths.report}"
+    )

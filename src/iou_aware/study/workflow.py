@@ -1,0 +1,105 @@
+"""What the Snakefile asks of an experiment: its files as inputs, its values as parameters, which training goes first."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iou_aware.errors import InputError
+from iou_aware.study.experiment import Experiment
+from iou_aware.study.layout import Layout
+from iou_aware.study.run import Run
+
+
+def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that Snakemake was asked to run.
+
+    Args:
+        files: Snakemake's configuration files; the last one is the experiment, and errors name its lines.
+        config: what Snakemake made of them and of ``--config``.
+
+    Raises:
+        InputError: no configuration file, or the experiment is at fault.
+    """
+    if not files:
+        raise InputError("no experiment was given; expected --configfile configs/experiments/<name>.yaml")
+    return Experiment.load(files[-1], config)
+
+
+def config_files(paths: Layout, run: Run) -> list[Path]:
+    """Return the files of ``configs/`` that a run's MMDetection config is made of: a change in one is a reason to train.
+
+    Raises:
+        InputError: a config names a base that does not exist, or is not Python.
+    """
+    files: dict[Path, None] = {}
+    waiting = [paths.detector(run.recipe, run.detector), paths.backbone(run.backbone), paths.schedule(run.recipe)]
+    while waiting:
+        file = waiting.pop()
+        if file not in files:
+            files[file] = None
+            waiting.extend(_local_bases(file))
+    return sorted(files)
+
+
+def _local_bases(file: Path) -> list[Path]:
+    """Return the files of the project that an MMDetection config starts from; those of mmdet itself are pinned."""
+    try:
+        statements = ast.parse(file.read_text(encoding="utf-8")).body
+    except OSError as fault:
+        raise InputError(f"{file}: cannot be read ({fault}); a config that starts from it needs it") from fault
+    except SyntaxError as fault:
+        raise InputError(f"{file}:{fault.lineno}: not valid Python: {fault.msg}") from fault
+    bases: list[str] = []
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["_base_"]:
+            value = ast.literal_eval(statement.value)
+            bases = [value] if isinstance(value, str) else list(value)
+    return [_without_dots(file.parent / base) for base in bases if "::" not in base]
+
+
+def _without_dots(path: Path) -> Path:
+    """Return ``a/b`` for ``a/c/../b``: links are left alone, and the working directory is not written into the path."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return Path(*parts)
+
+
+def cost(run: Run) -> int:
+    """Return how long a run takes to train beside the others of its experiment, to start the longest first.
+
+    Pixels, times the depth that the backbone is named after, twice for the two stages of Faster R-CNN.
+    """
+    width, height = run.width_height
+    depth = re.search(r"\d+", run.backbone)
+    stages = 2 if run.detector.startswith("faster") else 1
+    return width * height * int(depth.group() if depth else 50) * stages
+
+
+def paper_files(experiment: Experiment, name: str) -> list[Path]:
+    """Return the file of the paper's numbers that a table stands beside; none for a table of our own."""
+    paper = experiment.tables[name].paper
+    return [] if paper is None else [experiment.paths.paper(paper)]
+
+
+def table_values(experiment: Experiment, name: str) -> str:
+    """Return, as text, what decides a table's content apart from the files it is made from."""
+    return f"{experiment.comparison}: {experiment.tables[name]}"
+
+
+def sources(*patterns: str) -> list[Path]:
+    """Return modules of ``study`` by pattern (``table*``): what is drawn anew, cheaply, when its code changes."""
+    folder = Path(__file__).parent
+    here = Path.cwd()
+    folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return sorted(file for pattern in patterns for file in folder.glob(f"{pattern}.py"))
+
+
+def figure_category(name: str) -> str:
+    """Return where a figure stands in Snakemake's report."""
+    return "Training" if name.startswith("training") else "Figures"

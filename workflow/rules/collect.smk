@@ -1,0 +1,23 @@
+rule collect:
+    input:
+        evaluations=[
+            paths.evaluation(run, split) for run, split in experiment.evaluations()
+        ],
+        seals=[paths.seal(run) for run in experiment.runs],
+    output:
+        metrics=paths.metrics,
+        per_class=paths.per_class,
+    log:
+        paths.log("collect"),
+    benchmark:
+        paths.benchmark("collect")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        experiment=paths.resolved,
+    shell:
+        "iou-aware collect {params.experiment} > {log} 2>&1"

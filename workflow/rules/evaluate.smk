@@ -1,0 +1,22 @@
+rule evaluate:
+    input:
+        manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
+        seal=paths.seal("{run}"),
+        detections=paths.detections("{run}", "{split}"),
+    output:
+        paths.evaluation("{run}", "{split}"),
+    log:
+        paths.log("evaluate", "{run}.{split}"),
+    benchmark:
+        paths.benchmark("evaluate", "{run}.{split}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime="1h",
+    params:
+        experiment=paths.resolved,
+        referee=experiment.referee,
+    shell:
+        "iou-aware evaluate {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"

@@ -1,0 +1,29 @@
+rule figures:
+    input:
+        metrics=paths.metrics,
+        histories=[paths.history(run) for run in experiment.runs],
+        paper=[study.paper_files(experiment, name) for name in experiment.tables],
+        code=study.sources("figure*", "style"),
+    output:
+        report(
+            directory(paths.figures),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category=lambda wildcards: study.figure_category(wildcards.figure),
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        paths.log("figures"),
+    benchmark:
+        paths.benchmark("figures")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        experiment=paths.resolved,
+        comparison=experiment.comparison,
+    shell:
+        "iou-aware figures {params.experiment} > {log} 2>&1"

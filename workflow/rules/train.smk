@@ -1,0 +1,35 @@
+# Checkpoints lie in results/<experiment>/checkpoints, which no rule declares: Snakemake clears what it knows of before
+# it starts a job again, and an interrupted training is to go on where it stopped.
+rule train:
+    input:
+        manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
+        configs=lambda wildcards: study.config_files(
+            paths, experiment.run(wildcards.run)
+        ),
+    output:
+        config=paths.config("{run}"),
+        history=report(
+            paths.history("{run}"),
+            caption="../report/history.rst",
+            category="Training",
+            subcategory="Histories",
+            labels={"run": "{run}"},
+        ),
+        seal=paths.seal("{run}"),
+        weights=paths.weights("{run}"),
+    log:
+        paths.log("train", "{run}"),
+    benchmark:
+        paths.benchmark("train", "{run}")
+    priority: lambda wildcards: study.cost(experiment.run(wildcards.run))
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime="12h",
+    params:
+        experiment=paths.resolved,
+        values=lambda wildcards: experiment.training_values(wildcards.run),
+    shell:
+        "iou-aware train {params.experiment} {wildcards.run} > {log} 2>&1"

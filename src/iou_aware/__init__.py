@@ -1,3 +1,12 @@
-"""IoU-aware single-stage object detection: the head, the confidence rules, and the study that reproduces the paper."""
+"""IoU-aware single-stage object detection: the head, the confidence rules, and the study that reproduces the paper.
+
+In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes ``IoUAwareRetinaHead`` and
+``IoUPredictionLoss`` known. Elsewhere the import stays light (no torch): the stages that only read files start fast.
+"""
+
+import sys
 
 __version__ = "0.1.0"
+
+if "mmengine" in sys.modules:
+    from iou_aware import heads as heads

@@ -1,0 +1,125 @@
+"""Confidence rules: how a detection's classification score and predicted IoU become the number that ranks it.
+
+Only the rules live here, as pure functions of tensors; nothing is imported but numpy's float formatting, so that stages
+which merely read rule names stay light.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from iou_aware.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ALLOWED = "'cls', 'none', 'oracle' or 'alpha=A' with A in [0, 1]"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A confidence rule (the paper's Eq. 5 and its variants in Tables 3 and 4).
+
+    Attributes:
+        kind: ``cls`` (the classification score p alone), ``none`` (p * IoU, no exponents), ``alpha``
+            (p^alpha * IoU^(1-alpha)) or ``oracle`` (Eq. 5 at alpha 0.5 with the IoU of the nearest ground truth in
+            place of the predicted one; it ranks exactly as p * IoU would).
+        alpha: The exponent of p, in [0, 1]; None unless ``kind`` is ``alpha``.
+
+    Raises:
+        InputError: If the kind is unknown or alpha is not a number in [0, 1].
+    """
+
+    kind: str
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cls", "none", "alpha", "oracle"):
+            raise InputError(f"confidence rule: found kind {self.kind!r}, expected {ALLOWED}")
+        if (self.kind == "alpha") != (self.alpha is not None):
+            raise InputError(f"confidence rule {self.kind!r}: found alpha {self.alpha!r}; only kind 'alpha' has one")
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise InputError(f"confidence rule: found alpha {self.alpha!r}, expected a number in [0, 1]")
+
+    @classmethod
+    def parse(cls, text: str | Rule) -> Rule:
+        """Return the rule written as ``text``: ``cls``, ``none``, ``oracle`` or ``alpha=0.50``.
+
+        Raises:
+            InputError: If the text is no rule; the message says what is allowed.
+        """
+        if isinstance(text, Rule):
+            return text
+        name, equals, value = str(text).partition("=")
+        if not equals and name != "alpha":
+            return cls(name)
+        try:
+            alpha = float(value)
+        except ValueError:
+            alpha = math.nan
+        if name != "alpha" or not 0 <= alpha <= 1:
+            raise InputError(f"confidence rule: found {text!r}, expected {ALLOWED}")
+        return cls("alpha", alpha + 0.0)  # -0.0 becomes 0.0
+
+    @property
+    def exponent(self) -> float | None:
+        """Alpha of Eq. 5, where the rule is an instance of it: 1 for ``cls``, 0.5 for ``oracle``, None for ``none``."""
+        return {"cls": 1.0, "oracle": 0.5}.get(self.kind, self.alpha)
+
+    def __str__(self) -> str:
+        """Return the text that ``parse`` reads back to an equal rule; alpha has two decimals, more where needed."""
+        if self.alpha is None:
+            return self.kind
+        return f"alpha={np.format_float_positional(self.alpha, min_digits=2)}"
+
+
+def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str | Rule) -> Tensor:
+    """Return the detection confidence, Eq. 5: p^alpha * IoU^(1-alpha), or the rule's variant of it.
+
+    The ends are exact: ``cls`` and alpha 1 return p itself, alpha 0 the IoU itself. Alpha 0.5 is computed as
+    sqrt(p * IoU), a correctly rounded and therefore monotone function of what ``none`` computes: no pair of detections
+    is ordered differently by the two, only a few neighbouring floats of ``none`` tie under alpha 0.5. As
+    sqrt(x) >= x in [0, 1], what passes a threshold under ``none`` passes it under alpha 0.5; so the ``none`` detections
+    are the front part of the alpha=0.50 ones and AP(none) <= AP(alpha=0.50). Other alphas are computed in double
+    precision and rounded once, which makes a value independent of where in a tensor it stands (torch's vectorised and
+    scalar single-precision powers differ in the last bit).
+
+    Args:
+        cls_score: Classification scores p in [0, 1], float32, of any shape.
+        iou_pred: IoUs in [0, 1], float32, of a shape that expands to that of ``cls_score``, such as (N, 1) to (N, C).
+        rule: The rule or its text. For ``oracle``, ``iou_pred`` is to be the IoU with the nearest ground truth.
+
+    Returns:
+        Confidences in [0, 1], float32, of the shape of ``cls_score``.
+    """
+    return confidences(cls_score, iou_pred, [rule])[0]
+
+
+def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str | Rule]) -> list[Tensor]:
+    """Return ``confidence(cls_score, iou_pred, rule)`` for each rule, sharing what the rules have in common."""
+    rules = [Rule.parse(rule) for rule in rules]
+    inside = any(_needs_logarithms(rule) for rule in rules)
+    logarithms = (cls_score.double().log(), iou_pred.double().log()) if inside else None
+    return [_confidence(cls_score, iou_pred, rule, logarithms) for rule in rules]
+
+
+def _needs_logarithms(rule: Rule) -> bool:
+    return rule.kind == "alpha" and rule.alpha not in (0, 0.5, 1)
+
+
+def _confidence(cls_score: Tensor, iou_pred: Tensor, rule: Rule, logarithms: tuple[Tensor, Tensor] | None) -> Tensor:
+    if rule.kind == "none":
+        return cls_score * iou_pred
+    if rule.exponent == 1:
+        return cls_score
+    if rule.exponent == 0:
+        return iou_pred.expand_as(cls_score)
+    if rule.exponent == 0.5:
+        return (cls_score * iou_pred).sqrt()
+    log_score, log_iou = logarithms
+    return (log_score * rule.alpha + log_iou * (1 - rule.alpha)).exp().float()

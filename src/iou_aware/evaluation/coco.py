@@ -58,7 +58,6 @@ class CocoEvaluator:
         self._truth = hotcoco.COCO(str(annotations))
         self.image_ids = np.sort(np.array(self._truth.get_img_ids(), dtype=np.int64))
         self.category_ids = sorted(self._truth.get_cat_ids())
-        self.boxes = len(self._truth.get_ann_ids())
 
     def curves(self, results: np.ndarray) -> Curves:
         """Return precision and recall of ``results`` (see ``results_array``), matched by COCO's rules."""

@@ -4,15 +4,19 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from iou_aware import provenance
+from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco, voc07
 from iou_aware.files import sha256, write_json
+
+if TYPE_CHECKING:
+    from iou_aware.study.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ class _Found:
         return self.image_ids[mine], self.boxes[mine], self.confidences[mine], self.category_ids[mine]
 
 
-def evaluate(experiment, run_name: str, split: str) -> Path:
+def evaluate(experiment: "Experiment", run_name: str, split: str) -> Path:
     """Write ``results/<experiment>/evaluations/<run>/<split>.json`` and return its path.
 
     Args:
@@ -48,20 +52,21 @@ def evaluate(experiment, run_name: str, split: str) -> Path:
         RuntimeError: pycocotools comes to other numbers.
     """
     run, paths = experiment.run(run_name), experiment.paths
-    manifest = _read(paths.manifest(run.dataset), "prepare")
-    record = _read(paths.seal(run_name), "train")
+    manifest = Manifest.load(paths.manifest(run.dataset))
+    record = _record(paths.seal(run_name))
     source = paths.detections(run_name, split)
-    if split not in manifest["splits"]:
-        raise InputError(f"{paths.manifest(run.dataset)}: no split {split!r}; found {', '.join(manifest['splits'])}.")
-    annotations = experiment.root / manifest["splits"][split]["annotations"]
+    data = manifest.split(split)
+    if not data.labelled:
+        raise InputError(f"dataset {run.dataset}: the split {split!r} has no boxes to evaluate with.")
+    annotations = experiment.root / data.annotations
 
     found = _load(source)
     evaluator = coco.CocoEvaluator(annotations)
     rules = experiment.rules_for(run)
     _check(source, found, evaluator, record, rules)
     referee = coco.Referee(annotations) if experiment.referee else None
-    truth = voc07.load_ground_truth(annotations) if manifest["layout"] == "voc" else None
-    names = dict(zip(manifest["category_ids"], manifest["classes"], strict=True))
+    truth = voc07.load_ground_truth(annotations) if manifest.layout == "voc" else None
+    names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
     classes = [names[category] for category in evaluator.category_ids]
 
     results = {}
@@ -74,8 +79,8 @@ def evaluate(experiment, run_name: str, split: str) -> Path:
         "weights_sha256": record["weights_sha256"],
         "annotations_sha256": sha256(annotations),
         "detections_sha256": sha256(source),
-        "images": len(evaluator.image_ids),
-        "boxes": evaluator.boxes,
+        "images": data.counts["images"],
+        "boxes": data.counts["boxes"],
         "referee": experiment.referee,
     }
     target = paths.evaluation(run_name, split)
@@ -124,9 +129,9 @@ def _load(path: Path) -> _Found:
     )
 
 
-def _read(path: Path, stage: str) -> dict[str, Any]:
+def _record(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist: run `iou-aware {stage}` first.")
+        raise InputError(f"{path} does not exist: the run is not finished. Run `iou-aware train` for it.")
     return json.loads(path.read_text())
 
 

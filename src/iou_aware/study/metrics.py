@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iou_aware.confidence import ALLOWED, Rule
 from iou_aware.errors import InputError
 
 RUN = ["run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"]
@@ -51,6 +52,7 @@ def _load(path: Path, columns: list[str], percents: list[str], numbers: list[str
         table[column] = _numbers(path, table[column], highest=100 if column in percents else np.inf)
     for column in key:
         _refuse(path, table[column], table[column] == "", "a value")
+    _refuse(path, table["rule"], ~table["rule"].map(_is_rule).astype(bool), ALLOWED)
     twice = table.duplicated(key)
     if twice.any():
         first = table.index[twice][0]
@@ -65,6 +67,13 @@ def _numbers(path: Path, text: pd.Series, highest: float) -> pd.Series:
     wrong = (text != "") & ~((parsed >= 0) & (parsed <= highest))
     _refuse(path, text, wrong, "a number" if highest == np.inf else "a percentage from 0 to 100")
     return parsed
+
+
+def _is_rule(text: str) -> bool:
+    try:
+        return str(Rule.parse(text)) == text
+    except InputError:
+        return False
 
 
 def _number(cell: str) -> float:

@@ -8,10 +8,7 @@ from iou_aware.study.table import Table
 from iou_aware.study.table_content import Content, Line, difference
 from iou_aware.study.table_text import DAGGER, MISSING, Cell, Section, Sheet, TextRow
 
-_PATTERN = (
-    "The paper's values were measured on other data with larger models. They stand beside for the pattern only: "
-    "compare gains and orderings, not values."
-)
+_PATTERN = "The paper's values are of other data and larger models, for the pattern only: compare gains and orderings."
 # Returns ours and the paper's number for a line and a metric, given the lines by key.
 _Numbers = Callable[[Line, str, dict[str, Line]], tuple[float | None, float | None]]
 

@@ -17,6 +17,7 @@ from iou_aware.losses import IoUPredictionLoss as IoUPredictionLoss  # registere
 from iou_aware.postprocess import DenseOutputs, Settings, nearest_iou, rescaled, sweep
 
 DEFAULT_RULE = "alpha=0.50"
+IOU_LOSS = {"type": "IoUPredictionLoss", "kind": "bce", "loss_weight": 1.0}
 
 
 @MODELS.register_module()
@@ -45,7 +46,7 @@ class IoUAwareRetinaHead(RetinaHead):
     def __init__(
         self,
         *args,
-        loss_iou: ConfigType = dict(type="IoUPredictionLoss", kind="bce", loss_weight=1.0),  # noqa: B006
+        loss_iou: ConfigType = IOU_LOSS,
         target_grad: bool = False,
         **kwargs,
     ) -> None:
@@ -113,16 +114,16 @@ class IoUAwareRetinaHead(RetinaHead):
 
     def _loss_iou(self, bbox_preds: list[Tensor], iou_preds: list[Tensor]) -> Tensor:
         """Return the IoU loss of the positives; without any it is zero, and its gradient zero rather than absent."""
-        anchors, labels, box_targets, avg_factor = self._targets
+        *levels, avg_factor = self._targets
         self._targets = None
-        levels = zip(anchors, labels, box_targets, bbox_preds, iou_preds, strict=True)
+        deltas = bbox_preds if self.target_grad else [level.detach() for level in bbox_preds]
         # Positives are a few in a thousand: they are picked before anything is decoded.
-        anchors, targets, deltas, iou_logits = map(torch.cat, zip(*map(self._positives, *zip(*levels)), strict=True))
-        with torch.set_grad_enabled(self.target_grad):
-            boxes = get_box_tensor(self.bbox_coder.decode(anchors, deltas))
-            if not self.reg_decoded_bbox:
-                targets = get_box_tensor(self.bbox_coder.decode(anchors, targets))
-            iou_target = bbox_overlaps(boxes, targets, is_aligned=True)
+        positives = map(self._positives, *levels, deltas, iou_preds)
+        anchors, targets, deltas, iou_logits = map(torch.cat, zip(*positives, strict=True))
+        boxes = get_box_tensor(self.bbox_coder.decode(anchors, deltas))
+        if not self.reg_decoded_bbox:
+            targets = get_box_tensor(self.bbox_coder.decode(anchors, targets))
+        iou_target = bbox_overlaps(boxes, targets, is_aligned=True)
         return self.loss_iou(iou_logits, iou_target, avg_factor)
 
     def _positives(

@@ -5,7 +5,7 @@ an error and every key keeps its line, so that whoever checks the content later 
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 Key = tuple[str | int, ...]
+
+# So many names are listed in an error; a grid of runs can have hundreds.
+MOST_LISTED = 16
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -39,10 +42,10 @@ class Document:
     lines: dict[Key, int]
 
     def error(self, key: Key, message: str) -> InputError:
-        """Return the error to raise about ``key``: ``file:line: tables.table2.rows: message``."""
+        """Return the error to raise about ``key``: ``file, line 7, key tables.table2.rows: message``."""
         line = self.lines.get(key)
-        place = self.name if line is None else f"{self.name}:{line}"
-        return InputError(": ".join(part for part in (place, written(key), message) if part))
+        place = [self.name, f"line {line}" if line else "", f"key {written(key)}" if key else ""]
+        return InputError(f"{', '.join(part for part in place if part)}: {message}")
 
 
 def read(path: str | Path) -> Document:
@@ -54,20 +57,31 @@ def read(path: str | Path) -> Document:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
-        raise InputError(f"{path}: cannot be read ({fault}); expected a YAML file in UTF-8") from fault
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({fault}). Check the name of the file.") from fault
     loader = _Loader(text)
     lines: dict[Key, int] = {}
     try:
         node = loader.get_single_node()
         content = None if node is None else _construct(loader, node, (), lines, str(path))
     except yaml.MarkedYAMLError as fault:
-        line = "" if fault.problem_mark is None else f":{fault.problem_mark.line + 1}"
-        raise InputError(f"{path}{line}: not valid YAML: {fault.problem}") from fault
+        line = "" if fault.problem_mark is None else f", line {fault.problem_mark.line + 1}"
+        raise InputError(f"{path}{line}: this is not valid YAML: {fault.problem}. Correct it there.") from fault
     except yaml.YAMLError as fault:
-        raise InputError(f"{path}: not valid YAML: {fault}") from fault
+        raise InputError(f"{path}: this is not valid YAML: {fault}") from fault
     finally:
         loader.dispose()
     return Document(str(path), content, lines)
+
+
+def load(path: str | Path, schema: str) -> Any:
+    """Read a YAML file, hold it against ``schemas/<schema>.schema.yaml`` and return its content.
+
+    Raises:
+        InputError: as ``read`` and ``check`` do.
+    """
+    document = read(path)
+    check(document, schema)
+    return document.content
 
 
 def check(document: Document, schema: str) -> None:
@@ -94,11 +108,25 @@ def written(key: Key) -> str:
 
 
 def one_of(choices: Iterable[Any], found: Any = None) -> str:
-    """Return ``a, b or c``, with the closest to ``found`` suggested: ``a, b or c; did you mean b?``."""
+    """Return ``a, b or c.`` as the end of a sentence, and the one that may have been meant: `` Did you mean 'b'?``."""
     names = [str(choice) for choice in choices]
-    listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "nothing (there is none)"
-    close = difflib.get_close_matches(str(found), names, n=1, cutoff=0.6)
-    return f"{listed}; did you mean {close[0]}?" if close else listed
+    if len(names) > MOST_LISTED:
+        listed = f"{', '.join(names[: MOST_LISTED - 1])} or one of {len(names) - MOST_LISTED + 1} more"
+    else:
+        listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "nothing: none exists"
+    return f"{listed}.{closest(str(found), names)}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return a hint for a mistyped name: `` Did you mean 'x'?``, or the empty string when nothing comes close."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def require(document: Document, key: Key, found: Any, choices: Collection[str], what: str) -> None:
+    """Raise InputError unless ``found`` is one of ``choices``; ``what`` says of what kind they are."""
+    if found not in choices:
+        raise document.error(key, f"unknown {what} {found!r}; expected {one_of(choices, found)}")
 
 
 def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], name: str) -> Any:
@@ -124,9 +152,10 @@ def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str)
         own = str(loader.construct_object(key_node)) if isinstance(key_node, yaml.ScalarNode) else None
         line = key_node.start_mark.line + 1
         if own is None:
-            raise InputError(f"{name}:{line}: {written(key)}: a key must be plain text, found a list or a mapping")
+            raise InputError(f"{name}, line {line}: found a list or a mapping as a key, expected plain text")
         if own in seen and own != "<<":
-            raise InputError(f"{name}:{line}: {written((*key, own))}: this key stands already in line {seen[own]}")
+            where = f"{name}, line {line}, key {written((*key, own))}"
+            raise InputError(f"{where}: this key is written twice, first in line {seen[own]}. Remove one.")
         seen[own] = line
 
 
@@ -143,9 +172,10 @@ def _validator(name: str) -> Any:
 
 
 def _explained(document: Document, schema: str) -> InputError:
-    from jsonschema import Draft7Validator
+    from jsonschema import validators
 
-    faults = [fault for top in Draft7Validator(_schema(schema)).iter_errors(document.content) for fault in _leaves(top)]
+    validator = validators.validator_for(_schema(schema))(_schema(schema))
+    faults = [fault for top in validator.iter_errors(document.content) for fault in _leaves(top)]
     # The fault nearest to the top of the file is the one to show: later ones are often its consequences.
     return min(
         (_fault(document, fault) for fault in faults),
@@ -179,7 +209,7 @@ def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputErro
     if fault.validator == "required":
         missing = next(name for name in expected if name not in found)
         meaning = fault.schema["properties"].get(missing, {}).get("description", "")
-        return key, document.error(key, f"the key '{missing}' is missing ({' '.join(meaning.split())})")
+        return key, document.error(key, f"the key {missing!r} is missing. It says: {' '.join(meaning.split())}")
     if fault.validator == "enum":
         return key, document.error(key, f"found {found!r}, expected {one_of(expected, found)}")
     meaning = " ".join(fault.schema.get("description", fault.message).split())
@@ -189,9 +219,3 @@ def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputErro
 def _shortened(found: Any, limit: int = 80) -> str:
     text = repr(found)
     return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def require(document: Document, key: Key, found: Any, choices: Sequence[str], what: str) -> None:
-    """Raise InputError unless ``found`` is one of ``choices``; ``what`` says of what kind they are."""
-    if found not in choices:
-        raise document.error(key, f"unknown {what} {found!r}; expected {one_of(choices, found)}")

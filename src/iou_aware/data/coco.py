@@ -11,8 +11,8 @@ from typing import Any
 from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
 from iou_aware.data.images import check_size, read_headers
+from iou_aware.documents import closest
 from iou_aware.errors import InputError
-from iou_aware.yaml_file import closest
 
 _RESTORE = "Restore the file from its source."
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iou_aware import yaml_file
+from iou_aware import documents
 from iou_aware.errors import InputError
 
 FOLDER = Path("configs", "datasets")
@@ -30,6 +30,7 @@ class Split:
         images: The folder of its images below the dataset's root, for COCO layout.
         labelled: False for a split without boxes, which can be predicted but not evaluated.
         expected_images: How many images there must be; None when the dataset file does not say.
+        optional: Whether the dataset is complete without it.
     """
 
     name: str
@@ -38,6 +39,13 @@ class Split:
     images: str | None = None
     labelled: bool = True
     expected_images: int | None = None
+    optional: bool = False
+
+    def files(self, root: Path) -> list[Path]:
+        """Return the files below a dataset's root which list the split's images."""
+        if self.annotations is not None:
+            return [root / self.annotations]
+        return [root / item.folder / "ImageSets" / "Main" / f"{item.name}.txt" for item in self.lists]
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,14 @@ class Dataset:
     fetch: dict[str, Any] | None = None
     description: str = field(default="", compare=False)
 
+    def present(self) -> dict[str, Split]:
+        """Return the splits, without those which are optional and absent."""
+        return {
+            name: split
+            for name, split in self.splits.items()
+            if not split.optional or all(file.exists() for file in split.files(self.root))
+        }
+
 
 def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None) -> Dataset:
     """Load and check ``configs/datasets/<name>.yaml``.
@@ -92,10 +108,10 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
     if not file.is_file():
         known = sorted(path.stem for path in file.parent.glob("*.yaml"))
         raise InputError(
-            f"{file}: there is no dataset {name!r}.{yaml_file.closest(name, known)} "
+            f"{file}: there is no dataset {name!r}.{documents.closest(name, known)} "
             f"Known: {', '.join(known) or 'none'}. Describe a new one in that file; docs/data.md shows how."
         )
-    content = yaml_file.load(file, "dataset")
+    content = documents.load(file, "dataset")
     if content["dataset"] != name:
         raise InputError(f"{file}, key dataset: found {content['dataset']!r}, expected {name!r}, the name of the file.")
     splits = {split: _split(split, keys) for split, keys in content["splits"].items()}
@@ -104,7 +120,7 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
             if split not in splits:
                 raise InputError(
                     f"{file}, key {key}: found the split {split!r}, which is not among `splits`: {', '.join(splits)}."
-                    f"{yaml_file.closest(split, splits)}"
+                    f"{documents.closest(split, splits)}"
                 )
     if not splits[content["train"]].labelled:
         raise InputError(f"{file}, key train: the split {content['train']!r} is not labelled. Name one that is.")
@@ -134,4 +150,5 @@ def _split(name: str, keys: Mapping[str, Any]) -> Split:
         images=keys.get("images"),
         labelled=keys.get("labelled", True),
         expected_images=keys.get("expected_images"),
+        optional=keys.get("optional", False),
     )

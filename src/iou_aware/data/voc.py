@@ -25,8 +25,8 @@ from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
 from iou_aware.data.images import check_size, read_headers
 from iou_aware.data.voc_xml import VocAnnotation, VocObject, line_of, read_annotation
+from iou_aware.documents import closest
 from iou_aware.errors import InputError
-from iou_aware.yaml_file import closest
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
 

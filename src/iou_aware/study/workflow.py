@@ -1,4 +1,4 @@
-"""What the Snakefile asks of an experiment: its files as inputs, its values as parameters, which training goes first."""
+"""What the Snakefile asks of an experiment: files as inputs, values as parameters, which training goes first."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
 
 
 def config_files(paths: Layout, run: Run) -> list[Path]:
-    """Return the files of ``configs/`` that a run's MMDetection config is made of: a change in one is a reason to train.
+    """Return the files that a run's MMDetection config is made of: a change in one of them is a reason to train.
 
     Raises:
         InputError: a config names a base that does not exist, or is not Python.

@@ -72,7 +72,7 @@ def _prepare_voc(dataset: Dataset, folder: Path, project: Path) -> tuple[list[di
     """Read all splits, so that the classes are known, then convert each."""
     read = {
         name: voc.read_split(dataset, split, partial(_progress, label=f"{dataset.name} {name}: annotations"))
-        for name, split in dataset.splits.items()
+        for name, split in dataset.present().items()
     }
     classes = voc.classes_of(dataset, list(read.values()))
     categories, splits = [], {}
@@ -90,7 +90,7 @@ def _prepare_voc(dataset: Dataset, folder: Path, project: Path) -> tuple[list[di
 def _prepare_coco(dataset: Dataset, folder: Path, project: Path) -> tuple[list[dict[str, Any]], dict[str, SplitData]]:
     """Check each split, and write anew what had to change."""
     splits, categories = {}, []
-    for name, split in dataset.splits.items():
+    for name, split in dataset.present().items():
         invalid = InvalidBoxes(dataset.invalid_boxes)
         read = coco.read_split(dataset, split, invalid)
         invalid.settle(dataset.file)
@@ -116,11 +116,17 @@ def _split_data(
     labelled: bool = True,
 ) -> SplitData:
     names = {category["id"]: category["name"] for category in content["categories"]}
+    counts = boxes.count(len(content["images"]), content["annotations"] if labelled else [], names)
+    if labelled and not counts["boxes"]:
+        raise InputError(
+            f"{file}: the split has {counts['images']} images but no box to be found ({counts['ignored']} ignored, "
+            f"{len(invalid.found)} invalid). Annotate it, or, in COCO layout, mark the split `labelled: false`."
+        )
     return SplitData(
         annotations=_relative(file, project),
         images=_relative(images, project),
         labelled=labelled,
-        counts=boxes.count(len(content["images"]), content["annotations"] if labelled else [], names),
+        counts=counts,
         sha256=sha256(file),
         invalid=invalid.as_json(),
         turned=turned,

@@ -61,6 +61,8 @@ def read_annotation(path: Path) -> VocAnnotation:
             f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]}). The file may be "
             "cut short: restore it from its source."
         ) from error
+    if tree.tag != "annotation":
+        raise InputError(f"{path}: found <{tree.tag}>, expected <annotation>. This is not a VOC annotation file.")
     objects = [_read_object(item, path, index) for index, item in enumerate(tree.findall("object"))]
     return VocAnnotation(path, _read_size(tree, path), objects)
 

@@ -1,0 +1,232 @@
+"""Downloading a large file over HTTP so that an interruption costs what was in flight and no more."""
+
+import errno
+import hashlib
+import http.client
+import logging
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from iou_aware.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+_LIMIT_UNKNOWN = 4 << 30  # bytes taken from a server that does not say how much it will send
+_RETRIED = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """A checksum as its publisher states it: ``md5`` or ``sha256``, and its hexadecimal digits."""
+
+    kind: str
+    digits: str
+
+    def of(self, path: Path) -> str:
+        """Return the checksum of this kind of a file."""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.kind).hexdigest()
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to keep trying one address.
+
+    Attributes:
+        tries: Attempts in a row that may bring nothing new.
+        pause: Seconds before the second attempt; doubled for each further one.
+        timeout: Seconds without a byte after which an attempt has failed.
+    """
+
+    tries: int = 6
+    pause: float = 2.0
+    timeout: float = 60.0
+
+
+class _Failed(Exception):
+    """An address does not give the file; the next one may."""
+
+
+class _Interrupted(Exception):
+    """An attempt broke off; another may continue."""
+
+
+def download(
+    urls: Sequence[str],
+    target: Path,
+    checksum: Checksum | None = None,
+    size: int | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """Download a file, unless it is there already; it appears under its name only once it is complete and verified.
+
+    What arrived stays beside it, ending in ``.part``, and a later attempt or call continues there, provided that a
+    checksum can tell afterwards whether the parts belong together and the server honours the request for the rest.
+
+    Args:
+        urls: Where the file is, tried in order.
+        target: Where to store it.
+        checksum: What it must have.
+        size: How many bytes it must have.
+        patience: How long to keep trying.
+
+    Raises:
+        InputError: No address gave the file, or the disk is too small. The message says what each address answered.
+    """
+    if target.is_file() and (checksum is None or checksum.of(target) == checksum.digits):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    if checksum is None:
+        part.unlink(missing_ok=True)
+    answers = []
+    for url in urls:
+        try:
+            _from(url, part, checksum, size, patience or Patience())
+            part.replace(target)
+            return
+        except _Failed as failure:
+            log.warning("%s: %s", url, failure)
+            answers.append(f"{url}: {failure}")
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(
+                f"{part}: the disk is full. Make room, then run the same command: it continues."
+            ) from error
+    raise InputError(
+        f"{target.name} could not be fetched. " + "; ".join(answers) + ". Try again later, add a mirror to the dataset "
+        f"file, or download it by hand to {target}."
+    )
+
+
+def _from(url: str, part: Path, checksum: Checksum | None, size: int | None, patience: Patience) -> None:
+    """Complete ``part`` from one address and verify it; parts that do not match are thrown away once."""
+    resumed = part.exists()
+    _complete(url, part, size, patience)
+    found = _mismatch(part, checksum)
+    if found and resumed:
+        log.warning("%s: what was there before does not belong to it; starting over", part)
+        part.unlink()
+        _complete(url, part, size, patience)
+        found = _mismatch(part, checksum)
+    if found:
+        part.unlink()
+        raise _Failed(f"{checksum.kind} is {found}, expected {checksum.digits}: not the file that was published")
+
+
+def _mismatch(part: Path, checksum: Checksum | None) -> str | None:
+    """Return the checksum found when it is a wrong one."""
+    if checksum is None:
+        return None
+    log.info("%s: verifying", part.name)
+    found = checksum.of(part)
+    return found if found != checksum.digits else None
+
+
+def _complete(url: str, part: Path, size: int | None, patience: Patience) -> None:
+    """Call `_attempt` until the file is complete, waiting longer after each attempt that brought nothing."""
+    fruitless = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _attempt(url, part, size, patience.timeout)
+            return
+        except _Interrupted as interruption:
+            now = part.stat().st_size if part.exists() else 0
+            fruitless = 0 if now > before else fruitless + 1
+            if fruitless >= patience.tries:
+                raise _Failed(
+                    f"{interruption}; given up after {fruitless} attempts in a row without progress"
+                ) from None
+            pause = patience.pause * 2 ** max(0, fruitless - 1)
+            log.warning("%s: %s after %d bytes; trying again in %.0f s", url, interruption, now, pause)
+            time.sleep(pause)
+
+
+def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
+    """Ask for what is missing and append it.
+
+    Raises:
+        _Interrupted: It broke off, or the server has a passing trouble.
+        _Failed: The server has no such file, or one of another size.
+    """
+    offset = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "iou-aware", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+            start, total = _extent(response)
+            if start not in (0, offset):
+                part.unlink()
+                raise _Interrupted(f"the server sent bytes from {start} on, asked for {offset}")
+            if offset and start == 0:
+                log.warning("%s: the server does not continue downloads; starting over", url)
+            _require_size(size, total)
+            _require_space(part, (total or 0) - start)
+            _append(response, part, start, total)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if error.headers.get("Content-Range", "").endswith(f"/{offset}"):
+                return
+            part.unlink()
+            raise _Interrupted("the server has less than what was fetched before") from error
+        kind = _Interrupted if error.code in _RETRIED else _Failed
+        raise kind(f"HTTP {error.code} {error.reason}") from error
+    except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        raise _Interrupted(f"{type(error).__name__}: {error}") from error
+
+
+def _extent(response: Any) -> tuple[int, int | None]:
+    """Return the first byte that a response holds and the size of the whole file, None where it is not said."""
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not found:
+            return -1, None
+        return int(found[1]), None if found[2] == "*" else int(found[2])
+    length = response.headers.get("Content-Length")
+    return 0, int(length) if length else None
+
+
+def _append(response: Any, part: Path, start: int, total: int | None) -> None:
+    """Write a response's bytes from ``start`` on, what lay there before being replaced."""
+    done = start
+    with part.open("r+b" if part.exists() else "wb") as file:
+        file.truncate(start)
+        file.seek(start)
+        label = part.name.removesuffix(".part")
+        with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=label, mininterval=1) as bar:
+            while chunk := response.read(_CHUNK):
+                done += len(chunk)
+                if done > (total or _LIMIT_UNKNOWN):
+                    raise _Failed(f"the server sends more than {total or _LIMIT_UNKNOWN} bytes")
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and done < total:
+        raise _Interrupted(f"the connection was cut at byte {done} of {total}")
+
+
+def _require_size(size: int | None, total: int | None) -> None:
+    if size is not None and total is not None and size != total:
+        raise _Failed(f"the server's file has {total} bytes, expected {size}")
+
+
+def _require_space(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise InputError(
+            f"{part.parent}: {needed / 1e9:.1f} GB are still to be downloaded, but only {free / 1e9:.1f} GB are free. "
+            "Make room, or choose another folder for the dataset."
+        )

@@ -1,0 +1,135 @@
+"""The command `fetch`: download a dataset's archives, verify and extract them; the dataset appears complete or not."""
+
+import fcntl
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from iou_aware.data import coco, voc
+from iou_aware.data.archive import extract
+from iou_aware.data.dataset import Dataset, load
+from iou_aware.data.download import Checksum, Patience, download
+from iou_aware.errors import InputError
+from iou_aware.files import sha256
+
+log = logging.getLogger(__name__)
+
+
+def fetch(
+    project: Path,
+    name: str,
+    folder: str | Path | None = None,
+    keep_archives: bool = False,
+    patience: Patience | None = None,
+) -> Path:
+    """Fetch a dataset into its root, unless it is there already.
+
+    Archives and extracted files are collected beside the root, in ``.<root>.download`` and ``.<root>.partial``, where
+    an interrupted call is continued by the next; the finished folder is renamed into place.
+
+    Args:
+        project: The project's root folder.
+        name: The dataset.
+        folder: Where to put it instead of the dataset file's ``root``.
+        keep_archives: Leave the archives in ``.<root>.download``.
+        patience: How long to keep trying each address.
+
+    Returns:
+        The dataset's root.
+
+    Raises:
+        InputError: The dataset names no archives, an archive cannot be had or is wrong, the disk is too small, or the
+            result has not as many images as it must have.
+    """
+    dataset = load(project, name, {name: folder} if folder else None)
+    root = dataset.root
+    if root.is_dir() and any(root.iterdir()):
+        _check_counts(dataset)
+        log.info("%s: %s is there already", root, name)
+        return root
+    if not dataset.fetch:
+        how = "`iou-aware prepare` makes it" if dataset.generate else "put it there by hand"
+        raise InputError(f"{dataset.file}: {name} has no key `fetch` that says where to fetch it from; {how}.")
+    downloads, partial = (root.parent / f".{root.name}.{what}" for what in ("download", "partial"))
+    with _alone(downloads):
+        for archive in dataset.fetch["archives"]:
+            _fetch_archive(archive, downloads, partial, patience)
+        if "content" in dataset.fetch:
+            _check_content(partial, dataset.fetch["content"], dataset.file)
+        _check_counts(replace(dataset, root=partial))
+        if root.is_dir():
+            root.rmdir()
+        partial.rename(root)
+        if not keep_archives:
+            shutil.rmtree(downloads)
+    log.info("%s: %s is complete", root, name)
+    return root
+
+
+def _fetch_archive(archive: dict[str, Any], downloads: Path, partial: Path, patience: Patience | None) -> None:
+    """Download and extract one archive, unless an earlier call did both."""
+    file = downloads / archive.get("file", archive["url"].rsplit("/", 1)[-1])
+    done = file.with_name(f"{file.name}.extracted")
+    if done.exists() and partial.is_dir():
+        return
+    checksums = [Checksum(kind, archive[kind]) for kind in ("sha256", "md5") if kind in archive]
+    urls = [archive["url"], *archive.get("mirrors", [])]
+    download(urls, file, checksums[0] if checksums else None, archive.get("bytes"), patience)
+    number = extract(file, partial, archive.get("select"))
+    log.info("%s: %d files", file.name, number)
+    done.touch()
+
+
+def content_digest(folder: Path, patterns: Sequence[str]) -> str:
+    """Return the SHA-256 over the lines ``<sha256>  <path>`` of a folder's files, sorted by path.
+
+    Args:
+        folder: Where the paths start.
+        patterns: Glob patterns of the files that count.
+    """
+    paths = sorted({path.relative_to(folder).as_posix() for pattern in patterns for path in folder.glob(pattern)})
+    lines = "".join(f"{sha256(folder / path)}  {path}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _check_content(folder: Path, content: dict[str, Any], dataset_file: Path) -> None:
+    found = content_digest(folder, content["of"])
+    if found != content["sha256"]:
+        raise InputError(
+            f"{folder}: the files differ from those that {dataset_file}, key fetch.content, describes: sha256 {found}, "
+            f"expected {content['sha256']}. The archive may have changed at its source; look at it, then delete the "
+            "folder or correct the key."
+        )
+
+
+def _check_counts(dataset: Dataset) -> None:
+    """Check that every split has as many images as the dataset file says."""
+    for split in dataset.present().values():
+        if split.expected_images is None:
+            continue
+        if dataset.layout == "voc":
+            found = sum(len(voc.read_list(dataset.root, item.folder, item.name)) for item in split.lists)
+        else:
+            found = len(coco.read_json(dataset.root / split.annotations).get("images", []))
+        if found != split.expected_images:
+            raise InputError(
+                f"{dataset.root}: {dataset.name} is incomplete: the split {split.name!r} has {found} images, expected "
+                f"{split.expected_images}. Move the folder away and fetch again."
+            )
+
+
+@contextmanager
+def _alone(downloads: Path) -> Iterator[None]:
+    """Hold a lock, so that two calls do not write into the same files."""
+    downloads.mkdir(parents=True, exist_ok=True)
+    with (downloads / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{downloads}: another fetch is at work there. Wait until it is done.") from error
+        yield

@@ -110,7 +110,23 @@ def _parser() -> argparse.ArgumentParser:
         for argument in stage.arguments:
             command.add_argument(argument, **ARGUMENTS[argument])
         command.set_defaults(action=_action(stage))
+    _add_fetch(commands)
     return parser
+
+
+def _add_fetch(commands: Any) -> None:
+    purpose = "Fetch a dataset from where its file says, verify it, extract it. An interrupted download goes on."
+    command = _command(commands, "fetch", purpose, "iou-aware fetch bccd")
+    command.add_argument("dataset", metavar="DATASET", help="a file of configs/datasets/, without .yaml")
+    command.add_argument("--into", metavar="FOLDER", type=Path, help="where to put it, over the dataset file's root")
+    command.add_argument("--keep-archives", action="store_true", help="keep what was downloaded after extracting it")
+    command.set_defaults(action=_fetch)
+
+
+def _fetch(dataset: str, into: Path | None, keep_archives: bool) -> None:
+    from iou_aware.data.fetch import fetch
+
+    fetch(Path(), dataset, into, keep_archives)
 
 
 def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:

@@ -105,9 +105,9 @@ def latex(sheet: Sheet) -> str:
         heads, columns = [*heads, "Seeds"], columns + "r"
     lines = []
     for section in sheet.sections:
-        if section.heading:
-            lines.append(rf"\midrule \multicolumn{{{len(heads)}}}{{l}}{{\emph{{{_tex(section.heading)}}}}} \\")
         lines.append(r"\midrule")
+        if section.heading:
+            lines.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{_tex(section.heading)}}}}} \\")
         for row in section.rows:
             shown = [(rf"\textbf{{{_tex(cell.ours)}}}" if cell.best else _tex(cell.ours), cell) for cell in row.cells]
             cells = [_joined(ours, _tex(cell.paper)) for ours, cell in shown]
@@ -119,12 +119,15 @@ def latex(sheet: Sheet) -> str:
             r"\centering\small\setlength{\tabcolsep}{4pt}",
             rf"\caption{{{_tex(sheet.caption)} {_tex(' '.join(sheet.notes))}}}",
             rf"\label{{tab:{sheet.name}}}",
+            r"\sbox0{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             _ampersands(heads),
             *lines,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
+            # Shrunk to the page where it is too wide and the paper has graphicx; as it is otherwise.
+            r"\ifdim\wd0>\linewidth\ifdefined\resizebox\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi\else\usebox0\fi",
             r"\end{table}",
             "",
         ]

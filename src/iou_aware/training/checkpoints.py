@@ -120,8 +120,8 @@ def load(path: Path) -> Any:
         raise InputError(f"{path} does not exist; expected a file of weights.") from fault
     except pickle.UnpicklingError as fault:
         raise InputError(
-            f"{path}: refused, nothing in it was run: it holds more than tensors and plain values, or is no PyTorch file "
-            f"({str(fault).splitlines()[0]}). Take it from a source you trust, or train again."
+            f"{path}: refused, nothing in it was run: it holds more than tensors and plain values, or is no PyTorch "
+            f"file ({str(fault).splitlines()[0]}). Take it from a source you trust, or train again."
         ) from fault
     except (RuntimeError, EOFError, ValueError, OSError) as fault:
         raise InputError(f"{path}: truncated or no PyTorch file: {str(fault).splitlines()[0]}") from fault

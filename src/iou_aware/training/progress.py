@@ -111,8 +111,8 @@ def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any)
     losses = ", ".join(f"{key} {value.item():g}" for key, value in outputs.items())
     images = ", ".join(str(sample.img_id) for sample in batch["data_samples"])
     return (
-        f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {losses}; image "
-        f"ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower the learning rate."
+        f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {losses}; "
+        f"image ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower the learning rate."
     )
 
 

@@ -1,4 +1,4 @@
-"""The seal of a finished run: ``run.json`` holds checksums of its files and of itself, and ``verify`` notices a change."""
+"""The seal of a finished run: ``run.json`` holds checksums of its files and of itself, so that a change is noticed."""
 
 import hashlib
 import json

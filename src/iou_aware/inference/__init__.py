@@ -1,0 +1,1 @@
+"""Inference: one forward pass over a split, whose outputs serve every confidence rule."""

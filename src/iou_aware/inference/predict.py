@@ -1,0 +1,189 @@
+"""The stage ``predict``: one pass of a trained run over a split, and its detections under every rule."""
+
+import contextlib
+import io
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from torch import nn
+from torch.utils.data import DataLoader
+
+from iou_aware import detections, provenance
+from iou_aware.data.manifest import Manifest
+from iou_aware.detections import Detections
+from iou_aware.errors import InputError
+from iou_aware.heads import IoUAwareRetinaHead
+from iou_aware.inference.batches import same_shape
+from iou_aware.training import checkpoints, seal
+from iou_aware.training import config as configs
+
+logger = logging.getLogger(__name__)
+
+SAY_EVERY_SECONDS = 10
+
+
+def predict(experiment, run_name: str, split: str) -> None:
+    """Write the detections of one run on one split, under every rule, from one forward pass per image.
+
+    Args:
+        experiment: The study.
+        run_name: One of ``experiment.runs``.
+        split: A split of the run's dataset.
+
+    Raises:
+        InputError: The run is not finished, or one of its files has changed since; the split does not exist, has no
+            boxes although a rule needs them, or has other classes than the run was trained on.
+    """
+    paths, run = experiment.paths, experiment.runs[run_name]
+    record = seal.verify(paths.run_folder(run_name))
+    manifest = Manifest.load(paths.manifest(run.dataset))
+    rules = experiment.rules_for(run)
+    labelled = manifest.split(split).labelled
+    if "oracle" in rules and not labelled:
+        raise InputError(
+            f"rule oracle: the split '{split}' of {run.dataset} has no boxes; take the rule out, or another split."
+        )
+
+    device = _device(experiment.settings)
+    config = Config.fromfile(str(paths.config(run_name)))
+    init_default_scope(config.default_scope)
+    model = load_model(config, paths.weights(run_name)).to(device)
+    loader = _loader(config, manifest, experiment.root, split, experiment.settings)
+    made = provenance.collect() | {
+        "run": run_name,
+        "split": split,
+        "config_sha256": record["config_sha256"],
+        "weights_sha256": record["weights_sha256"],
+        "annotations_sha256": manifest.split(split).sha256,
+    }
+    categories = np.asarray(loader.dataset.cat_ids, np.int32)
+    progress = _Progress(f"{run_name}, {split}", len(loader.dataset))
+    with detections.writer(paths.detections(run_name, split), rules, len(loader.dataset), made) as writer:
+        for batch in loader:
+            found, images = detect(model, batch, rules)
+            writer.add(*_rows(found, images, rules, categories))
+            progress.add(len(images))
+    logger.info("%s: %d detections by %d rules", progress.name, writer.rows, len(rules))
+
+
+def load_model(config: Config, weights: Path) -> nn.Module:
+    """Build a run's model with its weights, ready for inference.
+
+    Raises:
+        InputError: The file holds more than weights, or those of another model.
+    """
+    model = MODELS.build(config.model)
+    try:
+        model.load_state_dict(checkpoints.load(weights)["state_dict"])
+    except (RuntimeError, KeyError, TypeError) as fault:
+        raise InputError(f"{weights}: not the weights of {config.filename}: {fault}") from fault
+    return model.eval()
+
+
+@torch.inference_mode()
+def detect(
+    model: nn.Module, batch: Mapping[str, Any], rules: Sequence[str]
+) -> tuple[list[list[InstanceData]], list[int]]:
+    """Return the detections of one batch and the ids of its images, from one forward pass.
+
+    Args:
+        model: A detector of MMDetection.
+        batch: What its test pipeline gives, collated.
+        rules: The rules as text; for a detector that predicts no IoU only ``cls``, by which it ranks by itself.
+
+    Returns:
+        Per image and rule the detections, in descending confidence: ``bboxes`` (n, 4) in pixels of the stored image,
+        ``labels`` (n,), ``scores`` (n,), and for an IoU-aware detector ``cls_scores`` (n,) and ``iou_preds`` (n,).
+    """
+    data = model.data_preprocessor(batch, False)
+    samples = data["data_samples"]
+    head = getattr(model, "bbox_head", None)
+    if isinstance(head, IoUAwareRetinaHead):
+        truth = [sample.gt_instances.bboxes for sample in samples]
+        metas = [sample.metainfo for sample in samples]
+        swept = head.sweep(model.extract_feat(data["inputs"]), metas, rules, rescale=True, gt_bboxes=truth)
+        found = [[image[rule] for rule in rules] for image in swept]
+    else:
+        found = [[sample.pred_instances] for sample in model.predict(data["inputs"], samples, rescale=True)]
+    return found, [sample.img_id for sample in samples]
+
+
+def _rows(
+    found: list[list[InstanceData]], images: list[int], rules: Sequence[str], categories: np.ndarray
+) -> tuple[np.ndarray, Detections]:
+    """Return a batch's detections as rows of the file, with each row's rule; one copy from the device for all."""
+    flat = [instances for image in found for instances in image]
+    sizes = np.array([len(instances) for instances in flat])
+    columns = ["scores", "cls_scores", "iou_preds"] if "iou_preds" in flat[0] else ["scores"]
+    values = torch.cat([torch.stack([getattr(one, name) for name in columns], 1) for one in flat]).cpu().numpy()
+    found_rows = Detections(
+        image_ids=np.repeat(np.repeat(np.asarray(images), len(rules)), sizes),
+        category_ids=categories[torch.cat([one.labels for one in flat]).cpu().numpy()],
+        boxes=torch.cat([one.bboxes for one in flat]).cpu().numpy(),
+        confidences=values[:, 0],
+        cls_scores=values[:, min(1, len(columns) - 1)],
+        iou_preds=values[:, 2] if len(columns) > 1 else None,
+    )
+    return np.repeat(np.tile(np.arange(len(rules)), len(images)), sizes), found_rows
+
+
+def _loader(config: Config, manifest: Manifest, root: Path, split: str, settings: Mapping[str, Any]) -> DataLoader:
+    """Return the split's images in order, batched as far as that changes nothing about their size.
+
+    Raises:
+        InputError: The run was trained on other classes.
+    """
+    trained = list(config.train_dataloader.dataset.metainfo.classes)
+    if trained != list(manifest.classes):
+        raise InputError(
+            f"{config.filename}: trained on the classes {', '.join(trained)}, but the dataset {manifest.dataset} has "
+            f"{', '.join(manifest.classes)}. Train the run again."
+        )
+    cv2.setNumThreads(0)  # Its threads would multiply with the loading processes.
+    pipeline = config.test_dataloader.dataset.pipeline
+    dataset = DATASETS.build(configs.dataset(manifest, root, split, pipeline, test_mode=True))
+    with contextlib.redirect_stdout(io.StringIO()):
+        dataset.full_init()
+    scale = next(step.scale for step in pipeline if step.type == "Resize")
+    batches = same_shape(
+        dataset, scale, config.model.data_preprocessor.pad_size_divisor, config.train_dataloader.batch_size
+    )
+    return DataLoader(
+        dataset, batch_sampler=batches, num_workers=settings.get("workers") or 0, collate_fn=pseudo_collate
+    )
+
+
+def _device(settings: Mapping[str, Any]) -> str:
+    if settings.get("device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class _Progress:
+    """Says now and then how many images are done, how fast, and how long it will take."""
+
+    def __init__(self, name: str, images: int):
+        self.name, self.images, self.done = name, images, 0
+        self._started = self._said = time.monotonic()
+
+    def add(self, images: int) -> None:
+        self.done += images
+        now = time.monotonic()
+        if now - self._said < SAY_EVERY_SECONDS and self.done < self.images:
+            return
+        self._said = now
+        rate = self.done / max(now - self._started, 1e-9)
+        left = (self.images - self.done) / rate
+        logger.info("%s: %d/%d images, %.1f images/s, %.0f s left", self.name, self.done, self.images, rate, left)

@@ -185,15 +185,17 @@ def _explained(document: Document, schema: str) -> InputError:
 
 
 def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
-    """Yield the faults behind an ``anyOf``: those of the branch that got deepest, which is the one that was meant."""
-    if fault.validator != "anyOf" or not fault.context:
+    """Yield the faults behind an ``anyOf``: those of the branch that was meant.
+
+    That is the one which got deepest, and among equals one whose type was right.
+    """
+    depth = len(fault.absolute_path)
+    meant = [cause for cause in fault.context or [] if cause.validator != "type" or len(cause.absolute_path) > depth]
+    if fault.validator != "anyOf" or not meant:
         yield fault
         return
-    deepest = max(len(cause.absolute_path) for cause in fault.context)
-    if deepest == len(fault.absolute_path):
-        yield fault
-        return
-    for cause in fault.context:
+    deepest = max(len(cause.absolute_path) for cause in meant)
+    for cause in meant:
         if len(cause.absolute_path) == deepest:
             yield from _leaves(cause)
 

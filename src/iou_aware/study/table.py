@@ -178,7 +178,12 @@ class _Reader:
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
         """Name the run that has most of the values, and where it differs."""
-        run = max(self.runs.values(), key=lambda run: sum(getattr(run, n) == value for n, value in selector.items()))
+
+        def nearness(run: Run) -> tuple[int, int]:
+            values = [(getattr(run, name), value) for name, value in selector.items()]
+            return sum(has == wanted for has, wanted in values), sum(has is not None for has, _ in values)
+
+        run = max(self.runs.values(), key=nearness)
         differing = [f"{n} {getattr(run, n)}" for n, value in selector.items() if getattr(run, n) != value]
         return f"the nearest, {run.name}, has {', '.join(differing)}. Add the run, or correct the row"
 

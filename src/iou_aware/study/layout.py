@@ -56,6 +56,21 @@ class Layout:
         """The report's source."""
         return self.root / "reports" / "report.ipynb"
 
+    @property
+    def claims(self) -> Path:
+        """The paper's claims with their verdicts, as data; a page to read stands beside it."""
+        return self.results / "claims.json"
+
+    @property
+    def premise(self) -> Path:
+        """The folder of what confidence has to do with IoU."""
+        return self.results / "premise"
+
+    @property
+    def gallery(self) -> Path:
+        """The folder of images on which a rule changed the ranking most."""
+        return self.results / "gallery"
+
     def detector(self, recipe: str, detector: str) -> Path:
         """A detector's MMDetection config under a recipe."""
         return self.configs / "detectors" / recipe / f"{detector}.py"
@@ -115,6 +130,10 @@ class Layout:
     def evaluation(self, run: str, split: str) -> Path:
         """A run's metrics on a split, for every rule."""
         return self.results / "evaluations" / run / f"{split}.json"
+
+    def bootstrap(self, run: str, split: str) -> Path:
+        """A run's metrics on a split in every resample of its images, for every rule."""
+        return self.results / "bootstrap" / run / f"{split}.parquet"
 
     def table(self, table: str, suffix: str) -> Path:
         """A table as ``csv``, ``md``, ``tex`` or ``html``."""

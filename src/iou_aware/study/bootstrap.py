@@ -1,0 +1,222 @@
+"""How sure a difference of AP is: the bootstrap over images (Efron), paired because all draws are the same for all.
+
+The images of a split are drawn with replacement, as many as there are, 1,000 times, from a fixed seed. Every run and
+rule is measured on the same draws, so that a difference of two of them (or any sum of gains) has its distribution by
+plain subtraction, and what makes an image hard for both cancels out. The interval is about the images only: that
+another training of the same model would come out otherwise it does not know.
+
+hotcoco's own ``compare`` counts an image that was drawn twice once, which leaves 63 % of the images and is not the
+bootstrap; hence ``evaluation.resampled``.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from iou_aware import detections, provenance
+from iou_aware.errors import InputError
+from iou_aware.evaluation.coco import THRESHOLDS, results_array
+from iou_aware.evaluation.matching import AREAS, Matcher
+from iou_aware.evaluation.resampled import average_precisions
+from iou_aware.files import sha256, writing
+from iou_aware.study.experiment import Experiment
+
+logger = logging.getLogger(__name__)
+
+RESAMPLES = 1000
+SEED = 0
+LEVEL = 0.95
+METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "APs", "APm", "APl")
+# So many resamples at once keep the memory of a class of COCO's below a hundred megabytes.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a quantity lies in the middle 95 % of the resamples.
+
+    Attributes:
+        low: The 2.5th percentile.
+        high: The 97.5th percentile.
+        positive: Share of the resamples in which it is above zero.
+        resamples: How many resamples have a value.
+    """
+
+    low: float
+    high: float
+    positive: float
+    resamples: int
+
+
+def interval(values: np.ndarray) -> Interval | None:
+    """Return the percentile interval of ``(B,)`` values of resamples; None if fewer than half of them have a value."""
+    present = values[~np.isnan(values)]
+    if 2 * len(present) < len(values) or not len(present):
+        return None
+    low, high = np.percentile(present, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Interval(float(low), float(high), float((present > 0).mean()), len(present))
+
+
+def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[np.ndarray]:
+    """Yield ``(at most 100, I)`` integers: how often each of I images is drawn in each resample."""
+    random = np.random.default_rng(seed)
+    for start in range(0, resamples, _AT_ONCE):
+        count = min(_AT_ONCE, resamples - start)
+        drawn = random.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
+
+
+def distributions(
+    matcher: Matcher,
+    found: np.ndarray,
+    metrics: Sequence[str] = METRICS,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, np.ndarray]:
+    """Return every metric of one set of detections in every resample.
+
+    Args:
+        matcher: The ground truth.
+        found: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        metrics: Of ``METRICS``.
+        resamples: How many.
+        seed: Equal seeds draw equal images, whatever the detections.
+
+    Returns:
+        ``(B,)`` percent per metric; NaN where no class has an object.
+    """
+    values: dict[str, np.ndarray] = {}
+    for area in AREAS:
+        wanted = [metric for metric in metrics if _area(metric) == area]
+        if not wanted:
+            continue
+        matches = matcher.match(found, area)
+        precisions = np.concatenate(
+            [average_precisions(matches, drawn) for drawn in draws(len(matcher.image_ids), resamples, seed)]
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
+            by_threshold = 100 * np.nanmean(precisions, axis=2)
+        for metric in wanted:
+            index = _threshold(metric)
+            values[metric] = by_threshold.mean(axis=1) if index is None else by_threshold[:, index]
+    return {metric: values[metric] for metric in metrics}
+
+
+def resample(experiment: Experiment, run_name: str, split: str, resamples: int = RESAMPLES) -> Path:
+    """Write ``results/<experiment>/bootstrap/<run>/<split>.parquet``: all metrics, in every resample, for every rule.
+
+    Raises:
+        InputError: The detections or the manifest are missing.
+    """
+    run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
+    annotations = annotations_of(experiment, run.dataset, split)
+    source = experiment.paths.detections(run_name, split)
+    matcher = Matcher(annotations)
+    tables = []
+    for rule in experiment.rules_for(run):
+        values = distributions(matcher, results(detections.read(source, rule)), resamples=resamples)
+        tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
+        logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
+    made = {
+        **provenance.collect(),
+        "annotations_sha256": sha256(annotations),
+        "detections_sha256": sha256(source),
+        "images": len(matcher.image_ids),
+        "resamples": resamples,
+        "seed": SEED,
+    }
+    table = pa.concat_tables(tables).replace_schema_metadata({"provenance": json.dumps(made)})
+    with writing(target) as beside:
+        pq.write_table(table, beside, compression="zstd")
+    return target
+
+
+def results(found: detections.Detections) -> np.ndarray:
+    """Return detections as the evaluators load them, ``(N, 7)``."""
+    return results_array(found.image_ids, found.boxes, found.confidences, found.category_ids)
+
+
+def annotations_of(experiment: Experiment, dataset: str, split: str) -> Path:
+    """Return the COCO instances file of a split; InputError unless the dataset is prepared and has it."""
+    path = experiment.paths.manifest(dataset)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: run `iou-aware prepare` for {dataset} first.")
+    splits = json.loads(path.read_text())["splits"]
+    if split not in splits:
+        raise InputError(f"{path}: no split {split!r}; found {', '.join(splits)}.")
+    return experiment.root / splits[split]["annotations"]
+
+
+class Resamples:
+    """The metrics of one run on one split in every resample, as ``resample`` wrote them."""
+
+    def __init__(self, path: Path):
+        """Read ``path``; InputError if it is not such a file."""
+        self.path = path
+        table = pq.read_table(path)
+        if b"provenance" not in (table.schema.metadata or {}) or "rule" not in table.column_names:
+            raise InputError(f"{path}: expected a file that `iou-aware bootstrap` wrote. Run it again.")
+        self.about = json.loads(table.schema.metadata[b"provenance"])
+        self._frame = table.to_pandas()
+
+    def values(self, rule: str, metric: str) -> np.ndarray | None:
+        """Return ``(B,)`` percent, or None for a rule or metric that was not resampled."""
+        if metric not in METRICS:
+            return None
+        values = self._frame.loc[self._frame["rule"] == rule, metric].to_numpy()
+        return values if len(values) else None
+
+    def check_paired(self, other: "Resamples") -> None:
+        """Raise InputError unless the images of ``other`` were drawn alike, so that differences are paired."""
+        for key in ("annotations_sha256", "resamples", "seed", "images"):
+            if self.about[key] != other.about[key]:
+                raise InputError(
+                    f"{self.path} and {other.path} cannot be compared: their {key} are {self.about[key]} and"
+                    f" {other.about[key]}. Run `iou-aware bootstrap` again for both."
+                )
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, changed: int) -> Resamples:
+    return Resamples(path)
+
+
+def load(path: Path) -> Resamples | None:
+    """Return the resamples at ``path``, read once; None when there are none yet."""
+    return _load(path, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+def combined(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None:
+    """Return ``(B,)``, a sum over terms (factor, file of resamples, rule, metric); None if one is not resampled.
+
+    Raises:
+        InputError: The terms are about different images.
+    """
+    total, first = None, None
+    for factor, path, rule, metric in terms:
+        resamples = load(path)
+        values = None if resamples is None else resamples.values(rule, metric)
+        if resamples is None or values is None:
+            return None
+        first = first or resamples
+        first.check_paired(resamples)
+        total = factor * values if total is None else total + factor * values
+    return total
+
+
+def _area(metric: str) -> str:
+    return metric[2:] if metric[2:] in AREAS else "all"
+
+
+def _threshold(metric: str) -> int | None:
+    """Return the index of a metric's IoU threshold; None for a metric that is the mean of all."""
+    return METRICS.index(metric) - 1 if metric[2:].isdigit() else None

@@ -1,0 +1,147 @@
+"""The bootstrap against pycocotools: evaluating duplicated images must give what weighting them gives."""
+
+import json
+
+import numpy as np
+import pytest
+from detection_project import noisy, scene, write_dataset, write_detections
+from study_project import RULES, experiment
+
+from iou_aware.errors import InputError
+from iou_aware.evaluation import coco
+from iou_aware.evaluation.matching import AREAS, Matcher
+from iou_aware.evaluation.resampled import _recalls_reached, average_precisions
+from iou_aware.study import bootstrap
+
+IMAGES = 12
+
+
+def duplicated(content: dict, found: np.ndarray, weights: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Return ground truth and detections with every image as often as its weight, under new ids in the same order."""
+    images, annotations, results = [], [], []
+    for image, times in zip(content["images"], weights, strict=True):
+        for _ in range(times):
+            new = len(images) + 1
+            images.append(image | {"id": new})
+            for annotation in content["annotations"]:
+                if annotation["image_id"] == image["id"]:
+                    annotations.append(annotation | {"id": len(annotations) + 1, "image_id": new})
+            mine = found[found[:, 0] == image["id"]].copy()
+            mine[:, 0] = new
+            results.append(mine)
+    return content | {"images": images, "annotations": annotations}, np.concatenate(results)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_path, seed):
+    path = tmp_path / "truth.json"
+    content = scene(path, seed)
+    found = noisy(content, seed + 10)
+    drawn = next(bootstrap.draws(IMAGES, 8, seed))
+    values = bootstrap.distributions(Matcher(path), found, resamples=8, seed=seed)
+    for index, weights in enumerate(drawn):
+        truth, results = duplicated(content, found, weights)
+        copy_path = tmp_path / f"copy{index}.json"
+        copy_path.write_text(json.dumps(truth))
+        expected = coco.summarise(coco.Referee(copy_path).curves(results))
+        for metric in bootstrap.METRICS:
+            wanted = np.nan if expected[metric] is None else expected[metric]
+            assert values[metric][index] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
+
+
+def test_every_image_once_is_the_plain_evaluation(tmp_path):
+    path = tmp_path / "truth.json"
+    found = noisy(scene(path), 3)
+    matcher, curves = Matcher(path), coco.Referee(path).curves(found)
+    for index, area in enumerate(AREAS):
+        precisions = average_precisions(matcher.match(found, area), np.ones((1, IMAGES), dtype=int))[0]
+        expected = curves.precision[:, :, :, index, -1].mean(axis=1)
+        assert np.array_equal(np.isnan(precisions), expected == -1)
+        assert np.nan_to_num(precisions, nan=-1) == pytest.approx(expected, abs=1e-12)
+
+
+def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
+    path = tmp_path / "truth.json"
+    scene(path)
+    values = bootstrap.distributions(Matcher(path), np.zeros((0, 7)), ["AP"], resamples=4)
+    assert (values["AP"] == 0).all()
+    weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
+    matches = Matcher(path).match(np.zeros((0, 7)))
+    assert np.isnan(average_precisions(matches, weights)).all()
+
+
+def test_recall_on_the_grid_is_compared_to_the_last_bit():
+    grid = np.linspace(0, 1, 101)
+    recalls = np.array([found / objects for objects in range(1, 300) for found in range(objects + 1)])
+    assert np.array_equal(_recalls_reached(recalls), (grid[None] <= recalls[:, None]).sum(axis=1))
+
+
+def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
+    first, second = (np.concatenate(list(bootstrap.draws(7, 250, 5))) for _ in range(2))
+    assert first.shape == (250, 7)
+    assert (first.sum(axis=1) == 7).all()
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, np.concatenate(list(bootstrap.draws(7, 250, 6))))
+    assert first.mean() == pytest.approx(1)
+    # Counts of draws with replacement: variance 1 - 1/I, not that of a subsample.
+    assert first.var() == pytest.approx(1 - 1 / 7, abs=0.08)
+
+
+def test_interval_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(0).normal(1, 2, 100_000)
+    found = bootstrap.interval(values)
+    assert (found.low, found.high) == pytest.approx((1 - 1.96 * 2, 1 + 1.96 * 2), abs=0.05)
+    assert found.positive == pytest.approx(0.691, abs=0.01)
+    assert bootstrap.interval(np.array([np.nan, np.nan, 1.0])) is None
+
+
+def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
+    path = tmp_path / "truth.json"
+    content = scene(path)
+    matcher = Matcher(path)
+    worse, better = (
+        bootstrap.distributions(matcher, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
+    )
+    assert bootstrap.interval(better - worse).low > 0
+    assert bootstrap.interval(worse - worse).low == bootstrap.interval(worse - worse).high == 0
+
+
+def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
+    study = experiment(tmp_path, rules=["none", "alpha=0.50"], tables={})
+    content = write_dataset(study, "shapes", "val")
+    baseline, ours = (next(name for name in study.runs if detector in name) for detector in (".retinanet", "iou_aware"))
+    write_detections(study, baseline, "val", {"cls": noisy(content, 1)})
+    write_detections(
+        study, ours, "val", {rule: noisy(content, seed) for seed, rule in enumerate(["none", "alpha=0.50"])}
+    )
+    paths = [bootstrap.resample(study, name, "val", resamples=50) for name in (baseline, ours)]
+    found = bootstrap.load(paths[1])
+    matcher = Matcher(study.paths.dataset_folder("shapes") / "val.json")
+    for metric, expected in bootstrap.distributions(matcher, noisy(content, 1), resamples=50).items():
+        # Stored confidences are float32, which keeps their order.
+        assert found.values("alpha=0.50", metric) == pytest.approx(expected, nan_ok=True, abs=1e-4)
+    assert found.values("cls", "AP") is None
+    assert found.values("none", "VOC07_AP") is None
+    difference = bootstrap.combined([(1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")])
+    assert difference == pytest.approx(np.zeros(50))
+    assert bootstrap.combined([(1, study.paths.bootstrap("none", "val"), "cls", "AP")]) is None
+
+
+def test_resamples_of_different_images_are_not_compared(tmp_path):
+    study = experiment(tmp_path, tables={})
+    paths = []
+    for seed, run in enumerate(name for name in study.runs if name.startswith("shapes.retinanet.tiny")):
+        content = write_dataset(study, "shapes", "val", seed)
+        write_detections(study, run, "val", {"cls": noisy(content, 1)})
+        paths.append(bootstrap.resample(study, run, "val", resamples=10))
+    with pytest.raises(InputError, match="annotations_sha256"):
+        bootstrap.combined([(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")])
+
+
+def test_missing_rule_is_named(tmp_path):
+    study = experiment(tmp_path, rules=RULES, tables={})
+    content = write_dataset(study, "shapes", "val")
+    run = next(name for name in study.runs if "iou_aware" in name)
+    write_detections(study, run, "val", {"none": noisy(content, 1)})
+    with pytest.raises(InputError, match=r"alpha=1\.00"):
+        bootstrap.resample(study, run, "val")

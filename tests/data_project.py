@@ -1,0 +1,105 @@
+"""Small projects with data of their own, for the tests of `iou_aware.data`."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from iou_aware.data.manifest import Manifest
+from iou_aware.data.prepare import prepare
+
+WIDTH, HEIGHT = 64, 48
+VocBox = tuple[str, int, int, int, int]
+
+
+def picture(width: int = WIDTH, height: int = HEIGHT, form: str = "JPEG", **options: Any) -> bytes:
+    """Return an image file with a gradient, so that it does not compress to nothing."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def voc_object(name: str, xmin: float, ymin: float, xmax: float, ymax: float, difficult: int = 0) -> str:
+    corners = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+    box = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners.items())
+    return f"<object>\n<name>{name}</name>\n<difficult>{difficult}</difficult>\n<bndbox>{box}</bndbox>\n</object>\n"
+
+
+def voc_xml(objects: Sequence[str], width: int = WIDTH, height: int = HEIGHT) -> str:
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>\n"
+    return f"<annotation>\n{size}{''.join(objects)}</annotation>\n"
+
+
+def write_voc(root: Path, lists: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Write one VOC folder: image lists by name, each with images by name and their objects."""
+    for name, images in lists.items():
+        put(root / "ImageSets" / "Main" / f"{name}.txt", "".join(f"{image}\n" for image in images))
+        for image, objects in images.items():
+            put(root / "Annotations" / f"{image}.xml", voc_xml(objects))
+            put(root / "JPEGImages" / f"{image}.jpg", picture())
+
+
+def coco_content(boxes: Sequence[Sequence[float]] = ((4, 4, 20, 16),), images: int = 2) -> dict[str, Any]:
+    """Return a COCO file whose boxes are all of class 1 on image 1."""
+    return {
+        "images": [
+            {"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT}
+            for number in range(1, images + 1)
+        ],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "bbox": list(box), "area": box[2] * box[3], "iscrowd": 0}
+            for n, box in enumerate(boxes, start=1)
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+
+
+def write_coco(root: Path, split: str, content: Mapping[str, Any]) -> Path:
+    """Write a COCO split and its images, and return the annotation file."""
+    for image in content["images"]:
+        put(root / split / image["file_name"], picture())
+    return put(root / f"{split}.json", json.dumps(content))
+
+
+def put(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def describe(project: Path, name: str = "own", **keys: Any) -> Path:
+    """Write a dataset file; the keys given take the place of a VOC dataset's with one split."""
+    content = {
+        "dataset": name,
+        "layout": "voc",
+        "root": f"data/{name}",
+        "splits": {"train": {"sets": [{"folder": ".", "list": "train"}]}},
+        "train": "train",
+        "evaluate": ["train"],
+    }
+    content |= keys
+    path = project / "configs" / "datasets" / f"{name}.yaml"
+    put(path, yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False))
+    return path
+
+
+COCO = {
+    "layout": "coco",
+    "splits": {"train": {"annotations": "train.json", "images": "train"}},
+}
+
+
+def prepared(project: Path, name: str = "own", **roots: str | Path) -> Manifest:
+    """Run the stage and return the manifest it wrote."""
+    return Manifest.load(prepare(SimpleNamespace(root=project, roots=roots), name), verify=True)
+
+
+def converted(project: Path, split: str, name: str = "own") -> dict[str, Any]:
+    """Return the COCO file that a prepared split names."""
+    manifest = Manifest.load(project / "results" / "datasets" / name / "manifest.json")
+    return json.loads((project / manifest.split(split).annotations).read_text())

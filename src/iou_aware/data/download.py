@@ -136,15 +136,15 @@ def _mismatch(part: Path, checksum: Checksum | None) -> str | None:
 
 def _complete(url: str, part: Path, size: int | None, patience: Patience) -> None:
     """Call `_attempt` until the file is complete, waiting longer after each attempt that brought nothing."""
-    fruitless = 0
+    fruitless, most = 0, _size(part)
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
             _attempt(url, part, size, patience.timeout)
             return
         except _Interrupted as interruption:
-            now = part.stat().st_size if part.exists() else 0
-            fruitless = 0 if now > before else fruitless + 1
+            now = _size(part)
+            fruitless = 0 if now > most else fruitless + 1
+            most = max(most, now)
             if fruitless >= patience.tries:
                 raise _Failed(
                     f"{interruption}; given up after {fruitless} attempts in a row without progress"
@@ -161,7 +161,7 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
         _Interrupted: It broke off, or the server has a passing trouble.
         _Failed: The server has no such file, or one of another size.
     """
-    offset = part.stat().st_size if part.exists() else 0
+    offset = _size(part)
     headers = {"User-Agent": "iou-aware", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -216,6 +216,10 @@ def _append(response: Any, part: Path, start: int, total: int | None) -> None:
                 bar.update(len(chunk))
     if total is not None and done < total:
         raise _Interrupted(f"the connection was cut at byte {done} of {total}")
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _require_size(size: int | None, total: int | None) -> None:

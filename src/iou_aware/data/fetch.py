@@ -60,7 +60,7 @@ def fetch(
         for archive in dataset.fetch["archives"]:
             _fetch_archive(archive, downloads, partial, patience)
         if "content" in dataset.fetch:
-            _check_content(partial, dataset.fetch["content"], dataset.file)
+            _check_content(partial, dataset.fetch["content"], downloads, dataset.file)
         _check_counts(replace(dataset, root=partial))
         if root.is_dir():
             root.rmdir()
@@ -97,13 +97,16 @@ def content_digest(folder: Path, patterns: Sequence[str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _check_content(folder: Path, content: dict[str, Any], dataset_file: Path) -> None:
+def _check_content(folder: Path, content: dict[str, Any], downloads: Path, dataset_file: Path) -> None:
+    """Compare the extracted files with their checksum; what differs is thrown away, since nothing else verifies it."""
     found = content_digest(folder, content["of"])
     if found != content["sha256"]:
+        shutil.rmtree(folder)
+        shutil.rmtree(downloads)
         raise InputError(
             f"{folder}: the files differ from those that {dataset_file}, key fetch.content, describes: sha256 {found}, "
-            f"expected {content['sha256']}. The archive may have changed at its source; look at it, then delete the "
-            "folder or correct the key."
+            f"expected {content['sha256']}. They were removed. Fetch again; if that does not help, the source has "
+            "changed: look at its files, then correct the key."
         )
 
 

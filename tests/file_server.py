@@ -1,0 +1,81 @@
+"""A local HTTP server that misbehaves on demand, for the tests of downloads."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Served:
+    """One file and how it is served.
+
+    Attributes:
+        content: Its bytes.
+        ranges: Whether requests for a part are honoured.
+        cuts: Connections to close early, by how many bytes each still sends; a negative number answers that status.
+        length: Whether the size is announced.
+        wrong_range: Answer requests for a part with another part.
+        asked: The Range header of each request so far.
+    """
+
+    content: bytes
+    ranges: bool = True
+    cuts: list[int] = field(default_factory=list)
+    length: bool = True
+    wrong_range: bool = False
+    asked: list[str | None] = field(default_factory=list)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    files: dict[str, Served]
+
+    def do_GET(self) -> None:
+        served = self.files.get(self.path)
+        if served is None:
+            self.send_error(404)
+            return
+        wanted = self.headers.get("Range")
+        served.asked.append(wanted)
+        cut = served.cuts.pop(0) if served.cuts else None
+        if cut is not None and cut < 0:
+            self.send_error(-cut)
+            return
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and served.ranges else 0
+        size = len(served.content)
+        if start >= size > 0:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.end_headers()
+            return
+        if wanted and served.ranges:
+            start -= served.wrong_range
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        else:
+            self.send_response(200)
+        body = served.content[start:]
+        if served.length:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if cut is None else body[:cut])
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@contextmanager
+def serving(files: dict[str, Served]) -> Iterator[str]:
+    """Serve files by path, such as ``/a.zip``, and yield the server's address."""
+    handler = type("Handler", (_Handler,), {"files": files})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,167 @@
+"""Downloads continue where they broke off, from servers that allow it and from those that do not."""
+
+import errno
+import hashlib
+import random
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from file_server import Served, serving
+
+from iou_aware.data.download import Checksum, Patience, download
+from iou_aware.errors import InputError
+
+CONTENT = random.Random(0).randbytes(300_000)
+HASTY = Patience(tries=3, pause=0.0, timeout=5.0)
+
+
+def checksum(content=CONTENT, kind="sha256"):
+    return Checksum(kind, hashlib.new(kind, content).hexdigest())
+
+
+def fetched(tmp_path, served, check=None, size=None, name="a.bin"):
+    """Download one file from a server of its own and return it."""
+    target = tmp_path / name
+    with serving({"/a": served}) as address:
+        download([f"{address}/a"], target, check or checksum(), size, HASTY)
+    return target
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_file_is_downloaded_and_verified(tmp_path, kind):
+    target = fetched(tmp_path, Served(CONTENT), checksum(kind=kind), len(CONTENT))
+    assert target.read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_file_that_is_there_is_not_downloaded_again(tmp_path):
+    served = Served(CONTENT)
+    for _ in range(2):
+        fetched(tmp_path, served)
+    assert len(served.asked) == 1
+    (tmp_path / "a.bin").write_bytes(b"spoiled")
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+
+
+def test_a_connection_that_is_cut_is_continued(tmp_path):
+    served = Served(CONTENT, cuts=[100_000, 0, 50_000])
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+    assert served.asked == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
+
+
+def test_a_later_call_continues_too(tmp_path):
+    served = Served(CONTENT, cuts=[100_000, 0, 0, 0])
+    with pytest.raises(InputError, match="given up after 3 attempts in a row without progress"):
+        fetched(tmp_path, served)
+    assert (tmp_path / "a.bin.part").stat().st_size == 100_000
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+    assert served.asked[-1] == "bytes=100000-"
+
+
+def test_a_server_that_ignores_ranges_is_asked_for_everything(tmp_path):
+    served = Served(CONTENT, ranges=False, cuts=[100_000])
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_another_part_is_not_believed(tmp_path):
+    served = Served(CONTENT, cuts=[100_000], wrong_range=True)
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+    assert served.asked == [None, "bytes=100000-", None]
+
+
+@pytest.mark.parametrize("spoiled", [b"x" * 1000, b"x" * len(CONTENT), CONTENT + b"x"])
+def test_parts_that_do_not_belong_together_are_thrown_away(tmp_path, spoiled):
+    (tmp_path / "a.bin.part").write_bytes(spoiled)
+    assert fetched(tmp_path, Served(CONTENT)).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_complete_is_used(tmp_path):
+    served = Served(CONTENT)
+    (tmp_path / "a.bin.part").write_bytes(CONTENT)
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+    assert served.asked == [f"bytes={len(CONTENT)}-"]
+
+
+def test_a_wrong_checksum_is_refused_and_the_file_does_not_appear(tmp_path):
+    with pytest.raises(InputError) as caught:
+        fetched(tmp_path, Served(CONTENT[:-1] + b"x"))
+    assert f"sha256 is {hashlib.sha256(CONTENT[:-1] + b'x').hexdigest()}, expected {checksum().digits}" in str(
+        caught.value
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_size_is_refused_before_anything_is_downloaded(tmp_path):
+    with pytest.raises(InputError, match=f"the server's file has {len(CONTENT)} bytes, expected 5"):
+        fetched(tmp_path, Served(CONTENT), size=5)
+
+
+def test_passing_trouble_is_waited_out(tmp_path):
+    served = Served(CONTENT, cuts=[-503, -429])
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+
+
+def test_a_mirror_takes_over(tmp_path):
+    good, spoiled = Served(CONTENT), Served(CONTENT[:-1] + b"x")
+    with serving({"/good": good, "/spoiled": spoiled}) as address:
+        urls = [f"{address}/{name}" for name in ("missing", "spoiled", "good")]
+        download(urls, tmp_path / "a.bin", checksum(), patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_mirror_continues_what_another_began(tmp_path):
+    first, second = Served(CONTENT, cuts=[100_000, 0, 0, 0]), Served(CONTENT)
+    with serving({"/first": first, "/second": second}) as address:
+        download([f"{address}/first", f"{address}/second"], tmp_path / "a.bin", checksum(), patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert second.asked == ["bytes=100000-"]
+
+
+def test_every_answer_is_told_when_none_is_good(tmp_path):
+    with serving({"/gone": Served(CONTENT, cuts=[-410])}) as address, pytest.raises(InputError) as caught:
+        download([f"{address}/missing", f"{address}/gone"], tmp_path / "a.bin", checksum(), patience=HASTY)
+    for part in ("/missing: HTTP 404 Not Found", "/gone: HTTP 410 Gone", "add a mirror", str(tmp_path / "a.bin")):
+        assert part in str(caught.value)
+
+
+def test_a_server_that_is_down_is_named(tmp_path):
+    with serving({}) as address:
+        pass
+    with pytest.raises(InputError, match="Connection refused"):
+        download([f"{address}/a"], tmp_path / "a.bin", checksum(), patience=HASTY)
+
+
+def test_without_a_checksum_nothing_is_put_together(tmp_path):
+    served = Served(CONTENT)
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
+    with serving({"/a": served}) as address:
+        download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert served.asked == [None]
+
+
+def test_a_server_that_does_not_say_how_much_it_sends(tmp_path):
+    assert fetched(tmp_path, Served(CONTENT, length=False)).read_bytes() == CONTENT
+
+
+def test_too_small_a_disk_is_noticed_beforehand(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")(10**9, 10**9, 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    served = Served(CONTENT)
+    with pytest.raises(InputError, match=r"0\.0 GB are still to be downloaded, but only 0\.0 GB are free\. Make room"):
+        fetched(tmp_path, served)
+    assert not (tmp_path / "a.bin.part").exists()
+
+
+def test_a_disk_that_fills_up_is_told_and_what_arrived_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:1000])
+
+    def full(self, *_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(InputError, match=r"the disk is full\. Make room, then run the same command: it continues"):
+        fetched(tmp_path, Served(CONTENT))
+    assert (tmp_path / "a.bin.part").stat().st_size == 1000

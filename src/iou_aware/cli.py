@@ -65,6 +65,12 @@ STAGES = {
     "figures": Stage("Draw the figures.", "iou_aware.study.figures:write_figures"),
     "report": Stage("Execute the notebook of reports/ into one page to read.", "iou_aware.study.report:write_report"),
     "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
+    "plan": Stage(
+        "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
+        "iou_aware.study.plan:print_plan",
+        ("--gpus",),
+        "--gpus 16",
+    ),
     "times": Stage("Say how long each stage took and how much memory it needed.", "iou_aware.study.times:print_times"),
 }
 
@@ -72,6 +78,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dataset": {"metavar": "DATASET", "help": "one of the experiment's datasets"},
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
+    "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
     "--split": {"metavar": "SPLIT", "required": True, "help": "a split of the run's dataset, such as val"},
 }
 

@@ -5,6 +5,7 @@
 #   snakemake --profile slurm                                    on a cluster
 
 from iou_aware.study import workflow as study
+from iou_aware.study.needs import Needs
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -17,6 +18,8 @@ if "experiment" not in config:
 # Everything that can be checked without data is checked here, before anything is trained.
 experiment = study.load(workflow.configfiles, config)
 paths = experiment.paths
+# What the jobs ask of a machine: a laptop shares out what it has, a cluster gives it.
+needs = Needs(experiment)
 
 
 report: "workflow/report/workflow.rst"

@@ -12,10 +12,12 @@ rule predict:
         paths.benchmark("predict", "{run}.{split}")
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: needs.testing_cores
     resources:
-        mem_mb=1500,
-        runtime="4h",
+        gpu=needs.testing_gpus,
+        nodes=1,
+        mem_mb=lambda wildcards, attempt: needs.testing_memory(attempt),
+        runtime=lambda wildcards: needs.testing_time(wildcards.run, wildcards.split),
     params:
         experiment=paths.resolved,
         rules=lambda wildcards: experiment.rules_for(experiment.run(wildcards.run)),

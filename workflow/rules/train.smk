@@ -24,12 +24,15 @@ rule train:
     priority: lambda wildcards: study.cost(experiment.run(wildcards.run))
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: needs.training_cores
     resources:
-        mem_mb=1500,
-        runtime="12h",
+        gpu=needs.training_gpus,
+        nodes=1,
+        mem_mb=lambda wildcards, attempt: needs.training_memory(attempt),
+        runtime=lambda wildcards: needs.training_time(wildcards.run),
     params:
         experiment=paths.resolved,
         values=lambda wildcards: experiment.training_values(wildcards.run),
+    # exec, so that it is the training which a cluster's signal reaches: the shell would die of it at once.
     shell:
-        "iou-aware train {params.experiment} {wildcards.run} > {log} 2>&1"
+        "exec iou-aware train {params.experiment} {wildcards.run} > {log} 2>&1"

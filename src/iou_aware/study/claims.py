@@ -1,0 +1,309 @@
+"""The stage ``claims``: what the paper claims, held against the experiment's numbers, with a verdict for each.
+
+The claims are data, ``reports/claims.yaml``. A verdict is ``reproduced``, ``contradicted``, ``inconclusive`` (it goes
+either way within the uncertainty, or part of it has not been run) or ``not run``.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from iou_aware import documents, provenance
+from iou_aware.documents import Document, Key
+from iou_aware.files import sha256, write_json, write_text
+from iou_aware.study.experiment import Experiment
+from iou_aware.study.paper import load_paper
+from iou_aware.study.quantity import METRICS, Cells, Noise, Quantity, Term
+from iou_aware.study.table import Table
+
+REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
+VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+# Of a number only, which stands beside the paper's where sizes are not to be met.
+NOT_COMPARED = "not compared"
+# The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
+_ROUNDING = 0.05
+# Sums of decimals are not exact in binary.
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of a claim, what was expected of it, and whether it is so: a verdict, or ``not compared``."""
+
+    quantity: Quantity
+    expected: str
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper with its verdict.
+
+    Attributes:
+        id: Its short name.
+        place: Where the paper makes it.
+        statement: What it says.
+        reading: How it was read, where the paper leaves room.
+        verdict: One of ``VERDICTS``.
+        why: What decided the verdict, one sentence.
+        findings: The numbers behind it.
+    """
+
+    id: str
+    place: str
+    statement: str
+    reading: str | None
+    verdict: str
+    why: str
+    findings: tuple[Finding, ...]
+
+
+def write_claims(experiment: Experiment) -> list[Path]:
+    """Write ``results/<experiment>/claims.json`` and ``claims.md``, and return the paths.
+
+    Works on whatever ``metrics.csv`` has; a claim without numbers is ``not run``.
+
+    Raises:
+        InputError: ``metrics.csv`` or ``reports/claims.yaml`` is malformed, or names a run, table, row or metric that
+            does not exist.
+    """
+    from iou_aware.study.claims_text import markdown  # which is about claims, and so above this module
+
+    claims = judge(experiment)
+    source = _source(experiment)
+    made = provenance.collect() | {
+        "claims_sha256": sha256(source),
+        "metrics_sha256": sha256(experiment.paths.metrics),
+    }
+    data = {
+        "experiment": experiment.name,
+        "comparison": experiment.comparison,
+        "verdicts": dict(Counter(claim.verdict for claim in claims)),
+        "claims": [asdict(claim) for claim in claims],
+        "provenance": made,
+    }
+    target = experiment.paths.claims
+    write_json(target, data)
+    write_text(target.with_suffix(".md"), markdown(experiment, claims))
+    return [target, target.with_suffix(".md")]
+
+
+def judge(experiment: Experiment) -> list[Claim]:
+    """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
+    document = documents.read(_source(experiment))
+    documents.check(document, "claims")
+    cells = Cells(experiment)
+    judged, seen = [], set()
+    for index, content in enumerate(document.content["claims"]):
+        if content["id"] in seen:
+            raise document.error(("claims", index, "id"), f"the claim {content['id']!r} stands here a second time")
+        seen.add(content["id"])
+        judged.append(_Judge(document, index, cells).claim())
+    return judged
+
+
+def _source(experiment: Experiment) -> Path:
+    return experiment.root / "reports" / "claims.yaml"
+
+
+class _Judge:
+    """Judges one claim."""
+
+    def __init__(self, document: Document, index: int, cells: Cells):
+        self.document, self.cells = document, cells
+        self.key: Key = ("claims", index)
+        self.content = document.content["claims"][index]
+        self.noise = Noise(**(self.content.get("noise") or document.content["noise"]))
+        self.values = cells.experiment.comparison == "values"
+
+    def claim(self) -> Claim:
+        findings: list[Finding] = []
+        for index, check in enumerate(self.content["checks"]):
+            key = (*self.key, "checks", index)
+            self._check_names(key, check)
+            findings += self._findings(key, check)
+        verdict, why = _together(findings)
+        text = {
+            name: " ".join(self.content[name].split())
+            for name in ("place", "statement", "reading")
+            if name in self.content
+        }
+        return Claim(
+            self.content["id"], text["place"], text["statement"], text.get("reading"), verdict, why, tuple(findings)
+        )
+
+    def _check_names(self, key: Key, check: Mapping[str, Any]) -> None:
+        """Raise InputError about a metric, or a row of the paper's tables, that does not exist."""
+        for name in check.get("metrics", ()):
+            documents.require(self.document, (*key, "metrics"), name, METRICS, "column")
+        if "metrics" not in check:
+            raise self.document.error(key, "metrics is missing")
+        kinds = [kind for kind in ("gain", "best", "trend") if kind in check]
+        if len(kinds) != 1:
+            raise self.document.error(key, f"found {' and '.join(kinds) or 'none'} of gain, best, trend; expected one")
+        rows = [*check.get("best", ()), *check.get("among", ()), *check.get("along", ())]
+        rows += [row for pair in check.get("gain", {}).items() for row in pair if row is not None]
+        known = self._known_rows(check["table"])
+        for row in rows:
+            if row not in known:
+                raise self.document.error(
+                    key, f"unknown row {row!r} of {check['table']}; expected {documents.one_of(known, row)}"
+                )
+
+    def _known_rows(self, table: str) -> list[str]:
+        """Return the rows that a table may have: the paper's, and the experiment's own."""
+        experiment = self.cells.experiment
+        path = experiment.paths.paper(table)
+        rows = list(load_paper(path).rows) if path.is_file() else []
+        return rows + list(experiment.tables[table].rows if table in experiment.tables else ())
+
+    def _table(self, name: str) -> Table | None:
+        """Return the experiment's table that shows the rows of the paper's table ``name``."""
+        tables = self.cells.experiment.tables
+        if name in tables:
+            return tables[name]
+        of_paper = [table for table in tables.values() if table.paper == name]
+        others = [
+            tables[other] for other in self.document.content.get("stand_ins", {}).get(name, ()) if other in tables
+        ]
+        return next(iter([*of_paper, *others]), None)
+
+    def _findings(self, key: Key, check: Mapping[str, Any]) -> Iterator[Finding]:
+        table = self._table(check["table"])
+        for metric in check["metrics"]:
+            if "gain" in check:
+                yield from self._gains(check, table, metric)
+            elif "best" in check:
+                yield self._best(check, table, metric)
+            else:
+                yield self._trend(check, table, metric)
+
+    def _quantity(self, label: str, check: Mapping[str, Any], table: Table | None, terms: Sequence[Term]) -> Quantity:
+        if table is None:
+            return Quantity(
+                label, paper=self.cells.paper(check["table"], terms), missing=f"no table {check['table']} here"
+            )
+        return self.cells.quantity(label, table, check["table"], terms, self.noise)
+
+    def _gains(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Iterator[Finding]:
+        times = check.get("times", 1.0)
+        for row, over in check["gain"].items():
+            terms, label = [Term(1.0, row, metric)], f"{metric}: {row}"
+            if over is not None:
+                terms.append(Term(-times, over, metric))
+                label += f" − {'' if times == 1 else f'{times:g} × '}{over}"
+            if "beyond" in check:
+                terms += [Term(-term.factor, term.row, check["beyond"]) for term in terms]
+                label += f", beyond that in {check['beyond']}"
+            quantity = self._quantity(label, check, table, terms)
+            yield _gain(quantity, check.get("sign"), check.get("range"), self.values)
+
+    def _best(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Finding:
+        """Judge which row is best: the difference between the best of those claimed and the best of the others."""
+        others = [row for row in check["among"] if row not in check["best"]]
+        expected = f"best among {check['among'][0]} … {check['among'][-1]}: {' or '.join(check['best'])}"
+        cells = {row: self._quantity(row, check, table, [Term(1.0, row, metric)]) for row in check["among"]}
+        known = {row: cell.value for row, cell in cells.items() if cell.value is not None}
+        missing = next((cell.missing for cell in cells.values() if cell.value is None), None)
+        if missing:
+            return Finding(Quantity(f"{metric}: the best row", missing=missing), expected, NOT_RUN, missing)
+        claimed, other = max(check["best"], key=known.__getitem__), max(others, key=known.__getitem__)
+        label = f"{metric}: {claimed} (best of those claimed) − {other} (best of the others)"
+        quantity = self._quantity(label, check, table, [Term(1.0, claimed, metric), Term(-1.0, other, metric)])
+        ours = max(known, key=known.__getitem__)
+        verdict = REPRODUCED if quantity.value >= -_TINY else INCONCLUSIVE if quantity.high > 0 else CONTRADICTED
+        return Finding(quantity, expected, verdict, f"the best is {ours} with {metric} {known[ours]:.1f}")
+
+    def _trend(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Finding:
+        """Judge a trend: the last row against the first, and no step on the way surely against it."""
+        rows, sign = check["along"], 1.0 if check["trend"] == "rises" else -1.0
+        expected = f"{check['trend']} from {rows[0]} to {rows[-1]}"
+        whole = self._quantity(
+            f"{metric}: {rows[-1]} − {rows[0]}",
+            check,
+            table,
+            [Term(1.0, rows[-1], metric), Term(-1.0, rows[0], metric)],
+        )
+        steps = [
+            self._quantity(
+                f"{after} − {before}", check, table, [Term(sign, after, metric), Term(-sign, before, metric)]
+            )
+            for before, after in itertools.pairwise(rows)
+        ]
+        missing = next((step.missing for step in [whole, *steps] if step.missing), None)
+        if missing:
+            return Finding(whole, expected, NOT_RUN, missing)
+        against = [step for step in steps if step.value < -_TINY]
+        surely = [step for step in against if step.high < -_TINY]
+        finding = _gain(whole, "positive" if sign > 0 else "negative", None, self.values)
+        if surely:
+            why = f"the step {surely[0].label} goes the other way by {abs(surely[0].value):.2f}"
+            return Finding(whole, expected, CONTRADICTED, why)
+        why = (
+            "every step goes that way"
+            if not against
+            else f"{len(against)} of {len(steps)} steps go the other way, none surely"
+        )
+        return Finding(whole, expected, finding.verdict, why)
+
+
+def _gain(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
+    """Judge a quantity by its sign and, where numbers can be compared with the paper's, by its range."""
+    compared = span is not None and (values or quantity.paper is None)
+    parts = [f"{sign}"] if sign else []
+    if span is not None:
+        low, high = span
+        between = f"{low:+.1f}" if low == high else f"{low:+.1f} … {high:+.1f}"
+        parts.append(f"{between}{'' if compared else ' (for the pattern only)'}")
+    expected = ", ".join(parts)
+    if quantity.value is None:
+        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+    verdict, why = _by_sign(quantity, sign) if sign else (REPRODUCED, "")
+    if compared and verdict == REPRODUCED:
+        verdict, why = _by_range(quantity, span)
+    elif not sign and not compared:
+        return Finding(quantity, expected, NOT_COMPARED, "sizes are not to be met here")
+    return Finding(quantity, expected, verdict, why)
+
+
+def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
+    direction = 1.0 if sign == "positive" else -1.0
+    least = quantity.low if direction > 0 else quantity.high
+    most = quantity.high if direction > 0 else quantity.low
+    if quantity.span and min(quantity.span) < 0 < max(quantity.span):
+        return INCONCLUSIVE, "the sign differs between seeds"
+    if direction * least > _TINY:
+        return REPRODUCED, "the sign is as claimed"
+    if direction * most < -_TINY:
+        return CONTRADICTED, "the sign is the opposite"
+    return INCONCLUSIVE, "either sign is within the uncertainty"
+
+
+def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
+    low, high = span[0] - _ROUNDING - _TINY, span[1] + _ROUNDING + _TINY
+    if low <= quantity.value <= high:
+        return REPRODUCED, "within what the paper says"
+    if quantity.low <= high and quantity.high >= low:
+        return INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"
+    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} what the paper says"
+
+
+def _together(findings: Sequence[Finding]) -> tuple[str, str]:
+    """Return the verdict on a claim all of whose findings must hold."""
+    run = [finding for finding in findings if finding.quantity.value is not None]
+    judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
+    absent = len(findings) - len(run)
+    if not judged:
+        return NOT_RUN, findings[0].why
+    counts = Counter(finding.verdict for finding in judged)
+    for verdict in (CONTRADICTED, INCONCLUSIVE):
+        if counts[verdict]:
+            worst = next(finding for finding in judged if finding.verdict == verdict)
+            return verdict, f"{worst.quantity.label}: {worst.why}"
+    if absent:
+        return INCONCLUSIVE, f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
+    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why

@@ -1,0 +1,73 @@
+"""The claims as a page of Markdown: the verdicts first, then the numbers behind each."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from iou_aware.study.bootstrap import RESAMPLES
+from iou_aware.study.claims import VERDICTS, Claim, Finding
+from iou_aware.study.experiment import Experiment
+
+_HEAD = ["what", "expected", "paper", "ours", "95 % interval", "n", "range over seeds", "verdict", "why"]
+_SHOWN = 3
+
+
+def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
+    """Return the page: a table of all claims and a section for each."""
+    counts = Counter(claim.verdict for claim in claims)
+    lines = [f"# {experiment.title}: the paper's claims", ""]
+    lines += [", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + f", of {len(claims)} claims.", ""]
+    if experiment.comparison == "pattern":
+        lines += [
+            "The paper's numbers stand beside ours for the pattern: signs and orderings are judged, sizes are not.",
+            "",
+        ]
+    lines += [
+        f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples. A verdict also allows for the noise"
+        " between two trainings; n is the number of seeds, and there is no interval over seeds.",
+        "",
+        *_table(["claim", "place", "verdict", "what decides it"], [_summary(claim) for claim in claims]),
+    ]
+    for claim in claims:
+        lines += ["", f"## {claim.id}: {claim.verdict}", "", f"{claim.statement} *({claim.place})*", ""]
+        lines += [claim.reading, ""] if claim.reading else []
+        lines += _table(_HEAD, [_row(finding) for finding in claim.findings])
+    return "\n".join(lines) + "\n"
+
+
+def _summary(claim: Claim) -> list[str]:
+    deciding = [f for f in claim.findings if f.verdict == claim.verdict and f.quantity.value is not None]
+    numbers = ", ".join(_signed(finding.quantity.value) + _bracketed(finding) for finding in deciding[:_SHOWN])
+    more = ", …" if len(deciding) > _SHOWN else ""
+    link = f"[{claim.statement}](#{claim.id}-{claim.verdict.replace(' ', '-')})"
+    return [link, claim.place, f"**{claim.verdict}**", claim.why + (f": {numbers}{more}" if numbers else "")]
+
+
+def _row(finding: Finding) -> list[str]:
+    quantity = finding.quantity
+    seeds = str(quantity.seeds) if quantity.seeds else ""
+    span = f"{quantity.span[0]:+.2f} … {quantity.span[1]:+.2f}" if quantity.span else ""
+    return [
+        quantity.label,
+        finding.expected,
+        _signed(quantity.paper),
+        _signed(quantity.value),
+        _bracketed(finding).strip(),
+        seeds,
+        span,
+        finding.verdict,
+        finding.why,
+    ]
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}"
+
+
+def _bracketed(finding: Finding) -> str:
+    found = finding.quantity.interval
+    return "" if found is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_fetch(commands)
     for name, stage in STAGES.items():
         example = f"iou-aware {name} configs/experiments/micro.yaml {stage.example}".rstrip()
         command = _command(commands, name, stage.purpose, example)
@@ -117,7 +118,6 @@ def _parser() -> argparse.ArgumentParser:
         for argument in stage.arguments:
             command.add_argument(argument, **ARGUMENTS[argument])
         command.set_defaults(action=_action(stage))
-    _add_fetch(commands)
     return parser
 
 

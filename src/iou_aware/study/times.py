@@ -65,8 +65,9 @@ def stage_costs(experiment: Experiment) -> dict[str, Cost]:
 
 def print_times(experiment: Experiment) -> None:
     """Print the cost of every stage to standard output, as a table."""
+    costs = stage_costs(experiment)
     print(f"{'stage':<10} {'jobs':>5} {'time':>9} {'CPU':>9} {'longest':>9} {'memory':>10}")
-    for stage, cost in stage_costs(experiment).items():
+    for stage, cost in costs.items():
         times = " ".join(f"{clock(seconds):>9}" for seconds in (cost.wall, cost.cpu, cost.longest))
         print(f"{stage:<10} {cost.jobs:>5} {times} {cost.peak:>6.0f} MiB")
     print("time: while at least one of the jobs ran; longest and memory: of one job.")

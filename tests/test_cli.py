@@ -1,0 +1,99 @@
+"""The command line: help, arguments, and mistakes told without a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from study_project import experiment
+
+from iou_aware import cli
+
+STAGES = ["prepare", "train", "predict", "evaluate", "collect", "table", "figures", "report", "runs", "times", "fetch"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    experiment(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return "configs/experiments/study.yaml"
+
+
+def test_help_lists_every_stage(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {stage}" in text for stage in STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_help_with_an_example(stage, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([stage, "--help"])
+    assert caught.value.code == 0
+    assert f"example:\n  iou-aware {stage}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_example_names_its_arguments(stage):
+    """The example of a stage's help has what its parser asks for."""
+    parser = cli._parser()
+    commands = next(action for action in parser._actions if action.dest == "command")
+    example = commands.choices[stage].epilog.split()
+    parser.parse_args(example[example.index("iou-aware") + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["prepare", "{}", "shape"], "no dataset 'shape'; expected shapes or marks. Did you mean 'shapes'?"),
+        (["table", "{}", "table6"], "no table 'table6'; expected table1, table2"),
+        (["train", "{}", "shapes.retinanet"], "no run 'shapes.retinanet'"),
+        (["collect", "configs/experiments/stud.yaml"], "configs/experiments/stud.yaml: cannot be read"),
+        (["times", "{}"], "no benchmark files"),
+        (["fetch", "shape"], "there is no dataset 'shape'"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(project, arguments, expected, capsys):
+    status = cli.main([argument.format(project) for argument in arguments])
+    said = capsys.readouterr()
+    assert status == 2
+    assert said.out == ""
+    assert said.err.startswith("iou-aware: ") and said.err.count("\n") == 1
+    assert expected in said.err
+
+
+def test_runs_are_listed_one_per_line(project, capsys):
+    assert cli.main(["runs", project]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "shapes.faster_rcnn.tiny.quick.96x96.seed0"
+
+
+def test_listing_stages_starts_without_torch():
+    code = "import sys, iou_aware.cli as cli; cli._parser(); print('torch' in sys.modules, 'pandas' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["False", "False"]
+
+
+def test_stages_are_called_with_what_was_given(project, monkeypatch):
+    called = []
+    monkeypatch.setattr("iou_aware.study.tables.write_table", lambda *arguments: called.append(arguments))
+    assert cli.main(["table", project, "table2"]) == 0
+    ((study, name),) = called
+    assert (study.name, name) == ("study", "table2")
+
+
+def test_times_add_up_the_benchmark_files(project, capsys):
+    head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+    folder = Path("results/study/benchmarks")
+    rows = {"train/a": "100\t0\t500.5\t0\t0\t0\t0\t0\t0\t95", "train/b": "60\t0\t700\t0\t0\t0\t0\t0\t0\t55"}
+    rows["collect"] = "2\t0\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA"
+    for name, row in rows.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.tsv").write_text(f"{head}\n{row}\n")
+    assert cli.main(["times", project]) == 0
+    shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    # Both trainings ended just now, so the shorter one ran while the longer one did.
+    assert shown["train"] == ["2", "1:40", "2:30", "1:40", "700", "MiB"]
+    assert shown["collect"][0] == "1"
+    assert shown["all"][0] == "3"

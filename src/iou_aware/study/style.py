@@ -1,0 +1,69 @@
+"""How figures look: one place for colours, markers, lines and sizes, and for writing files that never differ."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iou_aware.files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours: told apart by the colour-blind. In this order their greys alternate, and every series has a
+# marker and a dash of its own as well, so that nothing hangs on colour alone.
+COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#7F7F7F", "#B8A800")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+DASHES = ((), (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (8, 2), (2, 2), (5, 1, 2, 1), (1, 3))
+
+WIDTH = 7.0  # inches: the text width of a page
+PANEL = 2.3  # inches: the height of one panel
+
+# How ours and the paper's are told apart: full lines and markers, and broken lines with hollow markers.
+OURS: dict[str, Any] = {"linestyle": "-", "markersize": 4.5}
+PAPER: dict[str, Any] = {"linestyle": (0, (3, 2)), "markersize": 4.5, "markerfacecolor": "white", "alpha": 0.85}
+
+_PARAMETERS = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9,
+    "figure.constrained_layout.use": True,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
+    "font.size": 8,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.3,
+    "svg.fonttype": "none",  # text stays text: to be searched, read aloud and copied
+    "svg.hashsalt": "iou-aware",  # ids of the drawing's parts would otherwise be random
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in this style within the block."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    with matplotlib.rc_context(_PARAMETERS):
+        yield
+
+
+def series(index: int) -> dict[str, Any]:
+    """Return colour and marker of the ``index``-th series of a panel."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure as SVG, the same bytes for the same figure, and close it."""
+    import matplotlib.pyplot as plt
+
+    with writing(path) as beside:
+        figure.savefig(beside, format="svg", metadata={"Title": path.stem, "Date": None, "Creator": None})
+    plt.close(figure)
+    return path

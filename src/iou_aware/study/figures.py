@@ -21,7 +21,6 @@ _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
 _MOST_CLASSES = 30
 # Below, the gains of low alphas would flatten everything else; the figure of the values shows them in full.
 _LOWEST_GAIN = -4.0
-_COLUMNS = 2
 
 
 def write_figures(experiment: Experiment) -> list[Path]:
@@ -88,7 +87,7 @@ def _alpha_gain(sweep: Panel) -> "Figure":
     import matplotlib.pyplot as plt
 
     swept = _by_alpha(sweep)
-    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2 * style.PANEL), sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
     for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, (source, line) in enumerate([("ours", style.OURS), ("paper", style.PAPER)]):
@@ -121,16 +120,15 @@ def _gains(found: list[Panel], metrics: tuple[str, ...], xlabel: str, tick) -> "
                     label = series.label if source == "ours" else None
                     ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | line)
         ax.set_xticks(range(len(metrics)), [tick(metric) for metric in metrics])
-        ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the baseline (points)")
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="best")
+        ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the\nbaseline (points)")
+        _legend_beside(ax)
     _explain_lines(figure, found)
     return figure
 
 
 def _class_gains(found: list[Panel]) -> "Figure":
     """Draw the gain in AP of each class, one panel per table, one kind of marker per row."""
-    figure, axes = _grid(found, 0.7 + 0.25 * max(len(_classes(panel)) for panel in found), columns=1)
+    figure, axes = _grid(found, 0.7 + 0.25 * max(len(_classes(panel)) for panel in found))
     for ax, panel in zip(axes, found, strict=True):
         names = _classes(panel)
         ax.axvline(0, color="black", linewidth=0.8)
@@ -142,20 +140,22 @@ def _class_gains(found: list[Panel]) -> "Figure":
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set(title=panel.title, xlabel="gain in AP over the baseline (points)")
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        _legend_beside(ax)
     return figure
 
 
-def _grid(found: list[Panel], height: float = style.PANEL, columns: int = _COLUMNS) -> tuple["Figure", list["Axes"]]:
-    """Return a figure with one pair of axes per panel."""
+def _grid(found: list[Panel], height: float = style.PANEL) -> tuple["Figure", list["Axes"]]:
+    """Return a figure with one pair of axes per panel, below each other."""
     import matplotlib.pyplot as plt
 
-    columns = min(len(found), columns)
-    rows = -(-len(found) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(style.WIDTH, rows * height), squeeze=False)
-    for ax in axes.flat[len(found) :]:
-        ax.remove()
-    return figure, list(axes.flat[: len(found)])
+    figure, axes = plt.subplots(len(found), 1, figsize=(style.WIDTH, len(found) * height), squeeze=False)
+    return figure, list(axes[:, 0])
+
+
+def _legend_beside(ax: "Axes") -> None:
+    """Put the legend where it hides nothing; a panel without any values gets none."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _explain_lines(figure: "Figure", found: list[Panel]) -> None:

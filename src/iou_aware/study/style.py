@@ -17,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES = ((), (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (8, 2), (2, 2), (5, 1, 2, 1), (1, 3))
 
 WIDTH = 7.0  # inches: the text width of a page
-PANEL = 2.3  # inches: the height of one panel
+PANEL = 1.9  # inches: the height of one panel
 
 # How ours and the paper's are told apart: full lines and markers, and broken lines with hollow markers.
 OURS: dict[str, Any] = {"linestyle": "-", "markersize": 4.5}
@@ -36,7 +36,7 @@ _PARAMETERS = {
     "font.size": 8,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
-    "legend.edgecolor": "none",
+    "legend.frameon": False,
     "legend.fontsize": 7.5,
     "lines.linewidth": 1.3,
     "svg.fonttype": "none",  # text stays text: to be searched, read aloud and copied

@@ -5,11 +5,13 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
+import mmdet
 from mmengine.config import Config, ConfigDict
 
 from iou_aware.errors import InputError
 
-BASE = "_base_ = 'mmdet::_base_/default_runtime.py'"
+# By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
+RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
 # What decides only how fast a run is: no reason to refuse a checkpoint that was made with other values.
 MACHINE = ("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level")
 
@@ -26,14 +28,14 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
-        settings: The experiment's changes: epochs, batch_size, images, workers, amp, gpus.
+        settings: The experiment's changes: epochs, batch_size, images, workers, amp, channels_last, gpus.
         work_dir: Where MMDetection's own tools would write.
 
     Raises:
         InputError: A config file is missing or broken, or lacks what a run needs.
     """
     detector = root / "configs" / "detectors" / run.recipe / f"{run.detector}.py"
-    config = Config.fromstring(BASE, ".py")
+    config = _load(RUNTIME)
     config.merge_from_dict(_load(detector)._cfg_dict.to_dict())
     config.merge_from_dict(_load(root / "configs" / "backbones" / f"{run.backbone}.py")._cfg_dict.to_dict())
     for key in ("model", "optim_wrapper", "train_cfg"):
@@ -45,6 +47,8 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     _set_batch(config, run, settings, detector)
     _set_epochs(config, settings)
     _set_data(config, run, manifest, root, settings)
+    if "channels_last" in settings:
+        config.channels_last = settings["channels_last"]
     if settings.get("amp"):
         config.optim_wrapper.type = "AmpOptimWrapper"
     config.custom_imports = dict(imports=["iou_aware"], allow_failed_imports=False)
@@ -52,7 +56,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     config.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
     config.env_cfg.dist_cfg = dict(backend="nccl")
     config.work_dir = str(work_dir)
-    return Config(config._cfg_dict)
+    return Config(_plain(config._cfg_dict))
 
 
 def to_text(config: Config) -> str:
@@ -196,9 +200,9 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a config with plain dicts, which print as Python."""
+    """Return a value of a config with plain dicts, which print as Python, and without notes of where it came from."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items() if key != "_scope_"}
     if isinstance(value, (list, tuple)):
         return type(value)(_plain(item) for item in value)
     return value

@@ -112,15 +112,16 @@ class Runner(MMEngineRunner):
     """A runner of a complete config that resumes by itself.
 
     Args:
-        config: The run's config; validation and testing in it are not this runner's.
+        config: The run's config; validation and testing in it are not this runner's. Its ``channels_last`` keeps
+            feature maps with their channels innermost, which convolutions on a CPU and tensor cores like.
         name: What to call the run in the log.
         checkpoints: Where its checkpoints lie.
         every_seconds: Save at least so often.
-        channels_last: Keep feature maps with their channels innermost, which tensor cores like.
     """
 
-    def __init__(self, config: Config, name: str, checkpoints: Checkpoints, every_seconds: float, channels_last: bool):
-        self._checkpoints, self._channels_last = checkpoints, channels_last
+    def __init__(self, config: Config, name: str, checkpoints: Checkpoints, every_seconds: float):
+        self._checkpoints = checkpoints
+        self._channels_last = config.get("channels_last", False)
         self._resumed: dict[str, Any] | None = None
         init_default_scope(config.default_scope)
         loader = loading.build(config.train_dataloader, config.randomness.seed)

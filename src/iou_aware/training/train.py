@@ -50,7 +50,7 @@ def train(experiment, run_name: str) -> None:
     kept = Checkpoints(paths.checkpoints(run_name) / _identity(resolved, manifest))
     started = datetime.now(UTC)
 
-    runner = Runner(resolved, run_name, kept, SAVE_EVERY_SECONDS, bool(settings.get("channels_last")))
+    runner = Runner(resolved, run_name, kept, SAVE_EVERY_SECONDS)
     _check_classes(manifest, runner.train_dataloader.dataset)
     runner.train()
     if is_main_process():

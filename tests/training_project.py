@@ -1,0 +1,163 @@
+"""A project folder for tests that train: a handful of small images in COCO layout, and detectors of a few filters."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from iou_aware.data.prepare import prepare
+from iou_aware.study.experiment import Experiment
+
+RETINANET = "shapes.retinanet.tiny.quick.64x64.seed0"
+IOU_AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.64x64.seed0"
+FASTER_RCNN = "shapes.faster_rcnn.tiny.quick.64x64.seed0"
+RULES = ["none", "alpha=1.00", "alpha=0.50", "alpha=0.30", "oracle"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+
+SCHEDULE = """
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=4)
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-2, weight_decay=0.05),
+    clip_grad=dict(max_norm=35, norm_type=2),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=3),
+    dict(type="MultiStepLR", by_epoch=True, milestones=[2, 3], gamma=0.1),
+]
+train_dataloader = dict(batch_size=4)
+"""
+RETINANET_CONFIG = """
+_base_ = ["mmdet::_base_/models/retinanet_r50_fpn.py", "../../schedules/quick.py"]
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=1),
+    neck=dict(out_channels=8, num_outs=3),
+    bbox_head=dict(
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32]),
+    ),
+    test_cfg=dict(score_thr=0.0, nms_pre=100, max_per_img=20),
+)
+"""
+IOU_AWARE_CONFIG = """
+_base_ = "./retinanet.py"
+model = dict(
+    bbox_head=dict(
+        type="IoUAwareRetinaHead",
+        loss_iou=dict(type="IoUPredictionLoss", kind="bce", loss_weight=1.0),
+        target_grad=False,
+    ),
+    test_cfg=dict(rule="alpha=0.50", candidates="anchors"),
+)
+"""
+FASTER_RCNN_CONFIG = """
+_base_ = ["mmdet::_base_/models/faster-rcnn_r50_fpn.py", "../../schedules/quick.py"]
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=1),
+    neck=dict(out_channels=8),
+    rpn_head=dict(in_channels=8, feat_channels=8),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=8),
+        bbox_head=dict(in_channels=8, fc_out_channels=16),
+    ),
+    test_cfg=dict(rcnn=dict(score_thr=0.0, max_per_img=20)),
+)
+"""
+BACKBONE = """
+model = dict(
+    backbone=dict(depth=18, base_channels=4, stem_channels=4, frozen_stages=-1, norm_eval=False, init_cfg=None),
+    neck=dict(in_channels=[4, 8, 16, 32]),
+)
+"""
+
+
+def project(folder: Path, **changes) -> Experiment:
+    """Write and prepare a project with one experiment below ``folder``; ``changes`` replace top-level keys."""
+    for name, text in {
+        "schedules/quick.py": SCHEDULE,
+        "detectors/quick/retinanet.py": RETINANET_CONFIG,
+        "detectors/quick/iou_aware_retinanet.py": IOU_AWARE_CONFIG,
+        "detectors/quick/faster_rcnn.py": FASTER_RCNN_CONFIG,
+        "backbones/tiny.py": BACKBONE,
+        "datasets/shapes.yaml": yaml.safe_dump(_dataset()),
+        "experiments/study.yaml": yaml.safe_dump(_experiment() | changes),
+    }.items():
+        path = folder / "configs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for split, images in [("train", 18), ("val", 7), ("unlabelled", 2)]:
+        _draw(folder / "data" / "shapes", split, images)
+    experiment = Experiment.load(folder / "configs" / "experiments" / "study.yaml")
+    prepare(experiment, "shapes")
+    return experiment
+
+
+def command(experiment: Experiment, *arguments: str) -> list[str]:
+    """Return the command line of a stage over the experiment."""
+    stage, *rest = arguments
+    return [sys.executable, "-m", "iou_aware.cli", stage, "configs/experiments/study.yaml", *rest]
+
+
+def _dataset() -> dict:
+    splits = {
+        split: {"annotations": f"{split}.json", "images": split, "labelled": split != "unlabelled"}
+        for split in ("train", "val", "unlabelled")
+    }
+    return {
+        "dataset": "shapes",
+        "layout": "coco",
+        "root": "data/shapes",
+        "splits": splits,
+        "train": "train",
+        "evaluate": ["val"],
+    }
+
+
+def _experiment() -> dict:
+    return {
+        "experiment": "study",
+        "title": "A study for tests",
+        "defaults": {
+            "recipe": "quick",
+            "dataset": "shapes",
+            "scale": "64x64",
+            "backbone": "tiny",
+            "seed": 0,
+            "target_grad": False,
+        },
+        "rules": RULES,
+        "runs": [
+            {"detector": ["retinanet", "faster_rcnn"]},
+            {"detector": "iou_aware_retinanet", "iou_loss": "bce"},
+        ],
+        "settings": {"epochs": 2, "device": "cpu"},
+        "tables": {},
+    }
+
+
+def _draw(root: Path, split: str, count: int) -> None:
+    """Draw grey images, most of them wider than high, each with one or two bright rectangles of two classes."""
+    rng = np.random.default_rng(len(split) + count)
+    (root / split).mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for number in range(1, count + 1):
+        width, height = (48, 64) if number % 5 == 0 else (64, 48)
+        canvas = rng.integers(0, 90, (height, width, 3), np.uint8)
+        for _ in range(1 + number % 2):
+            kind = int(rng.integers(2))
+            x, y, side = (int(value) for value in (rng.integers(width - 34), rng.integers(height - 34), 14 + 18 * kind))
+            canvas[y : y + side, x : x + side] = (250, 200, 40) if kind else (40, 180, 250)
+            box = {"bbox": [x, y, side, side], "area": side * side, "category_id": 3 + 4 * kind, "iscrowd": 0}
+            annotations.append(box | {"id": len(annotations) + 1, "image_id": 10 * number})
+        name = f"{number}.png"
+        cv2.imwrite(str(root / split / name), canvas)
+        images.append({"id": 10 * number, "file_name": name, "width": width, "height": height})
+    categories = [{"id": 3, "name": "small"}, {"id": 7, "name": "large"}]
+    labelled = {"images": images, "annotations": annotations if split != "unlabelled" else [], "categories": categories}
+    (root / f"{split}.json").write_text(json.dumps(labelled))

@@ -1,0 +1,101 @@
+"""How well each detection's box is placed, whatever its rank: its IoU with the nearest object."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The objects of one split, by image.
+
+    Attributes:
+        boxes: ``(G, 4)`` x, y, width, height in pixels.
+        category_ids: ``(G,)``.
+        crowd: ``(G,)`` bool, groups that are not told apart (in VOC: difficult objects).
+        ids: ``(G,)`` annotation ids.
+        of_image: The indices of an image's objects, by image id.
+    """
+
+    boxes: np.ndarray
+    category_ids: np.ndarray
+    crowd: np.ndarray
+    ids: np.ndarray
+    of_image: dict[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """What N detections overlap.
+
+    Attributes:
+        same: ``(N,)`` IoU with the nearest object of the detection's class, 0 where there is none.
+        any: ``(N,)`` IoU with the nearest object of any class.
+        nearest: ``(N,)`` index of the nearest object of the class into ``Truth``, -1 where none overlaps.
+        crowd: ``(N,)`` bool, whether a detection that overlaps no object by half lies at least half in a crowd of its
+            class: neither right nor wrong.
+    """
+
+    same: np.ndarray
+    any: np.ndarray
+    nearest: np.ndarray
+    crowd: np.ndarray
+
+
+def load_truth(annotations: Path) -> Truth:
+    """Read a COCO instances file."""
+    content = json.loads(annotations.read_text())
+    marked = content["annotations"]
+    images = np.array([annotation["image_id"] for annotation in marked], dtype=np.int64)
+    order = np.argsort(images, kind="stable")
+    ids, starts = np.unique(images[order], return_index=True)
+    parts = np.split(order, starts[1:]) if len(order) else []
+    empty = np.zeros(0, dtype=np.int64)
+    of_image = {image["id"]: empty for image in content["images"]} | dict(zip(ids.tolist(), parts, strict=False))
+    return Truth(
+        boxes=np.array([annotation["bbox"] for annotation in marked], dtype=np.float64).reshape(-1, 4),
+        category_ids=np.array([annotation["category_id"] for annotation in marked], dtype=np.int64),
+        crowd=np.array([bool(annotation.get("iscrowd", 0)) for annotation in marked], dtype=bool),
+        ids=np.array([annotation["id"] for annotation in marked], dtype=np.int64),
+        of_image=of_image,
+    )
+
+
+def overlaps(truth: Truth, results: np.ndarray) -> Overlaps:
+    """Return what each detection overlaps.
+
+    Args:
+        truth: The objects.
+        results: ``(N, 7)``, see ``evaluation.coco.results_array``.
+    """
+    count = len(results)
+    same, nearest_any, crowd = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
+    nearest = np.full(count, -1)
+    order = np.argsort(results[:, 0], kind="stable")
+    images, starts = np.unique(results[order, 0], return_index=True)
+    for image, mine in zip(images.astype(int).tolist(), np.split(order, starts[1:]), strict=False):
+        objects = truth.of_image[image]
+        if not len(objects):
+            continue
+        groups = truth.crowd[objects]
+        # With a crowd, pycocotools divides by the detection's own area: the part of it that lies inside.
+        shares = mask.iou(results[mine, 1:5], truth.boxes[objects], groups.astype(np.uint8))
+        of_class = results[mine, 6][:, None] == truth.category_ids[objects]
+        mine_same = np.where(of_class & ~groups, shares, 0.0)
+        same[mine], nearest_any[mine] = mine_same.max(axis=1), np.where(groups, 0.0, shares).max(axis=1)
+        nearest[mine] = np.where(same[mine] > 0, objects[mine_same.argmax(axis=1)], -1)
+        inside = np.where(of_class & groups, shares, 0.0).max(axis=1)
+        crowd[mine] = (inside >= 0.5) & (same[mine] < 0.5)
+    return Overlaps(same, nearest_any, nearest, crowd)
+
+
+def paired_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes with each other one by one: ``(N, 4)`` x, y, width, height each, to ``(N,)``."""
+    low = np.maximum(first[:, :2], second[:, :2])
+    high = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    union = first[:, 2:].prod(axis=1) + second[:, 2:].prod(axis=1) - shared
+    return np.divide(shared, union, out=np.zeros(len(first)), where=union > 0)

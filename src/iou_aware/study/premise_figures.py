@@ -1,0 +1,141 @@
+"""The figures of the premise: how confidence and IoU lie, how they correlate, whether the predicted IoU is true."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from iou_aware.confidence import Rule
+from iou_aware.study import style
+from iou_aware.study.experiment import Experiment
+from iou_aware.study.run import BASELINE_RULE, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BASELINE = "retinanet"
+_SHOWN = ("alpha=1.00", "alpha=0.50")
+_COLUMNS = 3
+Frames = Mapping[str, pd.DataFrame]
+
+
+def draw(experiment: Experiment, frames: Frames) -> list[Path]:
+    """Draw ``correlations``, ``density`` and ``reliability`` into the premise's folder; return those that have data."""
+    pairs = matched_pairs(experiment, frames["correlations"])
+    if not pairs:
+        return []
+    with style.styled():
+        drawn = {
+            "correlations": _correlations(experiment, frames["correlations"], pairs),
+            "density": _density(experiment, frames["density"], frames["correlations"], pairs),
+            "reliability": _reliability(experiment, frames["reliability"], pairs),
+        }
+        return [style.save(figure, experiment.paths.premise / f"{name}.svg") for name, figure in drawn.items()]
+
+
+def matched_pairs(experiment: Experiment, measured: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return IoU-aware runs, each with the RetinaNet trained alike, of those that are measured."""
+    known = set(measured["run"]) if len(measured) else set()
+    by_fields = {_shared(run): name for name, run in experiment.runs.items() if run.detector == _BASELINE}
+    found = []
+    for name, run in experiment.runs.items():
+        baseline = by_fields.get(_shared(run))
+        if run.is_iou_aware and name in known and baseline in known:
+            found.append((name, baseline))
+    return found
+
+
+def _shared(run: Run) -> tuple[str | int, ...]:
+    return run.dataset, run.backbone, run.recipe, run.scale, run.seed
+
+
+def _title(experiment: Experiment, name: str) -> str:
+    """Return what tells a run from the others of its figure."""
+    run = experiment.runs[name]
+    loss = f", {run.iou_loss}{' with target gradient' if run.target_grad else ''}" if run.iou_loss else ""
+    return f"{run.dataset}, {run.backbone}{loss}\n{run.scale}, seed {run.seed}"
+
+
+def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
+    import matplotlib.pyplot as plt
+
+    rows = -(-count // _COLUMNS)
+    size = (style.WIDTH, height * rows)
+    figure, axes = plt.subplots(rows, min(count, _COLUMNS), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return figure, axes.flat[:count]
+
+
+def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
+    """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
+    figure, axes = _grid(len(pairs), style.PANEL)
+    shown = table[(table["score"] == "confidence") & (table["min_iou"] == 0.5)]
+    for ax, (name, baseline) in zip(axes, pairs, strict=True):
+        mine = shown[shown["run"] == name]
+        alphas = [Rule.parse(rule).alpha for rule in mine["rule"]]
+        points = sorted((a, s) for a, s in zip(alphas, mine["spearman"], strict=True) if a is not None)
+        if points:
+            ax.plot(*zip(*points, strict=True), label="IoU-aware", **style.series(0) | style.OURS)
+        level = shown[(shown["run"] == baseline) & (shown["rule"] == BASELINE_RULE)]["spearman"]
+        ax.axhline(level.iloc[0], color=style.COLOURS[1], linestyle=(0, (3, 2)), label="RetinaNet, score alone")
+        ax.set_title(_title(experiment, name), fontsize=7)
+    figure.supxlabel("α", fontsize="medium")
+    figure.supylabel("rank correlation of confidence with IoU", fontsize="medium")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def _density(
+    experiment: Experiment, table: pd.DataFrame, correlations: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> "Figure":
+    """Draw how often each confidence meets each IoU: the baseline, then the IoU-aware run under a few rules."""
+    import matplotlib.pyplot as plt
+
+    rules = [rule for rule in _SHOWN if rule in experiment.rules] or list(experiment.rules[:1])
+    columns = [None, *rules]
+    size = (style.WIDTH, 2.0 * len(pairs))
+    figure, axes = plt.subplots(len(pairs), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for line, (name, baseline) in zip(axes, pairs, strict=True):
+        for ax, rule in zip(line, columns, strict=True):
+            run, ranked = (baseline, BASELINE_RULE) if rule is None else (name, rule)
+            mine = table[(table["run"] == run) & (table["rule"] == ranked)]
+            _heat(ax, mine)
+            about = correlations[(correlations["run"] == run) & (correlations["rule"] == ranked)]
+            first = about[(about["score"] == "confidence") & (about["min_iou"] == 0.5)]["spearman"].iloc[0]
+            ax.set_title(f"{'RetinaNet' if rule is None else f'IoU-aware, {rule}'}: ρ = {first:.2f}", fontsize=7)
+        line[0].set_ylabel(_title(experiment, name), fontsize=6)
+    figure.supxlabel("confidence", fontsize="medium")
+    figure.supylabel("IoU with the nearest object of the class", fontsize="medium")
+    return figure
+
+
+def _heat(ax: "Axes", mine: pd.DataFrame) -> None:
+    from iou_aware.study.premise import BINS
+
+    counts = np.zeros((BINS, BINS))
+    at = [np.rint(mine[axis] * BINS).astype(int) for axis in ("iou", "confidence")]
+    counts[at[0], at[1]] = mine["detections"]
+    ax.imshow(np.log1p(counts), origin="lower", extent=(0, 1, 0, 1), cmap="cividis", interpolation="nearest")
+    ax.axhline(0.5, color="white", linewidth=0.6)
+    ax.grid(visible=False)
+
+
+def _reliability(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
+    """Draw the true IoU against the predicted one; markers grow with the number of detections."""
+    figure, axes = _grid(len(pairs), style.PANEL)
+    rule = next((rule for rule in reversed(_SHOWN) if rule in experiment.rules), experiment.rules[0])
+    for ax, (name, _) in zip(axes, pairs, strict=True):
+        mine = table[(table["run"] == name) & (table["rule"] == rule)]
+        ax.plot([0, 1], [0, 1], color="#7f7f7f", linewidth=0.8, linestyle=(0, (3, 2)))
+        ax.plot(mine["iou_pred"], mine["iou"], color=style.COLOURS[0], linewidth=0.8)
+        share = mine["detections"] / max(mine["detections"].sum(), 1)
+        ax.scatter(mine["iou_pred"], mine["iou"], s=4 + 150 * share, color=style.COLOURS[0], zorder=3)
+        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        ax.set_title(_title(experiment, name), fontsize=7)
+    figure.supxlabel(f"predicted IoU ({rule})", fontsize="medium")
+    figure.supylabel("mean IoU with the nearest object", fontsize="medium")
+    return figure

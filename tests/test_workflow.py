@@ -1,0 +1,285 @@
+"""The workflow: what runs, what runs again after a change, and what does not.
+
+The stages themselves are stood in for by a shell script that writes their files, so that only Snakemake's decisions are
+looked at. The project is a copy, with its own copy of the package, whose files the tests change.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from study_project import RULES, SMALL_RUN, experiment
+
+from iou_aware.data.manifest import Manifest, SplitData
+
+REPOSITORY = Path(__file__).parent.parent
+CONFIG = "configs/experiments/study.yaml"
+BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
+AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
+STAND_IN = """\
+#!/bin/sh
+set -e
+stage=$1 results=$(dirname "$2") what=$3 split=$5
+put() { for file in "$@"; do mkdir -p "$(dirname "$file")"; echo "$stage $what" > "$file"; done; }
+case $stage in
+  prepare) mkdir -p results/datasets/$what; cp bin/manifest.json results/datasets/$what ;;
+  train) for name in config.py history.csv run.json weights.pth; do put $results/runs/$what/$name; done ;;
+  predict) put $results/detections/$what/$split.parquet ;;
+  evaluate) put $results/evaluations/$what/$split.json ;;
+  collect) put $results/metrics.csv $results/per_class.csv ;;
+  table) for suffix in csv md tex html; do put $results/tables/$what.$suffix; done ;;
+  figures) for name in alpha training; do put $results/figures/$name.svg; done ;;
+  report) put $results/report/index.html ;;
+esac
+"""
+SMALL = {
+    "runs": [
+        SMALL_RUN | {"detector": "retinanet"},
+        SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"},
+    ],
+    "rules": ["none", "alpha=0.50"],
+    "tables": {
+        "losses": {
+            "caption": "Losses.",
+            "split": "val",
+            "columns": ["AP"],
+            "rows": {"baseline": {"detector": "retinanet"}, "bce": {"iou_loss": "bce", "rule": "none"}},
+        }
+    },
+}
+
+
+class Project:
+    """A project in a temporary folder, and what Snakemake would do in it."""
+
+    def __init__(self, folder: Path, **changes):
+        self.folder = folder
+        experiment(folder, **changes)
+        for name in ("Snakefile", "workflow", "environment.yml"):
+            (folder / name).symlink_to(REPOSITORY / name)
+        for name in ("src", "reports"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored, dirs_exist_ok=True)
+        if (REPOSITORY / "configs" / "costs.yaml").is_file():
+            shutil.copy(REPOSITORY / "configs" / "costs.yaml", folder / "configs")
+        stand_in = folder / "bin" / "iou-aware"
+        stand_in.parent.mkdir()
+        stand_in.write_text(STAND_IN)
+        stand_in.chmod(0o755)
+        part = SplitData("val.json", "val", True, {"images": 5, "boxes": 9}, "f" * 64)
+        splits = {"val": part, "test": part}
+        manifest = Manifest("shapes", "coco", "data/shapes", ["disc"], [1], "val", ["val"], "error", splits)
+        manifest.write(stand_in.with_name("manifest.json"))
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        path = os.pathsep.join([str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        return subprocess.run(
+            ["snakemake", "--cores", "4", *arguments, "--configfile", CONFIG],
+            cwd=self.folder,
+            env=os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def run(self, *arguments: str) -> None:
+        done = self.snakemake(*arguments)
+        assert done.returncode == 0, done.stderr
+
+    def plan(self, *arguments: str) -> dict[str, int]:
+        """Return how many jobs of each rule would run."""
+        done = self.snakemake("--dry-run", *arguments)
+        assert done.returncode == 0, done.stderr
+        text = done.stdout + done.stderr
+        if "Job stats:" not in text:
+            assert "Nothing to be done" in text
+            return {}
+        counts = dict(re.findall(r"^(\w+) +(\d+)$", text.partition("Job stats:")[2], re.MULTILINE))
+        return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
+
+    def set(self, **changes) -> None:
+        """Replace top-level keys of the experiment."""
+        path = self.folder / CONFIG
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes, sort_keys=False))
+
+    def append(self, file: str, text: str = "# changed\n") -> None:
+        with (self.folder / file).open("a") as opened:
+            opened.write(text)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """A small study whose every job has run."""
+    project = Project(tmp_path_factory.mktemp("finished"), **SMALL)
+    project.run()
+    return project
+
+
+@pytest.fixture
+def study(finished, tmp_path) -> Project:
+    """The finished study, to be changed."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    copy = object.__new__(Project)
+    copy.folder = folder
+    return copy
+
+
+ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "report": 1}
+
+
+def test_a_run_shared_by_tables_is_trained_once(tmp_path):
+    project = Project(tmp_path)
+    assert project.plan() == {
+        "prepare": 2,
+        "train": 17,
+        "predict": 17,
+        "evaluate": 17,
+        "collect": 1,
+        "table": 5,
+        "figures": 1,
+        "report": 1,
+    }
+
+
+def test_a_finished_study_has_all_files_and_nothing_to_do(finished):
+    assert finished.plan() == {}
+    results = finished.folder / "results" / "study"
+    for stage, names in {"train": [BASELINE, AWARE], "predict": [f"{BASELINE}.val", f"{AWARE}.val"]}.items():
+        for name in names:
+            assert (results / "logs" / stage / f"{name}.log").is_file()
+            assert (results / "benchmarks" / stage / f"{name}.tsv").read_text().startswith("s\t")
+    for stage in ("collect", "figures", "report"):
+        assert (results / "logs" / f"{stage}.log").is_file()
+        assert (results / "benchmarks" / f"{stage}.tsv").is_file()
+
+
+def test_an_added_alpha_trains_nothing(study):
+    study.set(rules=["none", "alpha=0.50", "alpha=0.25"])
+    assert study.plan() == {"predict": 1, "evaluate": 1, **ALL_CHEAP}
+
+
+def test_an_added_alpha_on_the_command_line_trains_nothing(study):
+    assert study.plan("--config", "rules=[none,alpha=0.5,alpha=0.25]") == {"predict": 1, "evaluate": 1, **ALL_CHEAP}
+
+
+def test_an_added_run_leaves_the_others_alone(study):
+    study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}])
+    assert study.plan() == {"train": 1, "predict": 1, "evaluate": 1, **ALL_CHEAP}
+
+
+def test_an_added_row_only_draws_its_table(study):
+    tables = {name: dict(table) for name, table in SMALL["tables"].items()}
+    tables["losses"]["rows"] = tables["losses"]["rows"] | {"half": {"iou_loss": "bce", "rule": "alpha=0.50"}}
+    study.set(tables=tables)
+    assert study.plan() == {"table": 1, "report": 1}
+
+
+def test_a_changed_style_only_draws(study):
+    study.append("src/iou_aware/study/style.py")
+    assert study.plan() == {"figures": 1, "report": 1}
+
+
+def test_a_changed_notebook_only_reports(study):
+    study.append("reports/report.ipynb", " ")
+    assert study.plan() == {"report": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "trained"),
+    [
+        ("configs/detectors/quick/retinanet.py", 1),
+        ("configs/detectors/quick/iou_aware_retinanet.py", 1),
+        ("configs/backbones/tiny.py", 2),
+        ("configs/schedules/quick.py", 2),
+        ("configs/backbones/deep.py", 0),
+    ],
+)
+def test_a_changed_config_trains_the_runs_made_of_it(study, file, trained):
+    study.append(file)
+    assert study.plan().get("train", 0) == trained
+
+
+def test_a_changed_base_trains_the_runs_that_start_from_it(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    base = "_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './retinanet.py']\n"
+    project.append("configs/detectors/quick/iou_aware_retinanet.py", base)
+    project.run()
+    project.append("configs/detectors/quick/retinanet.py")
+    assert project.plan()["train"] == 2
+
+
+def test_settings_train_again_unless_they_are_the_machines(study):
+    study.set(settings={"workers": 2, "device": "cpu"})
+    assert study.plan().get("train", 0) == 0
+    study.set(settings={"epochs": 2})
+    assert study.plan()["train"] == 2
+
+
+def test_a_lost_table_is_written_again(study):
+    (study.folder / "results/study/tables/losses.csv").unlink()
+    assert study.plan() == {"table": 1, "report": 1}
+
+
+def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    stand_in = project.folder / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", f'[ "$1 $3" = "train {AWARE}" ] && {{ echo out of luck; exit 1; }}'))
+    failed = project.snakemake("--profile", "workflow/profiles/local")
+    assert failed.returncode != 0
+    assert "out of luck" in failed.stderr
+    stand_in.write_text(STAND_IN)
+    assert project.plan() == {"train": 1, "predict": 1, "evaluate": 1, **ALL_CHEAP}
+
+
+def test_checkpoints_outlive_a_training_that_is_run_again(study):
+    checkpoint = study.folder / "results/study/checkpoints" / AWARE / "epoch_3.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("three epochs of work")
+    study.run("--forcerun", "train")
+    assert checkpoint.read_text() == "three epochs of work"
+
+
+def test_the_stages_read_what_the_command_line_changed(study):
+    study.run("--config", "rules=[none,alpha=0.5,alpha=0.25]")
+    resolved = study.folder / "results/study/experiment.yaml"
+    assert yaml.safe_load(resolved.read_text())["rules"] == ["none", "alpha=0.5", "alpha=0.25"]
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    project.plan()
+    assert not (project.folder / "results").exists()
+
+
+def test_a_mistake_is_told_before_anything_runs(study):
+    study.set(rules=["none", "alpha=1.5"])
+    done = study.snakemake()
+    assert done.returncode != 0
+    assert re.search(r"configs/experiments/study\.yaml, line \d+, key rules\[1\]: .*alpha=1\.5.*\[0, 1\]", done.stderr)
+
+
+def test_snakemakes_report_has_a_category_per_table(tmp_path):
+    names = ["table1", "table2", "table3", "table4", "table5"]
+    project = Project(tmp_path, rules=RULES)
+    project.run()
+    done = project.snakemake("--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    shutil.unpack_archive(project.folder / "report.zip", tmp_path / "unpacked")
+    text = "".join(file.read_text(errors="ignore") for file in (tmp_path / "unpacked").rglob("*.html"))
+    for category in [*(f"Table {name[-1]}" for name in names), "Figures", "Training"]:
+        assert f'"{category}"' in text
+
+
+def test_the_workflow_is_free_of_lint():
+    for command in (["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow"]):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

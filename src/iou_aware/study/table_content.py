@@ -1,13 +1,13 @@
 """A table's numbers: the paper's rows in the paper's order, with our values, the paper's, and what they differ by."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.metrics import FURTHER, PAPER, load_metrics, load_per_class
-from iou_aware.study.paper import PaperTable, load_paper
+from iou_aware.study.metrics import FURTHER, PAPER, VOC07, load_metrics, load_per_class
+from iou_aware.study.paper import PaperRow, PaperTable, load_paper
 from iou_aware.study.table import Row, Table
 
 Values = dict[str, float]
@@ -36,8 +36,8 @@ class Line:
     rule: str = ""
     runs: tuple[str, ...] = ()
     seeds: int = 0
-    values: Values = None
-    paper: Values = None
+    values: Values = field(default_factory=dict)
+    paper: Values = field(default_factory=dict)
     baseline: str | None = None
     group: tuple[str, ...] = ()
 
@@ -108,7 +108,7 @@ def _lines(experiment: Experiment, table: Table, paper: PaperTable | None) -> li
         row = table.rows.get(key)
         labels = printed.labels if row is None or row.label is None else (row.label, *printed.labels[1:])
         kind = "cited" if printed.cited and row is None else "ours"
-        lines.append(Line(key, labels, kind, values={}, paper=printed.values, **_of_runs(experiment, table, row)))
+        lines.append(Line(key, labels, kind, paper=_printed(printed), **_of_runs(experiment, table, row)))
     for key, row in table.rows.items():
         if paper and key in paper.rows:
             continue
@@ -119,8 +119,16 @@ def _lines(experiment: Experiment, table: Table, paper: PaperTable | None) -> li
             )
         labels = (row.label or key, *[""] * (len(paper.headings) - 1 if paper else 0))
         kind = "addition" if paper else "ours"
-        lines.append(Line(key, labels, kind, values={}, paper={}, **_of_runs(experiment, table, row)))
+        lines.append(Line(key, labels, kind, **_of_runs(experiment, table, row)))
     return lines
+
+
+def _printed(row: PaperRow) -> Values:
+    """Return the paper's values by metric, its AP also as VOC07 AP.
+
+    The paper does not say by which of the two protocols it measured VOC, so its value stands beside both.
+    """
+    return row.values | {f"VOC07_{metric}": v for metric, v in row.values.items() if f"VOC07_{metric}" in VOC07}
 
 
 def _of_runs(experiment: Experiment, table: Table, row: Row | None) -> dict:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from iou_aware.study.collect import missing
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.metrics import VOC07
 from iou_aware.study.table import Table
 from iou_aware.study.table_content import Content, Line, difference
 from iou_aware.study.table_text import DAGGER, MISSING, Cell, Section, Sheet, TextRow
@@ -106,15 +107,20 @@ def _best(content: Content) -> dict[str, set[str]]:
 
 def _notes(experiment: Experiment, table: Table, content: Content, bold: bool) -> list[str]:
     lines = content.lines
+    printed = any(line.paper for line in lines)
     notes = ["All values in percent."]
-    if any(line.paper for line in lines):
+    if printed:
         notes.append("Ours, then the paper's in parentheses.")
     if any(line.kind == "cited" for line in lines):
         notes.append("Rows with the paper's values alone are those that it cites from others.")
-    if any(line.paper for line in lines) and experiment.comparison == "pattern":
+    if printed and experiment.comparison == "pattern":
         notes.append(_PATTERN)
+    if any(metric in VOC07 for metric in content.metrics):
+        why = ", as the authors' evaluation script has it; the paper says COCO-style" if printed else ""
+        notes.append(f"VOC07: AP over 11 recalls{why}.")
     if bold:
-        notes.append("Bold: the best of ours per column among the paper's rows with the same backbone.")
+        rows = "the paper's rows" if printed else "rows"
+        notes.append(f"Bold: the best of ours per column among {rows} with the same backbone.")
     if any(line.kind == "addition" for line in lines):
         notes.append(f"{DAGGER} An addition, not in the paper.")
     if all(len(line.runs) < 2 for line in lines):

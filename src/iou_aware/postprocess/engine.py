@@ -3,35 +3,35 @@
 What makes it fast, and why it stays exact:
 
 - An anchor's best class does not depend on the rule: every rule's confidence rises with p, and the IoU is one per
-  anchor. So anchors are ranked by one score each, and the other classes are looked at only where they can matter.
-- The detections of an image are decided by the front of its ranking: greedy NMS never looks back, so once the cap is
-  reached, nothing further down matters. Only the first ``prefix`` (anchor, class) pairs are ranked and compared, which
-  belong to the first ``prefix`` anchors; a ranking that runs out before its cap is full is made anew, deeper.
+  anchor. So anchors are ranked by one score each, and their other classes are looked at only where they can matter.
+- An image's detections are decided by the front of its ranking: greedy NMS never looks back, so once the cap is
+  reached, nothing further down matters. Only the first ``anchors`` anchors and, of them, the first ``pairs`` (anchor,
+  class) pairs are ranked and compared. Where they do not fill the cap, the work is done again, deeper.
 - One integer holds a confidence and, below it, the position: its order is the order of ``reference``, ties included,
   whatever the sorting algorithm.
-- Boxes do not depend on the rule: those that any rule looks at are decoded once.
-- Everything wide is done for all rules and images together, on whatever device the outputs are. Suppression, which is
-  sequential by nature, runs on the host after one transfer for all of them.
-
-A row, below, is one image under one rule: row ``r * B + b`` is image b under rule r.
+- Boxes, and so their overlaps, do not depend on the rule: the union of the anchors that any rule looks at is decoded
+  and compared once.
+- All rules and images take each step together, on whatever device the outputs are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from iou_aware.confidence import Rule, confidence, confidences
+from iou_aware.confidence import Rule, confidences
 from iou_aware.postprocess.boxes import nearest_iou
-from iou_aware.postprocess.nms import suppress
+from iou_aware.postprocess.nms import suppress, survivors_of
 from iou_aware.postprocess.outputs import DenseOutputs
 from iou_aware.postprocess.settings import Settings
 
-PREFIX = 512
-GROWTH = 4
+ANCHORS = 512
+PAIRS = 1536
+GROWTH = 2
 LOW = (1 << 32) - 1
+NOTHING = -1  # the code of what is no candidate; codes of candidates are not negative
 
 
 def sweep(
@@ -49,165 +49,172 @@ def sweep(
         Per image a dict from the rule's text to ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and
         ``iou_preds`` (n,) in descending confidence, n <= ``max_per_img``.
     """
-    engine = _Engine(outputs, rules, settings, gt_bboxes)
-    results = engine.run()
-    names = [str(rule) for rule in rules]
-    images = range(outputs.num_images)
-    return [dict(zip(names, results[image :: outputs.num_images], strict=True)) for image in images]
+    found: list[dict[Rule, InstanceData]] = [{} for _ in range(outputs.num_images)]
+    plain = [rule for rule in rules if rule.kind != "oracle"]
+    if plain:
+        _Sweep(outputs, outputs.iou_preds, plain, settings).run(found)
+    if len(plain) < len(rules):
+        _Sweep(outputs, true_ious(outputs, gt_bboxes), [Rule("oracle")], settings).run(found)
+    return [{str(rule): by_rule[rule] for rule in rules} for by_rule in found]
 
 
-@dataclass(frozen=True)
-class _Ranking:
-    """The first K (anchor, class) pairs of G rows, best first, on the device of the outputs.
-
-    Attributes:
-        rules: Which rule each row is about, (G,).
-        images: Which image, (G,).
-        confidences: (G, K), descending.
-        anchors: (G, K).
-        labels: (G, K).
-        complete: Whether there are no further pairs.
-    """
-
-    rules: Tensor
-    images: Tensor
-    confidences: Tensor
-    anchors: Tensor
-    labels: Tensor
-    complete: bool
-
-
-class _Engine:
-    """One sweep over one batch."""
-
-    def __init__(
-        self, outputs: DenseOutputs, rules: Sequence[Rule], settings: Settings, gt_bboxes: Sequence[Tensor] | None
-    ) -> None:
-        self.outputs, self.rules, self.settings = outputs, rules, settings
-        self.limit = settings.nms_pre if settings.nms_pre > 0 else outputs.num_anchors
-        self.device = outputs.best_scores.device
-        self.classes = torch.arange(outputs.num_classes, device=self.device)
-        # The predicted IoUs, and the true ones where a rule asks for them: (1 or 2, B, N).
-        self.ious = outputs.iou_preds.unsqueeze(0)
-        self.is_oracle = torch.tensor([rule.kind == "oracle" for rule in rules], device=self.device).long()
-        best = confidences(outputs.best_scores, outputs.iou_preds, rules)
-        if gt_bboxes is not None and any(rule.kind == "oracle" for rule in rules):
-            self.ious = torch.stack([outputs.iou_preds, _true_ious(outputs, gt_bboxes)])
-            for place, rule in enumerate(rules):
-                if rule.kind == "oracle":
-                    best[place] = confidence(outputs.best_scores, self.ious[1], rule)
-        anchors = torch.arange(outputs.num_anchors, device=self.device)
-        self.keys = torch.cat([_encode(scores, anchors) for scores in best])
-
-    def run(self) -> list[InstanceData]:
-        """Return the detections of every row."""
-        results: list[InstanceData | None] = [None] * len(self.keys)
-        rows, prefix = torch.arange(len(self.keys)), PREFIX
-        while len(rows):
-            ranking = self._rank(rows, prefix)
-            ranked = ranking.confidences > self.settings.score_thr
-            boxes = self._boxes(ranking, ranked)
-            large = ranked & self._large(boxes)
-            kept = suppress(boxes.cpu(), ranking.labels.cpu(), large.cpu(), self.settings)
-            settled = (kept.sum(1) == self.settings.max_per_img) | ~ranked[:, -1].cpu() | ranking.complete
-            detections = self._detections(ranking, boxes, kept[settled], settled)
-            for row, found in zip(rows[settled].tolist(), detections, strict=True):
-                results[row] = found
-            rows, prefix = rows[~settled], prefix * GROWTH
-        return results
-
-    def _rank(self, rows: Tensor, prefix: int) -> _Ranking:
-        """Return the first ``prefix`` pairs of each of the ascending ``rows``."""
-        every_row = len(rows) == len(self.keys)
-        anchors = self._top_anchors(self.keys if every_row else self.keys[rows.to(self.device)], prefix)
-        rules, images = rows // self.outputs.num_images, rows % self.outputs.num_images
-        counts = rules.bincount(minlength=len(self.rules)).tolist()
-        rules, images = rules.to(self.device), images.to(self.device)
-        scores = self.outputs.class_scores(images.view(-1, 1, 1), anchors.unsqueeze(-1), self.classes)
-        ious = self._ious(rules, images, anchors).unsqueeze(-1)
-        parts = zip(scores.split(counts), ious.split(counts), self.rules, strict=True)
-        found = torch.cat([confidence(score, iou, rule) for score, iou, rule in parts])
-        pairs = anchors.unsqueeze(-1) * len(self.classes) + self.classes
-        codes = _encode(found, pairs).flatten(1)
-        complete = anchors.shape[1] == self._num_limited() and codes.shape[1] <= prefix
-        values, pairs = _decode(codes.topk(min(prefix, codes.shape[1])).values)
-        return _Ranking(rules, images, values, pairs // len(self.classes), pairs % len(self.classes), complete)
-
-    def _top_anchors(self, keys: Tensor, prefix: int) -> Tensor:
-        """Return the first ``prefix`` anchors (G, K), in no order, of rows of keys (G, N) after each level's cut."""
-        limit = min(self.limit, prefix)
-        levels = keys.split(self.outputs.level_sizes, dim=1)
-        kept = [level if level.shape[1] <= limit else level.topk(limit, sorted=False).values for level in levels]
-        keys = torch.cat(kept, dim=1)
-        return _decode(keys if keys.shape[1] <= prefix else keys.topk(prefix, sorted=False).values)[1]
-
-    def _num_limited(self) -> int:
-        return sum(min(self.limit, size) for size in self.outputs.level_sizes)
-
-    def _ious(self, rules: Tensor, images: Tensor, anchors: Tensor) -> Tensor:
-        """Return the IoUs (G, K) that rules (G,) take for anchors (G, K) of images (G,)."""
-        return self.ious[self.is_oracle[rules].unsqueeze(-1), images.unsqueeze(-1), anchors]
-
-    def _boxes(self, ranking: _Ranking, ranked: Tensor) -> Tensor:
-        """Return the boxes (G, K, 4) of a ranking where ``ranked`` (G, K); elsewhere they are arbitrary.
-
-        Each anchor of an image is decoded once, however many rows and classes rank it.
-        """
-        places = ranking.images.unsqueeze(-1) * self.outputs.num_anchors + ranking.anchors
-        wanted = torch.zeros(self.outputs.num_images * self.outputs.num_anchors, dtype=torch.bool, device=self.device)
-        wanted[places[ranked]] = True
-        by_image = wanted.view(self.outputs.num_images, -1)
-        boxes = [self.outputs.boxes(image, anchors.nonzero().squeeze(1)) for image, anchors in enumerate(by_image)]
-        slots = wanted.cumsum(0) - 1
-        return torch.cat([*boxes, boxes[0].new_zeros(1, 4)])[slots[places]]
-
-    def _large(self, boxes: Tensor) -> Tensor:
-        """Return which boxes (..., 4) are large enough."""
-        if self.settings.min_bbox_size < 0:
-            return torch.ones_like(boxes[..., 0], dtype=torch.bool)
-        return ((boxes[..., 2:] - boxes[..., :2]) > self.settings.min_bbox_size).all(-1)
-
-    def _detections(self, ranking: _Ranking, boxes: Tensor, kept: Tensor, settled: Tensor) -> list[InstanceData]:
-        """Return the detections of the ``settled`` (G,) rows, of which ``kept`` (S, K) says the pairs."""
-        counts = kept.sum(1).tolist()
-        row, place = kept.nonzero(as_tuple=True)
-        row = settled.nonzero().squeeze(1)[row].to(self.device)
-        place = place.to(self.device)
-        rules, images, anchors, labels = (
-            ranking.rules[row],
-            ranking.images[row],
-            ranking.anchors[row, place],
-            ranking.labels[row, place],
-        )
-        fields = {
-            "bboxes": boxes[row, place],
-            "labels": labels,
-            "scores": ranking.confidences[row, place],
-            "cls_scores": self.outputs.class_scores(images, anchors, labels),
-            "iou_preds": self.ious[self.is_oracle[rules], images, anchors],
-        }
-        parts = zip(*(field.split(counts) for field in fields.values()), strict=True)
-        return [InstanceData(**dict(zip(fields, part, strict=True))) for part in parts]
-
-
-def _true_ious(outputs: DenseOutputs, gt_bboxes: Sequence[Tensor]) -> Tensor:
+def true_ious(outputs: DenseOutputs, gt_bboxes: Sequence[Tensor]) -> Tensor:
     """Return the IoU of every anchor's box with its nearest ground truth, (B, N)."""
-    every = torch.arange(outputs.num_anchors, device=outputs.best_scores.device)
+    every = torch.arange(outputs.num_anchors, device=outputs.iou_preds.device)
     return torch.stack([nearest_iou(outputs.boxes(image, every), truth) for image, truth in enumerate(gt_bboxes)])
 
 
-def _encode(confidences_: Tensor, positions: Tensor) -> Tensor:
+class _Sweep:
+    """The sweep of a batch of B images, N anchors and C classes under R rules that share one table of IoUs (B, N)."""
+
+    def __init__(self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings) -> None:
+        self.outputs, self.ious, self.rules, self.settings = outputs, ious, list(rules), settings
+        self.classes = torch.arange(outputs.num_classes, device=ious.device)
+        # Anchors are ranked by their best class, as codes (R, B, N) with the position of the anchor's last class: of
+        # two anchors, the pairs of the one with the higher code come first, or at least their best does.
+        last = torch.arange(1, outputs.num_anchors + 1, device=ious.device) * outputs.num_classes - 1
+        best = torch.stack(confidences(outputs.best_scores, ious, self.rules))
+        self.keys = _encode(best, last).masked_fill_(best <= settings.score_thr, NOTHING)
+
+    def run(self, found: list[dict[Rule, InstanceData]]) -> None:
+        """Add each image's detections under each rule to ``found``."""
+        rules, images = range(len(self.rules)), range(self.outputs.num_images)
+        num_anchors, num_pairs = ANCHORS, PAIRS
+        while rules:
+            unsettled = self._detect(list(rules), list(images), num_anchors, num_pairs, found)
+            rules = [rule for rule, row in zip(rules, unsettled, strict=True) if any(row)]
+            images = [image for image, column in zip(images, zip(*unsettled, strict=True), strict=True) if any(column)]
+            num_anchors, num_pairs = num_anchors * GROWTH, num_pairs * GROWTH
+
+    def _detect(
+        self,
+        rules: list[int],
+        images: list[int],
+        num_anchors: int,
+        num_pairs: int,
+        found: list[dict[Rule, InstanceData]],
+    ) -> list[list[bool]]:
+        """Add what the front of the rankings decides to ``found``; return for which rules and images it does not."""
+        keys = self.keys
+        if len(rules) < len(self.rules) or len(images) < self.outputs.num_images:
+            keys = keys[rules][:, images]
+        front, more = self._front(keys, num_anchors)
+        union = self._union(images, (keys >= front).any(0))
+        confidences_ = torch.stack(confidences(union.scores, union.ious, [self.rules[rule] for rule in rules]))
+        codes = _encode(confidences_, union.anchors.unsqueeze(1) * len(self.classes) + self.classes.unsqueeze(1))
+        candidates = (confidences_ > self.settings.score_thr) & (codes >= front.unsqueeze(-1)) & union.usable
+        codes = codes.masked_fill_(~candidates, NOTHING).flatten(2).flatten(0, 1)
+        codes, pairs = codes.topk(min(num_pairs, codes.shape[1]))
+        ranked = codes >= 0
+        more = more.flatten() | (ranked[:, -1] & (codes.shape[1] == num_pairs))
+        of_image = torch.arange(len(images), device=keys.device).repeat(len(rules))
+        survivors = survivors_of(union.boxes, union.counts, self.settings.iou_threshold)
+        cap = self.settings.max_per_img
+        kept = suppress(pairs, ranked, of_image, survivors, len(self.classes), cap)
+        settled = (kept[:, -1] < codes.shape[1]) | ~more
+        decided = self._collect(union, codes, pairs, of_image, kept)
+        settled = settled.view(len(rules), len(images)).tolist()
+        for rule, row in zip(rules, settled, strict=True):
+            for image, certain in zip(images, row, strict=True):
+                detections = next(decided)
+                if certain:
+                    found[image][self.rules[rule]] = detections
+        return [[not certain for certain in row] for row in settled]
+
+    def _front(self, keys: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
+        """Return the lowest code that is among the first ``num_anchors``, (R, B, 1), and whether more follow, (R, B).
+
+        Anchors beyond the first ``nms_pre`` of their level are no candidates.
+        """
+        limit = self.settings.nms_pre
+        if 0 < limit < num_anchors:
+            levels = keys.split(self.outputs.level_sizes, dim=-1)
+            keys = torch.cat([level if level.shape[-1] <= limit else _only_first(level, limit) for level in levels], -1)
+        if keys.shape[-1] <= num_anchors:
+            return keys.new_zeros(*keys.shape[:2], 1), keys.new_zeros(keys.shape[:2], dtype=torch.bool)
+        front = keys.topk(num_anchors, sorted=False).values.amin(-1, keepdim=True).clamp(min=0)
+        return front, ((keys >= 0) & (keys < front)).any(-1)
+
+    def _union(self, images: list[int], wanted: Tensor) -> "_Union":
+        """Return what the outputs say about the ``wanted`` (B, N) anchors of the images."""
+        counts = wanted.sum(1).tolist()
+        which, anchor = wanted.nonzero(as_tuple=True)
+        slot = (wanted.cumsum(1) - 1)[which, anchor]
+        anchors = wanted.new_zeros((len(images), max(*counts, 1)), dtype=torch.long)
+        anchors[which, slot] = anchor
+        usable = torch.zeros_like(anchors, dtype=torch.bool)
+        usable[which, slot] = True
+        index = torch.tensor(images, device=wanted.device).unsqueeze(1)
+        boxes = torch.stack([self.outputs.boxes(image, row) for image, row in zip(images, anchors, strict=True)])
+        if self.settings.min_bbox_size >= 0:
+            usable &= ((boxes[..., 2:] - boxes[..., :2]) > self.settings.min_bbox_size).all(-1)
+        return _Union(
+            counts=counts,
+            anchors=anchors,
+            usable=usable.unsqueeze(1),
+            boxes=boxes,
+            scores=self.outputs.class_scores(index.unsqueeze(1), anchors.unsqueeze(1), self.classes.unsqueeze(1)),
+            ious=self.ious[index, anchors].unsqueeze(1),
+        )
+
+    def _collect(
+        self, union: "_Union", codes: Tensor, pairs: Tensor, of_image: Tensor, kept: Tensor
+    ) -> Iterator[InstanceData]:
+        """Yield the detections of each ranking, given the places (G, cap) in it that are kept."""
+        row, rank = (kept < codes.shape[1]).nonzero(as_tuple=True)
+        place = kept[row, rank]
+        pair, image = pairs[row, place], of_image[row]
+        label, slot = pair // union.anchors.shape[1], pair % union.anchors.shape[1]
+        fields = {
+            "bboxes": union.boxes[image, slot],
+            "labels": label,
+            "scores": _decode(codes[row, place]),
+            "cls_scores": union.scores[image, label, slot],
+            "iou_preds": union.ious[image, 0, slot],
+        }
+        counts = row.bincount(minlength=len(kept)).tolist()
+        for parts in zip(*(field.split(counts) for field in fields.values()), strict=True):
+            yield InstanceData(**dict(zip(fields, parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Union:
+    """What the outputs say about the U anchors that any rule looks at.
+
+    Attributes:
+        counts: How many of the U there are in each image; the others only fill up.
+        anchors: (B, U), ascending.
+        usable: (B, 1, U): real, and large enough.
+        boxes: (B, U, 4).
+        scores: (B, C, U).
+        ious: (B, 1, U).
+    """
+
+    counts: list[int]
+    anchors: Tensor
+    usable: Tensor
+    boxes: Tensor
+    scores: Tensor
+    ious: Tensor
+
+
+def _only_first(codes: Tensor, count: int) -> Tensor:
+    """Return codes (..., N) with all but the ``count`` highest replaced by ``NOTHING``."""
+    return codes.masked_fill(codes < codes.topk(count, sorted=False).values.amin(-1, keepdim=True), NOTHING)
+
+
+def _encode(values: Tensor, positions: Tensor) -> Tensor:
     """Return one integer per confidence, in the order of the rule for ties: higher confidence, then lower position.
 
     The bits of non-negative floats are ordered as the floats are; they take the upper half, the position the lower.
 
     Args:
-        confidences_: Non-negative float32.
-        positions: int64 in [0, 2^32), of the same or an expandable shape.
+        values: Confidences, non-negative float32.
+        positions: int64 in [0, 2^32), of the same shape or one that expands to it.
     """
-    return (confidences_.contiguous().view(torch.int32).long() << 32) + (LOW - positions)
+    return values.contiguous().view(torch.int32).long().bitwise_left_shift_(32).add_(LOW - positions)
 
 
-def _decode(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the confidences and the positions that ``_encode`` was given."""
-    return (codes >> 32).int().view(torch.float32), LOW - (codes & LOW)
+def _decode(codes: Tensor) -> Tensor:
+    """Return the confidences that ``_encode`` was given."""
+    return codes.bitwise_right_shift(32).int().view(torch.float32)

@@ -1,58 +1,94 @@
-"""Greedy per-class non-maximum suppression of many rankings at once, with mmcv's compiled NMS."""
+"""Greedy per-class non-maximum suppression of many rankings of the same boxes at once."""
 
-import numpy as np
 import torch
-from mmcv.utils import ext_loader
 from torch import Tensor
 
-from iou_aware.postprocess.settings import Settings
+# How many steps go by before it is asked (which makes a device wait) whether any ranking still has candidates.
+PATIENCE = 20
 
-_mmcv = ext_loader.load_ext("_ext", ["nms"])
 
+def survivors_of(boxes: Tensor, counts: list[int], iou_threshold: float) -> Tensor:
+    """Return what of each image's boxes survives each of them being kept.
 
-def suppress(boxes: Tensor, labels: Tensor, candidates: Tensor, settings: Settings) -> Tensor:
-    """Return which pairs of each ranking survive.
-
-    A pair is suppressed by a surviving one before it, of the same class, if their boxes' IoU exceeds the threshold. The
-    IoU is mmcv's: intersection / (area + area - intersection) in single precision. Of boxes without area it is 0/0, not
-    a number, which exceeds nothing: they neither suppress each other nor are suppressed by one another.
+    The IoU is mmcv's, operation by operation: intersection / (area + area - intersection) in single precision, without
+    offset. Of boxes without area it is 0/0, not a number, which exceeds nothing: they do not suppress each other.
 
     Args:
-        boxes: (G, K, 4), on the host.
-        labels: (G, K), at least 0.
-        candidates: Which pairs take part, (G, K).
-        settings: Its ``iou_threshold``, and ``max_per_img``: a ranking's later survivors are dropped.
+        boxes: (B, U, 4), of which an image's first ``counts`` are real.
+        counts: B numbers.
+        iou_threshold: A box does not survive another one if their IoU exceeds it.
 
     Returns:
-        Which pairs survive, (G, K).
+        Masks (B, U, U), int16: ``[b, i, j]`` has no bit set if j does not survive i, else all; none survives itself.
+        Undefined beyond the counts.
     """
-    groups, order = _by_class(labels.numpy(), candidates.numpy())
-    boxes = boxes.reshape(-1, 4)[order]
-    # mmcv sorts by score; these say that the order is right as it is, so that ties cannot be broken in another way.
-    descending = torch.arange(int(max(groups, default=0)), 0, -1, dtype=boxes.dtype)
-    kept, start = [], 0
-    for size in groups.tolist():
-        if size == 1:
-            kept.append(torch.tensor([start]))
-        else:
-            part = boxes[start : start + size]
-            found = _mmcv.nms(part, descending[-size:], iou_threshold=settings.iou_threshold, offset=0)
-            kept.append(found + start)
-        start += size
-    survives = torch.zeros(candidates.numel(), dtype=torch.bool)
-    if kept:
-        survives[order[torch.cat(kept)]] = True
-    survives = survives.view_as(candidates)
-    return survives & (survives.cumsum(1) <= settings.max_per_img)
+    num_boxes = boxes.shape[1]
+    masks = torch.empty((len(counts), num_boxes, num_boxes), dtype=torch.int16, device=boxes.device)
+    # Fresh memory of this size costs as much as the arithmetic: all images share it.
+    space = torch.empty((3, num_boxes, num_boxes), dtype=boxes.dtype, device=boxes.device)
+    for mask, corners, count in zip(masks, boxes, counts, strict=True):
+        left, top, right, bottom = corners[:count].T.contiguous()
+        area = (right - left) * (bottom - top)
+        width, height, other = space[:, :count, :count]
+        _shared(left, right, width, other)
+        _shared(top, bottom, height, other)
+        shared = width.mul_(height)
+        union = torch.add(area.unsqueeze(1), area, out=other).sub_(shared)
+        mask[:count, :count].copy_(shared.div_(union) > iou_threshold).sub_(1)
+        mask.fill_diagonal_(0)
+    return masks
 
 
-def _by_class(labels: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, Tensor]:
-    """Return the sizes of the groups (ranking, class) and the flat positions of the candidates, group by group."""
-    num_rows, length = labels.shape
-    row, place = np.nonzero(candidates)
-    label = labels[row, place]
-    width = int(label.max(initial=0)) + 1
-    group = row * width + label
-    order = np.argsort(group, kind="stable")
-    sizes = np.bincount(group, minlength=num_rows * width)
-    return sizes[sizes > 0], torch.from_numpy((row * length + place)[order])
+def _shared(low: Tensor, high: Tensor, out: Tensor, space: Tensor) -> None:
+    """Put how long each two boxes' (U,) intersection is in one direction into ``out`` (U, U); 0 where there is none."""
+    torch.minimum(high.unsqueeze(1), high, out=out)
+    out.sub_(torch.maximum(low.unsqueeze(1), low, out=space)).clamp_(min=0)
+
+
+def suppress(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, num_classes: int, cap: int) -> Tensor:
+    """Return which pairs of each ranking greedy NMS keeps, in order, up to the cap.
+
+    All rankings take a step at a time together: each keeps its best candidate and removes what does not survive it from
+    the candidates of that class. There are as many steps as detections may remain, however long the rankings are.
+
+    Args:
+        pairs: (G, M) integers ``label * U + box``, each ranking in order.
+        ranked: Which of them are candidates at all, (G, M).
+        images: Whose boxes each ranking is about, (G,).
+        survivors: From ``survivors_of``, (B, U, U).
+        num_classes: C.
+        cap: How many to keep at most.
+
+    Returns:
+        Places (G, cap) in the rankings, ascending; M where there is none.
+    """
+    (num_rows, length), num_boxes = pairs.shape, survivors.shape[-1]
+    # A candidate's rank counts down, so that the best has the largest and 0 can say "none"; (G, C * U).
+    rank_type = torch.int16 if length < torch.iinfo(torch.int16).max else torch.int32
+    survivors = survivors.to(rank_type).flatten(0, 1)
+    descending = torch.arange(length, 0, -1, dtype=rank_type, device=pairs.device)
+    ranks = torch.zeros((num_rows, num_classes * num_boxes), dtype=rank_type, device=pairs.device)
+    ranks.scatter_(1, pairs, ranked * descending)
+    ranks = ranks.view(-1, num_boxes)
+    best = ranks.amax(1).view(num_rows, num_classes)
+
+    # Where a place's class stands among the ranks, and what survives its box. The place M stands for "none": its step
+    # changes nothing that matters.
+    row = torch.arange(num_rows, device=pairs.device).unsqueeze(1)
+    none = pairs.new_zeros(num_rows, 1)
+    lists = (torch.cat([pairs // num_boxes, none], 1) + row * num_classes).flatten()
+    boxes = (torch.cat([pairs % num_boxes, none], 1) + images.unsqueeze(1) * num_boxes).flatten()
+    start = (row * (length + 1)).squeeze(1) + length
+
+    kept = start.repeat(cap, 1)
+    for step in range(cap):
+        leaders = best.amax(1)
+        if step % PATIENCE == 0 and not leaders.any():
+            break
+        places = start - leaders
+        kept[step] = places
+        which = lists.index_select(0, places)
+        left = ranks.index_select(0, which).bitwise_and_(survivors.index_select(0, boxes.index_select(0, places)))
+        ranks.index_copy_(0, which, left)
+        best.view(-1).index_copy_(0, which, left.amax(1))
+    return kept.T - (start - length).unsqueeze(1)

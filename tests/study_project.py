@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from iou_aware.study.collect import collect
 from iou_aware.study.experiment import Experiment
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -139,6 +140,25 @@ def write_evaluation(study, name, split, rules: dict[str, dict[str, float]], cla
             "provenance": {"weights_sha256": "w" * 64, "images": 20, "boxes": 50},
         },
     )
+
+
+def finished(folder: Path, **changes) -> Experiment:
+    """Return a study whose every evaluation is there and collected."""
+    study = experiment(folder, **changes)
+    write_results(study, paper_shaped(study))
+    collect(study)
+    return study
+
+
+def text(study: Experiment, table: str, suffix: str) -> str:
+    """Return a table that was written."""
+    return study.paths.table(table, suffix).read_text()
+
+
+def md_rows(study: Experiment, table: str) -> list[list[str]]:
+    """Return the cells of a Markdown table, its heading and rule included."""
+    lines = [line for line in text(study, table, "md").splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def _json(path: Path, content: dict) -> None:

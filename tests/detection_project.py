@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image
 
 from iou_aware import detections
+from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.files import sha256
 from iou_aware.study.experiment import Experiment
 
 CLASSES = 3
@@ -68,19 +70,17 @@ def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, im
     (folder / split).mkdir(exist_ok=True)
     for image in content["images"]:
         Image.new("RGB", (SIDE, SIDE), "grey").save(folder / split / image["file_name"])
-    manifest = {
-        "dataset": dataset,
-        "layout": "coco",
-        "classes": [category["name"] for category in content["categories"]],
-        "category_ids": [category["id"] for category in content["categories"]],
-        "splits": {
-            split: {
-                "annotations": str((folder / f"{split}.json").relative_to(study.root)),
-                "images": str((folder / split).relative_to(study.root)),
-            }
-        },
-    }
-    study.paths.manifest(dataset).write_text(json.dumps(manifest))
+    annotations = folder / f"{split}.json"
+    part = SplitData(
+        annotations=str(annotations.relative_to(study.root)),
+        images=str((folder / split).relative_to(study.root)),
+        labelled=True,
+        counts={"images": images, "boxes": len(content["annotations"])},
+        sha256=sha256(annotations),
+    )
+    names, ids = zip(*((category["name"], category["id"]) for category in content["categories"]), strict=True)
+    manifest = Manifest(dataset, "coco", ".", list(names), list(ids), split, [split], "error", {split: part})
+    manifest.write(study.paths.manifest(dataset))
     return content
 
 

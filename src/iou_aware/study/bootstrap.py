@@ -22,12 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from iou_aware import detections, provenance
+from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.evaluation.coco import THRESHOLDS, results_array
 from iou_aware.evaluation.matching import AREAS, Matcher
 from iou_aware.evaluation.resampled import average_precisions
 from iou_aware.files import sha256, writing
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.layout import Layout
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         InputError: The detections or the manifest are missing.
     """
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
-    annotations = annotations_of(experiment, run.dataset, split)
+    annotations = annotations_of(experiment.paths, run.dataset, split)
     source = experiment.paths.detections(run_name, split)
     matcher = Matcher(annotations)
     tables = []
@@ -145,15 +147,9 @@ def results(found: detections.Detections) -> np.ndarray:
     return results_array(found.image_ids, found.boxes, found.confidences, found.category_ids)
 
 
-def annotations_of(experiment: Experiment, dataset: str, split: str) -> Path:
+def annotations_of(paths: Layout, dataset: str, split: str) -> Path:
     """Return the COCO instances file of a split; InputError unless the dataset is prepared and has it."""
-    path = experiment.paths.manifest(dataset)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: run `iou-aware prepare` for {dataset} first.")
-    splits = json.loads(path.read_text())["splits"]
-    if split not in splits:
-        raise InputError(f"{path}: no split {split!r}; found {', '.join(splits)}.")
-    return experiment.root / splits[split]["annotations"]
+    return paths.root / Manifest.load(paths.manifest(dataset)).split(split).annotations
 
 
 class Resamples:

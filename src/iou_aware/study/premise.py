@@ -91,7 +91,7 @@ def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, Matcher]]:
         if not experiment.paths.detections(name, split).is_file():
             logger.warning("missing: %s, %s: not predicted", name, split)
             continue
-        annotations = annotations_of(experiment, experiment.runs[name].dataset, split)
+        annotations = annotations_of(experiment.paths, experiment.runs[name].dataset, split)
         if annotations not in loaded:
             loaded[annotations] = load_truth(annotations), Matcher(annotations)
         yield name, split, *loaded[annotations]

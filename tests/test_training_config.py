@@ -1,4 +1,4 @@
-"""Every recipe, detector and backbone: what is resolved is what the recipe is known to be, and MMDetection builds it."""
+"""Every recipe, detector and backbone: what is resolved is what the recipe is known for, and MMDetection builds it."""
 
 import dataclasses
 from itertools import product
@@ -179,7 +179,7 @@ def test_only_what_changes_weights_is_science():
 
 
 def test_batch_that_cannot_be_shared():
-    with pytest.raises(InputError, match="16 images per step.*3 processes"):
+    with pytest.raises(InputError, match=r"16 images per step.*3 processes"):
         resolve(run_of(), gpus=3)
 
 

@@ -20,7 +20,6 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import BatchSampler, DataLoader
 
-
 # The start of a pipeline that gives the same for an image every time; what comes after it may be random.
 SURE = (LoadImageFromFile, LoadAnnotations, Resize)
 REMEMBERED_BYTES = 256 << 20
@@ -91,7 +90,7 @@ class ResumableBatches(BatchSampler):
         batches: The batch sampler.
 
     Attributes:
-        skip: How many batches to leave out; of one epoch only, as it returns to 0 then.
+        skip: How many batches to leave out, set by the runner at the start of every epoch.
     """
 
     def __init__(self, batches: BatchSampler):
@@ -103,8 +102,7 @@ class ResumableBatches(BatchSampler):
         return self.batches.sampler
 
     def __iter__(self) -> Iterator[list[int]]:
-        skip, self.skip = self.skip, 0
-        return itertools.islice(iter(self.batches), skip, None)
+        return itertools.islice(iter(self.batches), self.skip, None)
 
     def __len__(self) -> int:
         return len(self.batches)

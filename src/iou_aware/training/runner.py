@@ -33,20 +33,23 @@ class Interrupted(SystemExit):
 class Loop(EpochBasedTrainLoop):
     """Training by epochs that can begin inside of one."""
 
+    _first = 0
+
     def start(self, epoch: int, batch: int) -> None:
         """Begin after ``epoch`` epochs and ``batch`` steps of the next."""
         self._epoch, self._iter = epoch, epoch * len(self.dataloader) + batch
-        self.dataloader.batch_sampler.skip = self._first = batch
+        self._first = batch
 
     def run_epoch(self) -> None:
         """Make all steps of an epoch that are left."""
         self.dataloader.dataset.pipeline.epoch = self._epoch
-        first, self._first = getattr(self, "_first", 0), 0
+        first = self.dataloader.batch_sampler.skip = self._first
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         for index, batch in enumerate(self.dataloader, start=first):
             self.run_iter(index, batch)
         self.runner.call_hook("after_train_epoch")
+        self._first = 0
         self._epoch += 1
 
 

@@ -19,5 +19,7 @@ rule collect:
         runtime="10m",
     params:
         experiment=paths.resolved,
+    message:
+        "Collect the evaluations"
     shell:
         "iou-aware collect {params.experiment} > {log} 2>&1"

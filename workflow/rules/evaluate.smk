@@ -18,5 +18,7 @@ rule evaluate:
     params:
         experiment=paths.resolved,
         referee=experiment.referee,
+    message:
+        "Evaluate {wildcards.run} on {wildcards.split}"
     shell:
         "iou-aware evaluate {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"

@@ -25,5 +25,7 @@ rule figures:
     params:
         experiment=paths.resolved,
         comparison=experiment.comparison,
+    message:
+        "Draw the figures"
     shell:
         "iou-aware figures {params.experiment} > {log} 2>&1"

@@ -21,5 +21,7 @@ rule predict:
     params:
         experiment=paths.resolved,
         rules=lambda wildcards: experiment.rules_for(experiment.run(wildcards.run)),
+    message:
+        "Detect with {wildcards.run} on {wildcards.split}"
     shell:
         "iou-aware predict {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"

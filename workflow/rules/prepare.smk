@@ -16,5 +16,7 @@ rule prepare:
     params:
         experiment=paths.resolved,
         root=lambda wildcards: experiment.roots.get(wildcards.dataset),
+    message:
+        "Prepare {wildcards.dataset}"
     shell:
         "iou-aware prepare {params.experiment} {wildcards.dataset} > {log} 2>&1"

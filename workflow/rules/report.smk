@@ -23,5 +23,7 @@ rule report:
     params:
         experiment=paths.resolved,
         title=experiment.title,
+    message:
+        "Write the report"
     shell:
         "iou-aware report {params.experiment} > {log} 2>&1"

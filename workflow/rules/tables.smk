@@ -28,5 +28,7 @@ rule table:
         experiment=paths.resolved,
         caption=lambda wildcards: experiment.tables[wildcards.table].caption,
         values=lambda wildcards: study.table_values(experiment, wildcards.table),
+    message:
+        "Write {wildcards.table}"
     shell:
         "iou-aware table {params.experiment} {wildcards.table} > {log} 2>&1"

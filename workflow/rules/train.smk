@@ -33,6 +33,8 @@ rule train:
     params:
         experiment=paths.resolved,
         values=lambda wildcards: experiment.training_values(wildcards.run),
+    message:
+        "Train {wildcards.run}; how it goes: {log}"
     # exec, so that it is the training which a cluster's signal reaches: the shell would die of it at once.
     shell:
         "exec iou-aware train {params.experiment} {wildcards.run} > {log} 2>&1"

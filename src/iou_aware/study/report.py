@@ -31,24 +31,24 @@ def write_report(experiment: Experiment) -> Path:
     experiment.write_resolved()
     with tempfile.TemporaryDirectory() as scratch, _away_from_home(Path(scratch)):
         executed = Path(scratch) / "report.ipynb"
-        _execute(source, executed, experiment.results)
+        _execute(source, executed, experiment)
         page = _page(executed, source.parent, experiment.title)
     write_text(target, page)
     logger.info("Wrote %s", target)
     return target
 
 
-def _execute(source: Path, executed: Path, results: Path) -> None:
+def _execute(source: Path, executed: Path, experiment: Experiment) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    logger.info("Executing %s over %s", source, results)
+    logger.info("Executing %s over %s", source, experiment.results)
     try:
         papermill.execute_notebook(
             source,
             executed,
-            parameters={"results": os.path.relpath(results, source.parent)},
-            cwd=source.parent,
+            parameters={"results": str(experiment.results.relative_to(experiment.root))},
+            cwd=experiment.root.absolute(),
             kernel_name="python3",
             progress_bar=False,
         )

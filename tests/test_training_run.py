@@ -209,7 +209,7 @@ def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch
     torch.save(content, planted) if form == "torch" else planted.write_bytes(pickle.dumps(content))
     folder = saved(fresh, IOU_AWARE)[0].parent
     shutil.copy(planted, folder / f"iteration_00000009-{sha256(planted)[:16]}.pth")
-    with pytest.raises(InputError, match="iteration_00000009.*refused, nothing in it was run"):
+    with pytest.raises(InputError, match=r"iteration_00000009.*refused, nothing in it was run"):
         train(fresh, IOU_AWARE)
     assert not witness.exists()
 
@@ -259,12 +259,13 @@ def test_several_processes_train_one_model(tmp_path):
 
 def test_mmdetections_own_tools_run_the_config(finished, tmp_path):
     folder = finished.paths.run_folder(IOU_AWARE)
-    start = {"check": True, "capture_output": True, "text": True, "cwd": finished.root, "env": ENVIRONMENT}
+    start = {"capture_output": True, "text": True, "cwd": finished.root, "env": ENVIRONMENT}
     test = [sys.executable, TOOLS / "test.py", folder / "config.py", folder / "weights.pth"]
-    tested = subprocess.run([*test, "--work-dir", tmp_path / "test"], **start)
+    tested = subprocess.run([*test, "--work-dir", tmp_path / "test"], check=True, **start)
     assert "bbox_mAP" in tested.stdout + tested.stderr
     trained = tmp_path / "train"
-    subprocess.run([sys.executable, TOOLS / "train.py", folder / "config.py", "--work-dir", trained], **start)
+    train_it = [sys.executable, TOOLS / "train.py", folder / "config.py", "--work-dir", trained]
+    subprocess.run(train_it, check=True, **start)
     theirs = torch.load(trained / "epoch_2.pth", weights_only=False)["state_dict"]
     assert theirs.keys() == checkpoints.load(folder / "weights.pth")["state_dict"].keys()
 

@@ -10,13 +10,13 @@ import pandas as pd
 from iou_aware.confidence import Rule
 from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import BASELINE_RULE, Run
+from iou_aware.study.pairs import matched_pairs
+from iou_aware.study.run import BASELINE_RULE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BASELINE = "retinanet"
 _SHOWN = ("alpha=1.00", "alpha=0.50")
 _COLUMNS = 3
 Frames = Mapping[str, pd.DataFrame]
@@ -24,7 +24,7 @@ Frames = Mapping[str, pd.DataFrame]
 
 def draw(experiment: Experiment, frames: Frames) -> list[Path]:
     """Draw ``correlations``, ``density`` and ``reliability`` into the premise's folder; return those that have data."""
-    pairs = matched_pairs(experiment, frames["correlations"])
+    pairs = matched_pairs(experiment, set(frames["correlations"]["run"]))
     if not pairs:
         return []
     with style.styled():
@@ -34,22 +34,6 @@ def draw(experiment: Experiment, frames: Frames) -> list[Path]:
             "reliability": _reliability(experiment, frames["reliability"], pairs),
         }
         return [style.save(figure, experiment.paths.premise / f"{name}.svg") for name, figure in drawn.items()]
-
-
-def matched_pairs(experiment: Experiment, measured: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return IoU-aware runs, each with the RetinaNet trained alike, of those that are measured."""
-    known = set(measured["run"]) if len(measured) else set()
-    by_fields = {_shared(run): name for name, run in experiment.runs.items() if run.detector == _BASELINE}
-    found = []
-    for name, run in experiment.runs.items():
-        baseline = by_fields.get(_shared(run))
-        if run.is_iou_aware and name in known and baseline in known:
-            found.append((name, baseline))
-    return found
-
-
-def _shared(run: Run) -> tuple[str | int, ...]:
-    return run.dataset, run.backbone, run.recipe, run.scale, run.seed
 
 
 def _title(experiment: Experiment, name: str) -> str:

@@ -51,6 +51,7 @@ class IoUAwareRetinaHead(RetinaHead):
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.init_cfg = _with_iou_init(self.init_cfg)
         if not self.use_sigmoid_cls:
             raise InputError("bbox_head.loss_cls: found use_sigmoid=False, expected True (the scores are per class)")
         self.loss_iou = MODELS.build(loss_iou)
@@ -238,3 +239,10 @@ class IoUAwareRetinaHead(RetinaHead):
             )
             by_rule[str(rule)] = super()._bbox_post_process(ranked, cfg, rescale, with_nms, img_meta)
         return by_rule
+
+
+def _with_iou_init(init_cfg: ConfigType) -> ConfigType:
+    """Return a head's ``init_cfg`` with the initialisation of the IoU convolution added, as in the authors' code."""
+    override = init_cfg.get("override", [])
+    others = [*override] if isinstance(override, list) else [override]
+    return {**init_cfg, "override": [*others, {"type": "Normal", "name": "retina_iou", "std": 0.01}]}

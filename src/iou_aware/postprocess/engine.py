@@ -98,11 +98,14 @@ class _Sweep:
         keys = self.keys
         if len(rules) < len(self.rules) or len(images) < self.outputs.num_images:
             keys = keys[rules][:, images]
-        front, more = self._front(keys, num_anchors)
+        if 0 < self.settings.nms_pre < num_anchors:
+            keys = self._cut(keys)
+        front, more = _front(keys, num_anchors)
         union = self._union(images, (keys >= front).any(0))
         confidences_ = torch.stack(confidences(union.scores, union.ious, [self.rules[rule] for rule in rules]))
         codes = _encode(confidences_, union.anchors.unsqueeze(1) * len(self.classes) + self.classes.unsqueeze(1))
         candidates = (confidences_ > self.settings.score_thr) & (codes >= front.unsqueeze(-1)) & union.usable
+        candidates &= (keys.gather(2, union.anchors.expand(len(rules), -1, -1)) >= front).unsqueeze(2)
         codes = codes.masked_fill_(~candidates, NOTHING).flatten(2).flatten(0, 1)
         codes, pairs = codes.topk(min(num_pairs, codes.shape[1]))
         ranked = codes >= 0
@@ -121,19 +124,10 @@ class _Sweep:
                     found[image][self.rules[rule]] = detections
         return [[not certain for certain in row] for row in settled]
 
-    def _front(self, keys: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
-        """Return the lowest code that is among the first ``num_anchors``, (R, B, 1), and whether more follow, (R, B).
-
-        Anchors beyond the first ``nms_pre`` of their level are no candidates.
-        """
-        limit = self.settings.nms_pre
-        if 0 < limit < num_anchors:
-            levels = keys.split(self.outputs.level_sizes, dim=-1)
-            keys = torch.cat([level if level.shape[-1] <= limit else _only_first(level, limit) for level in levels], -1)
-        if keys.shape[-1] <= num_anchors:
-            return keys.new_zeros(*keys.shape[:2], 1), keys.new_zeros(keys.shape[:2], dtype=torch.bool)
-        front = keys.topk(num_anchors, sorted=False).values.amin(-1, keepdim=True).clamp(min=0)
-        return front, ((keys >= 0) & (keys < front)).any(-1)
+    def _cut(self, keys: Tensor) -> Tensor:
+        """Return keys (R, B, N) with ``NOTHING`` for the anchors beyond the first ``nms_pre`` of their level."""
+        limit, levels = self.settings.nms_pre, keys.split(self.outputs.level_sizes, dim=-1)
+        return torch.cat([level if level.shape[-1] <= limit else _only_first(level, limit) for level in levels], -1)
 
     def _union(self, images: list[int], wanted: Tensor) -> "_Union":
         """Return what the outputs say about the ``wanted`` (B, N) anchors of the images."""
@@ -196,6 +190,14 @@ class _Union:
     boxes: Tensor
     scores: Tensor
     ious: Tensor
+
+
+def _front(keys: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
+    """Return the last of the first ``num_anchors`` keys of each row, (R, B, 1), and whether more follow, (R, B)."""
+    if keys.shape[-1] <= num_anchors:
+        return keys.new_zeros(*keys.shape[:2], 1), keys.new_zeros(keys.shape[:2], dtype=torch.bool)
+    front = keys.topk(num_anchors, sorted=False).values.amin(-1, keepdim=True).clamp(min=0)
+    return front, ((keys >= 0) & (keys < front)).any(-1)
 
 
 def _only_first(codes: Tensor, count: int) -> Tensor:

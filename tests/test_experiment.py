@@ -131,6 +131,7 @@ def test_splits_come_from_the_dataset(project):
 def test_rows_find_their_runs(project):
     table = load().tables["table2"]
     assert table.title == "Table 2"
+    assert load(TEXT.replace("  table2:", "  per_class:")).tables["per_class"].title == "Per class"
     assert {key: (row.runs, row.rule, row.label, row.addition) for key, row in table.rows.items()} == {
         "baseline": (("shapes.retinanet.r50.quick.96x64.seed0",), "cls", None, False),
         "bce": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "none", None, False),

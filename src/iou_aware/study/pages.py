@@ -19,6 +19,26 @@ VERDICTS = {True: "as in the paper", False: "not as in the paper", None: ""}
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
 
 
+# By the beginning of a figure's file name, the longer before the shorter.
+CAPTIONS = {
+    "alpha_gain": "What alpha gains over the baseline, by IoU threshold; ours beside the paper's.",
+    "alpha": "AP by alpha and IoU threshold; ours beside the paper's.",
+    "gain_per_threshold": "Gain over the same model without the IoU head, by IoU threshold.",
+    "gain_per_size": "Gain over the same model without the IoU head, by size of objects.",
+    "gain_per_class": "Gain over the same model without the IoU head, by class.",
+    "training": "Losses while training, by step.",
+}
+
+
+def figure_caption(name: str) -> str:
+    """Return what a figure shows, by its file name without suffix."""
+    for beginning, caption in CAPTIONS.items():
+        if name.startswith(beginning):
+            rest = name.removeprefix(beginning).strip("_").replace("_", ", ")
+            return f"{caption} ({rest})" if rest else caption
+    return name.replace("_", " ")
+
+
 class Html(str):
     """HTML that a notebook shows as such."""
 
@@ -74,14 +94,16 @@ class Results:
 
     def tables(self) -> Html:
         """All tables, as the stage ``table`` wrote them."""
-        return Html("".join(self.table(name) for name in self.experiment.tables))
+        tables = self.experiment.tables
+        links = " · ".join(f'<a href="#{escape(name)}">{escape(table.title)}</a>' for name, table in tables.items())
+        return Html(f"<p>{links}</p>" + "".join(self.table(name) for name in tables))
 
     def table(self, name: str) -> Html:
-        """One table, under a heading of its own."""
-        title = self.experiment.tables[name].title
+        """One table."""
+        title = escape(self.experiment.tables[name].title)
         file = self.experiment.paths.table(name, "html")
-        shown = file.read_text(encoding="utf-8") if file.is_file() else f"<p>Not written yet: {escape(str(file))}</p>"
-        return Html(f'<section id="{escape(name)}"><h3>{escape(title)}</h3>{shown}</section>')
+        shown = file.read_text(encoding="utf-8") if file.is_file() else f"<p>{title} is not written yet: {file}</p>"
+        return Html(f'<section id="{escape(name)}" aria-label="{title}">{shown}</section>')
 
     def figures(self, training: bool = False) -> Html:
         """The figures: those of training, or all others."""
@@ -146,10 +168,12 @@ class Results:
 
 
 def _figure(file: Path) -> str:
-    name = file.stem.replace("_", " ").replace("-", " ")
-    data = base64.b64encode(file.read_bytes()).decode()
-    source = f"data:image/svg+xml;base64,{data}"
-    return f'<figure id="{escape(file.stem)}"><img src="{source}" alt="{escape(name)}"></figure>'
+    source = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    caption = escape(figure_caption(file.stem))
+    return (
+        f'<figure id="{escape(file.stem)}"><figcaption>{caption}</figcaption>'
+        f'<img src="{source}" alt="{caption}"></figure>'
+    )
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()) -> str:

@@ -1,6 +1,7 @@
 """The tables that an experiment asks for: which runs stand in which row, checked before anything is trained."""
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,9 +57,9 @@ class Table:
 
     @property
     def title(self) -> str:
-        """The table's name for people: ``Table 1``, ``Table per class``."""
-        ending = self.name.removeprefix("table").strip("-_ ")
-        return f"Table {ending or self.name}".replace("_", " ").replace("-", " ")
+        """The table's name for people: ``Table 1`` for ``table1``, ``Per class`` for ``per_class``."""
+        words = re.sub(r"[-_]+", " ", re.sub(r"^table(?=\d)", "table ", self.name))
+        return words[:1].upper() + words[1:]
 
 
 def read_tables(

@@ -1,0 +1,186 @@
+"""The whole workflow on the smallest experiment: data, training, prediction, evaluation, tables, figures, report."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from iou_aware.study.experiment import Experiment
+
+pytestmark = pytest.mark.e2e
+
+REPOSITORY = Path(__file__).parent.parent
+CONTRACT = [
+    *("run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"),
+    *("AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "APl"),
+]
+PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    return subprocess.run(
+        arguments,
+        cwd=folder,
+        env=os.environ | {"PATH": path, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
+    return command(folder, "snakemake", *profile, *arguments, "--configfile", "configs/experiments/tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A folder with the repository's files, in which the workflow has run."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("Snakefile", "workflow", "configs", "reports", "src", "environment.yml"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def study(project, monkeypatch) -> Experiment:
+    monkeypatch.chdir(project)
+    return Experiment.load("configs/experiments/tiny.yaml")
+
+
+@pytest.fixture
+def metrics(study) -> pd.DataFrame:
+    return pd.read_csv(study.paths.metrics)
+
+
+def test_metrics_have_one_row_per_run_split_and_rule(study, metrics):
+    assert list(metrics.columns[: len(CONTRACT)]) == CONTRACT
+    expected = [
+        (name, split, rule)
+        for name, run in study.runs.items()
+        for split in study.splits_for(run)
+        for rule in study.rules_for(run)
+    ]
+    assert sorted(zip(metrics["run"], metrics["split"], metrics["rule"], strict=True)) == sorted(expected)
+    assert metrics[["AP", "AP50"]].notna().all(axis=None)
+
+
+def test_every_number_says_what_made_it(study, metrics):
+    assert metrics[[name for name in PROVENANCE if name != "git_commit"]].notna().all(axis=None)
+    for run, digest in zip(metrics["run"], metrics["weights_sha256"], strict=True):
+        assert json.loads(study.paths.seal(run).read_text())["weights_sha256"] == digest
+
+
+def test_none_is_never_above_alpha_one_half(metrics):
+    """The detections of ``none`` are the first of those of alpha 0.5, in the same order."""
+    columns = ["AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "APl"]
+    by_rule = metrics.set_index(["run", "split", "rule"])[columns].unstack("rule")
+    for column in columns:
+        pair = by_rule[column][["none", "alpha=0.50"]].dropna()
+        assert (pair["none"] <= pair["alpha=0.50"] + 1e-9).all(), column
+
+
+def test_tables_are_complete_in_every_format(study):
+    for name, table in study.tables.items():
+        for suffix in ("md", "tex", "html"):
+            assert study.paths.table(name, suffix).stat().st_size > 0
+        with study.paths.table(name, "csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert set(table.rows) <= {row["row"] for row in rows}
+        if table.paper:
+            metrics = [column for column in rows[0] if f"{column}_paper" in rows[0] and f"{column}_delta" in rows[0]]
+            assert len(metrics) == 6
+
+
+def test_a_mean_over_seeds_is_one(study, metrics):
+    row = study.tables["table5"].rows["iou_aware_r50"]
+    assert len(row.runs) == 2
+    values = metrics[metrics["run"].isin(row.runs) & (metrics["rule"] == row.rule)]["AP50"]
+    with study.paths.table("table5", "csv").open(encoding="utf-8") as file:
+        line = next(line for line in csv.DictReader(file) if line["row"] == "iou_aware_r50")
+    assert float(line["AP50"]) == pytest.approx(values.mean())
+    assert line["n"] == "2"
+
+
+def test_figures_are_drawn(study):
+    names = {path.stem for path in study.paths.figures.glob("*.svg")}
+    assert "alpha" in names
+    assert any(name.startswith("training") for name in names)
+
+
+class Page(HTMLParser):
+    """Gathers what a page refers to."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.ids, self.sources, self.links, self.headings, self.tags = set(), [], [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.add(tag)
+        self.ids.add(values.get("id"))
+        self.sources += [values["src"]] if "src" in values else []
+        self.links += [values["href"]] if "href" in values else []
+        self.headings += [tag] if re.fullmatch("h[1-6]", tag) else []
+        assert tag != "img" or values.get("alt")
+
+
+def test_the_report_is_one_page_that_loads_nothing(study):
+    text = study.paths.report.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags and "link" not in page.tags
+    assert page.sources and all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+    assert page.headings[0] == "h1" and page.headings.count("h1") == 1
+    assert "url(http" not in text and "@import" not in text
+    for table in study.tables.values():
+        assert table.caption in text
+    assert str(study.root.absolute()) not in text
+
+
+def test_nothing_was_written_to_the_home_folder(project):
+    written = [path for path in (project / "home").rglob("*") if path.is_file()]
+    assert [path for path in written if "snakemake" not in str(path)] == []
+
+
+def test_nothing_is_left_to_do(project):
+    done = snakemake(project, "--dry-run")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_stage_by_hand_gives_what_the_workflow_got(project, study):
+    name = next(name for name, run in study.runs.items() if run.is_iou_aware)
+    run = study.runs[name]
+    (split,) = study.splits_for(run)
+    before = json.loads(study.paths.evaluation(name, split).read_text())
+    for stage in ("predict", "evaluate"):
+        done = command(project, "iou-aware", stage, str(study.paths.resolved), name, "--split", split)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(study.paths.evaluation(name, split).read_text())["rules"] == before["rules"]
+
+
+def test_times_are_known_for_every_stage(project):
+    done = command(project, "iou-aware", "times", "configs/experiments/tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    stages = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert stages[:8] == ["prepare", "train", "predict", "evaluate", "collect", "table", "figures", "report"]
+
+
+def test_snakemakes_own_report_is_made(project):
+    done = snakemake(project, "--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    assert (project / "report.zip").stat().st_size > 100_000

@@ -1,0 +1,147 @@
+"""The command ``detect``: the boxes of a trained run, drawn on one's own photographs."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from PIL.Image import Image
+from torch import nn
+
+from iou_aware import drawing
+from iou_aware.confidence import Rule
+from iou_aware.drawing import Mark
+from iou_aware.errors import InputError
+from iou_aware.files import write_text
+from iou_aware.heads import IoUAwareRetinaHead
+from iou_aware.inference import predict
+from iou_aware.training import seal
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ["photo", "class", "x1", "y1", "x2", "y2", "confidence", "cls_score", "iou_pred"]
+_LONGEST = 1600  # pixels: enough for a screen
+
+
+def detect(
+    photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.3, device: str = "cpu"
+) -> list[Path]:
+    """Draw what a run finds on photographs: ``out/<name>.jpg`` for each, and all boxes in ``out/detections.csv``.
+
+    Args:
+        photos: Pictures of any format that Pillow reads; EXIF's turning is followed.
+        run: The folder of a finished run, ``results/<experiment>/runs/<run>``.
+        rule: How confidence is computed, ``none``, ``alpha=0.50`` or ``cls``; None for alpha 0.5 where IoU is
+            predicted, and for the classification score where it is not.
+        out: Where to write.
+        least: The least confidence to draw, in [0, 1]; the CSV has all.
+        device: Where to compute, ``cpu`` or ``cuda``.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: A photograph is missing, unreadable, or shares its name with another; the run is not finished or
+            damaged; the rule is not one for it.
+    """
+    if not 0 <= least <= 1:
+        raise InputError(f"the least confidence: found {least}, expected a number from 0 to 1.")
+    pictures = {photo: drawing.load(photo) for photo in photos}
+    targets = _targets(photos, out)
+    seal.verify(run)
+    config = Config.fromfile(str(run / "config.py"))
+    init_default_scope(config.default_scope)
+    model = predict.load_model(config, run / "weights.pth").to(device)
+    ranked = _rule(model, rule, run)
+    classes = config.train_dataloader.dataset.metainfo.classes
+
+    lines: list[dict[str, Any]] = []
+    for photo, picture in pictures.items():
+        found = [_line(photo, classes, one) for one in _detect(model, config, _pixels(photo, picture), ranked)]
+        shown = [line for line in found if line["confidence"] >= least]
+        drawing.save(_drawn(picture, shown, classes), targets[photo])
+        logger.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
+        lines += found
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(out / "detections.csv", text.getvalue())
+    return [*targets.values(), out / "detections.csv"]
+
+
+def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Return where each photograph's picture goes; no two in one place, none over a photograph."""
+    targets = {photo: out / f"{photo.stem}.jpg" for photo in photos}
+    sources = {photo.resolve() for photo in photos}
+    for photo, target in targets.items():
+        if target.resolve() in sources:
+            raise InputError(f"{target}: the drawing would replace a photograph; expected another folder as --out.")
+        if list(targets.values()).count(target) > 1:
+            raise InputError(f"{photo}: another photograph has this name too, and both would become {target}.")
+    return targets
+
+
+def _rule(model: nn.Module, text: str | None, run: Path) -> str:
+    aware = isinstance(getattr(model, "bbox_head", None), IoUAwareRetinaHead)
+    rule = str(Rule.parse(text or ("alpha=0.50" if aware else "cls")))
+    if rule == "oracle":
+        raise InputError("rule oracle: it needs to know the objects; expected none, cls or alpha=A for photographs.")
+    if not aware and rule != "cls":
+        raise InputError(f"{run}: this detector predicts no IoU; found the rule {rule}, expected cls.")
+    return rule
+
+
+def _pixels(photo: Path, picture: Image) -> np.ndarray:
+    """Return a photograph as the detector was trained to see it: decoded by OpenCV, blue first, ``(H, W, 3)`` uint8."""
+    pixels = cv2.imread(str(photo), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(np.asarray(picture)[..., ::-1]) if pixels is None else pixels
+
+
+def _detect(model: nn.Module, config: Config, pixels: np.ndarray, rule: str) -> InstanceData:
+    """Return the detections on one picture, in descending confidence, boxes in its pixels."""
+    steps = config.test_dataloader.dataset.pipeline
+    resize = next(step for step in steps if step.type == "Resize")
+    pack = next(step for step in steps if step.type == "PackDetInputs")
+    shape = pixels.shape[:2]
+    data = {"img": pixels, "img_shape": shape, "ori_shape": shape, "img_id": 0, "img_path": ""}
+    packed = Compose([resize, pack])(data)
+    packed["data_samples"].gt_instances = InstanceData(bboxes=torch.zeros(0, 4))  # nobody knows them
+    found, _ = predict.detect(model, pseudo_collate([packed]), [rule])
+    return found[0][0].cpu()
+
+
+def _line(photo: Path, classes: Sequence[str], one: InstanceData) -> dict[str, Any]:
+    confidence = float(one.scores[0])
+    aware = "iou_preds" in one
+    corners = [round(float(side), 2) for side in one.bboxes[0]]
+    return {
+        "photo": str(photo),
+        "class": classes[int(one.labels[0])],
+        **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True)),
+        "confidence": round(confidence, 6),
+        "cls_score": round(float(one.cls_scores[0]) if aware else confidence, 6),
+        "iou_pred": round(float(one.iou_preds[0]), 6) if aware else "",
+    }
+
+
+def _drawn(picture: Image, lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> Image:
+    """Return a picture with its boxes, the surest on top, one colour per class."""
+    shown, factor = drawing.fitted(picture, _LONGEST)
+    marks = []
+    for line in reversed(lines):
+        colour = drawing.COLOURS[list(classes).index(line["class"]) % len(drawing.COLOURS)]
+        text = f"{line['class']} {line['confidence']:.2f}"
+        if line["iou_pred"] != "":
+            text += f" (p {line['cls_score']:.2f}, IoU {line['iou_pred']:.2f})"
+        marks.append(Mark([line[side] for side in ("x1", "y1", "x2", "y2")], text, colour))
+    return drawing.draw(shown, marks, factor, size=max(11, round(max(shown.size) / 70)))

@@ -185,7 +185,7 @@ def test_run_without_an_undamaged_checkpoint_stops(fresh, monkeypatch):
 def test_checkpoint_of_another_config_is_not_taken(fresh, monkeypatch):
     interrupt(fresh, IOU_AWARE, monkeypatch, 3)
     changed = fresh.root / "configs" / "schedules" / "quick.py"
-    changed.write_text(changed.read_text().replace("weight_decay=0.05", "weight_decay=0.04"))
+    changed.write_text(changed.read_text().replace("weight_decay=0.05,", "weight_decay=0.04,"))
     at_step(monkeypatch, 1, lambda: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):  # it starts with the first step
         train(fresh, IOU_AWARE)
@@ -250,11 +250,18 @@ def test_weights_that_are_no_numbers_are_not_saved(fresh, monkeypatch):
     assert not saved(fresh, RETINANET)
 
 
-def test_several_processes_train_one_model(tmp_path):
-    experiment = project(tmp_path, settings={"epochs": 1, "device": "cpu", "gpus": 2})
-    subprocess.run(command(experiment, "train", IOU_AWARE), check=True, cwd=tmp_path, env=ENVIRONMENT)
+def test_several_processes_train_one_model_and_stop_and_go_on(tmp_path):
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "gpus": 2})
+    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
+        for line in process.stderr:
+            if "epoch 1/2" in line:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == INTERRUPTED
+    assert len(saved(experiment, IOU_AWARE)) == 1
+    subprocess.run(command(experiment, "train", IOU_AWARE), check=True, **start)
     record = seal.verify(experiment.paths.run_folder(IOU_AWARE))
-    assert (record["processes"], record["batch_size"], record["iterations"]) == (2, 4, STEPS)
+    assert (record["processes"], record["batch_size"], record["iterations"]) == (2, 4, 2 * STEPS)
 
 
 def test_mmdetections_own_tools_run_the_config(finished, tmp_path):

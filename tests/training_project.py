@@ -19,10 +19,11 @@ RULES = ["none", "alpha=1.00", "alpha=0.50", "alpha=0.30", "oracle"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
 
 SCHEDULE = """
+channels_last = True
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=4)
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-2, weight_decay=0.05),
+    optimizer=dict(type="AdamW", lr=1e-2, weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=35, norm_type=2),
 )
 param_scheduler = [

@@ -28,6 +28,7 @@ from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference.batches import same_shape
 from iou_aware.training import checkpoints, seal
 from iou_aware.training import config as configs
+from iou_aware.training.memory import channels_last
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def load_model(config: Config, weights: Path) -> nn.Module:
         model.load_state_dict(checkpoints.load(weights)["state_dict"])
     except (RuntimeError, KeyError, TypeError) as fault:
         raise InputError(f"{weights}: not the weights of {config.filename}: {fault}") from fault
+    if config.get("channels_last"):
+        model = channels_last(model)
     return model.eval()
 
 

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from iou_aware.errors import InputError
@@ -91,7 +92,8 @@ class Progress(Hook):
             means = {key: value.item() / self._count for key, value in self._sums.items()}
             self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": self._lr} | means)
             self._sums, self._count = {}, 0
-            self._say(runner, batch_idx + 1, length)
+            if is_main_process():
+                self._say(runner, batch_idx + 1, length)
 
     def _say(self, runner, batch: int, length: int) -> None:
         row = self.rows[-1]

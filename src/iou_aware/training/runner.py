@@ -15,6 +15,7 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from iou_aware.training import loading, state
 from iou_aware.training.checkpoints import Checkpoints
+from iou_aware.training.memory import channels_last
 from iou_aware.training.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Runner(MMEngineRunner):
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Put the model on its device, and into DistributedDataParallel where there are several processes."""
         if self._channels_last:
-            model = model.to(memory_format=torch.channels_last)
+            model = channels_last(model)
         if self.distributed and not torch.cuda.is_available():
             model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
@@ -165,7 +166,8 @@ class Runner(MMEngineRunner):
             super()._init_model_weights()
             return
         self._resumed, path = found
-        logger.info("Resuming from %s", path)
+        if is_main_process():
+            logger.info("Resuming from %s", path)
 
     def load_or_resume(self) -> None:
         """Go on from the checkpoint that was found, if any."""

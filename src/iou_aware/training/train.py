@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import resource
-import sys
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +17,7 @@ from iou_aware import heads, losses, provenance
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.files import write_text, writing
-from iou_aware.training import checkpoints, config, seal, state
+from iou_aware.training import checkpoints, config, launch, seal, state
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Runner
 
@@ -32,7 +31,7 @@ def train(experiment, run_name: str) -> None:
     """Train one run and write its ``weights.pth``, ``config.py``, ``history.csv`` and, last, ``run.json``.
 
     A run that was interrupted goes on where it was; on a CPU it ends with the same bits as one that never was. With
-    ``settings.gpus`` above 1 this process gives way to as many as that, on GPUs or, without any, on the CPU.
+    ``settings.gpus`` above 1 it starts as many processes as that, on GPUs or, without any, on the CPU.
 
     Args:
         experiment: The study.
@@ -44,7 +43,11 @@ def train(experiment, run_name: str) -> None:
     """
     settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
     _use_device(settings)
-    _join_others(experiment, run_name, settings.get("gpus") or 1)
+    if launch.is_one_of_many():
+        launch.meet()
+    elif settings.get("gpus", 1) > 1:
+        launch.launch(settings["gpus"], ["train", str(experiment.write_resolved()), run_name])
+        return
     manifest = Manifest.load(paths.manifest(run.dataset))
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
     kept = Checkpoints(paths.checkpoints(run_name) / _identity(resolved, manifest))
@@ -68,20 +71,6 @@ def _use_device(settings: dict[str, Any]) -> None:
         raise InputError(
             "settings.amp: found true, but mixed precision needs a GPU and PyTorch sees none; expected false."
         )
-
-
-def _join_others(experiment, run_name: str, processes: int) -> None:
-    """Become one of several training processes: start them if this is the command itself, or meet the others."""
-    if processes > 1 and "LOCAL_RANK" not in os.environ:
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = [*launch, "-m", "iou_aware.cli", "train", str(experiment.write_resolved()), run_name]
-        logger.info("Starting %d processes: %s", processes, " ".join(command))
-        # Their parent takes this process's place, so that signals reach it.
-        os.execv(sys.executable, command)
-    if "LOCAL_RANK" in os.environ and not torch.distributed.is_initialized():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
 def _identity(resolved: Config, manifest: Manifest) -> str:

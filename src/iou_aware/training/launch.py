@@ -1,0 +1,45 @@
+"""Several training processes on one machine, one per GPU, or on the CPU where there is none."""
+
+import logging
+import os
+
+import torch
+from torch.distributed import run as torchrun
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from iou_aware.training.runner import INTERRUPTED, Interrupted
+
+logger = logging.getLogger(__name__)
+
+
+def is_one_of_many() -> bool:
+    """Say whether this process was started by torchrun."""
+    return "LOCAL_RANK" in os.environ
+
+
+def meet() -> None:
+    """Meet the processes that were started together with this one."""
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("nccl" if gpu else "gloo")
+
+
+def launch(processes: int, arguments: list[str]) -> None:
+    """Run an ``iou-aware`` command as several processes, as ``torchrun --standalone`` does, and wait for them.
+
+    Raises:
+        Interrupted: SIGTERM came, to this process or to them; they have saved.
+        SystemExit: One of them failed, with its exit code; it has said why.
+    """
+    logger.info("Starting %d processes: iou-aware %s", processes, " ".join(arguments))
+    try:
+        torchrun.main(["--standalone", f"--nproc-per-node={processes}", "-m", "iou_aware.cli", *arguments])
+    except SignalException as fault:
+        raise Interrupted from fault
+    except ChildFailedError as fault:
+        _, failure = fault.get_first_failure()
+        if failure.exitcode == INTERRUPTED:
+            raise Interrupted from fault
+        raise SystemExit(failure.exitcode if failure.exitcode > 0 else 1) from fault

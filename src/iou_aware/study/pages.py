@@ -140,8 +140,9 @@ class Results:
     def data(self) -> Html:
         """What the datasets hold, and what was wrong with them."""
         rows, faults = [], []
-        for name in self.experiment.datasets:
-            manifest = Manifest.load(self.experiment.paths.manifest(name))
+        files = {name: self.experiment.paths.manifest(name) for name in self.experiment.datasets}
+        for name in [name for name, file in files.items() if file.is_file()]:
+            manifest = Manifest.load(files[name])
             for split, part in manifest.splits.items():
                 sizes = part.counts["areas"]
                 numbers = [

@@ -92,12 +92,12 @@ def _of_alphas(place: str, lines: Lines, metrics: Iterable[str]) -> list[Finding
 
 
 def _compared(place: str, statement: str, pairs: list[tuple[Line, Line]], metric: str) -> Finding:
-    """Compare pairs of rows in one metric; they agree when every difference has the paper's sign (0.0 has both)."""
+    """Compare pairs of rows in one metric; they agree when every difference has the sign that the paper's has."""
     ours, paper = ([_difference(of(a), of(b), metric) for a, b in pairs] for of in (_ours, _paper))
     known = [
         (mine, theirs) for mine, theirs in zip(ours, paper, strict=True) if mine is not None and theirs is not None
     ]
-    agrees = all(mine * theirs >= 0 for mine, theirs in known) if known else None
+    agrees = all(mine * theirs > 0 or theirs == 0 for mine, theirs in known) if known else None
     return Finding(place, statement, _listed(ours, pairs), _listed(paper, pairs) if known else "", agrees)
 
 

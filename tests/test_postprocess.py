@@ -174,7 +174,7 @@ def test_boxes_without_area_do_not_overlap_each_other():
 def test_overlaps_are_mmcv_s_at_the_threshold():
     """An overlap of exactly the threshold does not suppress."""
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 10.0]])
-    assert overlap(*boxes) == 0.5
+    assert overlap(*boxes).item() == 0.5
     assert len(nms(boxes, torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
     assert survivors_of(boxes.unsqueeze(0), [2], 0.5)[0, 0, 1] == -1
 

@@ -193,11 +193,15 @@ class _Union:
 
 
 def _front(keys: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
-    """Return the last of the first ``num_anchors`` keys of each row, (R, B, 1), and whether more follow, (R, B)."""
+    """Return the last of each row's first ``num_anchors`` keys, (R, B, 1), and whether more follow, (R, B).
+
+    Down to there, the pairs of these anchors are all the pairs there are. Where no more follow, that is down to 0.
+    """
     if keys.shape[-1] <= num_anchors:
         return keys.new_zeros(*keys.shape[:2], 1), keys.new_zeros(keys.shape[:2], dtype=torch.bool)
-    front = keys.topk(num_anchors, sorted=False).values.amin(-1, keepdim=True).clamp(min=0)
-    return front, ((keys >= 0) & (keys < front)).any(-1)
+    front = keys.topk(num_anchors, sorted=False).values.amin(-1, keepdim=True)
+    more = ((keys >= 0) & (keys < front)).any(-1)
+    return front * more.unsqueeze(-1), more
 
 
 def _only_first(codes: Tensor, count: int) -> Tensor:

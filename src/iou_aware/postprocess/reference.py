@@ -1,7 +1,7 @@
 """The definition of post-processing, written to be read: one image, one rule, no sharing, no shortcuts.
 
 The engine must agree with it to the last bit. Order, everywhere: higher confidence first; equal confidences by lower
-level, then lower anchor, then lower class.
+level, then lower anchor, then lower class. Thresholds are exceeded in single precision, as everywhere in mmcv.
 """
 
 from collections.abc import Sequence
@@ -67,11 +67,11 @@ def _top_anchors(confidences: Tensor, nms_pre: int) -> list[int]:
 
 
 def _large(box: Tensor, min_bbox_size: float) -> bool:
-    width, height = (box[2:] - box[:2]).tolist()
-    return min_bbox_size < 0 or (width > min_bbox_size and height > min_bbox_size)
+    width, height = box[2:] - box[:2]
+    return min_bbox_size < 0 or bool(width > min_bbox_size and height > min_bbox_size)
 
 
-def overlap(a: Tensor, b: Tensor) -> float:
+def overlap(a: Tensor, b: Tensor) -> Tensor:
     """Return the IoU of two boxes (4,) as mmcv's NMS computes it: single precision, no offset.
 
     Two boxes without area have the IoU 0/0, which is not a number and exceeds no threshold: they do not overlap.
@@ -80,4 +80,4 @@ def overlap(a: Tensor, b: Tensor) -> float:
     right, bottom = torch.minimum(a[2:], b[2:])
     shared = (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return float(shared / (areas[0] + areas[1] - shared))
+    return shared / (areas[0] + areas[1] - shared)

@@ -266,14 +266,19 @@ def test_several_processes_train_one_model_and_stop_and_go_on(tmp_path):
 
 def test_mmdetections_own_tools_run_the_config(finished, tmp_path):
     folder = finished.paths.run_folder(IOU_AWARE)
-    start = {"capture_output": True, "text": True, "cwd": finished.root, "env": ENVIRONMENT}
-    test = [sys.executable, TOOLS / "test.py", folder / "config.py", folder / "weights.pth"]
-    tested = subprocess.run([*test, "--work-dir", tmp_path / "test"], check=True, **start)
-    assert "bbox_mAP" in tested.stdout + tested.stderr
-    trained = tmp_path / "train"
-    train_it = [sys.executable, TOOLS / "train.py", folder / "config.py", "--work-dir", trained]
-    subprocess.run(train_it, check=True, **start)
-    theirs = torch.load(trained / "epoch_2.pth", weights_only=False)["state_dict"]
+    commands = {
+        "train": [folder / "config.py", "--work-dir", tmp_path / "train"],
+        "test": [folder / "config.py", folder / "weights.pth", "--work-dir", tmp_path / "test"],
+    }
+    start = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": finished.root}
+    processes = {
+        name: subprocess.Popen([sys.executable, TOOLS / f"{name}.py", *arguments], env=ENVIRONMENT, **start)
+        for name, arguments in commands.items()
+    }
+    said = {name: process.communicate()[0] for name, process in processes.items()}
+    assert {name: process.returncode for name, process in processes.items()} == {"train": 0, "test": 0}, said
+    assert "bbox_mAP" in said["test"]
+    theirs = torch.load(tmp_path / "train" / "epoch_2.pth", weights_only=False)["state_dict"]
     assert theirs.keys() == checkpoints.load(folder / "weights.pth")["state_dict"].keys()
 
 

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from detection_project import noisy, scene, write_dataset, write_detections
+from scipy import stats
 from study_project import RULES, experiment
 
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.matching import AREAS, Matcher
-from iou_aware.evaluation.resampled import _recalls_reached, average_precisions
+from iou_aware.evaluation.resampled import _recalls_reached, average_precisions, correlations
 from iou_aware.study import bootstrap
 
 IMAGES = 12
@@ -76,6 +77,20 @@ def test_recall_on_the_grid_is_compared_to_the_last_bit():
     assert np.array_equal(_recalls_reached(recalls), (grid[None] <= recalls[:, None]).sum(axis=1))
 
 
+def test_weighted_correlations_are_those_of_copies():
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 8, 60) / 8, random.integers(0, 9, 60) / 9  # with many ties
+    images = random.integers(0, 10, 60)
+    weights = next(bootstrap.draws(10, 30, 3))
+    weights[0] = 0
+    spearman, pearson = correlations(first, second, images, weights)
+    assert np.isnan([spearman[0], pearson[0]]).all()
+    for index, times in enumerate(weights[1:], 1):
+        copies = [np.repeat(values, times[images]) for values in (first, second)]
+        assert spearman[index] == pytest.approx(stats.spearmanr(*copies)[0])
+        assert pearson[index] == pytest.approx(stats.pearsonr(*copies)[0])
+
+
 def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
     first, second = (np.concatenate(list(bootstrap.draws(7, 250, 5))) for _ in range(2))
     assert first.shape == (250, 7)
@@ -120,6 +135,8 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     for metric, expected in bootstrap.distributions(matcher, noisy(content, 1), resamples=50).items():
         # Stored confidences are float32, which keeps their order.
         assert found.values("alpha=0.50", metric) == pytest.approx(expected, nan_ok=True, abs=1e-4)
+    assert (found.values("none", "spearman") != found.values("none", "pearson")).any()
+    assert (np.abs(found.values("none", "spearman")) <= 1).all()
     assert found.values("cls", "AP") is None
     assert found.values("none", "VOC07_AP") is None
     difference = bootstrap.combined([(1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")])

@@ -8,11 +8,11 @@ from detection_project import noisy, write_dataset, write_detections
 from PIL import Image
 from study_project import experiment
 
-from iou_aware import drawing
+from iou_aware import detections, drawing
 from iou_aware.drawing import Mark
 from iou_aware.errors import InputError
 from iou_aware.evaluation.overlaps import Truth, load_truth
-from iou_aware.study import gallery
+from iou_aware.study import bootstrap, gallery
 
 RULES = list(gallery.RULES)
 
@@ -45,16 +45,16 @@ def test_the_most_confident_box_represents_an_object_even_if_another_fits_better
 
 def test_images_that_gained_most_come_first_and_then_those_that_lost_most():
     change = {1: 0.1, 2: 0.3, 3: 0.0, 4: -0.2, 5: -0.4, 6: 0.3, 7: 0.2}
-    means = {image: (0.5, 0.5 + by) for image, by in change.items()}
-    assert gallery.chosen(means, 3) == [2, 6, 7, 5, 4]
+    assert gallery.chosen(change, 3) == [2, 6, 7, 5, 4]
     assert gallery.chosen({}, 3) == []
 
 
-def test_an_image_without_objects_has_no_change():
-    truth = truth_of([[0, 0, 10, 10], [0, 0, 10, 10]], [1, 2], [False, True])
+def test_change_is_of_objects_that_both_rules_have_a_box_for():
+    truth = truth_of([[0, 0, 10, 10], [50, 50, 10, 10], [0, 0, 10, 10]], [1, 1, 2], [False, False, True])
     truth.of_image[3] = np.zeros(0, dtype=int)
-    none = gallery.representatives(truth, np.zeros((0, 7)))
-    assert gallery.changes(truth, none, none) == {1: (0.0, 0.0)}
+    first = gallery.Representatives(np.array([0, -1, -1]), np.array([0.6, 0.0, 0.0]))
+    second = gallery.Representatives(np.array([1, 2, -1]), np.array([0.8, 0.9, 0.0]))
+    assert gallery.changes(truth, first, second) == {1: pytest.approx(0.1)}
 
 
 @pytest.fixture
@@ -80,18 +80,21 @@ def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
     lines = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [path.name for path in pictures] == [line["file"] for line in lines] == ["shapes-val-1.jpg"]
     assert (lines[0]["run"], lines[0]["baseline"], int(lines[0]["image_id"])) == (ours, baseline, image)
-    assert float(lines[0]["second"]) == pytest.approx(1)
-    assert float(lines[0]["change"]) == pytest.approx(float(lines[0]["second"]) - float(lines[0]["first"]), abs=1e-4)
     truth = load_truth(study.paths.dataset_folder("shapes") / "val.json")
-    objects = (~truth.crowd[truth.of_image[image]]).sum()
-    assert lines[0]["text"].count("1.00") >= objects
+    objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
+    found = [bootstrap.results(detections.read(study.paths.detections(ours, "val"), rule)) for rule in RULES]
+    before, after = (gallery.representatives(truth, results) for results in found)
+    assert after.ious[objects] == pytest.approx(1)
+    kept = [after.ious[index] - before.ious[index] for index in objects if before.rows[index] >= 0]
+    assert float(lines[0]["change"]) == pytest.approx(sum(kept) / len(objects), abs=1e-4)
+    assert lines[0]["text"].count("1.00") >= len(objects)
     with Image.open(pictures[0]) as picture:
         width, height = picture.size
     assert width > 2.9 * height * 0.9
     assert pictures[0].stat().st_size < 100_000
-    before = [path.read_bytes() for path in (*pictures, table)]
+    content = [path.read_bytes() for path in (*pictures, table)]
     (study.paths.gallery / "old.jpg").touch()
-    assert [path.read_bytes() for path in gallery.write_gallery(study)] == before
+    assert [path.read_bytes() for path in gallery.write_gallery(study)] == content
     assert not (study.paths.gallery / "old.jpg").exists()
 
 

@@ -15,6 +15,7 @@ from iou_aware.files import write_bytes
 COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#F0E442", "#009E73", "#D55E00")
 WHITE = "#ffffff"
 _DASH = 5
+_Area = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def draw(picture: Image.Image, marks: Sequence[Mark], factor: float = 1.0, size:
     boxes = [np.asarray(mark.box, dtype=float) * factor for mark in marks]
     for mark, box in zip(marks, boxes, strict=True):
         _outline(pen, box, mark, width)
+    taken: list[_Area] = []
     for mark, box in zip(marks, boxes, strict=True):
         if mark.text:
-            _label(pen, box, mark, font, drawn.size)
+            taken.append(_label(pen, box, mark, font, drawn.size, taken))
     return drawn
 
 
@@ -128,12 +130,28 @@ def _dashes(pen: ImageDraw.ImageDraw, start: tuple[int, int], end: tuple[int, in
 
 
 def _label(
-    pen: ImageDraw.ImageDraw, box: np.ndarray, mark: Mark, font: ImageFont.FreeTypeFont, size: tuple[int, int]
-) -> None:
-    """Write a mark's text above its box, or inside where there is no room, never beyond the picture's edge."""
+    pen: ImageDraw.ImageDraw,
+    box: np.ndarray,
+    mark: Mark,
+    font: ImageFont.FreeTypeFont,
+    size: tuple[int, int],
+    taken: Sequence[_Area],
+) -> _Area:
+    """Write a mark's text at its box, within the picture and where no other text stands, if there is such a place.
+
+    Tried in turn: above the box, inside at the top, below it, inside at the bottom.
+    """
     _, _, right, bottom = pen.textbbox((0, 0), mark.text, font=font)
     width, height = right + 4, bottom + 3
     x = min(max(box[0], 0), max(size[0] - width, 0))
-    y = box[1] - height if box[1] >= height else min(max(box[1], 0), max(size[1] - height, 0))
-    pen.rectangle((x, y, x + width, y + height), fill=mark.colour)
-    pen.text((x + 2, y + 1), mark.text, fill="black", font=font)
+    tops = [box[1] - height, box[1], box[3], box[3] - height]
+    places = [(x, y, x + width, y + height) for y in tops if 0 <= y <= size[1] - height]
+    places.append((x, min(max(box[1], 0), max(size[1] - height, 0)), x + width, box[1] + height))
+    place = next((area for area in places if not any(_overlap(area, other) for other in taken)), places[0])
+    pen.rectangle((*place[:2], place[0] + width, place[1] + height), fill=mark.colour)
+    pen.text((place[0] + 2, place[1] + 1), mark.text, fill="black", font=font)
+    return place
+
+
+def _overlap(one: _Area, other: _Area) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask
 
+# A detection that overlaps an object of its class by so much has found it.
+MATCHED = 0.5
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -88,7 +91,7 @@ def overlaps(truth: Truth, results: np.ndarray) -> Overlaps:
         same[mine], nearest_any[mine] = mine_same.max(axis=1), np.where(groups, 0.0, shares).max(axis=1)
         nearest[mine] = np.where(same[mine] > 0, objects[mine_same.argmax(axis=1)], -1)
         inside = np.where(of_class & groups, shares, 0.0).max(axis=1)
-        crowd[mine] = (inside >= 0.5) & (same[mine] < 0.5)
+        crowd[mine] = (inside >= MATCHED) & (same[mine] < MATCHED)
     return Overlaps(same, nearest_any, nearest, crowd)
 
 

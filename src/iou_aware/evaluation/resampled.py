@@ -1,4 +1,4 @@
-"""COCO's AP of a split whose images count different numbers of times: what a bootstrap over images needs.
+"""COCO's AP, and correlations, of a split whose images count different numbers of times: for a bootstrap over images.
 
 Drawing images with replacement and evaluating again is the same as giving every image an integer weight, because
 matching never looks beyond one image. So detections are matched once; each resample only re-weights the counts of
@@ -34,6 +34,45 @@ def average_precisions(matches: Matches, weights: np.ndarray) -> np.ndarray:
         if positives[k].any():
             result[:, :, k] = _of_class(matches, slice(bounds[k], bounds[k + 1]), positives[k], weights)
     return result
+
+
+def correlations(first: np.ndarray, second: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return how two values of N detections correlate in each resample, as if detections were there several times.
+
+    Args:
+        first: ``(N,)``.
+        second: ``(N,)``.
+        images: ``(N,)`` index of each detection's image.
+        weights: ``(B, I)`` integers, how often each image counts.
+
+    Returns:
+        ``(2, B)``: Spearman's and Pearson's coefficient; NaN where all values of a resample are equal.
+    """
+    times = np.ascontiguousarray(weights.T, dtype=np.float64)[images]  # (N, B)
+    ranks = _correlation(_ranks(first, times), _ranks(second, times), times)
+    return np.stack([ranks, _correlation(first[:, None], second[:, None], times)])
+
+
+def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return the rank of each of N values among its copies and the others' in each resample, ``(N, B)``; ties share."""
+    order = np.argsort(values, kind="stable")
+    _, group = np.unique(values[order], return_inverse=True)
+    last = np.append(np.flatnonzero(np.diff(group)), len(values) - 1)
+    upto = np.vstack([np.zeros(times.shape[1]), times[order].cumsum(axis=0)[last]])
+    shared = (upto[:-1] + upto[1:] + 1) / 2
+    ranks = np.empty_like(times)
+    ranks[order] = shared[group]
+    return ranks
+
+
+def _correlation(first: np.ndarray, second: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return Pearson's coefficient of values that count ``times``, ``(N, B)``, in each resample."""
+    count = times.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one = first - (first * times).sum(axis=0) / count
+        two = second - (second * times).sum(axis=0) / count
+        spread = np.sqrt((one**2 * times).sum(axis=0) * (two**2 * times).sum(axis=0))
+        return np.where(spread > 0, (one * two * times).sum(axis=0) / spread, np.nan)
 
 
 def _of_class(matches: Matches, mine: slice, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 from iou_aware import detections, provenance
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
+from iou_aware.evaluation import resampled
 from iou_aware.evaluation.coco import THRESHOLDS, results_array
 from iou_aware.evaluation.matching import AREAS, Matcher
-from iou_aware.evaluation.resampled import average_precisions
+from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, overlaps
 from iou_aware.files import sha256, writing
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.layout import Layout
@@ -37,6 +38,8 @@ RESAMPLES = 1000
 SEED = 0
 LEVEL = 0.95
 METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "APs", "APm", "APl")
+# Of confidence with IoU, over the detections that overlap an object of their class by half or more.
+CORRELATIONS = ("spearman", "pearson")
 # So many resamples at once keep the memory of a class of COCO's below a hundred megabytes.
 _AT_ONCE = 100
 
@@ -102,7 +105,7 @@ def distributions(
             continue
         matches = matcher.match(found, area)
         precisions = np.concatenate(
-            [average_precisions(matches, drawn) for drawn in draws(len(matcher.image_ids), resamples, seed)]
+            [resampled.average_precisions(matches, drawn) for drawn in draws(len(matcher.image_ids), resamples, seed)]
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
@@ -111,6 +114,34 @@ def distributions(
             index = _threshold(metric)
             values[metric] = by_threshold.mean(axis=1) if index is None else by_threshold[:, index]
     return {metric: values[metric] for metric in metrics}
+
+
+def correlations(
+    truth: Truth,
+    found: np.ndarray,
+    image_ids: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, np.ndarray]:
+    """Return how confidence correlates with IoU in every resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
+
+    Args:
+        truth: The ground truth.
+        found: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        image_ids: ``(I,)`` ascending, all images of the split.
+        resamples: How many.
+        seed: As for ``distributions``.
+    """
+    near = overlaps(truth, found)
+    mine = (near.same >= MATCHED) & ~near.crowd
+    images = np.searchsorted(image_ids, found[mine, 0])
+    parts = [
+        resampled.correlations(found[mine, 5], near.same[mine], images, drawn)
+        if mine.any()
+        else np.full((len(CORRELATIONS), len(drawn)), np.nan)
+        for drawn in draws(len(image_ids), resamples, seed)
+    ]
+    return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
 
 
 def resample(experiment: Experiment, run_name: str, split: str, resamples: int = RESAMPLES) -> Path:
@@ -122,10 +153,12 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
     annotations = annotations_of(experiment.paths, run.dataset, split)
     source = experiment.paths.detections(run_name, split)
-    matcher = Matcher(annotations)
+    matcher, truth = Matcher(annotations), load_truth(annotations)
     tables = []
     for rule in experiment.rules_for(run):
-        values = distributions(matcher, results(detections.read(source, rule)), resamples=resamples)
+        found = results(detections.read(source, rule))
+        values = distributions(matcher, found, resamples=resamples)
+        values |= correlations(truth, found, matcher.image_ids, resamples)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {
@@ -166,7 +199,7 @@ class Resamples:
 
     def values(self, rule: str, metric: str) -> np.ndarray | None:
         """Return ``(B,)`` percent, or None for a rule or metric that was not resampled."""
-        if metric not in METRICS:
+        if metric not in (*METRICS, *CORRELATIONS):
             return None
         values = self._frame.loc[self._frame["rule"] == rule, metric].to_numpy()
         return values if len(values) else None

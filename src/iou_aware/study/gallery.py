@@ -1,11 +1,12 @@
 """The stage ``gallery``: the images on which the rule changed most, chosen by a criterion and not by hand.
 
 The criterion: for every object of an image, take the most confident detection of its class that overlaps it by half
-or more (the one that represents it), and its IoU with the object; none counts 0. An image's change is the mean over
-its objects of that IoU under the second rule less that under the first. The rules are of the same IoU-aware run, so
-that boxes and scores are the same and only their ranking, and what it suppresses, differs: the classification score
-alone (alpha 1.00) and the paper's alpha 0.50. As many images are shown of those that lost most as of those that gained
-most; images of no change are not.
+or more (the one that represents it), and its IoU with the object. An image's change is the mean over its objects of
+that IoU under the second rule less that under the first; an object that one of the rules has no box for counts 0, since
+that is the score threshold's doing and not the ranking's. The rules are of the same IoU-aware run, so that boxes and
+scores are the same and only their order, and what it suppresses, differs: the classification score alone (alpha 1.00)
+and the paper's alpha 0.50. As many images are shown of those that lost most as of those that gained most; images of no
+change are not.
 """
 
 import csv
@@ -23,7 +24,7 @@ from PIL.Image import Image
 from iou_aware import detections, drawing
 from iou_aware.data.manifest import Manifest
 from iou_aware.drawing import Mark
-from iou_aware.evaluation.overlaps import Truth, load_truth, paired_iou
+from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
 from iou_aware.files import write_text
 from iou_aware.study import bootstrap
 from iou_aware.study.experiment import Experiment
@@ -34,9 +35,8 @@ logger = logging.getLogger(__name__)
 
 EACH_WAY = 3
 RULES = ("alpha=1.00", "alpha=0.50")
-COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "first", "second", "change", "text"]
+COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "change", "text"]
 _SIDE = 320
-_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,22 @@ def representatives(truth: Truth, results: np.ndarray) -> Representatives:
             if truth.crowd[index]:
                 continue
             shares = paired_iou(results[mine, 1:5], np.broadcast_to(truth.boxes[index], (len(mine), 4)))
-            fitting = np.flatnonzero((results[mine, 6] == truth.category_ids[index]) & (shares >= _OVERLAP))
+            fitting = np.flatnonzero((results[mine, 6] == truth.category_ids[index]) & (shares >= MATCHED))
             if len(fitting):
                 rows[index], ious[index] = mine[fitting[0]], shares[fitting[0]]
     return Representatives(rows, ious)
 
 
-def changes(truth: Truth, first: Representatives, second: Representatives) -> dict[int, tuple[float, float]]:
-    """Return each image's mean IoU of representatives under both rules; images without objects have none."""
-    means = {}
-    for image, objects in truth.of_image.items():
-        plain = objects[~truth.crowd[objects]]
-        if len(plain):
-            means[image] = float(first.ious[plain].mean()), float(second.ious[plain].mean())
-    return means
+def changes(truth: Truth, first: Representatives, second: Representatives) -> dict[int, float]:
+    """Return each image's change of IoU from the first rule to the second; images without objects have none."""
+    both = (first.rows >= 0) & (second.rows >= 0)
+    by = np.where(both, second.ious - first.ious, 0.0)
+    plain = {image: objects[~truth.crowd[objects]] for image, objects in truth.of_image.items()}
+    return {image: float(by[objects].mean()) for image, objects in plain.items() if len(objects)}
 
 
-def chosen(means: dict[int, tuple[float, float]], each_way: int = EACH_WAY) -> list[int]:
+def chosen(change: dict[int, float], each_way: int = EACH_WAY) -> list[int]:
     """Return the images that gained most, most first, then those that lost most, most first; ties by image id."""
-    change = {image: second - first for image, (first, second) in means.items()}
     gained = sorted((image for image in change if change[image] > 0), key=lambda image: (-change[image], image))
     lost = sorted((image for image in change if change[image] < 0), key=lambda image: (change[image], image))
     return gained[:each_way] + lost[:each_way]
@@ -139,11 +136,10 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     sides = [(baseline, BASELINE_RULE, "RetinaNet"), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
     found = [bootstrap.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
     best = [representatives(truth, results) for results in found]
-    means = changes(truth, best[1], best[2])
-    for number, image in enumerate(chosen(means), 1):
+    change = changes(truth, best[1], best[2])
+    for number, image in enumerate(chosen(change), 1):
         picture = drawing.load(paths.root / part.images / names[image])
         panels = [_panel(picture, truth, image, *pair) for pair in zip(found, best, strict=True)]
-        first, second = means[image]
         line = {
             "file": f"{dataset}-{split}-{number}.jpg",
             "run": name,
@@ -151,9 +147,7 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
             "split": split,
             "image_id": image,
             "file_name": names[image],
-            "first": f"{first:.4f}",
-            "second": f"{second:.4f}",
-            "change": f"{second - first:+.4f}",
+            "change": f"{change[image]:+.4f}",
             "text": _text(truth, image, best, [title for *_, title in sides]),
         }
         yield line, drawing.beside(panels, [title for *_, title in sides])
@@ -180,7 +174,7 @@ def _text(truth: Truth, image: int, best: Sequence[Representatives], titles: Seq
     for side, title in zip(best, titles, strict=True):
         ious = [f"{side.ious[index]:.2f}" if side.rows[index] >= 0 else "missed" for index in objects]
         parts.append(f"{title}: {', '.join(ious)}")
-    return f"IoU of the most confident box of each of {len(objects)} objects. {'; '.join(parts)}."
+    return f"IoU of the most confident box, object by object. {'; '.join(parts)}."
 
 
 def _file_names(annotations: Path) -> dict[int, str]:

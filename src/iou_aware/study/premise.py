@@ -19,7 +19,7 @@ from iou_aware import detections
 from iou_aware.detections import Detections
 from iou_aware.evaluation.lrp import LEAST, Errors, errors
 from iou_aware.evaluation.matching import Matcher
-from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps
+from iou_aware.evaluation.overlaps import MATCHED, Overlaps, load_truth, overlaps
 from iou_aware.files import write_text
 from iou_aware.study.bootstrap import annotations_of, results
 from iou_aware.study.experiment import Experiment
@@ -103,7 +103,7 @@ def correlations(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
     if found.iou_preds is not None:
         scores["iou_pred"] = found.iou_preds
     rows = []
-    for least in (0.5, 0.0):
+    for least in (MATCHED, 0.0):
         mine = (near.same >= least) & ~near.crowd
         for name, values in scores.items():
             row: dict[str, Any] = {"score": name, "min_iou": least, "detections": int(mine.sum())}

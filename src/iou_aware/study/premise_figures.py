@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from iou_aware.confidence import Rule
+from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.pairs import matched_pairs
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN = ("alpha=1.00", "alpha=0.50")
 _COLUMNS = 3
+_NARROWEST, _LEGEND = 3.4, 0.4  # inches
 Frames = Mapping[str, pd.DataFrame]
 
 
@@ -46,9 +48,9 @@ def _title(experiment: Experiment, name: str) -> str:
 def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
     import matplotlib.pyplot as plt
 
-    rows = -(-count // _COLUMNS)
-    size = (style.WIDTH, height * rows)
-    figure, axes = plt.subplots(rows, min(count, _COLUMNS), figsize=size, squeeze=False, sharex=True, sharey=True)
+    rows, columns = -(-count // _COLUMNS), min(count, _COLUMNS)
+    size = (max(style.WIDTH * columns / _COLUMNS, _NARROWEST), height * rows + _LEGEND)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat[count:]:
         ax.set_visible(False)
     return figure, axes.flat[:count]
@@ -57,7 +59,7 @@ def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
 def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
     """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
     figure, axes = _grid(len(pairs), style.PANEL)
-    shown = table[(table["score"] == "confidence") & (table["min_iou"] == 0.5)]
+    shown = table[(table["score"] == "confidence") & (table["min_iou"] == MATCHED)]
     for ax, (name, baseline) in zip(axes, pairs, strict=True):
         mine = shown[shown["run"] == name]
         alphas = [Rule.parse(rule).alpha for rule in mine["rule"]]
@@ -68,7 +70,7 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
         ax.axhline(level.iloc[0], color=style.COLOURS[1], linestyle=(0, (3, 2)), label="RetinaNet, score alone")
         ax.set_title(_title(experiment, name), fontsize=7)
     figure.supxlabel("α", fontsize="medium")
-    figure.supylabel("rank correlation of confidence with IoU", fontsize="medium")
+    figure.supylabel("rank correlation with IoU", fontsize="medium")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
@@ -81,7 +83,7 @@ def _density(
 
     rules = [rule for rule in _SHOWN if rule in experiment.rules] or list(experiment.rules[:1])
     columns = [None, *rules]
-    size = (style.WIDTH, 2.0 * len(pairs))
+    size = (style.WIDTH, 2.1 * len(pairs) + _LEGEND)
     figure, axes = plt.subplots(len(pairs), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
     for line, (name, baseline) in zip(axes, pairs, strict=True):
         for ax, rule in zip(line, columns, strict=True):
@@ -89,11 +91,11 @@ def _density(
             mine = table[(table["run"] == run) & (table["rule"] == ranked)]
             _heat(ax, mine)
             about = correlations[(correlations["run"] == run) & (correlations["rule"] == ranked)]
-            first = about[(about["score"] == "confidence") & (about["min_iou"] == 0.5)]["spearman"].iloc[0]
+            first = about[(about["score"] == "confidence") & (about["min_iou"] == MATCHED)]["spearman"].iloc[0]
             ax.set_title(f"{'RetinaNet' if rule is None else f'IoU-aware, {rule}'}: ρ = {first:.2f}", fontsize=7)
         line[0].set_ylabel(_title(experiment, name), fontsize=6)
     figure.supxlabel("confidence", fontsize="medium")
-    figure.supylabel("IoU with the nearest object of the class", fontsize="medium")
+    figure.supylabel("IoU with the nearest object", fontsize="medium")
     return figure
 
 
@@ -104,7 +106,7 @@ def _heat(ax: "Axes", mine: pd.DataFrame) -> None:
     at = [np.rint(mine[axis] * BINS).astype(int) for axis in ("iou", "confidence")]
     counts[at[0], at[1]] = mine["detections"]
     ax.imshow(np.log1p(counts), origin="lower", extent=(0, 1, 0, 1), cmap="cividis", interpolation="nearest")
-    ax.axhline(0.5, color="white", linewidth=0.6)
+    ax.axhline(MATCHED, color="white", linewidth=0.6)
     ax.grid(visible=False)
 
 
@@ -121,5 +123,5 @@ def _reliability(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tu
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         ax.set_title(_title(experiment, name), fontsize=7)
     figure.supxlabel(f"predicted IoU ({rule})", fontsize="medium")
-    figure.supylabel("mean IoU with the nearest object", fontsize="medium")
+    figure.supylabel("true IoU (mean)", fontsize="medium")
     return figure

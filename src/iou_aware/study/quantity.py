@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from iou_aware.errors import InputError
+from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import bootstrap
-from iou_aware.study.bootstrap import Interval
+from iou_aware.study.bootstrap import CORRELATIONS, Interval
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import COUNTS, FURTHER, PAPER, load_metrics
 from iou_aware.study.paper import load_paper
 from iou_aware.study.table import Row, Table
 
-CORRELATIONS = ("spearman", "pearson")
 METRICS = (*PAPER, *FURTHER, *COUNTS, *CORRELATIONS)
 
 
@@ -139,7 +139,7 @@ class Cells:
             if self._correlations is None:
                 return {}
             source = self._correlations[
-                (self._correlations["score"] == "confidence") & (self._correlations["min_iou"] == 0.5)
+                (self._correlations["score"] == "confidence") & (self._correlations["min_iou"] == MATCHED)
             ]
         elif metric not in source:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -83,6 +84,8 @@ def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_p
     for shown in ("A study for tests", "as in the paper", "a.xml", "no area", "1:02", *study.runs):
         assert shown in text
     assert "<script" not in text and "http" not in text
+    links = set(re.findall(r'href="#([^"]+)"', text))
+    assert {"In-short", "Tables", "table1"} <= links <= set(re.findall(r'id="([^"]+)"', text))
 
 
 def test_a_page_is_made_of_what_there_is(study):

@@ -68,7 +68,6 @@ def _page(notebook: Path, templates: Path, title: str) -> str:
         extra_template_basedirs=[str(templates)],
         exclude_input=True,
         exclude_output_prompt=True,
-        exclude_anchor_links=True,
     )
     content = nbformat.read(notebook, as_version=4)
     content.metadata["title"] = title

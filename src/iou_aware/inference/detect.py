@@ -29,11 +29,12 @@ from iou_aware.training import seal
 logger = logging.getLogger(__name__)
 
 COLUMNS = ["photo", "class", "x1", "y1", "x2", "y2", "confidence", "cls_score", "iou_pred"]
-_LONGEST = 1600  # pixels: enough for a screen
+# Pixels of the longer side: enough for a screen, and for labels beside what they name.
+_LONGEST, _SHORTEST = 1600, 900
 
 
 def detect(
-    photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.3, device: str = "cpu"
+    photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.3, device: str | None = None
 ) -> list[Path]:
     """Draw what a run finds on photographs: ``out/<name>.jpg`` for each, and all boxes in ``out/detections.csv``.
 
@@ -44,7 +45,7 @@ def detect(
             predicted, and for the classification score where it is not.
         out: Where to write.
         least: The least confidence to draw, in [0, 1]; the CSV has all.
-        device: Where to compute, ``cpu`` or ``cuda``.
+        device: Where to compute, ``cpu`` or ``cuda``; None for a GPU where there is one.
 
     Returns:
         What was written.
@@ -58,6 +59,7 @@ def detect(
     pictures = {photo: drawing.load(photo) for photo in photos}
     targets = _targets(photos, out)
     seal.verify(run)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     config = Config.fromfile(str(run / "config.py"))
     init_default_scope(config.default_scope)
     model = predict.load_model(config, run / "weights.pth").to(device)
@@ -136,7 +138,8 @@ def _line(photo: Path, classes: Sequence[str], one: InstanceData) -> dict[str, A
 
 def _drawn(picture: Image, lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> Image:
     """Return a picture with its boxes, the surest on top, one colour per class."""
-    shown, factor = drawing.fitted(picture, _LONGEST)
+    shown, smaller = drawing.fitted(picture, _LONGEST)
+    shown, larger = drawing.enlarged(shown, _SHORTEST)
     marks = []
     for line in reversed(lines):
         colour = drawing.COLOURS[list(classes).index(line["class"]) % len(drawing.COLOURS)]
@@ -144,4 +147,4 @@ def _drawn(picture: Image, lines: Sequence[dict[str, Any]], classes: Sequence[st
         if line["iou_pred"] != "":
             text += f" (p {line['cls_score']:.2f}, IoU {line['iou_pred']:.2f})"
         marks.append(Mark([line[side] for side in ("x1", "y1", "x2", "y2")], text, colour))
-    return drawing.draw(shown, marks, factor, size=max(11, round(max(shown.size) / 70)))
+    return drawing.draw(shown, marks, smaller * larger, size=max(11, round(max(shown.size) / 70)))

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from iou_aware.detections import Detections
 from iou_aware.errors import InputError
 from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference.batches import same_shape
-from iou_aware.training import checkpoints, seal
+from iou_aware.training import checkpoints, device, seal
 from iou_aware.training import config as configs
 from iou_aware.training.memory import channels_last
 
@@ -57,10 +56,9 @@ def predict(experiment, run_name: str, split: str) -> None:
             f"rule oracle: the split '{split}' of {run.dataset} has no boxes; take the rule out, or another split."
         )
 
-    device = _device(experiment.settings)
     config = Config.fromfile(str(paths.config(run_name)))
     init_default_scope(config.default_scope)
-    model = load_model(config, paths.weights(run_name)).to(device)
+    model = load_model(config, paths.weights(run_name)).to(device.choose(experiment.settings))
     loader = _loader(config, manifest, experiment.root, split, experiment.settings)
     made = provenance.collect() | {
         "run": run_name,
@@ -166,12 +164,6 @@ def _loader(config: Config, manifest: Manifest, root: Path, split: str, settings
     return DataLoader(
         dataset, batch_sampler=batches, num_workers=settings.get("workers") or 0, collate_fn=pseudo_collate
     )
-
-
-def _device(settings: Mapping[str, Any]) -> str:
-    if settings.get("device") == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class _Progress:

@@ -69,9 +69,14 @@ class Saving(Hook):
         self._asked = False
 
     def before_train(self, runner) -> None:
-        """Stop in good order when told to by SIGTERM, which is what preemption and time limits send."""
-        signal.signal(signal.SIGTERM, self._ask)
+        """Stop in good order when told to, by preemption or a time limit (SIGTERM) or by a person (SIGINT)."""
+        self._handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
         self._saved_at = runner.progress.seconds
+
+    def after_train(self, runner) -> None:
+        """Leave the signals to whom they belonged; a finished training needs no more than seconds."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save inside of an epoch if it is time or the run has to stop. All processes decide alike."""
@@ -109,6 +114,8 @@ class Saving(Hook):
             raise Interrupted
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self._asked = True
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import resource
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -17,7 +16,7 @@ from iou_aware import heads, losses, provenance
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.files import write_text, writing
-from iou_aware.training import checkpoints, config, launch, seal, state
+from iou_aware.training import checkpoints, config, device, launch, seal, state
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Runner
 
@@ -42,7 +41,8 @@ def train(experiment, run_name: str) -> None:
         Interrupted: SIGTERM came; the state is saved, and the same command goes on from there. The exit code is 75.
     """
     settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
-    _use_device(settings)
+    if device.choose(settings) == "cpu" and settings.get("amp"):
+        raise InputError("settings.amp: found true, but mixed precision needs a GPU and there is none; expected false.")
     if launch.is_one_of_many():
         launch.meet()
     elif settings.get("gpus", 1) > 1:
@@ -59,18 +59,6 @@ def train(experiment, run_name: str) -> None:
     if is_main_process():
         _finish(runner, resolved, paths.run_folder(run_name), {"run": run.as_dict(), "started": started.isoformat()})
         kept.keep(1)
-
-
-def _use_device(settings: dict[str, Any]) -> None:
-    device = settings.get("device") or "auto"
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU.")
-    if settings.get("amp") and not torch.cuda.is_available():
-        raise InputError(
-            "settings.amp: found true, but mixed precision needs a GPU and PyTorch sees none; expected false."
-        )
 
 
 def _identity(resolved: Config, manifest: Manifest) -> str:

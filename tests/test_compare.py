@@ -87,6 +87,12 @@ def test_what_cannot_be_compared_is_named(ranked, first, second, named):
         compare(first.format(**names), second.format(**names), resamples=10)
 
 
+def test_no_resamples_are_refused(ranked):
+    study, _, baseline, _ = ranked
+    with pytest.raises(InputError, match="found 0, expected 1 or more"):
+        compare(side(study, baseline), side(study, baseline), resamples=0)
+
+
 def test_different_images_are_not_compared(ranked, tmp_path):
     study, ours, baseline, _ = ranked
     other = tmp_path / "other"

@@ -65,14 +65,18 @@ def test_boxes_are_those_of_the_stage(study, tmp_path, run, rule, stored):
         assert [float(line["iou_pred"]) for line in found] == pytest.approx(expected.iou_preds.tolist(), abs=1e-6)
 
 
-def test_drawing_has_the_photographs_size_and_only_sure_boxes(study, tmp_path):
+def test_only_sure_boxes_are_drawn_and_small_photographs_are_enlarged(study, tmp_path):
     photo = next(iter(photos(study).values()))
     drawn = {}
     for least in (0.0, 1.0):
-        picture, _ = detect([photo], study.paths.run_folder(IOU_AWARE), None, tmp_path / str(least), least)
+        picture, table = detect([photo], study.paths.run_folder(IOU_AWARE), None, tmp_path / str(least), least)
+        assert lines(table)
         with Image.open(picture) as opened, Image.open(photo) as original:
-            assert opened.size == original.size
-            drawn[least] = np.abs(np.asarray(opened, dtype=int) - np.asarray(original, dtype=int)).mean()
+            assert max(opened.size) >= 900
+            shape = opened.size[0] / opened.size[1]
+            assert shape == pytest.approx(original.size[0] / original.size[1], rel=0.01)
+            plain = original.convert("RGB").resize(opened.size, Image.Resampling.BICUBIC)
+            drawn[least] = np.abs(np.asarray(opened, dtype=int) - np.asarray(plain, dtype=int)).mean()
     assert drawn[0.0] > 2 * drawn[1.0]
 
 

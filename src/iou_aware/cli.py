@@ -28,6 +28,7 @@ class Stage(NamedTuple):
 
 
 RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
+IOU_AWARE = "micro-coco.iou_aware_retinanet.micro_r50.bce.micro.72x72.seed0"
 
 # In the order in which the data flow.
 STAGES = {
@@ -55,6 +56,12 @@ STAGES = {
         ("run", "--split"),
         f"{RUN} --split val",
     ),
+    "bootstrap": Stage(
+        "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
+        "iou_aware.study.bootstrap:resample",
+        ("run", "--split"),
+        f"{RUN} --split val",
+    ),
     "collect": Stage("Gather all evaluations into metrics.csv.", "iou_aware.study.collect:collect"),
     "table": Stage(
         "Write one table beside the paper's, as csv, md, tex and html.",
@@ -63,6 +70,17 @@ STAGES = {
         "table1",
     ),
     "figures": Stage("Draw the figures.", "iou_aware.study.figures:write_figures"),
+    "premise": Stage(
+        "Measure what confidence has to do with IoU: correlation, calibration, LRP; with figures.",
+        "iou_aware.study.premise:write_premise",
+    ),
+    "gallery": Stage(
+        "Draw the images on which the rule changed the ranking most.", "iou_aware.study.gallery:write_gallery"
+    ),
+    "claims": Stage(
+        "Hold the paper's claims against metrics.csv: reproduced, contradicted, inconclusive or not run.",
+        "iou_aware.study.claims:write_claims",
+    ),
     "report": Stage("Execute the notebook of reports/ into one page to read.", "iou_aware.study.report:write_report"),
     "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
     "plan": Stage(
@@ -118,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         for argument in stage.arguments:
             command.add_argument(argument, **ARGUMENTS[argument])
         command.set_defaults(action=_action(stage))
+    _add_compare(commands)
+    _add_detect(commands)
     return parser
 
 
@@ -134,6 +154,42 @@ def _fetch(dataset: str, into: Path | None, keep_archives: bool) -> None:
     from iou_aware.data.fetch import fetch
 
     fetch(Path(), dataset, into, keep_archives)
+
+
+def _add_compare(commands: Any) -> None:
+    purpose = "Compare two folders of results, or two runs and their rules: what changed, and how surely."
+    example = f"iou-aware compare results/micro/runs/{RUN} results/micro/runs/{IOU_AWARE}@alpha=0.50"
+    command = _command(commands, "compare", purpose, example)
+    side = "results/EXPERIMENT, or results/EXPERIMENT/runs/RUN, with @RULE where it has more than one"
+    command.add_argument("first", metavar="A", help=side)
+    command.add_argument("second", metavar="B", help="the same")
+    command.add_argument("--split", metavar="SPLIT", help="the split to compare runs on, if there are several")
+    command.add_argument("--resamples", metavar="N", type=int, default=1000, help="draws for the intervals (1000)")
+    command.set_defaults(action=_compare)
+
+
+def _compare(first: str, second: str, split: str | None, resamples: int) -> None:
+    from iou_aware.study.compare import compare
+
+    compare(first, second, split, resamples)
+
+
+def _add_detect(commands: Any) -> None:
+    purpose = "Draw the boxes of a trained run on photographs of one's own."
+    example = f"iou-aware detect photo.jpg --run results/micro/runs/{IOU_AWARE} --rule alpha=0.50 --out drawn"
+    command = _command(commands, "detect", purpose, example)
+    command.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="a picture")
+    command.add_argument("--run", metavar="FOLDER", type=Path, required=True, help="the folder of a finished run")
+    command.add_argument("--rule", metavar="RULE", help="none, cls or alpha=A; by default alpha=0.50, or cls")
+    command.add_argument("--out", metavar="FOLDER", type=Path, default=Path("detected"), help="where to (detected)")
+    command.add_argument("--least", metavar="C", type=float, default=0.3, help="least confidence to draw (0.3)")
+    command.set_defaults(action=_detect)
+
+
+def _detect(**values: Any) -> None:
+    from iou_aware.inference.detect import detect
+
+    detect(**values)
 
 
 def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:

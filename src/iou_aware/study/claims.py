@@ -5,6 +5,7 @@ either way within the uncertainty, or part of it has not been run) or ``not run`
 """
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from iou_aware.study.experiment import Experiment
 from iou_aware.study.paper import load_paper
 from iou_aware.study.quantity import METRICS, Cells, Noise, Quantity, Term
 from iou_aware.study.table import Table
+
+logger = logging.getLogger(__name__)
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
@@ -89,6 +92,8 @@ def write_claims(experiment: Experiment) -> list[Path]:
     target = experiment.paths.claims
     write_json(target, data)
     write_text(target.with_suffix(".md"), markdown(experiment, claims))
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in data["verdicts"].items())
+    logger.info("%s: %s", target, counts)
     return [target, target.with_suffix(".md")]
 
 

@@ -87,6 +87,8 @@ def compare(first: str, second: str, split: str | None = None, resamples: int = 
     Raises:
         InputError: A side does not exist, the two are of different kinds, or their images differ.
     """
+    if resamples < 1:
+        raise InputError(f"resamples: found {resamples}, expected 1 or more; 1000 for an interval to rely on.")
     sides = [parse(text) for text in (first, second)]
     if (sides[0].run is None) != (sides[1].run is None):
         raise InputError(f"{first} and {second}: found a folder of results and a run; expected two of the same kind.")

@@ -3,10 +3,12 @@
 import csv
 import json
 import math
+import multiprocessing
 import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -250,7 +252,41 @@ def test_weights_that_are_no_numbers_are_not_saved(fresh, monkeypatch):
     assert not saved(fresh, RETINANET)
 
 
-def test_several_processes_train_one_model_and_stop_and_go_on(tmp_path):
+def rank(number: int, port: int, experiment: Experiment, run: str) -> None:
+    """Be one of two training processes, as torchrun would start it."""
+    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    train(experiment, run)
+
+
+def together(experiment: Experiment, run: str) -> list[int]:
+    """Train a run with two processes; return their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=rank, args=(number, port, experiment, run)) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def test_several_processes_train_one_model_and_stop_and_go_on_together(tmp_path, monkeypatch):
+    settings = {"epochs": 12, "device": "cpu", "gpus": 2}
+    undisturbed, disturbed = (project(tmp_path / name, settings=settings) for name in ("undisturbed", "disturbed"))
+    assert together(undisturbed, IOU_AWARE) == [0, 0]
+    record = seal.verify(undisturbed.paths.run_folder(IOU_AWARE))
+    assert (record["processes"], record["batch_size"], record["iterations"]) == (2, 4, 12 * STEPS)
+    with monkeypatch.context() as patch:  # the second process alone is told, and they agree
+        at_step(patch, 7, lambda: os.environ["RANK"] == "1" and os.kill(os.getpid(), signal.SIGTERM))
+        assert together(disturbed, IOU_AWARE) == [INTERRUPTED, INTERRUPTED]
+    assert together(disturbed, IOU_AWARE) == [0, 0]
+    assert outcome(disturbed, IOU_AWARE) == outcome(undisturbed, IOU_AWARE)
+
+
+def test_processes_are_started_and_stopped_as_one_command(tmp_path):
     experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "gpus": 2})
     start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
     with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
@@ -259,9 +295,6 @@ def test_several_processes_train_one_model_and_stop_and_go_on(tmp_path):
                 process.send_signal(signal.SIGTERM)
     assert process.returncode == INTERRUPTED
     assert len(saved(experiment, IOU_AWARE)) == 1
-    subprocess.run(command(experiment, "train", IOU_AWARE), check=True, **start)
-    record = seal.verify(experiment.paths.run_folder(IOU_AWARE))
-    assert (record["processes"], record["batch_size"], record["iterations"]) == (2, 4, 2 * STEPS)
 
 
 def test_mmdetections_own_tools_run_the_config(finished, tmp_path):

@@ -172,7 +172,8 @@ def test_text_says_all(tmp_path):
 
 def test_only_what_changes_weights_is_science():
     run = run_of()
-    same = config.resolve(run, manifest(), ROOT, {"workers": 7}, "elsewhere")
+    moved = dataclasses.replace(manifest(), evaluate=["train"])
+    same = config.resolve(run, moved, ROOT, {"workers": 7}, "elsewhere")
     assert config.science(same) == config.science(resolve(run))
     for other in (resolve(run, epochs=3), resolve(dataclasses.replace(run, seed=6)), resolve(run, batch_size=8)):
         assert config.science(other) != config.science(resolve(run))

@@ -12,8 +12,11 @@ from iou_aware.errors import InputError
 
 # By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
-# What decides only how fast a run is: no reason to refuse a checkpoint that was made with other values.
-MACHINE = ("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level")
+# What decides how fast a run is and what is done with it, not its weights: no reason to leave a checkpoint alone.
+MACHINE = (
+    *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
+    *("val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator", "val_cfg", "test_cfg"),
+)
 
 
 def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str) -> Config:
@@ -66,12 +69,15 @@ def to_text(config: Config) -> str:
 
 
 def science(config: Config) -> str:
-    """Return the part of a config that decides which weights come out, as text."""
-    content = {key: value for key, value in config.items() if key not in MACHINE}
-    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        content[name] = {
-            key: value for key, value in content[name].items() if key not in ("num_workers", "persistent_workers")
-        }
+    """Return the part of a config that decides which weights come out, as text; not where the data lie."""
+    content = {key: _plain(value) for key, value in config.items() if key not in MACHINE}
+    loader = content["train_dataloader"]
+    for part, keys in [
+        (loader, ("num_workers", "persistent_workers")),
+        (loader["dataset"], ("ann_file", "data_prefix")),
+    ]:
+        for key in keys:
+            del part[key]
     return to_text(Config(content))
 
 

@@ -167,7 +167,7 @@ def test_boxes_without_area_do_not_overlap_each_other():
     point = torch.tensor([3.0, 4.0, 3.0, 4.0])
     assert not overlap(point, point) > 0
     masks = survivors_of(point.repeat(1, 2, 1), [2], 0.0)[0]
-    assert masks.tolist() == [[0, -1], [-1, 0]]
+    assert masks.tolist() == [[0, 1], [1, 0]]
     assert len(nms(point.repeat(2, 1), torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
 
 
@@ -176,7 +176,7 @@ def test_overlaps_are_mmcv_s_at_the_threshold():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 10.0]])
     assert overlap(*boxes).item() == 0.5
     assert len(nms(boxes, torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
-    assert survivors_of(boxes.unsqueeze(0), [2], 0.5)[0, 0, 1] == -1
+    assert survivors_of(boxes.unsqueeze(0), [2], 0.5)[0, 0, 1] == 1
 
 
 @pytest.mark.parametrize(

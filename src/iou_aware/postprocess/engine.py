@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
 from iou_aware.confidence import Rule, confidences
@@ -168,7 +168,13 @@ class _Sweep:
         }
         counts = row.bincount(minlength=len(kept)).tolist()
         for parts in zip(*(field.split(counts) for field in fields.values()), strict=True):
-            yield InstanceData(**dict(zip(fields, parts, strict=True)))
+            yield _Detections(**dict(zip(fields, parts, strict=True)))
+
+
+class _Detections(InstanceData):
+    """InstanceData whose fields are known to be of one length: MMEngine's check of every assignment is left out."""
+
+    __setattr__ = BaseDataElement.__setattr__
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,213 @@
+"""The plan: its hours follow from the published numbers, its jobs are Snakemake's, its days hold for any machine."""
+
+import csv
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.errors import InputError
+from iou_aware.study.costs import Costs, Estimates
+from iou_aware.study.experiment import Experiment
+from iou_aware.study.needs import Needs
+from iou_aware.study.plan import duration, jobs, makespan, print_plan
+from iou_aware.study.recipe import Recipe
+from iou_aware.training import config
+
+ROOT = Path(__file__).parent.parent
+PAPER = "configs/experiments/paper.yaml"
+RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
+IOU_AWARE = "coco.iou_aware_retinanet.r50.bce.paper.1333x800.seed0"
+SMALL = "coco.retinanet.r50.paper.1000x600.seed0"
+VOC = "voc0712.retinanet.r101.paper.1000x600.seed1"
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def paper() -> Experiment:
+    return Experiment.load(PAPER)
+
+
+def changed(path: Path, **settings) -> Experiment:
+    """Return the paper's experiment with other settings, in a project of its own."""
+    if not path.joinpath("configs").exists():
+        path.joinpath("configs").symlink_to(ROOT / "configs")
+        path.joinpath("reports").symlink_to(ROOT / "reports")
+    return Experiment.load(path / PAPER, {"settings": settings})
+
+
+def test_every_row_of_the_papers_tables_that_is_not_cited_has_its_runs(paper):
+    for name, table in paper.tables.items():
+        with (ROOT / "reports" / "paper" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            ours = {row["row"] for row in csv.DictReader(file) if row["cited"] == "0"}
+        assert ours == {key for key, row in table.rows.items() if not row.addition}, name
+    needed = {run for table in paper.tables.values() for row in table.rows.values() for run in row.runs}
+    assert needed == set(paper.runs)
+
+
+def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper):
+    aware = [run for run in paper.runs.values() if run.is_iou_aware]
+    for run in aware:
+        assert replace(run, detector="retinanet", iou_loss=None, target_grad=None).name in paper.runs
+        assert run.target_grad is False
+    assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
+
+
+def test_training_hours_are_the_published_ones(paper):
+    estimates = Estimates(paper)
+    # 12 epochs of 118,287 images, 16 per step of 0.308 s, on 8 GPUs.
+    assert estimates.training_hours(paper.run(RETINANET)) == pytest.approx(12 * 118287 / 16 * 0.308 * 8 / 3600)
+    # The small scale has 600,000 of 1,066,400 pixels; images per step change the steps and not the work.
+    assert estimates.training_hours(paper.run(SMALL)) == pytest.approx(
+        12 * 118287 / 16 * 0.308 * 8 / 3600 * 600_000 / 1_066_400
+    )
+    assert estimates.training_hours(paper.run(VOC)) == pytest.approx(
+        12 * 16551 / 16 * 0.429 * 8 / 3600 * 600_000 / 1_066_400
+    )
+    assert estimates.training_hours(paper.run(IOU_AWARE)) == estimates.training_hours(paper.run(RETINANET))
+    assert estimates.testing_hours(paper.run(RETINANET), "val") == pytest.approx(5000 / 12.1 / 3600)
+
+
+def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
+    def hours(costs: Costs | None = None, **settings) -> float:
+        experiment = changed(tmp_path, **settings)
+        return Estimates(experiment, costs).training_hours(experiment.run(RETINANET))
+
+    assert hours(epochs=3) == pytest.approx(hours() / 4)
+    assert hours(images=1000) == pytest.approx(hours() * 1000 / 118287)
+    assert hours(images=10**9) == hours()
+    assert hours(gpus=8) == hours(batch_size=64) == hours()
+    fast = replace(Costs.load(ROOT / "configs"), speed=2.5)
+    assert hours(fast) == pytest.approx(hours() / 2.5)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "mmdet3"])
+def test_recipe_says_what_the_run_is_trained_with(paper, tmp_path, recipe):
+    """The plan reads recipes without MMDetection; training resolves them with it."""
+    split = SplitData(annotations="a.json", images="i", labelled=True, counts={}, sha256="")
+    splits = dict.fromkeys(["train", "trainval", "val", "test"], split)
+    read = Recipe.load(paper.paths.schedule(recipe))
+    runs = {(run.backbone, run.scale): run for run in paper.runs.values() if run.detector == "retinanet"}
+    for run in runs.values():
+        run = replace(run, recipe=recipe)
+        data = paper.datasets[run.dataset]
+        manifest = Manifest(run.dataset, "coco", "d", ["a"], [1], data.train, list(data.evaluate), "keep", splits)
+        for settings in ({"gpus": 4}, {"gpus": 2, "batch_size": 32, "epochs": 5}):
+            resolved = config.resolve(run, manifest, ROOT, settings, tmp_path)
+            images = resolved.train_dataloader.batch_size * settings["gpus"]
+            assert read.images_per_step(run, settings) == images
+            assert read.passes(settings) == resolved.train_cfg.max_epochs
+
+
+def test_jobs_are_those_that_snakemake_would_run(paper):
+    """Snakemake's own count, of a project in which nothing has been run."""
+    command = ["snakemake", "-n", "--quiet", "host", "--configfile", PAPER, "--forceall", "--cores", "1"]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
+    counted = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    assert {stage: str(number) for stage, number in jobs(paper).items()} == {
+        stage: number for stage, number in counted.items() if stage not in ("all", "total")
+    }
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(1, 40))
+def test_makespan_is_between_what_any_schedule_needs_and_what_the_greedy_one_guarantees(lengths, places):
+    found = makespan(lengths, places)
+    least = max(max(lengths), sum(lengths) / places)
+    assert least <= found * (1 + 1e-9)
+    assert found <= sum(lengths) / places + max(lengths) + 1e-9
+    assert places > 1 or found == pytest.approx(sum(lengths))
+    assert places < len(lengths) or found == pytest.approx(max(lengths))
+
+
+def test_plan_names_every_run_the_total_and_its_source_without_pytorch(paper):
+    command = ["-X", "importtime", "-m", "iou_aware.cli", "plan", PAPER, "--gpus", "16"]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+    for name in paper.runs:
+        assert re.search(rf"^{re.escape(name)} .* [\d.]+ (h|days) +[\d.]+ +[\d.]+$", done.stdout, re.MULTILINE)
+    estimates = Estimates(paper)
+    total = sum(estimates.gpu_hours(run) for run in paper.runs.values())
+    assert re.search(rf"^{len(paper.runs)} runs +{total:.1f} ", done.stdout, re.MULTILINE)
+    assert "MMDetection model zoo" in done.stdout and "V100" in done.stdout
+    assert "On 16 GPUs: " in done.stdout
+    assert not re.search(r"\| +(torch|mmengine|mmdet)$", done.stderr, re.MULTILINE)
+
+
+def test_plan_says_what_it_does_not_know(capsys):
+    experiment = Experiment.load("configs/experiments/bccd.yaml")
+    print_plan(experiment)
+    out = capsys.readouterr().out
+    assert "?" in out and f"{len(experiment.runs)} runs" in out
+    assert "configs/costs.yaml" in out
+    assert "On " not in out.replace("On disk", "")
+
+
+def test_fewer_gpus_than_one_training_needs_are_refused(paper):
+    with pytest.raises(InputError, match=r"--gpus: found 3, expected at least 4"):
+        print_plan(paper, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"speed": 0}, r"costs.yaml, line \d+, key speed"),
+        ({"sped": 1}, r"costs.yaml, line \d+, key sped: unknown key.*speed"),
+        ({"models": [{"detector": "retinanet"}]}, r"costs.yaml, line \d+, key models\[0\].*missing"),
+    ],
+)
+def test_damaged_costs_are_named_by_file_line_and_key(tmp_path, change, message):
+    content = yaml.safe_load((ROOT / "configs" / "costs.yaml").read_text())
+    (tmp_path / "costs.yaml").write_text(yaml.safe_dump(content | change, sort_keys=False))
+    with pytest.raises(InputError, match=message):
+        Costs.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("train_cfg = dict(", "cannot be read as a config"),
+        ("train_cfg = dict(max_epochs=12)", "'train_dataloader' is missing"),
+        ("_base_ = 'nowhere::a.py'", "nowhere is not installed"),
+        ("_base_ = './absent.py'", "absent.py: cannot be read"),
+    ],
+)
+def test_damaged_recipes_are_named(tmp_path, content, message):
+    (tmp_path / "odd.py").write_text(content)
+    with pytest.raises(InputError, match=message):
+        Recipe.load(tmp_path / "odd.py")
+
+
+def test_jobs_ask_for_what_their_run_needs(tmp_path):
+    four = Needs(changed(tmp_path, gpus=4, workers=3))
+    eight = Needs(changed(tmp_path, gpus=8, workers=3))
+    none = Needs(changed(tmp_path))
+    assert (four.training_gpus, four.training_cores, four.testing_gpus, four.testing_cores) == (4, 16, 1, 4)
+    assert (eight.training_gpus, eight.training_cores, eight.testing_gpus) == (8, 32, 1)
+    assert (none.training_gpus, none.training_cores, none.testing_gpus) == (0, 1, 0)
+    assert eight.training_memory(1) == 2 * four.training_memory(1) > none.training_memory(1)
+    assert four.training_memory(2) > four.training_memory(1)
+    assert four.testing_memory(2) > four.testing_memory(1)
+
+
+def test_time_limits_leave_room_over_the_estimate(paper):
+    needs, estimates = Needs(paper), Estimates(paper)
+    for name, run in paper.runs.items():
+        limit = int(needs.training_time(name).removesuffix("m"))
+        assert 1.4 < limit / 60 / (estimates.training_hours(run) / 4) < 3
+    unknown = Experiment.load("configs/experiments/bccd.yaml")
+    assert Needs(unknown).training_time(next(iter(unknown.runs))).endswith("m")
+
+
+@pytest.mark.parametrize(("hours", "text"), [(0.5, "30 min"), (7.46, "7.5 h"), (47, "47.0 h"), (96, "4.0 days")])
+def test_durations_are_written_for_people(hours, text):
+    assert duration(hours) == text

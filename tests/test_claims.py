@@ -41,15 +41,15 @@ def replaced(made, **changes) -> dict[str, str]:
     return verdicts(made)
 
 
-def spread(made, run: str, width: float, shift: float = 0.0) -> None:
+def spread(made, run: str, width: float, weights: str = "w") -> None:
     """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value."""
     metrics = pd.read_csv(made.paths.metrics).set_index(["run", "rule"]).loc[run]
-    normal = np.random.default_rng(0).normal(shift, width / 3.92, 1000)
+    normal = np.random.default_rng(0).normal(0, width / 3.92, 1000)
     frames = [
         {"rule": [rule] * 1000} | {metric: row.get(metric, np.nan) + normal for metric in METRICS}
         for rule, row in metrics.iterrows()
     ]
-    about = {"annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}
+    about = {"weights_sha256": weights * 64, "annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}
     table = pa.concat_tables([pa.table(frame) for frame in frames])
     path = made.paths.bootstrap(run, "val")
     path.parent.mkdir(parents=True)
@@ -182,6 +182,26 @@ def test_correlations_decide_the_premise(tmp_path):
     made.paths.premise.mkdir()
     frame.to_csv(made.paths.premise / "correlations.csv", index=False)
     assert {verdicts(made)[name] for name in PREMISE} == {REPRODUCED}
+
+
+def test_damaged_correlations_are_named(tmp_path):
+    made = study(tmp_path)
+    made.paths.premise.mkdir()
+    for content, named in [
+        ("", "not a CSV"),
+        ("run,split\n", "column min_iou, pearson, rule, score, spearman missing"),
+    ]:
+        (made.paths.premise / "correlations.csv").write_text(content)
+        with pytest.raises(InputError, match=rf"correlations\.csv.*{named}"):
+            judge(made)
+
+
+def test_resamples_of_other_weights_are_refused(tmp_path):
+    made = study(tmp_path)
+    run = next(name for name in made.runs if name.startswith("shapes.iou_aware"))
+    spread(made, run, 1.0, weights="v")
+    with pytest.raises(InputError, match="iou-aware bootstrap"):
+        judge(made)
 
 
 def test_own_data_stand_in_for_a_table_of_the_paper(tmp_path):

@@ -163,6 +163,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {
         **provenance.collect(),
+        "weights_sha256": detections.provenance(source)["weights_sha256"],
         "annotations_sha256": sha256(annotations),
         "detections_sha256": sha256(source),
         "images": len(matcher.image_ids),

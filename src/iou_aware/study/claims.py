@@ -270,6 +270,8 @@ def _gain(quantity: Quantity, sign: str | None, span: Sequence[float] | None, va
     verdict, why = _by_sign(quantity, sign) if sign else (REPRODUCED, "")
     if compared and verdict == REPRODUCED:
         verdict, why = _by_range(quantity, span)
+    elif span is not None and verdict == REPRODUCED and sign:
+        why += "; its size is not to be met here"
     elif not sign and not compared:
         return Finding(quantity, expected, NOT_COMPARED, "sizes are not to be met here")
     return Finding(quantity, expected, verdict, why)

@@ -77,7 +77,7 @@ class Cells:
         """Read ``metrics.csv`` and, where they are there, the correlations of the premise.
 
         Raises:
-            InputError: ``metrics.csv`` is malformed or has a run that is not of the experiment.
+            InputError: A file is malformed, or ``metrics.csv`` has a run that is not of the experiment.
         """
         self.experiment = experiment
         self._metrics = load_metrics(experiment.paths.metrics)
@@ -88,8 +88,8 @@ class Cells:
                 f"{experiment.paths.metrics}, line {line + 2}: unknown run {self._metrics['run'][line]!r}; it is not of"
                 f" the experiment {experiment.name}. Run `iou-aware collect` again."
             )
-        correlations = experiment.paths.premise / "correlations.csv"
-        self._correlations = pd.read_csv(correlations) if correlations.is_file() else None
+        self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
+        self._correlations = _load_correlations(experiment.paths.premise / "correlations.csv")
 
     def paper(self, table: str, terms: Sequence[Term]) -> float | None:
         """Return the paper's value of a sum; None if its table lacks a cell."""
@@ -157,10 +157,21 @@ class Cells:
         for row, term, cells in zip(rows, terms, values, strict=True):
             for run in row.runs:
                 if self.experiment.runs[run].seed in cells:
-                    path = self.experiment.paths.bootstrap(run, table.split)
+                    path = self._resamples(run, table.split)
                     parts.append((term.factor / len(cells), path, row.rule, term.metric))
         resampled = bootstrap.combined(parts)
         return None if resampled is None else bootstrap.interval(resampled)
+
+    def _resamples(self, run: str, split: str) -> Path:
+        """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
+        path = self.experiment.paths.bootstrap(run, split)
+        found = bootstrap.load(path)
+        if found is not None and found.about["weights_sha256"] != self._weights[run]:
+            raise InputError(
+                f"{path} is of the weights {found.about['weights_sha256']}, but {self.experiment.paths.metrics} of"
+                f" {self._weights[run]}. Run `iou-aware bootstrap` again for {run} on {split}."
+            )
+        return path
 
     @staticmethod
     def _span(terms: Sequence[Term], values: list[dict[int, float]]) -> tuple[float, float] | None:
@@ -180,3 +191,18 @@ class Cells:
         if not paths.evaluation(run, table.split).is_file():
             return f"{run} is not evaluated on {table.split}"
         return f"no value of {run} under the rule {row.rule} on {table.split}"
+
+
+def _load_correlations(path: Path) -> pd.DataFrame | None:
+    """Read the premise's correlations; None when they are not measured yet."""
+    if not path.is_file():
+        return None
+    needed = {"run", "split", "rule", "score", "min_iou", *CORRELATIONS}
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
+        raise InputError(f"{path} is not a CSV file: {str(fault).strip()}. Run `iou-aware premise` again.") from fault
+    if not needed <= set(table):
+        missing = ", ".join(sorted(needed - set(table)))
+        raise InputError(f"{path}: column {missing} missing; found {', '.join(table)}. Run `iou-aware premise` again.")
+    return table

@@ -16,6 +16,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from training_project import ENVIRONMENT, FASTER_RCNN, IOU_AWARE, RETINANET, command, project
 
@@ -345,6 +346,19 @@ def test_changed_artefact_is_noticed_and_named(finished, tmp_path, file, change)
         named = "run.json"
     with pytest.raises(InputError, match=named):
         seal.verify(folder)
+
+
+def test_nothing_to_train_on(finished, monkeypatch):
+    monkeypatch.setattr(CocoDataset, "filter_data", lambda dataset: [])
+    with pytest.raises(InputError, match=r"train.json: nothing to train on: all its images"):
+        train(finished, RETINANET)
+
+
+def test_annotations_that_changed_since_they_were_prepared(fresh):
+    path = fresh.root / "data" / "shapes" / "train.json"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(InputError, match=r"train.json: the annotations .* changed after they were prepared"):
+        train(fresh, RETINANET)
 
 
 @pytest.mark.parametrize("setting", [{"device": "cuda"}, {"amp": True}])

@@ -48,7 +48,7 @@ def predict(experiment, run_name: str, split: str) -> None:
     """
     paths, run = experiment.paths, experiment.runs[run_name]
     record = seal.verify(paths.run_folder(run_name))
-    manifest = Manifest.load(paths.manifest(run.dataset))
+    manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     rules = experiment.rules_for(run)
     labelled = manifest.split(split).labelled
     if "oracle" in rules and not labelled:
@@ -154,7 +154,7 @@ def _loader(config: Config, manifest: Manifest, root: Path, split: str, settings
         )
     cv2.setNumThreads(0)  # Its threads would multiply with the loading processes.
     pipeline = config.test_dataloader.dataset.pipeline
-    dataset = DATASETS.build(configs.dataset(manifest, root, split, pipeline, test_mode=True))
+    dataset = DATASETS.build(configs.dataset(manifest, root, split, pipeline, test_mode=True, lazy_init=True))
     with contextlib.redirect_stdout(io.StringIO()):
         dataset.full_init()
     scale = next(step.scale for step in pipeline if step.type == "Resize")

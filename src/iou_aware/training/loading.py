@@ -20,6 +20,8 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from torch.utils.data import BatchSampler, DataLoader
 
+from iou_aware.errors import InputError
+
 # The start of a pipeline that gives the same for an image every time; what comes after it may be random.
 SURE = (LoadImageFromFile, LoadAnnotations, Resize)
 REMEMBERED_BYTES = 256 << 20
@@ -109,10 +111,22 @@ class ResumableBatches(BatchSampler):
 
 
 def build(config: ConfigDict, seed: int) -> DataLoader:
-    """Build the loader of training data from MMDetection's ``train_dataloader``."""
-    dataset = DATASETS.build(config.dataset)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
-        dataset.full_init()
+    """Build the loader of training data from MMDetection's ``train_dataloader``.
+
+    Raises:
+        InputError: No image is left to train on.
+    """
+    dataset = DATASETS.build(config.dataset, default_args=dict(lazy_init=True))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+            dataset.full_init()
+    except ValueError as fault:
+        if dataset.data_list:
+            raise
+        raise InputError(
+            f"{dataset.ann_file}: nothing to train on: all its images are without boxes or under 32 pixels. Name "
+            "another split to train on in the dataset's file, or look at the annotations."
+        ) from fault
     steps = dataset.pipeline.transforms
     if config.num_workers == 0:
         sure = list(itertools.takewhile(lambda step: isinstance(step, SURE), steps))

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import resource
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +47,13 @@ def train(experiment, run_name: str) -> None:
     elif settings.get("gpus", 1) > 1:
         launch.launch(settings["gpus"], ["train", str(experiment.write_resolved()), run_name])
         return
-    manifest = Manifest.load(paths.manifest(run.dataset))
+    manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
     kept = Checkpoints(paths.checkpoints(run_name) / _identity(resolved, manifest))
     started = datetime.now(UTC)
 
     runner = Runner(resolved, run_name, kept, SAVE_EVERY_SECONDS)
-    _check_classes(manifest, runner.train_dataloader.dataset)
+    _check_data(manifest, runner.train_dataloader.dataset)
     runner.train()
     if is_main_process():
         _finish(runner, resolved, paths.run_folder(run_name), {"run": run.as_dict(), "started": started.isoformat()})
@@ -66,11 +65,16 @@ def _identity(resolved: Config, manifest: Manifest) -> str:
     digest = hashlib.sha256(config.science(resolved).encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
     for module in (heads, losses):
-        digest.update(Path(str(files("iou_aware") / f"{module.__name__.rpartition('.')[2]}.py")).read_bytes())
+        digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _check_classes(manifest: Manifest, dataset: Any) -> None:
+def _check_data(manifest: Manifest, dataset: Any) -> None:
+    """Say how many images are trained on; raise InputError if their classes are not the manifest's."""
+    images = manifest.splits[manifest.train].counts["images"]
+    if is_main_process():
+        left_out = "those left out have no boxes or are under 32 pixels"
+        logger.info("Training on %d of %d images (%s)", len(dataset), images, left_out)
     if list(dataset.cat_ids) != list(manifest.category_ids):
         raise InputError(
             f"dataset {manifest.dataset}: its classes have the ids {manifest.category_ids} in the manifest, but "

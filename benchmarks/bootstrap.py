@@ -81,7 +81,7 @@ def main() -> None:
         bootstrap.correlations(objects, found, matcher.image_ids, options.resamples)
         done = time.perf_counter()
         plain = summarise(CocoEvaluator(path).curves(found))["AP"]
-    limits = bootstrap.interval(values["AP"])
+    limits = bootstrap.interval(plain, values["AP"])
     print(f"{images} images, {count} boxes, {found_count} detections, {options.resamples} resamples")
     print(f"AP {plain:.2f}, 95 % interval [{limits.low:.2f}, {limits.high:.2f}]")
     print(f"{len(values)} kinds of AP: {aps - started:.1f} s; correlations: {done - aps:.1f} s")

@@ -103,11 +103,20 @@ def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
 
 
 def test_interval_is_that_of_the_normal_distribution():
-    values = np.random.default_rng(0).normal(1, 2, 100_000)
-    found = bootstrap.interval(values)
+    found = bootstrap.interval(1.0, np.random.default_rng(0).normal(1, 2, 100_000))
     assert (found.low, found.high) == pytest.approx((1 - 1.96 * 2, 1 + 1.96 * 2), abs=0.05)
     assert found.positive == pytest.approx(0.691, abs=0.01)
-    assert bootstrap.interval(np.array([np.nan, np.nan, 1.0])) is None
+    assert bootstrap.interval(1.0, np.array([np.nan, np.nan, 1.0])) is None
+
+
+def test_interval_takes_back_what_resampling_adds():
+    """A sample's variance lies below that of the whole, and a resample's below it again: as SciPy has it."""
+    sample = np.random.default_rng(1).uniform(size=40)
+    expected = stats.bootstrap(
+        (sample,), lambda values, axis: values.var(axis=axis), n_resamples=2000, method="basic", rng=3
+    )
+    found = bootstrap.interval(sample.var(), expected.bootstrap_distribution)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval))
 
 
 def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
@@ -117,8 +126,11 @@ def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
     worse, better = (
         bootstrap.distributions(matcher, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
     )
-    assert bootstrap.interval(better - worse).low > 0
-    assert bootstrap.interval(worse - worse).low == bootstrap.interval(worse - worse).high == 0
+    evaluator = coco.CocoEvaluator(path)
+    plain = [coco.summarise(evaluator.curves(noisy(content, 4, noise)))["AP"] for noise in (0.1, 0.01)]
+    assert bootstrap.interval(plain[1] - plain[0], better - worse).low > 0
+    same = bootstrap.interval(0.0, worse - worse)
+    assert same.low == same.high == 0
 
 
 def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):

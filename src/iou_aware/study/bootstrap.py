@@ -46,12 +46,12 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a quantity lies in the middle 95 % of the resamples.
+    """Where a quantity lies at 95 % confidence, as far as the images are concerned.
 
     Attributes:
-        low: The 2.5th percentile.
-        high: The 97.5th percentile.
-        positive: Share of the resamples in which it is above zero.
+        low: Its lower end.
+        high: Its upper end.
+        positive: How surely it is above zero, as a share of the resamples.
         resamples: How many resamples have a value.
     """
 
@@ -61,13 +61,26 @@ class Interval:
     resamples: int
 
 
-def interval(values: np.ndarray) -> Interval | None:
-    """Return the percentile interval of ``(B,)`` values of resamples; None if fewer than half of them have a value."""
+def interval(value: float, values: np.ndarray) -> Interval | None:
+    """Return the basic bootstrap interval: what the resamples miss ``value`` by, the other way round.
+
+    AP of a sample lies above that of all there is, the more so the fewer objects a class has, and that of a resample
+    above that of the sample by as much again. The percentiles themselves would therefore lie too high; mirrored at
+    the value they do not. In a difference this cancels out and the two agree.
+
+    Args:
+        value: On the images as they are.
+        values: ``(B,)`` on the resamples, NaN where undefined.
+
+    Returns:
+        None if fewer than half of the resamples have a value.
+    """
     present = values[~np.isnan(values)]
     if 2 * len(present) < len(values) or not len(present):
         return None
-    low, high = np.percentile(present, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Interval(float(low), float(high), float((present > 0).mean()), len(present))
+    mirrored = 2 * value - present
+    low, high = np.percentile(mirrored, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Interval(float(low), float(high), float((mirrored > 0).mean()), len(present))
 
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +135,8 @@ def _folders(first: Side, second: Side) -> str:
     ]
     rows = []
     for key in order[:_SHOWN_ROWS]:
-        ap = Change("AP", *(float(table.loc[key, "AP"]) for table in tables), _paired(first, second, key))
+        values = [float(table.loc[key, "AP"]) for table in tables]
+        ap = Change("AP", *values, _paired(first, second, key, values[1] - values[0]))
         gains = [_signed(float(moved.loc[key, metric])) for metric in PAPER]
         rows.append([*key, *gains, _bracketed(ap), ap.surely])
     if rows:
@@ -153,12 +154,12 @@ def _values(table: pd.DataFrame, column: str) -> str:
     return ", ".join(value[:12] for value in values) if len(values) <= 2 else f"{len(values)} different"
 
 
-def _paired(first: Side, second: Side, key: tuple[str, str, str]) -> Interval | None:
-    """Return the interval of the difference of AP of one evaluation in two folders; None unless both are resampled."""
+def _paired(first: Side, second: Side, key: tuple[str, str, str], value: float) -> Interval | None:
+    """Return the interval of ``value``, one evaluation's difference of AP in two folders; None unless resampled in both."""
     run, split, rule = key
     terms = [(sign, side.paths.bootstrap(run, split), rule, "AP") for sign, side in [(1.0, second), (-1.0, first)]]
     values = bootstrap.combined(terms)
-    return None if values is None else interval(values)
+    return None if values is None else interval(value, values)
 
 
 def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
@@ -177,10 +178,12 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
         classes.append([metrics["AP"] for metrics in coco.summarise_classes(curves)])
         logger.info("%s: AP %.1f; drawing its images %d times", side.text, values[-1]["AP"] or 0.0, resamples)
         drawn.append(distributions(matcher, results, resamples=resamples))
-    changes = [
-        Change(metric, values[0][metric], values[1][metric], interval(drawn[1][metric] - drawn[0][metric]))
-        for metric in METRICS
-    ]
+    changes = []
+    for metric in METRICS:
+        change = Change(metric, values[0][metric], values[1][metric])
+        if change.difference is not None:
+            change = replace(change, interval=interval(change.difference, drawn[1][metric] - drawn[0][metric]))
+        changes.append(change)
     names = {category["id"]: category["name"] for category in json.loads(annotations[0].read_text())["categories"]}
     per_class = [
         Change(names[category], *pair) for category, *pair in zip(evaluator.category_ids, *classes, strict=True)
@@ -204,7 +207,7 @@ def _page(
         + ("" if first.run == second.run else " That another training would come out otherwise they do not know."),
         "",
         *_table(
-            ["metric", "first", "second", "difference", "95 % interval", "higher in", ""],
+            ["metric", "first", "second", "difference", "95 % interval", "higher", ""],
             [[*_cells(change), _bracketed(change), _share(change), change.surely] for change in changes],
         ),
     ]

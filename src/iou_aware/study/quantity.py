@@ -122,7 +122,7 @@ class Cells:
             empty = next(row for row, cells in zip(present, values, strict=True) if not cells)
             return Quantity(label, paper=known, runs=runs, missing=self._why(table, empty, terms))
         value = math.fsum(t.factor * np.mean(list(v.values())) for t, v in zip(terms, values, strict=True))
-        found = self._interval(table, present, terms, values)
+        found = self._interval(value, table, present, terms, values)
         seeds = min(len(cells) for cells in values)
         span = self._span(terms, values)
         half = (noise.runs / math.sqrt(seeds)) if len({row.runs for row in present}) > 1 else 0.0
@@ -150,9 +150,9 @@ class Cells:
         return {self.experiment.runs[run].seed: float(value) for run, value in pairs if not math.isnan(value)}
 
     def _interval(
-        self, table, rows: list[Row], terms: Sequence[Term], values: list[dict[int, float]]
+        self, value: float, table: Table, rows: list[Row], terms: Sequence[Term], values: list[dict[int, float]]
     ) -> Interval | None:
-        """Return the interval of the sum, each cell the mean over the seeds that it has."""
+        """Return the interval of the sum ``value``, each cell the mean over the seeds that it has."""
         parts: list[tuple[float, Path, str, str]] = []
         for row, term, cells in zip(rows, terms, values, strict=True):
             for run in row.runs:
@@ -160,7 +160,7 @@ class Cells:
                     path = self._resamples(run, table.split)
                     parts.append((term.factor / len(cells), path, row.rule, term.metric))
         resampled = bootstrap.combined(parts)
-        return None if resampled is None else bootstrap.interval(resampled)
+        return None if resampled is None else bootstrap.interval(value, resampled)
 
     def _resamples(self, run: str, split: str) -> Path:
         """Return where a run's resamples are; InputError if they are of other weights than its metrics."""

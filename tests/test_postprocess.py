@@ -186,6 +186,7 @@ def test_overlaps_are_mmcv_s_at_the_threshold():
         ({"nms": {"type": "soft_nms", "iou_threshold": 0.5}}, "nms.*soft_nms"),
         ({"nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}, "class_agnostic"),
         ({"nms": None}, "nms.*None"),
+        ({"nms": {"type": "nms", "iou_threshold": 1.5}}, r"iou_threshold.*1\.5.*\[0, 1\]"),
         ({"max_per_img": 0}, "max_per_img.*0"),
         ({"rule": "alpha=2"}, "alpha=2"),
     ],

@@ -27,8 +27,8 @@ from iou_aware.postprocess.nms import suppress, survivors_of
 from iou_aware.postprocess.outputs import DenseOutputs
 from iou_aware.postprocess.settings import Settings
 
-ANCHORS = 512
-PAIRS = 1536
+ANCHORS = 576
+PAIRS = 1792
 GROWTH = 2
 LOW = (1 << 32) - 1
 NOTHING = -1  # the code of what is no candidate; codes of candidates are not negative
@@ -138,17 +138,19 @@ class _Sweep:
         anchors[which, slot] = anchor
         usable = torch.zeros_like(anchors, dtype=torch.bool)
         usable[which, slot] = True
-        index = torch.tensor(images, device=wanted.device).unsqueeze(1)
+        index = torch.tensor(images, device=wanted.device)
         boxes = torch.stack([self.outputs.boxes(image, row) for image, row in zip(images, anchors, strict=True)])
         if self.settings.min_bbox_size >= 0:
             usable &= ((boxes[..., 2:] - boxes[..., :2]) > self.settings.min_bbox_size).all(-1)
+        scores = boxes.new_zeros(*anchors.shape, len(self.classes))
+        scores[which, slot] = self.outputs.class_scores(index[which], anchor)
         return _Union(
             counts=counts,
             anchors=anchors,
             usable=usable.unsqueeze(1),
             boxes=boxes,
-            scores=self.outputs.class_scores(index.unsqueeze(1), anchors.unsqueeze(1), self.classes.unsqueeze(1)),
-            ious=self.ious[index, anchors].unsqueeze(1),
+            scores=scores.transpose(1, 2).contiguous(),
+            ious=self.ious[index.unsqueeze(1), anchors].unsqueeze(1),
         )
 
     def _collect(

@@ -62,10 +62,6 @@ class DenseOutputs:
         return _sigmoid(_by_anchor(self._iou_logits))
 
     @cached_property
-    def _flat_logits(self) -> Tensor:
-        return torch.cat([level.flatten(1) for level in self._cls_logits], dim=1)
-
-    @cached_property
     def _flat_deltas(self) -> Tensor:
         return torch.cat([_flatten_level(level, 4) for level in self._box_deltas], dim=1)
 
@@ -73,23 +69,19 @@ class DenseOutputs:
     def _flat_priors(self) -> Tensor:
         return torch.cat([get_box_tensor(level) for level in self._priors])
 
-    def class_scores(self, images: Tensor, anchors: Tensor, labels: Tensor) -> Tensor:
-        """Return classification scores, [0, 1], of the images, anchors and classes given (shapes are broadcast)."""
-        places, steps = self._class_places
-        return _sigmoid(self._flat_logits[images, places[anchors] + steps[anchors] * labels])
-
-    @cached_property
-    def _class_places(self) -> tuple[Tensor, Tensor]:
-        """Where in ``_flat_logits`` an anchor's first class lies, and how far the next class is; both (N,)."""
-        places, steps, start = [], [], 0
-        for level in self._cls_logits:
-            area = level.shape[2] * level.shape[3]
-            pixel = torch.arange(area, device=level.device).unsqueeze(1)
-            base = torch.arange(self.num_base_priors, device=level.device) * self.num_classes * area
-            places.append((start + base + pixel).flatten())
-            steps.append(torch.full_like(places[-1], area))
-            start += level[0].numel()
-        return torch.cat(places), torch.cat(steps)
+    def class_scores(self, images: Tensor, anchors: Tensor) -> Tensor:
+        """Return the classification scores (K, C), [0, 1], of anchors (K,) of images (K,)."""
+        logits = self._cls_logits[0].new_empty(len(anchors), self.num_classes)
+        start = 0
+        # The maps stay where and as they are: they may well be a hundred times what is asked for.
+        for level, size in zip(self._cls_logits, self.level_sizes, strict=True):
+            here = ((anchors >= start) & (anchors < start + size)).nonzero().squeeze(1)
+            place = anchors[here] - start
+            by_class = level.unflatten(1, (self.num_base_priors, -1)).flatten(3)
+            cell = place.div(self.num_base_priors, rounding_mode="floor")
+            logits[here] = by_class[images[here], place % self.num_base_priors, :, cell]
+            start += size
+        return _sigmoid(logits)
 
     def boxes(self, image: int, anchors: Tensor) -> Tensor:
         """Return the decoded boxes (K, 4) of ``anchors`` (K,) in one image, clipped to it as the coder does."""

@@ -32,8 +32,8 @@ class Settings:
         """Return the settings of a head's ``test_cfg``, MMDetection's keys and ``candidates``.
 
         Raises:
-            InputError: If ``candidates`` is neither ``anchors`` nor ``pairs``, the cap is below 1, or the NMS of
-                ``anchors`` is not the plain per-class one.
+            InputError: If ``candidates`` is neither ``anchors`` nor ``pairs``, the cap is below 1, the IoU
+                threshold outside [0, 1], or the NMS of ``anchors`` not the plain per-class one.
         """
         candidates = test_cfg.get("candidates", "anchors")
         if candidates not in ("anchors", "pairs"):
@@ -47,6 +47,8 @@ class Settings:
             raise InputError(
                 f"test_cfg.nms: found {test_cfg.get('nms')!r}, expected {expected}; others work with candidates='pairs'"
             )
+        if not 0 <= threshold <= 1:
+            raise InputError(f"test_cfg.nms.iou_threshold: found {threshold!r}, expected a number in [0, 1]")
         if test_cfg.get("max_per_img", 100) < 1:
             raise InputError(f"test_cfg.max_per_img: found {test_cfg['max_per_img']!r}, expected at least 1")
         given = {key: test_cfg[key] for key in cls.__dataclass_fields__ if key in test_cfg}

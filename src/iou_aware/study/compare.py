@@ -155,7 +155,7 @@ def _values(table: pd.DataFrame, column: str) -> str:
 
 
 def _paired(first: Side, second: Side, key: tuple[str, str, str], value: float) -> Interval | None:
-    """Return the interval of ``value``, one evaluation's difference of AP in two folders; None unless resampled in both."""
+    """Return the interval of ``value``, one evaluation's difference of AP in two folders; None unless resampled."""
     run, split, rule = key
     terms = [(sign, side.paths.bootstrap(run, split), rule, "AP") for sign, side in [(1.0, second), (-1.0, first)]]
     values = bootstrap.combined(terms)

@@ -166,7 +166,7 @@ class Cells:
         """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
         path = self.experiment.paths.bootstrap(run, split)
         found = bootstrap.load(path)
-        if found is not None and found.about["weights_sha256"] != self._weights[run]:
+        if found is not None and found.about["weights_sha256"] != self._weights.get(run, found.about["weights_sha256"]):
             raise InputError(
                 f"{path} is of the weights {found.about['weights_sha256']}, but {self.experiment.paths.metrics} of"
                 f" {self._weights[run]}. Run `iou-aware bootstrap` again for {run} on {split}."

@@ -26,6 +26,7 @@ report: "workflow/report/workflow.rst"
 
 
 wildcard_constraints:
+    backbone="[^/]+",
     dataset="[^/]+",
     run="[^/]+",
     split="[^/]+",
@@ -34,6 +35,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    backbone,
     collect,
     table,
     figures,
@@ -41,6 +43,7 @@ localrules:
 
 
 include: "workflow/rules/prepare.smk"
+include: "workflow/rules/backbone.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"

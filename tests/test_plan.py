@@ -123,7 +123,7 @@ def test_jobs_are_those_that_snakemake_would_run(paper):
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(1, 40))
 def test_makespan_is_between_what_any_schedule_needs_and_what_the_greedy_one_guarantees(lengths, places):
     found = makespan(lengths, places)
-    least = max(max(lengths), sum(lengths) / places)
+    least = max(*lengths, sum(lengths) / places)
     assert least <= found * (1 + 1e-9)
     assert found <= sum(lengths) / places + max(lengths) + 1e-9
     assert places > 1 or found == pytest.approx(sum(lengths))

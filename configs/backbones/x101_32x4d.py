@@ -9,6 +9,9 @@ model = dict(
         depth=101,
         groups=32,
         base_width=4,
-        init_cfg=dict(type="Pretrained", checkpoint="open-mmlab://resnext101_32x4d"),
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="https://download.openmmlab.com/pretrain/third_party/resnext101_32x4d-a5af3160.pth",
+        ),
     ),
 )

@@ -38,6 +38,12 @@ STAGES = {
         ("dataset",),
         "micro-voc",
     ),
+    "backbone": Stage(
+        "Fetch a backbone's ImageNet weights, for trainings on machines without a network.",
+        "iou_aware.data.backbones:fetch",
+        ("backbone",),
+        "r50",
+    ),
     "train": Stage(
         "Train one run. A training that was interrupted goes on where it stopped.",
         "iou_aware.training.train:train",
@@ -94,6 +100,7 @@ STAGES = {
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "dataset": {"metavar": "DATASET", "help": "one of the experiment's datasets"},
+    "backbone": {"metavar": "BACKBONE", "help": "a file of configs/backbones, without .py"},
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},

@@ -13,7 +13,7 @@ rule evaluate:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime="1h",
     params:
         experiment=paths.resolved,

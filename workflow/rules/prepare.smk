@@ -11,7 +11,7 @@ rule prepare:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime="2h",
     params:
         experiment=paths.resolved,

@@ -6,6 +6,9 @@ rule train:
         configs=lambda wildcards: study.config_files(
             paths, experiment.run(wildcards.run)
         ),
+        pretrained=lambda wildcards: study.pretrained(
+            paths, experiment.run(wildcards.run)
+        ),
     output:
         config=paths.config("{run}"),
         history=report(

@@ -83,6 +83,10 @@ class Layout:
         """A recipe's optimiser, learning rate and length."""
         return self.configs / "schedules" / f"{recipe}.py"
 
+    def pretrained(self, backbone: str) -> Path:
+        """A backbone's ImageNet weights, fetched."""
+        return self.root / "data" / "backbones" / f"{backbone}.pth"
+
     def dataset(self, dataset: str) -> Path:
         """What a dataset is and where it lies."""
         return self.configs / "datasets" / f"{dataset}.yaml"

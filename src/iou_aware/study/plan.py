@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from iou_aware.errors import InputError
+from iou_aware.study import workflow
 from iou_aware.study.costs import Estimates
 from iou_aware.study.experiment import Experiment
 
@@ -59,7 +60,8 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
     """Return what holds of the experiment as a whole: jobs, disk, days, and where the numbers come from."""
     experiment, costs = estimates.experiment, estimates.costs
     counts = jobs(experiment)
-    lines = [f"{sum(counts.values())} jobs: {', '.join(f'{number} {stage}' for stage, number in counts.items())}."]
+    listed = ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
+    lines = [f"{sum(counts.values())} jobs: {listed}."]
     data = {name: costs.datasets.get(name) for name in experiment.datasets}
     known = ", ".join(f"{name} {_number(size)} GB" for name, size in data.items())
     lines.append(f"Data on disk: {known}; while the archives are fetched, as much again.")
@@ -79,9 +81,11 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
 def jobs(experiment: Experiment) -> Counter[str]:
     """Return how many jobs each stage of the workflow has when nothing is there yet."""
     evaluations = sum(1 for _ in experiment.evaluations())
+    pretrained = {file for run in experiment.runs.values() for file in workflow.pretrained(experiment.paths, run)}
     return Counter(
         {
             "prepare": len(experiment.datasets),
+            "backbone": len(pretrained),
             "train": len(experiment.runs),
             "predict": evaluations,
             "evaluate": evaluations,

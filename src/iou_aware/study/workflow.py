@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iou_aware.data import backbones
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.layout import Layout
@@ -41,6 +42,11 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
             files[file] = None
             waiting.extend(_local_bases(file))
     return sorted(files)
+
+
+def pretrained(paths: Layout, run: Run) -> list[Path]:
+    """Return the ImageNet weights that a run starts from; none for a backbone that is trained from scratch."""
+    return [paths.pretrained(run.backbone)] if backbones.address(paths.backbone(run.backbone)) else []
 
 
 def _local_bases(file: Path) -> list[Path]:

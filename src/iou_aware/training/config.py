@@ -9,6 +9,7 @@ import mmdet
 from mmengine.config import Config, ConfigDict
 
 from iou_aware.errors import InputError
+from iou_aware.study.layout import Layout
 
 # By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
@@ -47,6 +48,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
 
     _set_classes(config.model, len(manifest.classes))
     _set_loss(config.model, run, detector)
+    _set_weights(config.model, run, root)
     _set_batch(config, run, settings, detector)
     _set_epochs(config, settings)
     _set_data(config, run, manifest, root, settings)
@@ -107,6 +109,13 @@ def _set_loss(model: ConfigDict, run, detector: Path) -> None:
         raise InputError(f"{detector}: the key 'model.bbox_head.loss_iou' is missing; an IoU-aware detector needs it.")
     head.loss_iou.kind = run.iou_loss
     head.target_grad = run.target_grad
+
+
+def _set_weights(model: ConfigDict, run, root: Path) -> None:
+    """Let the backbone start from the ImageNet weights that were fetched, where its config says to start from any."""
+    init = model.backbone.get("init_cfg") or {}
+    if init.get("checkpoint"):
+        init.checkpoint = str(Layout(root, "").pretrained(run.backbone))
 
 
 def _set_batch(config: Config, run, settings: Mapping[str, Any], detector: Path) -> None:

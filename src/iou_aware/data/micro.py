@@ -24,10 +24,12 @@ _DIFFICULT = 0.45  # VOC's annotators called an object difficult when too little
 
 _COCO_STYLE = Style(
     name="micro-coco",
-    shapes={"ellipse": (polygon(48),), "rectangle": (polygon(4, turn=30),), "triangle": (polygon(3),)},
-    objects=(1, 4),
-    sizes=(26, 150),
-    contrast=120,
+    shapes={"ellipse": (polygon(48),), "rectangle": (polygon(4, turn=30),), "triangle": (polygon(3, turn=-60),)},
+    objects=(1, 3),
+    sizes=(32, 180),
+    tilt=10,
+    ground=(70, 170),
+    vivid=90,
     clutter=(3, 9),
     noise=7,
 )
@@ -40,10 +42,12 @@ _VOC_STYLE = Style(
         "star": (star(5, inner=42),),
     },
     objects=(1, 3),
-    sizes=(40, 190),
-    contrast=140,
+    sizes=(48, 200),
+    tilt=10,
+    ground=(40, 120),
+    vivid=90,
     clutter=(2, 6),
-    noise=9,
+    noise=6,
 )
 
 

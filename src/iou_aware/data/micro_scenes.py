@@ -34,7 +34,9 @@ class Style:
             other way.
         objects: Fewest and most objects of a scene.
         sizes: Smallest and largest side of the square with an object's extent, pixels; drawn evenly on a log scale.
-        contrast: Least sum over the channels of the difference between an object's and the background's colour.
+        tilt: Most that an object is turned from upright either way, in steps of 1.5 degrees.
+        ground: Darkest and brightest grey level of a background, before its tint.
+        vivid: Least difference between the strongest and the weakest channel of an object's colour.
         clutter: Fewest and most strokes and specks of a scene.
         noise: Standard deviation of the pixel noise, grey levels.
     """
@@ -43,7 +45,9 @@ class Style:
     shapes: Mapping[str, tuple[Ints, ...]]
     objects: tuple[int, int]
     sizes: tuple[int, int]
-    contrast: int
+    tilt: int
+    ground: tuple[int, int]
+    vivid: int
     clutter: tuple[int, int]
     noise: int
 
@@ -87,14 +91,14 @@ def draw(style: Style, entropy: tuple[int, ...]) -> tuple[NDArray[np.uint8], lis
         The image, (SIZE, SIZE, 3) BGR, and its objects, those behind before those in front.
     """
     rng = np.random.default_rng(entropy)
-    ground = rng.integers(40, 216, 3)
+    ground = rng.integers(*style.ground) + rng.integers(-15, 16, 3)
     canvas = _background(rng, ground)
     clutter = int(rng.integers(*style.clutter, endpoint=True))
     for _ in range(clutter):
         _scribble(rng, canvas)
     placed, owner = _place(rng, style)
     for item in placed:
-        _paint(rng, style, canvas, item, ground)
+        _paint(rng, style, canvas, item)
     for _ in range(clutter // 3):
         _scribble(rng, canvas)
     noise = _window(rng, _textures(style.name, style.noise)[0], SIZE, SIZE)
@@ -127,7 +131,7 @@ def _polar(radii: Ints, turn: int) -> Ints:
 
 @cache
 def _textures(name: str, noise: int) -> NDArray[np.int16]:
-    """Return the style's texture tiles, (tiles, _TILE, _TILE) in grey levels around 0: noise, grain, stripes, checks."""
+    """Return the style's texture tiles, (tiles, _TILE, _TILE) around 0: noise, grain, stripes, checks."""
     rng = np.random.default_rng([len(name), *name.encode()])
     shape = (_TILE, _TILE)
     # The sum of four even distributions is close to a normal one, and whole; its variance is 4 * (w^2 - 1) / 12.
@@ -151,7 +155,8 @@ def _window(rng: np.random.Generator, tile: NDArray[np.int16], height: int, widt
 
 def _background(rng: np.random.Generator, ground: Ints) -> NDArray[np.uint8]:
     """Return (SIZE, SIZE, 3) of smooth random shading around the colour ``ground``."""
-    coarse = np.clip(ground + rng.integers(-36, 37, (4, 4, 3)), 0, 255).astype(np.uint8)
+    coarse = ground + rng.integers(-36, 37, (4, 4, 1)) + rng.integers(-12, 13, (4, 4, 3))
+    coarse = np.clip(coarse, 0, 255).astype(np.uint8)
     fine = rng.integers(0, 49, (24, 24, 1), dtype=np.uint8)
     size = (SIZE, SIZE)
     # INTER_LINEAR_EXACT is OpenCV's fixed-point interpolation: the same on every processor.
@@ -199,11 +204,12 @@ def _propose(rng: np.random.Generator, style: Style) -> _Placed:
     category = list(style.shapes)[rng.integers(len(style.shapes))]
     sizes = _log_steps(*style.sizes)
     side = sizes[rng.integers(len(sizes))] << _SHIFT
-    aspect = rng.integers(-32, 33)  # 1 + aspect/64 : 1 - aspect/64, that is 1:3 to 3:1
+    aspect = rng.integers(-24, 25)  # 64 + aspect : 64 - aspect, that is up to 2.2 : 1
     scale = np.array([side * (64 + aspect), side * (64 - aspect)]) // 128  # half axes
-    angle = int(rng.integers(_STEPS))
-    cosine, sine = _COSINE[angle], _COSINE[(angle - _STEPS // 4) % _STEPS]
-    centre = rng.integers(12, SIZE - 12, 2) << _SHIFT
+    angle = int(rng.integers(-style.tilt, style.tilt, endpoint=True))
+    cosine, sine = _COSINE[angle % _STEPS], _COSINE[(angle - _STEPS // 4) % _STEPS]
+    inside = int(scale.min() >> _SHIFT) // 2  # where the centre may lie: few objects reach far over the border
+    centre = rng.integers(inside, SIZE - inside, 2) << _SHIFT
     contours = []
     for contour in style.shapes[category]:
         x, y = (contour * scale // _UNIT).T
@@ -234,12 +240,10 @@ def _doubled_area(contour: Ints) -> int:
     return int((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
 
 
-def _paint(
-    rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], item: _Placed, ground: Ints
-) -> None:
-    """Blend an object into the canvas: a colour apart from the ground, a texture, an edge between sharp and soft."""
+def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], item: _Placed) -> None:
+    """Blend an object into the canvas: a vivid colour, a texture, an edge between sharp and soft."""
     colour = rng.integers(0, 256, 3)
-    while np.abs(colour - ground).sum() < style.contrast:
+    while colour.max() - colour.min() < style.vivid:
         colour = rng.integers(0, 256, 3)
     tiles = _textures(style.name, style.noise)
     tile = tiles[rng.integers(1, len(tiles))]

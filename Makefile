@@ -1,6 +1,7 @@
 # Everything a laptop user runs. Each target sets the environment up first if that has not been done.
 #   make reproduce   the whole study in miniature, then where to look
 #   make test        lint, unit tests and an end-to-end run
+#   make test-slurm  the study on a real Slurm of one node, disturbed as clusters do; needs root and Debian
 #   make bench       the benchmarks behind docs/performance.md
 # CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.
 
@@ -14,10 +15,10 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.12 python3.11; do \
 	  $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	    && { echo $$python; exit; }; done
 
-.PHONY: help setup reproduce test lint bench clean
+.PHONY: help setup reproduce test test-slurm lint bench clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -6
 
 setup:
 	@python=$$($(FIND_PYTHON)); \
@@ -40,6 +41,9 @@ lint: setup
 test: lint
 	pytest -n $(CORES) -m "not e2e"
 	pytest -m e2e
+
+test-slurm: setup
+	pytest -s tests/slurm/test_slurm.py
 
 bench: setup
 	python -m benchmarks

@@ -1,0 +1,252 @@
+"""The study on a real Slurm of one node and two stand-in GPUs, as `snakemake --profile slurm` runs it from a clone.
+
+Once left alone, and once while jobs are cancelled, time out, are requeued and preempted, and the node is drained and
+dies: every table must come out, with the same bits. Run by `make test-slurm`, which may install Slurm; it takes about
+a quarter of an hour.
+"""
+
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from queue_of_slurm import Job, details, jobs, running, slurm, state, wait
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+EXPERIMENT = "configs/experiments/cluster.yaml"
+NODE = socket.gethostname().split(".")[0]
+# What differs from one time to the next, and may.
+TIMES = {"train_seconds"}
+
+
+@dataclass
+class Clone:
+    """A clone of the project and a home folder, both fresh."""
+
+    folder: Path
+    home: Path
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "cluster"
+
+    @property
+    def log(self) -> Path:
+        return self.folder.parent / "snakemake.log"
+
+    def start(self) -> subprocess.Popen:
+        """Start the workflow by the command of the documentation; what follows it says which experiment."""
+        bin_folder = Path(sys.executable).parent
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "SLURM", "SNAKEMAKE"))
+        } | {
+            "HOME": str(self.home),
+            "PATH": f"{bin_folder}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder / "src"),
+            "OMP_NUM_THREADS": "1",
+        }
+        command = ["snakemake", "--profile", "slurm", "--configfile", EXPERIMENT]
+        # Poll early: here jobs take seconds.
+        command += ["--slurm-init-seconds-before-status-checks", "5"]
+        with self.log.open("w") as log:
+            return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def finish(self, process: subprocess.Popen) -> None:
+        """Wait for the workflow and require that it ended well."""
+        try:
+            assert process.wait(timeout=1800) == 0, self.log.read_text()[-5000:]
+        finally:
+            process.kill()
+
+    def iterations(self, run: str) -> int:
+        """Return how far the newest checkpoint of a run has come; 0 where there is none."""
+        found = self.results.glob(f"checkpoints/{run}/**/iteration_*.pth")
+        return max((int(file.name.split("_")[1].split("-")[0]) for file in found), default=0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """The project as it stands, uncommitted changes included, with this test's experiment: what both clones are of."""
+    folder = tmp_path_factory.mktemp("source") / "project"
+    git = ["git", "-c", "safe.directory=*"]
+    subprocess.run([*git, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder)], check=True)
+    listed = [*git, "-C", str(ROOT), "ls-files", "--modified", "--others", "--exclude-standard", "--deduplicate"]
+    for name in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    shutil.copy(HERE / "cluster.yaml", folder / EXPERIMENT)
+    shutil.copy(HERE / "cluster-coco.yaml", folder / "configs" / "datasets")
+    return folder
+
+
+def clone(source: Path, parent: Path) -> Clone:
+    """Return a fresh clone, with a fresh home folder beside it."""
+    (parent / "home").mkdir()
+    shutil.copytree(source, parent / "clone", symlinks=True)
+    return Clone(parent / "clone", parent / "home")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster that runs while the tests do, and leaves nothing behind. Where it cannot be had, the tests fail."""
+    manage = [sys.executable, str(ROOT / "tools" / "slurm" / "cluster.py")]
+    subprocess.run([*manage, "install"], check=True)
+    subprocess.run([*manage, "start"], check=True)
+    yield
+    subprocess.run([*manage, "stop"], check=True)
+    assert not Path("/run/iou-aware-slurm").exists()
+
+
+@pytest.fixture(scope="module")
+def calm(cluster, source, tmp_path_factory) -> Clone:
+    """The study, left alone."""
+    made = clone(source, tmp_path_factory.mktemp("calm"))
+    made.finish(made.start())
+    return made
+
+
+def test_every_table_comes_out_and_the_home_folder_is_left_alone(calm):
+    assert {file.name for file in (calm.results / "tables").iterdir()} >= {"table2.csv", "table2.html", "alpha.csv"}
+    assert (calm.results / "report" / "index.html").is_file()
+    assert not list(calm.home.iterdir())
+
+
+def test_trainings_ran_in_two_processes_on_the_gpus_that_they_asked_for(calm):
+    seals = [json.loads(file.read_text()) for file in calm.results.glob("runs/*/run.json")]
+    assert [seal["processes"] for seal in seals] == [2, 2, 2]
+    trainings = [job for job in jobs() if job.rule == "train"]
+    assert len(trainings) == len(seals)
+    for job in trainings:
+        assert "gres:gpu:2" in details(job.number)
+
+
+def test_prediction_and_evaluation_shared_a_job_with_one_gpu(calm):
+    shared = [job for job in jobs() if job.rule.startswith("detect")]
+    assert len(shared) == 3
+    for job in shared:
+        assert "gres:gpu:1" in details(job.number)
+    assert not [job for job in jobs() if job.rule in ("predict", "evaluate", "collect", "table", "figures", "report")]
+
+
+def test_nothing_that_a_cluster_does_changes_a_bit(calm, source, tmp_path):
+    disturbed = clone(source, tmp_path)
+    before = {job.number for job in jobs()}
+    process = disturbed.start()
+    try:
+        resumed = Disturbance(disturbed, process).all()
+    except BaseException:
+        process.terminate()
+        process.wait(timeout=120)
+        print(disturbed.log.read_text()[-5000:])
+        raise
+    disturbed.finish(process)
+
+    ended = [job.state for job in jobs() if job.number not in before]
+    assert {"CANCELLED", "TIMEOUT"} <= set(ended)
+    for run in resumed:
+        assert "Resuming from" in (disturbed.results / "logs" / "train" / f"{run}.log").read_text()
+    assert table_files(disturbed) == table_files(calm)
+    assert metrics(disturbed) == metrics(calm)
+    assert (disturbed.results / "per_class.csv").read_bytes() == (calm.results / "per_class.csv").read_bytes()
+    assert not list(disturbed.home.iterdir())
+
+
+class Disturbance:
+    """Does to a workflow, step by step, what clusters do, each time to a training that has got somewhere since."""
+
+    def __init__(self, clone: Clone, process: subprocess.Popen):
+        self.clone, self.process = clone, process
+        self.reached: dict[str, int] = {}
+
+    def all(self) -> set[str]:
+        """Do everything, and return the runs whose training was interrupted."""
+        for step in (self.cancel, self.requeue, self.run_out_of_time, self.preempt, self.kill_the_node):
+            job = self.training()
+            print(f"{step.__name__} {job.number}: {job.run} at iteration {self.reached[job.run]}", flush=True)
+            step(job)
+        self.drain_the_node()
+        self.cancel_a_prediction()
+        return set(self.reached)
+
+    def training(self) -> Job:
+        """Return a running training that has saved more than when it was last disturbed."""
+        found: list[Job] = []
+
+        def one_has_come_further() -> bool:
+            found[:] = [
+                job for job in running("train") if self.clone.iterations(job.run) > self.reached.get(job.run, 0)
+            ]
+            return bool(found)
+
+        wait(one_has_come_further, "a training saves a checkpoint", self.process)
+        self.reached[found[0].run] = self.clone.iterations(found[0].run)
+        return found[0]
+
+    def cancel(self, job: Job) -> None:
+        slurm("scancel", job.number)
+        self.leaves(job, "CANCELLED")
+
+    def requeue(self, job: Job) -> None:
+        slurm("scontrol", "requeue", job.number)
+        self.leaves(job, "PENDING", "REQUEUED", "COMPLETING")
+
+    def run_out_of_time(self, job: Job) -> None:
+        slurm("scontrol", "update", f"JobId={job.number}", "EndTime=now")
+        self.leaves(job, "TIMEOUT")
+
+    def preempt(self, job: Job) -> None:
+        owners = slurm("sbatch", "--parsable", "--partition=owners", "--gpus=2", "--output=/dev/null", "--wrap=true")
+        self.leaves(job, "PENDING", "PREEMPTED", "REQUEUED", "COMPLETING")
+        wait(lambda: state(owners.strip()) == "COMPLETED", "the node's owners have had their turn", self.process)
+
+    def kill_the_node(self, job: Job) -> None:
+        slurm("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
+        self.leaves(job, "PENDING", "NODE_FAIL", "REQUEUED", "COMPLETING")
+        slurm("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+
+    def drain_the_node(self) -> None:
+        """Let the node finish what it runs and take nothing new, until there is something that waits for it."""
+        slurm("scontrol", "update", f"NodeName={NODE}", "State=DRAIN", "Reason=test")
+        wait(
+            lambda: (
+                not any(job.state in ("RUNNING", "COMPLETING") for job in jobs())
+                and any(job.state == "PENDING" for job in jobs())
+            ),
+            "the node is empty and jobs wait for it",
+            self.process,
+        )
+        print("drained", flush=True)
+        slurm("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+
+    def cancel_a_prediction(self) -> None:
+        wait(lambda: bool(detecting()), "a prediction runs", self.process)
+        job = detecting()[0]
+        print(f"cancel {job.number}: {job.rule}", flush=True)
+        slurm("scancel", job.number)
+        self.leaves(job, "CANCELLED")
+
+    def leaves(self, job: Job, *states: str) -> None:
+        """Wait until a job is in one of the states."""
+        wait(lambda: state(job.number) in states, f"job {job.number} is {' or '.join(states)}", self.process)
+
+
+def detecting() -> list[Job]:
+    return [job for job in jobs() if job.state == "RUNNING" and job.rule.startswith("detect")]
+
+
+def table_files(made: Clone) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted((made.results / "tables").iterdir())}
+
+
+def metrics(made: Clone) -> list[dict[str, str]]:
+    with (made.results / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]

@@ -8,7 +8,7 @@ from mmcv.ops import nms
 
 from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
-from iou_aware.postprocess import Settings, engine
+from iou_aware.postprocess import Settings, depth
 from iou_aware.postprocess.nms import suppress, survivors_of
 from iou_aware.postprocess.reference import detect, overlap
 
@@ -39,12 +39,12 @@ def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True):
     iou_threshold=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
     cap=st.sampled_from([1, 10, 100]),
     min_size=st.sampled_from([-1, 0, 12]),
-    depth=st.sampled_from([(1, 1), (5, 20), (30, 30), (512, 1536)]),
+    first_look=st.sampled_from([(1, 1), (5, 20), (30, 30), (512, 1536)]),
     scale=st.sampled_from([(1.0, 1.0), (0.5, 0.51)]),
 )
 @settings(deadline=None, max_examples=150)
 def test_the_engine_equals_the_reference(
-    seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, depth, scale
+    seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, first_look, scale
 ):
     limits = {
         "nms_pre": nms_pre,
@@ -58,9 +58,13 @@ def test_the_engine_equals_the_reference(
     rules = ["none", "alpha=1.00", "alpha=0.70", "alpha=0.50", "alpha=0.15", "alpha=0.00", "cls"]
     with pytest.MonkeyPatch.context() as patch:
         # Shallow first looks make the engine look again.
-        patch.setattr(engine, "ANCHORS", depth[0])
-        patch.setattr(engine, "PAIRS", depth[1])
+        patch.setattr(depth, "ANCHORS", first_look[0])
+        patch.setattr(depth, "PAIRS", first_look[1])
         assert_equals_reference(head, outs, metas_of(shape, 2, scale), rules)
+        # And again, with what the first time taught.
+        assert_equals_reference(
+            head, random_outputs(head, shape, 2, seed + 1, coarse, spread), metas_of(shape, 2), rules
+        )
 
 
 @pytest.mark.parametrize(("num_classes", "rules"), [(1, RULES), (3, RULES), (80, ["alpha=0.30", "alpha=0.00", "cls"])])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from iou_aware.confidence import Rule, confidence
 from iou_aware.errors import InputError
 from iou_aware.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the head
-from iou_aware.postprocess import DenseOutputs, Settings, nearest_iou, rescaled, sweep
+from iou_aware.postprocess import DenseOutputs, Depth, Settings, nearest_iou, rescaled, sweep
 
 DEFAULT_RULE = "alpha=0.50"
 IOU_LOSS = {"type": "IoUPredictionLoss", "kind": "bce", "loss_weight": 1.0}
@@ -56,6 +56,7 @@ class IoUAwareRetinaHead(RetinaHead):
             raise InputError("bbox_head.loss_cls: found use_sigmoid=False, expected True (the scores are per class)")
         self.loss_iou = MODELS.build(loss_iou)
         self.target_grad = target_grad
+        self.depth = Depth()
         if self.test_cfg:
             Rule.parse(self.test_cfg.get("rule", DEFAULT_RULE))
             Settings.from_config(self.test_cfg)
@@ -197,7 +198,8 @@ class IoUAwareRetinaHead(RetinaHead):
             return self._sweep_pairs(*outs, batch_img_metas, rules, rescale, gt_bboxes, cfg)
         sizes = [level.shape[-2:] for level in outs[0]]
         priors = self.prior_generator.grid_priors(sizes, dtype=torch.float32, device=outs[0][0].device)
-        return sweep(DenseOutputs(*outs, priors, self.bbox_coder, batch_img_metas, rescale), rules, settings, gt_bboxes)
+        outputs = DenseOutputs(*outs, priors, self.bbox_coder, batch_img_metas, rescale)
+        return sweep(outputs, rules, settings, gt_bboxes, self.depth)
 
     def _sweep_pairs(
         self,

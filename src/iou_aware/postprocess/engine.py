@@ -5,8 +5,9 @@ What makes it fast, and why it stays exact:
 - An anchor's best class does not depend on the rule: every rule's confidence rises with p, and the IoU is one per
   anchor. So anchors are ranked by one score each, and their other classes are looked at only where they can matter.
 - An image's detections are decided by the front of its ranking: greedy NMS never looks back, so once the cap is
-  reached, nothing further down matters. Only the first ``anchors`` anchors and, of them, the first ``pairs`` (anchor,
-  class) pairs are ranked and compared. Where they do not fill the cap, the work is done again, deeper.
+  reached, nothing further down matters. Only the first anchors and, of them, the first (anchor, class) pairs are ranked
+  and compared. Where they do not fill the cap, the work is done again, deeper. How deep to look at first is learnt from
+  the batches before: a guess that decides how much is done, never what comes out.
 - One integer holds a confidence and, below it, the position: its order is the order of ``reference``, ties included,
   whatever the sorting algorithm.
 - Boxes, and so their overlaps, do not depend on the rule: the union of the anchors that any rule looks at is decoded
@@ -23,19 +24,22 @@ from torch import Tensor
 
 from iou_aware.confidence import Rule, confidences
 from iou_aware.postprocess.boxes import nearest_iou
+from iou_aware.postprocess.depth import Depth
 from iou_aware.postprocess.nms import suppress, survivors_of
 from iou_aware.postprocess.outputs import DenseOutputs
 from iou_aware.postprocess.settings import Settings
 
-ANCHORS = 576
-PAIRS = 1792
-GROWTH = 2
 LOW = (1 << 32) - 1
 NOTHING = -1  # the code of what is no candidate; codes of candidates are not negative
+MOST_KEYS = 1 << 24  # rules are taken together as long as their anchors' codes, of all images, are no more than this
 
 
 def sweep(
-    outputs: DenseOutputs, rules: Sequence[Rule], settings: Settings, gt_bboxes: Sequence[Tensor] | None = None
+    outputs: DenseOutputs,
+    rules: Sequence[Rule],
+    settings: Settings,
+    gt_bboxes: Sequence[Tensor] | None = None,
+    depth: Depth | None = None,
 ) -> list[dict[str, InstanceData]]:
     """Return each image's detections under every rule.
 
@@ -44,17 +48,20 @@ def sweep(
         rules: R confidence rules.
         settings: The numbers of the selection.
         gt_bboxes: Per image, ground-truth boxes (G, 4) in the pixels of the result; needed by ``oracle`` only.
+        depth: What earlier batches taught about how deep to look; taught by this one in turn.
 
     Returns:
         Per image a dict from the rule's text to ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and
         ``iou_preds`` (n,) in descending confidence, n <= ``max_per_img``.
     """
     found: list[dict[Rule, InstanceData]] = [{} for _ in range(outputs.num_images)]
+    depth = Depth() if depth is None else depth
     plain = [rule for rule in rules if rule.kind != "oracle"]
-    if plain:
-        _Sweep(outputs, outputs.iou_preds, plain, settings).run(found)
+    together = max(MOST_KEYS // (outputs.num_images * outputs.num_anchors), 1)
+    for start in range(0, len(plain), together):
+        _Sweep(outputs, outputs.iou_preds, plain[start : start + together], settings, depth).run(found)
     if len(plain) < len(rules):
-        _Sweep(outputs, true_ious(outputs, gt_bboxes), [Rule("oracle")], settings).run(found)
+        _Sweep(outputs, true_ious(outputs, gt_bboxes), [Rule("oracle")], settings, depth).run(found)
     return [{str(rule): by_rule[rule] for rule in rules} for by_rule in found]
 
 
@@ -67,8 +74,10 @@ def true_ious(outputs: DenseOutputs, gt_bboxes: Sequence[Tensor]) -> Tensor:
 class _Sweep:
     """The sweep of a batch of B images, N anchors and C classes under R rules that share one table of IoUs (B, N)."""
 
-    def __init__(self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings) -> None:
-        self.outputs, self.ious, self.rules, self.settings = outputs, ious, list(rules), settings
+    def __init__(
+        self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings, depth: Depth
+    ) -> None:
+        self.outputs, self.ious, self.rules, self.settings, self.depth = outputs, ious, rules, settings, depth
         self.classes = torch.arange(outputs.num_classes, device=ious.device)
         # Anchors are ranked by their best class, as codes (R, B, N) with the position of the anchor's last class: of
         # two anchors, the pairs of the one with the higher code come first, or at least their best does.
@@ -79,30 +88,33 @@ class _Sweep:
     def run(self, found: list[dict[Rule, InstanceData]]) -> None:
         """Add each image's detections under each rule to ``found``."""
         rules, images = range(len(self.rules)), range(self.outputs.num_images)
-        num_anchors, num_pairs = ANCHORS, PAIRS
+        factor = 1
         while rules:
-            unsettled = self._detect(list(rules), list(images), num_anchors, num_pairs, found)
+            unsettled = self._detect(list(rules), list(images), factor, found)
             rules = [rule for rule, row in zip(rules, unsettled, strict=True) if any(row)]
             images = [image for image, column in zip(images, zip(*unsettled, strict=True), strict=True) if any(column)]
-            num_anchors, num_pairs = num_anchors * GROWTH, num_pairs * GROWTH
+            factor *= 2
 
     def _detect(
-        self,
-        rules: list[int],
-        images: list[int],
-        num_anchors: int,
-        num_pairs: int,
-        found: list[dict[Rule, InstanceData]],
+        self, places: list[int], images: list[int], factor: int, found: list[dict[Rule, InstanceData]]
     ) -> list[list[bool]]:
-        """Add what the front of the rankings decides to ``found``; return for which rules and images it does not."""
-        keys = self.keys
-        if len(rules) < len(self.rules) or len(images) < self.outputs.num_images:
-            keys = keys[rules][:, images]
-        if 0 < self.settings.nms_pre < num_anchors:
+        """Add what the front of the rankings decides to ``found``; return for which rules and images it does not.
+
+        Args:
+            places: Which rules.
+            images: Which images.
+            factor: How many times deeper than guessed to look.
+            found: Per image, its detections under each rule.
+        """
+        rules, keys = [self.rules[place] for place in places], self.keys
+        if len(places) < len(self.rules) or len(images) < self.outputs.num_images:
+            keys = keys[places][:, images]
+        num_anchors, num_pairs = self.depth.guess(rules, factor)
+        if 0 < self.settings.nms_pre < max(num_anchors):
             keys = self._cut(keys)
         front, more = _front(keys, num_anchors)
         union = self._union(images, (keys >= front).any(0))
-        confidences_ = torch.stack(confidences(union.scores, union.ious, [self.rules[rule] for rule in rules]))
+        confidences_ = torch.stack(confidences(union.scores, union.ious, rules))
         codes = _encode(confidences_, union.anchors.unsqueeze(1) * len(self.classes) + self.classes.unsqueeze(1))
         candidates = (confidences_ > self.settings.score_thr) & (codes >= front.unsqueeze(-1)) & union.usable
         candidates &= (keys.gather(2, union.anchors.expand(len(rules), -1, -1)) >= front).unsqueeze(2)
@@ -112,17 +124,24 @@ class _Sweep:
         more = more.flatten() | (ranked[:, -1] & (codes.shape[1] == num_pairs))
         of_image = torch.arange(len(images), device=keys.device).repeat(len(rules))
         survivors = survivors_of(union.boxes, union.counts, self.settings.iou_threshold)
-        cap = self.settings.max_per_img
-        kept = suppress(pairs, ranked, of_image, survivors, len(self.classes), cap)
-        settled = (kept[:, -1] < codes.shape[1]) | ~more
+        kept = suppress(pairs, ranked, of_image, survivors, len(self.classes), self.settings.max_per_img)
+        full = kept[:, -1] < codes.shape[1]
+        self._teach(rules, keys, codes, ranked, kept)
         decided = self._collect(union, codes, pairs, of_image, kept)
-        settled = settled.view(len(rules), len(images)).tolist()
+        settled = (full | ~more).view(len(rules), len(images)).tolist()
         for rule, row in zip(rules, settled, strict=True):
             for image, certain in zip(images, row, strict=True):
                 detections = next(decided)
                 if certain:
-                    found[image][self.rules[rule]] = detections
+                    found[image][rule] = detections
         return [[not certain for certain in row] for row in settled]
+
+    def _teach(self, rules: list[Rule], keys: Tensor, codes: Tensor, ranked: Tensor, kept: Tensor) -> None:
+        """Tell ``depth`` how many anchors and pairs came before the last detection, at most over the images."""
+        last = torch.minimum(kept[:, -1], ranked.sum(1).sub_(1)).clamp_(min=0)
+        reached = codes.gather(1, last.unsqueeze(1)).view(*keys.shape[:2], 1)
+        anchors = (keys >= reached.clamp(min=0)).sum(2).amax(1)
+        self.depth.learn(rules, anchors.tolist(), last.view(len(rules), -1).amax(1).tolist())
 
     def _cut(self, keys: Tensor) -> Tensor:
         """Return keys (R, B, N) with ``NOTHING`` for the anchors beyond the first ``nms_pre`` of their level."""
@@ -200,14 +219,18 @@ class _Union:
     ious: Tensor
 
 
-def _front(keys: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
+def _front(keys: Tensor, num_anchors: list[int]) -> tuple[Tensor, Tensor]:
     """Return the last of each row's first ``num_anchors`` keys, (R, B, 1), and whether more follow, (R, B).
 
     Down to there, the pairs of these anchors are all the pairs there are. Where no more follow, that is down to 0.
+
+    Args:
+        keys: (R, B, N).
+        num_anchors: R numbers.
     """
-    if keys.shape[-1] <= num_anchors:
-        return keys.new_zeros(*keys.shape[:2], 1), keys.new_zeros(keys.shape[:2], dtype=torch.bool)
-    front = keys.topk(num_anchors, sorted=False).values.amin(-1, keepdim=True)
+    first = keys.topk(min(max(num_anchors), keys.shape[-1])).values
+    last = torch.tensor(num_anchors, device=keys.device).clamp_(max=first.shape[-1]).sub_(1)
+    front = first.gather(2, last.view(-1, 1, 1).expand(-1, keys.shape[1], 1))
     more = ((keys >= 0) & (keys < front)).any(-1)
     return front * more.unsqueeze(-1), more
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
@@ -76,7 +77,20 @@ class IoUAwareRetinaHead(RetinaHead):
             cls_feat = convolution(cls_feat)
         for convolution in self.reg_convs:
             reg_feat = convolution(reg_feat)
-        return self.retina_cls(cls_feat), self.retina_reg(reg_feat), self.retina_iou(reg_feat)
+        return self.retina_cls(cls_feat), *self._box_and_iou(reg_feat)
+
+    def _box_and_iou(self, reg_feat: Tensor) -> tuple[Tensor, Tensor]:
+        """Return box deltas and IoU logits of the regression branch's last feature.
+
+        In training the two convolutions are computed as one, which costs little more than one of them, forwards and
+        backwards. Inference keeps them apart, so that the boxes are RetinaHead's to the last bit on any device.
+        """
+        box, iou = self.retina_reg, self.retina_iou
+        if not self.training:
+            return box(reg_feat), iou(reg_feat)
+        weight, bias = torch.cat([box.weight, iou.weight]), torch.cat([box.bias, iou.bias])
+        both = F.conv2d(reg_feat, weight, bias, padding=1)
+        return both.split([box.out_channels, iou.out_channels], dim=1)
 
     def get_targets(self, anchor_list: list[list[Tensor]], *args, **kwargs) -> tuple:
         """Return MMDetection's training targets, and remember them: the IoU loss is about the same positives."""

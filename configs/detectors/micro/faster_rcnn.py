@@ -2,7 +2,6 @@
 
 _base_ = ["mmdet::_base_/models/faster-rcnn_r50_fpn.py", "../../schedules/micro.py"]
 
-channels_last = False  # MMCV's RoIAlign reads features as if their channels came first
 model = dict(
     data_preprocessor=dict(pad_size_divisor=1),
     neck=dict(out_channels=48, start_level=1, num_outs=3, norm_cfg=dict(type="BN")),

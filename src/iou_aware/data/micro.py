@@ -96,12 +96,16 @@ def _writer(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any], int, Pa
         raise InputError(f"generate: found the keys {sorted(settings)}, expected {sorted(expected)}.")
     if settings["generator"] not in writers:
         raise InputError(f"generate: generator: found {settings['generator']!r}, expected one of {sorted(writers)}.")
-    counts = settings["images"]
-    if settings["generator"] == "micro-voc":
-        counts = {f"{year}: {name}": count for year, sets in counts.items() for name, count in sets.items()}
-    for key, count in [*counts.items(), ("seed", settings["seed"] + 1)]:
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"generate: {key}: found {count!r}, expected a whole number.")
+    nested = settings["generator"] == "micro-voc"
+    for key, value in settings["images"].items():
+        if nested and not isinstance(value, Mapping):
+            raise InputError(f"generate: images: {key}: found {value!r}, expected how many per list, as {{test: 4}}.")
+        for name, count in value.items() if nested else [(None, value)]:
+            if not isinstance(count, int) or count < 1:
+                place = f"{key}: {name}" if nested else key
+                raise InputError(f"generate: images: {place}: found {count!r}, expected a whole number above 0.")
+    if not isinstance(settings["seed"], int) or settings["seed"] < 0:
+        raise InputError(f"generate: seed: found {settings['seed']!r}, expected 0 or a whole number above.")
     return writers[settings["generator"]]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from file_server import Served, serving
 
-from iou_aware.data.backbones import address, fetch
+from iou_aware.data.backbones import address, fetch, require
 from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
@@ -59,7 +59,10 @@ def test_weights_arrive_where_trainings_look_for_them(tmp_path):
     served = Served(CONTENT)
     with serving({f"/tiny-{DIGITS}.pth": served}) as url:
         experiment = project(tmp_path, f"{url}/tiny-{DIGITS}.pth")
+        with pytest.raises(InputError, match=r"tiny.pth: .* are not there; run `iou-aware backbone EXPERIMENT tiny`"):
+            require(experiment, "tiny")
         fetch(experiment, "tiny", AT_ONCE)
+        require(experiment, "tiny")
         fetch(experiment, "tiny", AT_ONCE)
     expected = tmp_path / "data" / "backbones" / "tiny.pth"
     assert expected.read_bytes() == CONTENT
@@ -78,6 +81,7 @@ def test_other_weights_than_the_published_ones_are_refused(tmp_path):
 def test_a_backbone_from_scratch_needs_nothing(tmp_path):
     experiment = project(tmp_path, None)
     assert workflow.pretrained(experiment.paths, next(iter(experiment.runs.values()))) == []
+    require(experiment, "tiny")
     with pytest.raises(InputError, match=r"tiny.py: this backbone is trained from scratch"):
         fetch(experiment, "tiny")
 

@@ -74,6 +74,16 @@ def fetch(experiment: "Experiment", backbone: str, patience: Patience | None = N
     logger.info("%s: weights of %s", target, backbone)
 
 
+def require(experiment: "Experiment", backbone: str) -> None:
+    """Raise InputError unless a backbone's weights are there, or it has none."""
+    file = experiment.paths.pretrained(backbone)
+    if not file.is_file() and address(experiment.paths.backbone(backbone)):
+        raise InputError(
+            f"{file}: the ImageNet weights of {backbone} are not there; run `iou-aware backbone EXPERIMENT {backbone}`"
+            " where there is a network."
+        )
+
+
 def _model(config: Path) -> Mapping[str, Any]:
     """Return what a config says of the model, its backbone's keys over those of its bases."""
     try:

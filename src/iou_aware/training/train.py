@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from iou_aware import heads, losses, provenance
+from iou_aware.data import backbones
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.files import write_text, writing
@@ -48,6 +49,7 @@ def train(experiment, run_name: str) -> None:
         launch.launch(settings["gpus"], ["train", str(experiment.write_resolved()), run_name])
         return
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
+    backbones.require(experiment, run.backbone)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
     kept = Checkpoints(paths.checkpoints(run_name) / _identity(resolved, manifest))
     started = datetime.now(UTC)

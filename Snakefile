@@ -39,6 +39,7 @@ localrules:
     collect,
     table,
     figures,
+    claims,
     report,
 
 
@@ -50,6 +51,9 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/collect.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/bootstrap.smk"
+include: "workflow/rules/premise.smk"
+include: "workflow/rules/claims.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -58,6 +62,8 @@ rule all:
     input:
         [paths.table(name, "csv") for name in experiment.tables],
         paths.figures,
+        paths.claims,
+        paths.gallery,
         paths.report,
 
 

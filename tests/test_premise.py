@@ -13,6 +13,7 @@ from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou
 from iou_aware.study import premise
+from iou_aware.study.premise_figures import draw_premise
 
 HALF = np.array([0.5])
 
@@ -160,7 +161,7 @@ def test_reliability_and_bias_tell_an_honest_head_from_one_too_sure_of_backgroun
     assert premise.bias(found_of(np.zeros((1000, 7)), predicted), near) == []
 
 
-def test_stage_measures_what_is_there_and_draws_it(tmp_path):
+def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50"], tables={})
     content = write_dataset(study, "shapes", "val")
     truth = load_truth(study.paths.dataset_folder("shapes") / "val.json")
@@ -176,12 +177,8 @@ def test_stage_measures_what_is_there_and_draws_it(tmp_path):
     rules = {"none": placed, "alpha=1.00": found, "alpha=0.50": placed}
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
     paths = premise.write_premise(study)
-    assert {path.name for path in paths} == {
-        *(f"{t}.csv" for t in premise.TABLES),
-        "correlations.svg",
-        "density.svg",
-        "reliability.svg",
-    }
+    assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
+    assert set(draw_premise(study)) == {"premise_correlations", "premise_density", "premise_reliability"}
     table = pd.read_csv(study.paths.premise / "correlations.csv")
     assert set(table["run"]) == {baseline, ours}
     shown = table[(table["score"] == "confidence") & (table["min_iou"] == 0.5)].set_index(["run", "rule"])["spearman"]
@@ -202,3 +199,4 @@ def test_nothing_predicted_gives_empty_tables(tmp_path):
     tables = [*premise.TABLES]
     assert [path.stem for path in premise.write_premise(study)] == tables
     assert pd.read_csv(study.paths.premise / "correlations.csv").empty
+    assert draw_premise(study) == {}

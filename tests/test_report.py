@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from html import escape
 from pathlib import Path
 
 import nbformat
@@ -11,10 +12,10 @@ from study_project import experiment, paper_shaped, write_evaluation, write_resu
 
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
+from iou_aware.study.claims import write_claims
 from iou_aware.study.collect import collect
 from iou_aware.study.pages import Results
 from iou_aware.study.report import write_report
-from iou_aware.study.summary import findings
 
 NOTEBOOKS = Path(__file__).parent.parent / "reports"
 
@@ -23,7 +24,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "reports"
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = experiment(tmp_path)
-    for name in ("report.ipynb", "page"):
+    for name in ("report.ipynb", "page", "claims.yaml"):
         (tmp_path / "reports" / name).symlink_to(NOTEBOOKS / name)
     return loaded
 
@@ -49,26 +50,22 @@ def finish(study, values=None) -> None:
             study.paths.manifest(name)
         )
     collect(study)
+    write_claims(study)
     study.write_resolved()
 
 
-def test_the_papers_own_numbers_point_where_the_paper_does(study):
+def test_every_claim_stands_on_the_page_with_its_verdict_and_numbers(study):
     finish(study)
-    found = findings(study)
-    assert {finding.place for finding in found} == {f"Table {number}" for number in range(1, 6)}
-    assert all(finding.agrees for finding in found)
-    gain = next(finding for finding in found if finding.statement == "AP, IoU-aware minus baseline")
-    assert gain.ours == gain.paper == "+1.0 (ResNet-50-FPN), +1.1 (ResNet-101-FPN), +1.6 (ResNeXt-32x8d-101-FPN)"
-
-
-def test_the_opposite_is_called_so(study):
-    values = paper_shaped(study)
-    opposite = {key: {metric: 100 - value for metric, value in metrics.items()} for key, metrics in values.items()}
-    finish(study, opposite)
-    verdicts = {(finding.place, finding.statement): finding.agrees for finding in findings(study)}
-    assert verdicts["Table 1", "AP, IoU-aware minus baseline"] is False
-    assert verdicts["Table 2", "AP by IoU prediction loss"] is False
-    assert verdicts["Table 4", "AP90 at alpha 0.1 minus at 1.0"] is False
+    judged = json.loads(study.paths.claims.read_text())
+    shown = Results(study.results).claims()
+    for claim in judged["claims"]:
+        assert escape(claim["statement"]) in shown
+        assert f'<a href="#{claim["id"]}">' in shown and f'<div id="{claim["id"]}">' in shown
+        for finding in claim["findings"]:
+            value = finding["quantity"]["value"]
+            assert value is None or f"{value:+.2f}" in shown
+    for verdict, count in judged["verdicts"].items():
+        assert f"<strong>{count} {verdict}</strong>" in shown
 
 
 def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_path, monkeypatch):
@@ -81,7 +78,7 @@ def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_p
     assert dict(os.environ) == before
     assert list(home.iterdir()) == []
     assert [path.name for path in study.paths.report.parent.iterdir()] == ["index.html"]
-    for shown in ("A study for tests", "as in the paper", "a.xml", "no area", "1:02", *study.runs):
+    for shown in ("A study for tests", "reproduced", "a.xml", "no area", "1:02", *study.runs):
         assert shown in text
     assert "<script" not in text and "http" not in text
     links = set(re.findall(r'href="#([^"]+)"', text))
@@ -97,7 +94,7 @@ def test_a_page_is_made_of_what_there_is(study):
     text = write_report(study).read_text(encoding="utf-8")
     assert "1 of 17 models" in text
     assert "marks.retinanet.tiny.quick.72x72.seed0 on test" in text
-    assert "No table has values to compare yet" in text
+    assert "The claims are not judged yet" in text
 
 
 def test_malformed_metrics_are_named(study):

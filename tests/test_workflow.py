@@ -33,6 +33,10 @@ case $stage in
   evaluate) put $results/evaluations/$what/$split.json ;;
   collect) put $results/metrics.csv $results/per_class.csv ;;
   table) for suffix in csv md tex html; do put $results/tables/$what.$suffix; done ;;
+  bootstrap) put $results/bootstrap/$what/$split.parquet ;;
+  premise) put $results/premise/correlations.csv ;;
+  gallery) put $results/gallery/gallery.csv ;;
+  claims) put $results/claims.json $results/claims.md ;;
   figures) for name in alpha training; do put $results/figures/$name.svg; done ;;
   report) put $results/report/index.html ;;
 esac
@@ -130,7 +134,8 @@ def study(finished, tmp_path) -> Project:
     return copy
 
 
-ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "report": 1}
+ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "report": 1}
+PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
 
 
 def test_a_run_shared_by_tables_is_trained_once(tmp_path):
@@ -140,9 +145,13 @@ def test_a_run_shared_by_tables_is_trained_once(tmp_path):
         "train": 17,
         "predict": 17,
         "evaluate": 17,
+        "bootstrap": 17,
         "collect": 1,
         "table": 5,
+        "premise": 1,
+        "gallery": 1,
         "figures": 1,
+        "claims": 1,
         "report": 1,
     }
 
@@ -161,16 +170,16 @@ def test_a_finished_study_has_all_files_and_nothing_to_do(finished):
 
 def test_an_added_alpha_trains_nothing(study):
     study.set(rules=["none", "alpha=0.50", "alpha=0.25"])
-    assert study.plan() == {"predict": 1, "evaluate": 1, **ALL_CHEAP}
+    assert study.plan() == PREDICTED
 
 
 def test_an_added_alpha_on_the_command_line_trains_nothing(study):
-    assert study.plan("--config", "rules=[none,alpha=0.5,alpha=0.25]") == {"predict": 1, "evaluate": 1, **ALL_CHEAP}
+    assert study.plan("--config", "rules=[none,alpha=0.5,alpha=0.25]") == PREDICTED
 
 
 def test_an_added_run_leaves_the_others_alone(study):
     study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}])
-    assert study.plan() == {"train": 1, "predict": 1, "evaluate": 1, **ALL_CHEAP}
+    assert study.plan() == {"train": 1, **PREDICTED}
 
 
 def test_an_added_row_only_draws_its_table(study):
@@ -234,7 +243,7 @@ def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
     assert failed.returncode != 0
     assert "out of luck" in failed.stderr
     stand_in.write_text(STAND_IN)
-    assert project.plan() == {"train": 1, "predict": 1, "evaluate": 1, **ALL_CHEAP}
+    assert project.plan() == {"train": 1, **PREDICTED}
 
 
 def test_checkpoints_outlive_a_training_that_is_run_again(study):

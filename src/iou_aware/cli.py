@@ -88,6 +88,10 @@ STAGES = {
         "iou_aware.study.claims:write_claims",
     ),
     "report": Stage("Execute the notebook of reports/ into one page to read.", "iou_aware.study.report:write_report"),
+    "publish": Stage(
+        "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
+        "iou_aware.study.publish:publish",
+    ),
     "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
     "plan": Stage(
         "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",

@@ -2,8 +2,9 @@ rule figures:
     input:
         metrics=paths.metrics,
         histories=[paths.history(run) for run in experiment.runs],
+        premise=paths.premise,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],
-        code=study.sources("figure*", "style"),
+        code=study.sources("figure*", "premise_figures", "style"),
     output:
         report(
             directory(paths.figures),

@@ -6,8 +6,11 @@ rule report:
         manifests=[paths.manifest(dataset) for dataset in experiment.datasets],
         tables=[paths.table(name, "html") for name in experiment.tables],
         figures=paths.figures,
+        claims=paths.claims,
+        premise=paths.premise,
+        gallery=paths.gallery,
         notebook=paths.notebook,
-        code=study.sources("report"),
+        code=study.sources("report", "page*", "claims_page"),
     output:
         paths.report,
     log:

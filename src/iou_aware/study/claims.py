@@ -77,7 +77,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
     from iou_aware.study.claims_text import markdown  # which is about claims, and so above this module
 
     claims = judge(experiment)
-    source = _source(experiment)
+    source = experiment.paths.statements
     made = provenance.collect() | {
         "claims_sha256": sha256(source),
         "metrics_sha256": sha256(experiment.paths.metrics),
@@ -99,7 +99,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
 
 def judge(experiment: Experiment) -> list[Claim]:
     """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
-    document = documents.read(_source(experiment))
+    document = documents.read(experiment.paths.statements)
     documents.check(document, "claims")
     cells = Cells(experiment)
     judged, seen = [], set()
@@ -109,10 +109,6 @@ def judge(experiment: Experiment) -> list[Claim]:
         seen.add(content["id"])
         judged.append(_Judge(document, index, cells).claim())
     return judged
-
-
-def _source(experiment: Experiment) -> Path:
-    return experiment.root / "reports" / "claims.yaml"
 
 
 class _Judge:

@@ -9,6 +9,7 @@ from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.figure_data import SIZES, THRESHOLDS, Panel, Series, panels
 from iou_aware.study.figure_training import draw_training
+from iou_aware.study.premise_figures import draw_premise
 from iou_aware.study.table_content import difference
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def write_figures(experiment: Experiment) -> list[Path]:
     """Draw what an experiment's results allow into ``results/<experiment>/figures`` and return the paths.
 
     ``alpha`` and ``alpha_gain`` (for every table that sweeps alpha), ``gain_per_threshold``, ``gain_per_size``,
-    ``gain_per_class`` and ``training_<dataset>_<scale>``. What an earlier call drew and this one does not is removed.
+    ``gain_per_class``, the ``premise_...`` and ``training_<dataset>_<scale>``. What an earlier call drew and this one
+    does not is removed.
 
     Raises:
         InputError: ``metrics.csv``, a table of the paper or a training history is malformed.
@@ -36,6 +38,7 @@ def write_figures(experiment: Experiment) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with style.styled():
         drawn = dict(_drawings([panel for panel in panels(experiment) if panel.series]))
+        drawn |= draw_premise(experiment)
         drawn |= draw_training(experiment)
         paths = [style.save(figure, folder / f"{name}.svg") for name, figure in drawn.items()]
     for old in set(folder.glob("*.svg")) - set(paths):

@@ -71,6 +71,11 @@ class Layout:
         """The folder of images on which a rule changed the ranking most."""
         return self.results / "gallery"
 
+    @property
+    def statements(self) -> Path:
+        """The paper's claims as data, with what would have to hold."""
+        return self.root / "reports" / "claims.yaml"
+
     def detector(self, recipe: str, detector: str) -> Path:
         """A detector's MMDetection config under a recipe."""
         return self.configs / "detectors" / recipe / f"{detector}.py"

@@ -1,21 +1,22 @@
 """The parts of the report, as a notebook shows them: each is one call that returns HTML."""
 
-import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
+from iou_aware.study.claims_page import claims_page
 from iou_aware.study.collect import missing
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
-from iou_aware.study.summary import findings
+from iou_aware.study.page_html import Html, figure, items, table
 from iou_aware.study.times import clock, stage_costs
 
-VERDICTS = {True: "as in the paper", False: "not as in the paper", None: ""}
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
 
 
@@ -26,8 +27,15 @@ CAPTIONS = {
     "gain_per_threshold": "Gain over the same model without the IoU head, by IoU threshold.",
     "gain_per_size": "Gain over the same model without the IoU head, by size of objects.",
     "gain_per_class": "Gain over the same model without the IoU head, by class.",
+    "premise_correlations": "Spearman's correlation of confidence with IoU, by alpha; the baseline's score beside it.",
+    "premise_density": "Where detections lie by confidence and IoU.",
+    "premise_reliability": "The predicted IoU against the true one.",
     "training": "Losses while training, by step.",
 }
+
+
+# Figures whose names begin so have a section of their own.
+SECTIONS = ("premise", "training")
 
 
 def figure_caption(name: str) -> str:
@@ -37,13 +45,6 @@ def figure_caption(name: str) -> str:
             rest = name.removeprefix(beginning).strip("_").replace("_", ", ")
             return f"{caption} ({rest})" if rest else caption
     return name.replace("_", " ")
-
-
-class Html(str):
-    """HTML that a notebook shows as such."""
-
-    def _repr_html_(self) -> str:
-        return str(self)
 
 
 class Results:
@@ -74,23 +75,13 @@ class Results:
             f"model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model rank it."
         )
         gaps = [f"{gap.run} on {gap.split}: {gap.why}" for gap in missing(experiment)]
-        lacking = f"<p><strong>Missing:</strong></p>{_items(gaps)}" if gaps else ""
+        lacking = f"<p><strong>Missing:</strong></p>{items(gaps)}" if gaps else ""
         return Html(f"<h1>{escape(experiment.title)}</h1><p>{escape(text)}</p>{lacking}")
 
-    def summary(self) -> Html:
-        """What the paper reports, ours beside the paper's."""
-        rows = [
-            [found.place, found.statement, found.ours, found.paper, VERDICTS[found.agrees]]
-            for found in findings(self.experiment)
-        ]
-        if not rows:
-            return Html("<p>No table has values to compare yet.</p>")
-        compared = [row for row in rows if row[-1]]
-        agreeing = sum(row[-1] == VERDICTS[True] for row in compared)
-        words = f"<p>{agreeing} of {len(compared)} comparisons point where the paper's do.</p>" if compared else ""
-        heads = ["Table", "What is compared (AP in percent)", "Ours", "Paper", "Direction"]
-        paper = any(row[3] for row in rows)
-        return Html(words + _table(heads if paper else heads[:3], rows if paper else [row[:3] for row in rows]))
+    def claims(self) -> Html:
+        """What the paper claims: verdicts first, then each claim with the numbers that decide it."""
+        judged = _read(self.experiment.paths.claims)
+        return Html("<p>The claims are not judged yet.</p>" if judged is None else claims_page(judged))
 
     def tables(self) -> Html:
         """All tables, as the stage ``table`` wrote them."""
@@ -105,14 +96,18 @@ class Results:
         shown = file.read_text(encoding="utf-8") if file.is_file() else f"<p>{title} is not written yet: {file}</p>"
         return Html(f'<section id="{escape(name)}" aria-label="{title}">{shown}</section>')
 
-    def figures(self, training: bool = False) -> Html:
-        """The figures: those of training, or all others."""
+    def figures(self) -> Html:
+        """The figures of the tables' numbers."""
+        return self._figures("", "<p>No figures were drawn.</p>")
+
+    def _figures(self, section: str, lacking: str) -> Html:
+        """The figures of one section, which their names begin with; the others where there is none."""
         files = sorted(self.experiment.paths.figures.glob("*.svg"))
-        shown = [_figure(file) for file in files if file.stem.startswith("training") == training]
-        return Html("".join(shown) or "<p>No figures were drawn.</p>")
+        wanted = [file for file in files if _section(file.stem) == section]
+        return Html("".join(figure(file, figure_caption(file.stem)) for file in wanted) or lacking)
 
     def training(self) -> Html:
-        """How the runs trained: length, speed, memory and final losses."""
+        """How the runs trained: curves, length, speed, memory and final losses."""
         rows = []
         for name in self.experiment.runs:
             seal = _read(self.experiment.paths.seal(name))
@@ -120,8 +115,25 @@ class Results:
                 losses = ", ".join(f"{key.removeprefix('loss_')} {value:.3f}" for key, value in seal["losses"].items())
                 rate, peak = f"{seal['images_per_second']:.0f}", f"{seal['peak_rss_mib']:.0f}"
                 rows.append([name, str(seal["epochs"]), clock(seal["seconds"]), rate, peak, losses])
+        heads = ["Run", "Epochs", "Time", "Images/s", "Memory, MiB", "Losses at the end"]
+        curves = self._figures("training", "<p>No training curves were drawn.</p>")
+        return Html(curves + table(heads, rows, [1, 2, 3, 4]))
+
+    def premise(self) -> Html:
+        """How confidence goes with localisation."""
+        return self._figures("premise", "<p>The premise is not measured yet.</p>")
+
+    def gallery(self) -> Html:
+        """The images on which the rule changed the boxes most, either way."""
+        folder = self.experiment.paths.gallery
+        if not (folder / "gallery.csv").is_file():
+            return Html("<p>The gallery is not drawn yet.</p>")
+        shown = pd.read_csv(folder / "gallery.csv")
         return Html(
-            _table(["Run", "Epochs", "Time", "Images/s", "Memory, MiB", "Losses at the end"], rows, [1, 2, 3, 4])
+            "".join(
+                figure(folder / line.file, f"{line.file_name}: {100 * line.change:+.1f} points of IoU", line.text)
+                for line in shown.itertuples()
+            )
         )
 
     def costs(self) -> Html:
@@ -135,7 +147,7 @@ class Results:
             for stage, cost in costs.items()
         ]
         heads = ["Stage", "Jobs", "Time", "CPU time", "Longest job", "Memory of one job, MiB"]
-        return Html(_table(heads, rows, range(1, 6)))
+        return Html(table(heads, rows, range(1, 6)))
 
     def data(self) -> Html:
         """What the datasets hold, and what was wrong with them."""
@@ -153,8 +165,8 @@ class Results:
                 rows.append([name, split, *map(str, numbers), part.sha256[:12]])
                 faults += [f"{name}: {_fault(invalid)} ({manifest.invalid_boxes})" for invalid in part.invalid]
         heads = ["Dataset", "Split", "Images", "Boxes", "Small", "Medium", "Large", "Annotations, sha256"]
-        found = f"<p>Invalid boxes, and what was done with them:</p>{_items(faults)}" if faults else ""
-        return Html(_table(heads, rows, range(2, 7)) + found)
+        found = f"<p>Invalid boxes, and what was done with them:</p>{items(faults)}" if faults else ""
+        return Html(table(heads, rows, range(2, 7)) + found)
 
     def provenance(self) -> Html:
         """What made the numbers: code, versions, configs and weights."""
@@ -164,33 +176,12 @@ class Results:
             [row.run, str(row.config_sha256)[:12], str(row.weights_sha256)[:12], str(row.git_commit)[:12]]
             for row in runs.itertuples()
         ]
-        by_run = _table(["Run", "Config, sha256", "Weights, sha256", "Commit"], rows)
-        return Html(_table(["", "Version"], versions) + by_run)
+        by_run = table(["Run", "Config, sha256", "Weights, sha256", "Commit"], rows)
+        return Html(table(["", "Version"], versions) + by_run)
 
 
-def _figure(file: Path) -> str:
-    source = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
-    caption = escape(figure_caption(file.stem))
-    return (
-        f'<figure id="{escape(file.stem)}"><figcaption>{caption}</figcaption>'
-        f'<img src="{source}" alt="{caption}"></figure>'
-    )
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()) -> str:
-    numeric = set(numeric)
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        shown = [(' class="number"' if i in numeric else "", escape(cell)) for i, cell in enumerate(row)]
-        return "".join(f"<{tag}{style}>{cell}</{tag}>" for style, cell in shown)
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    head = f"<thead><tr>{cells('th', heads)}</tr></thead>"
-    return f'<div class="scroll"><table class="plain">{head}<tbody>{body}</tbody></table></div>'
-
-
-def _items(texts: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>"
+def _section(name: str) -> str:
+    return next((section for section in SECTIONS if name.startswith(section)), "")
 
 
 def _counted(count: int, noun: str) -> str:

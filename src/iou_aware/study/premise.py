@@ -42,7 +42,7 @@ _SHARED = ["run", "split", "rule", *FIELDS]
 
 
 def write_premise(experiment: Experiment) -> list[Path]:
-    """Write ``results/<experiment>/premise/<table>.csv`` for each of ``TABLES`` and the figures; return the paths.
+    """Write ``results/<experiment>/premise/<table>.csv`` for each of ``TABLES``; return the paths.
 
     Works on the runs that have detections. All tables have the run's fields, its split and the rule.
 
@@ -56,8 +56,6 @@ def write_premise(experiment: Experiment) -> list[Path]:
     Raises:
         InputError: A file of detections or a manifest is damaged.
     """
-    from iou_aware.study.premise_figures import draw  # which reads these tables, and so above this module
-
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for name, split, truth, matcher in _sources(experiment):
         run = experiment.runs[name]
@@ -81,7 +79,15 @@ def write_premise(experiment: Experiment) -> list[Path]:
     for name, frame in frames.items():
         written.append(experiment.paths.premise / f"{name}.csv")
         write_text(written[-1], frame.to_csv(index=False, lineterminator="\n"))
-    return written + draw(experiment, frames)
+    return written
+
+
+def load_premise(experiment: Experiment) -> dict[str, pd.DataFrame] | None:
+    """Return the tables that ``write_premise`` wrote, by name; None when it has not run yet."""
+    files = {name: experiment.paths.premise / f"{name}.csv" for name in TABLES}
+    if not all(file.is_file() for file in files.values()):
+        return None
+    return {name: pd.read_csv(file) for name, file in files.items()}
 
 
 def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, Matcher]]:

@@ -1,7 +1,6 @@
 """The figures of the premise: how confidence and IoU lie, how they correlate, whether the predicted IoU is true."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.pairs import matched_pairs
+from iou_aware.study.premise import load_premise
 from iou_aware.study.run import BASELINE_RULE
 
 if TYPE_CHECKING:
@@ -21,21 +21,19 @@ if TYPE_CHECKING:
 _SHOWN = ("alpha=1.00", "alpha=0.50")
 _COLUMNS = 3
 _NARROWEST, _LEGEND = 3.4, 0.4  # inches
-Frames = Mapping[str, pd.DataFrame]
 
 
-def draw(experiment: Experiment, frames: Frames) -> list[Path]:
-    """Draw ``correlations``, ``density`` and ``reliability`` into the premise's folder; return those that have data."""
-    pairs = matched_pairs(experiment, set(frames["correlations"]["run"]))
+def draw_premise(experiment: Experiment) -> dict[str, "Figure"]:
+    """Return ``premise_correlations``, ``premise_density`` and ``premise_reliability``; none without their data."""
+    frames = load_premise(experiment)
+    pairs = [] if frames is None else matched_pairs(experiment, set(frames["correlations"]["run"]))
     if not pairs:
-        return []
-    with style.styled():
-        drawn = {
-            "correlations": _correlations(experiment, frames["correlations"], pairs),
-            "density": _density(experiment, frames["density"], frames["correlations"], pairs),
-            "reliability": _reliability(experiment, frames["reliability"], pairs),
-        }
-        return [style.save(figure, experiment.paths.premise / f"{name}.svg") for name, figure in drawn.items()]
+        return {}
+    return {
+        "premise_correlations": _correlations(experiment, frames["correlations"], pairs),
+        "premise_density": _density(experiment, frames["density"], frames["correlations"], pairs),
+        "premise_reliability": _reliability(experiment, frames["reliability"], pairs),
+    }
 
 
 def _title(experiment: Experiment, name: str) -> str:

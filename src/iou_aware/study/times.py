@@ -8,7 +8,10 @@ from pathlib import Path
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
 
-STAGES = ("prepare", "train", "predict", "evaluate", "collect", "table", "figures", "report")
+STAGES = (
+    *("prepare", "train", "predict", "evaluate", "collect", "table", "figures"),
+    *("bootstrap", "premise", "gallery", "claims", "report"),
+)
 
 
 @dataclass(frozen=True)

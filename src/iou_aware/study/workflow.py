@@ -108,4 +108,4 @@ def sources(*patterns: str) -> list[Path]:
 
 def figure_category(name: str) -> str:
     """Return where a figure stands in Snakemake's report."""
-    return "Training" if name.startswith("training") else "Figures"
+    return next((section for section in ("Premise", "Training") if name.startswith(section.lower())), "Figures")

@@ -1,0 +1,24 @@
+# How sure an AP is, as far as the images are concerned; claims and tables take their intervals from here.
+rule bootstrap:
+    input:
+        manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
+        detections=paths.detections("{run}", "{split}"),
+        code=study.sources("bootstrap"),
+    output:
+        paths.bootstrap("{run}", "{split}"),
+    log:
+        paths.log("bootstrap", "{run}.{split}"),
+    benchmark:
+        paths.benchmark("bootstrap", "{run}.{split}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="2h",
+    params:
+        experiment=paths.resolved,
+    message:
+        "Resample the images of {wildcards.split} under {wildcards.run}"
+    shell:
+        "iou-aware bootstrap {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"

@@ -1,0 +1,31 @@
+rule claims:
+    input:
+        metrics=paths.metrics,
+        per_class=paths.per_class,
+        premise=paths.premise,
+        resamples=[
+            paths.bootstrap(run, split) for run, split in experiment.evaluations()
+        ],
+        statements=paths.statements,
+        paper=[study.paper_files(experiment, name) for name in experiment.tables],
+        code=study.sources("claims*", "quantity"),
+    output:
+        data=paths.claims,
+        page=paths.claims.with_suffix(".md"),
+    log:
+        paths.log("claims"),
+    benchmark:
+        paths.benchmark("claims")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        experiment=paths.resolved,
+        comparison=experiment.comparison,
+    message:
+        "Judge the paper's claims"
+    shell:
+        "iou-aware claims {params.experiment} > {log} 2>&1"

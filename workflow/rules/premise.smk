@@ -1,0 +1,53 @@
+# What the paper starts from and does not measure, how confidence goes with localisation; and images that show it.
+rule premise:
+    input:
+        manifests=[paths.manifest(dataset) for dataset in experiment.datasets],
+        detections=[
+            paths.detections(run, split) for run, split in experiment.evaluations()
+        ],
+        code=study.sources("premise"),
+    output:
+        directory(paths.premise),
+    log:
+        paths.log("premise"),
+    benchmark:
+        paths.benchmark("premise")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="2h",
+    params:
+        experiment=paths.resolved,
+    message:
+        "Measure what confidence has to do with IoU"
+    shell:
+        "iou-aware premise {params.experiment} > {log} 2>&1"
+
+
+rule gallery:
+    input:
+        manifests=[paths.manifest(dataset) for dataset in experiment.datasets],
+        detections=[
+            paths.detections(run, split) for run, split in experiment.evaluations()
+        ],
+        code=study.sources("gallery"),
+    output:
+        directory(paths.gallery),
+    log:
+        paths.log("gallery"),
+    benchmark:
+        paths.benchmark("gallery")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="1h",
+    params:
+        experiment=paths.resolved,
+    message:
+        "Draw the images on which the rule changed most"
+    shell:
+        "iou-aware gallery {params.experiment} > {log} 2>&1"

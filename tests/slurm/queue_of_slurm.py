@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PATIENCE_S = 600
+# On a loaded machine; Snakemake asks for news every three minutes at most.
+PATIENCE_S = 1200
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ a quarter of an hour.
 import csv
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from queue_of_slurm import Job, details, jobs, running, slurm, state, wait
+from queue_of_slurm import PATIENCE_S, Job, details, jobs, running, slurm, state, wait
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -62,7 +64,7 @@ class Clone:
     def finish(self, process: subprocess.Popen) -> None:
         """Wait for the workflow and require that it ended well."""
         try:
-            assert process.wait(timeout=1800) == 0, self.log.read_text()[-5000:]
+            assert process.wait(timeout=PATIENCE_S) == 0, self.log.read_text()[-5000:]
         finally:
             process.kill()
 
@@ -144,9 +146,8 @@ def test_nothing_that_a_cluster_does_changes_a_bit(calm, source, tmp_path):
     try:
         resumed = Disturbance(disturbed, process).all()
     except BaseException:
-        process.terminate()
-        process.wait(timeout=120)
-        print(disturbed.log.read_text()[-5000:])
+        process.send_signal(signal.SIGINT)
+        disturbed.finish(process)
         raise
     disturbed.finish(process)
 
@@ -211,7 +212,7 @@ class Disturbance:
     def kill_the_node(self, job: Job) -> None:
         slurm("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
         self.leaves(job, "PENDING", "NODE_FAIL", "REQUEUED", "COMPLETING")
-        slurm("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+        self.revive_the_node()
 
     def drain_the_node(self) -> None:
         """Let the node finish what it runs and take nothing new, until there is something that waits for it."""
@@ -225,7 +226,18 @@ class Disturbance:
             self.process,
         )
         print("drained", flush=True)
-        slurm("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+        self.revive_the_node()
+
+    def revive_the_node(self) -> None:
+        """Bring the node back; one that was declared dead may report for duty by itself, and cannot be resumed then."""
+
+        def takes_jobs() -> bool:
+            if not re.search(r"State=\S*(DOWN|DRAIN)", slurm("scontrol", "show", "node", NODE)):
+                return True
+            subprocess.run(["scontrol", "update", f"NodeName={NODE}", "State=RESUME"], check=False, capture_output=True)
+            return False
+
+        wait(takes_jobs, "the node takes jobs again", self.process)
 
     def cancel_a_prediction(self) -> None:
         wait(lambda: bool(detecting()), "a prediction runs", self.process)

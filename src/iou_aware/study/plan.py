@@ -89,9 +89,13 @@ def jobs(experiment: Experiment) -> Counter[str]:
             "train": len(experiment.runs),
             "predict": evaluations,
             "evaluate": evaluations,
+            "bootstrap": evaluations,
             "collect": 1,
             "table": len(experiment.tables),
             "figures": 1,
+            "premise": 1,
+            "gallery": 1,
+            "claims": 1,
             "report": 1,
         }
     )

@@ -16,6 +16,7 @@ from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
 from iou_aware.study.costs import Costs, Estimates
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.listing import print_rows
 from iou_aware.study.needs import Needs
 from iou_aware.study.plan import duration, jobs, makespan, print_plan
 from iou_aware.study.recipe import Recipe
@@ -62,6 +63,17 @@ def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper)
         assert replace(run, detector="retinanet", iou_loss=None, target_grad=None).name in paper.runs
         assert run.target_grad is False
     assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
+
+
+def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
+    print_rows(paper)
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines(), delimiter="\t"))
+    assert [(row["table"], row["row"]) for row in rows] == [
+        (name, key) for name, table in paper.tables.items() for key in table.rows
+    ]
+    for row in rows:
+        assert Path(row["detector"]).is_file() and Path(row["backbone"]).is_file()
+        assert set(row["runs"].split(", ")) <= set(paper.runs)
 
 
 def test_training_hours_are_the_published_ones(paper):

@@ -93,6 +93,10 @@ STAGES = {
         "iou_aware.study.publish:publish",
     ),
     "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
+    "rows": Stage(
+        "List every row of the tables: rule, recipe, config files, runs (tab-separated).",
+        "iou_aware.study.listing:print_rows",
+    ),
     "plan": Stage(
         "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
         "iou_aware.study.plan:print_plan",

@@ -3,6 +3,7 @@
 import json
 import logging
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,11 @@ def train(model: nn.Module, images: list[Image], steps: int) -> nn.Module:
         step(model, optimizer, [images[place] for place in random.choice(len(images), BATCH, replace=False)])
         schedule.step()
     return model.eval()
+
+
+@cache
+def trained(quick: bool) -> tuple[nn.Module, list[list[Image]], int]:
+    """Return an IoU-aware miniature after 400 steps (``quick``: 2), batches of scenes, and the number of classes."""
+    images, classes = draw(BATCH if quick else 800)
+    model = train(detector("iou_aware_retinanet", classes), images, 2 if quick else 400)
+    return model, [images[at : at + BATCH] for at in range(0, min(len(images), 6 * BATCH), BATCH)], classes

@@ -1,18 +1,15 @@
 """What the sweep over all rules costs, beside MMDetection's own inference and post-processing.
 
-    python benchmarks/sweep.py [--repeats 5] [--threads 2]
-
 The paper's Table 3 has 12 rules. The miniature's entries are per image and include the forward pass on both sides.
 """
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from miniature import BATCH, batch_of, detector, draw, train
+from miniature import batch_of, detector, trained
 from mmcv.ops import batched_nms
-from timing import show, versus
+from timing import versus
 from torch import Tensor
 
 from iou_aware.heads import IoUAwareRetinaHead
@@ -20,16 +17,13 @@ from iou_aware.postprocess.nms import suppress, survivors_of
 
 TABLE_3 = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1))]
 HUNDRED = [f"alpha={percent / 100:.2f}" for percent in range(101)]
-TRAINING_STEPS = 400
 
 
-def miniature_passes(repeats: int, images: int = 96) -> list[dict[str, Any]]:
+def miniature_passes(quick: bool) -> Iterator[dict[str, Any]]:
     """One pass with 1, 12 or 101 rules against one pass of MMDetection's test step, and 12 rules against 12 passes."""
-    scenes, classes = draw(800)
-    ours = train(detector("iou_aware_retinanet", classes), scenes, TRAINING_STEPS)
+    ours, batches, classes = trained(quick)
     stock = detector("retinanet", classes).eval()
     stock.load_state_dict(ours.state_dict(), strict=False)
-    batches = [scenes[at : at + BATCH] for at in range(0, images, BATCH)]
 
     def sweep(rules: list[str]) -> Callable[[], None]:
         @torch.inference_mode()
@@ -50,18 +44,19 @@ def miniature_passes(repeats: int, images: int = 96) -> list[dict[str, Any]]:
         for _ in TABLE_3:
             stock_pass()
 
-    timing = {"repeats": repeats, "unit": "ms per image", "per": images / 1000}
-    entries = [
-        versus(
-            f"miniature, {len(rules)} rules in one pass against one MMDetection pass",
-            sweep(rules),
-            stock_pass,
-            **timing,
-        )
-        for rules in (["alpha=0.50"], TABLE_3, HUNDRED)
-    ]
-    name = "miniature, 12 rules in one pass against 12 MMDetection passes"
-    return [*entries, versus(name, sweep(TABLE_3), twelve_passes, **timing | {"repeats": max(repeats // 2, 1)})]
+    turns = 1 if quick else 5
+    timing = {"unit": "ms per image", "per": sum(map(len, batches)) / 1000}
+    one_pass = "MMDetection's test step with the same weights, one rule"
+    for rules, goal in (["alpha=0.50"], None), (TABLE_3, 1.15), (HUNDRED, None):
+        rule = "rules" if len(rules) > 1 else "rule"
+        name = f"miniature, one pass: {len(rules)} {rule} against one"
+        work = f"forward pass and sweep of {len(rules)} {rule}", sweep(rules)
+        yield versus(name, work, (one_pass, stock_pass), turns, goal=goal, **timing)
+    work, peer = (
+        ("forward pass and sweep of 12 rules", sweep(TABLE_3)),
+        ("MMDetection's test step, 12 times", twelve_passes),
+    )
+    yield versus("miniature, 12 rules: one pass against 12", work, peer, (turns + 1) // 2, **timing)
 
 
 def coco_outputs(
@@ -99,20 +94,28 @@ def coco_head(kind: str) -> torch.nn.Module:
     return cls(**options, **losses)
 
 
-def coco_postprocessing(repeats: int) -> dict[str, Any]:
+def coco_postprocessing(quick: bool) -> Iterator[dict[str, Any]]:
     """12 rules at COCO's geometry against MMDetection's post-processing of the same outputs, called 12 times."""
     ours, stock, outs = coco_head("ours"), coco_head("stock"), coco_outputs()
     metas = [{"img_shape": (800, 1333), "scale_factor": (2.08, 2.08)}]
+    rules = TABLE_3[::6] if quick else TABLE_3
 
-    def twelve_calls() -> None:
-        for _ in TABLE_3:
+    def calls() -> None:
+        for _ in rules:
             stock.predict_by_feat(outs[0], outs[1], batch_img_metas=metas, rescale=True)
 
-    name = "post-processing at COCO's geometry, 12 rules against 12 MMDetection calls"
-    return versus(name, lambda: ours.sweep(outs, metas, TABLE_3), twelve_calls, repeats, "ms per image", 1e-3)
+    yield versus(
+        "post-processing at COCO's geometry, 12 rules",
+        ("one sweep of made-up outputs of a 1333x800 image, 80 classes", lambda: ours.sweep(outs, metas, rules)),
+        ("MMDetection's post-processing of the same outputs, 12 times", calls),
+        turns=1 if quick else 7,
+        unit="ms per image",
+        per=1e-3,
+        goal=0.1,
+    )
 
 
-def nms(repeats: int, count: int = 1000, rankings: int = 12, classes: int = 20) -> dict[str, Any]:
+def nms(quick: bool, count: int = 1000, rankings: int = 12, classes: int = 20) -> Iterator[dict[str, Any]]:
     """12 rankings of the same boxes against mmcv's batched NMS, called 12 times; the cap is 100 on both sides."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.rand(60, 2, generator=generator)[torch.randint(60, (count,), generator=generator)] * 600
@@ -132,25 +135,17 @@ def nms(repeats: int, count: int = 1000, rankings: int = 12, classes: int = 20) 
         for ranking in scores:
             batched_nms(boxes, ranking, labels, {"type": "nms", "iou_threshold": 0.5, "max_num": 100})
 
-    name = f"NMS of {count} boxes in {classes} classes, {rankings} rankings against {rankings} calls of mmcv's"
-    return versus(name, ours, mmcv, repeats, "ms", 1e-3)
+    yield versus(
+        f"NMS of {count} boxes in {classes} classes, {rankings} rankings, cap 100",
+        (f"{rankings} rankings together, overlaps included", ours),
+        (f"mmcv's batched_nms, {rankings} times", mmcv),
+        turns=1 if quick else 15,
+        unit="ms",
+        per=1e-3,
+    )
 
 
-def entries(repeats: int = 5) -> list[dict[str, Any]]:
-    """Return all entries, showing each as it is done."""
-    found = []
-    for benchmark in (nms, coco_postprocessing, miniature_passes):
-        result = benchmark(repeats)
-        for entry in result if isinstance(result, list) else [result]:
-            show(entry)
-            found.append(entry)
-    return found
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5, help="turns per entry (5)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads (2)")
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    entries(chosen.repeats)
+def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield all entries."""
+    for benchmark in (miniature_passes, coco_postprocessing, nms):
+        yield from benchmark(quick)

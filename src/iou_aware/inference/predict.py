@@ -72,7 +72,7 @@ def predict(experiment, run_name: str, split: str) -> None:
     with detections.writer(paths.detections(run_name, split), rules, len(loader.dataset), made) as writer:
         for batch in loader:
             found, images = detect(model, batch, rules)
-            writer.add(*_rows(found, images, rules, categories))
+            writer.add(*rows(found, images, rules, categories))
             progress.add(len(images))
     logger.info("%s: %d detections by %d rules", progress.name, writer.rows, len(rules))
 
@@ -121,7 +121,7 @@ def detect(
     return found, [sample.img_id for sample in samples]
 
 
-def _rows(
+def rows(
     found: list[list[InstanceData]], images: list[int], rules: Sequence[str], categories: np.ndarray
 ) -> tuple[np.ndarray, Detections]:
     """Return a batch's detections as rows of the file, with each row's rule; one copy from the device for all."""

@@ -1,0 +1,205 @@
+"""What each speed-up of the sweep is worth: the engine against itself with that one switched off, 12 rules.
+
+Each is switched off from here, by putting the plain way of doing it in its place; the engine has no switches. Before it
+is timed, its detections are compared with the whole engine's: they must be equal to the last bit.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from miniature import batch_of, trained
+from mmcv.ops import nms
+from sweep import TABLE_3, coco_head, coco_outputs
+from timing import versus
+from torch import Tensor
+
+from iou_aware.confidence import Rule, confidence
+from iou_aware.heads import IoUAwareRetinaHead
+from iou_aware.postprocess import DenseOutputs, Depth, Settings, engine
+from iou_aware.postprocess.nms import suppress
+
+Outs = tuple[list[Tensor], list[Tensor], list[Tensor]]
+Batch = tuple[Outs, list[dict]]
+Work = Callable[[], list[dict]]
+Switch = Callable[[], AbstractContextManager]
+EVERYTHING = 1 << 40
+
+
+class Deepest(Depth):
+    """Looks at everything at once."""
+
+    def guess(self, rules: Sequence[Rule], factor: int) -> tuple[list[int], int]:
+        """Return numbers that no image reaches."""
+        return [EVERYTHING] * len(rules), EVERYTHING
+
+
+class Unteachable(Depth):
+    """Begins each batch as if it were the first."""
+
+    def learn(self, rules: Sequence[Rule], anchors: Sequence[int], pairs: Sequence[int]) -> None:
+        """Take note of nothing."""
+
+
+class EveryClass(engine._Sweep):
+    """Ranks anchors by the confidence of each of their classes under each rule, not by their best class's."""
+
+    def __init__(
+        self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings, depth: Depth
+    ) -> None:
+        self.outputs, self.ious, self.rules, self.settings, self.depth = outputs, ious, rules, settings, depth
+        self.classes = torch.arange(outputs.num_classes)
+        images = torch.arange(outputs.num_images).repeat_interleave(outputs.num_anchors)
+        anchors = torch.arange(outputs.num_anchors).repeat(outputs.num_images)
+        scores = outputs.class_scores(images, anchors).view(*ious.shape, -1)
+        best = torch.stack([confidence(scores, ious.unsqueeze(-1), rule).amax(-1) for rule in rules])
+        last = torch.arange(1, outputs.num_anchors + 1) * outputs.num_classes - 1
+        self.keys = engine._encode(best, last).masked_fill_(best <= settings.score_thr, engine.NOTHING)
+
+
+def all_scores(outputs: DenseOutputs, images: Tensor, anchors: Tensor) -> Tensor:
+    """Compute the class scores of every anchor, then take those asked for."""
+    width = outputs.num_classes
+    levels = [level.permute(0, 2, 3, 1).reshape(len(level), -1, width) for level in outputs._cls_logits]
+    return torch.cat(levels, 1).double().sigmoid().float()[images, anchors]
+
+
+def all_boxes(outputs: DenseOutputs, image: int, anchors: Tensor) -> Tensor:
+    """Decode the boxes of every anchor, then take those asked for."""
+    return _boxes(outputs, image, torch.arange(outputs.num_anchors))[anchors]
+
+
+_boxes = DenseOutputs.boxes
+
+
+def each_alone(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[Rule]) -> list[Tensor]:
+    """Compute each rule's confidences on its own, logarithms and all."""
+    return [confidence(cls_score, iou_pred, rule) for rule in rules]
+
+
+def to_the_end(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, num_classes: int, cap: int) -> Tensor:
+    """Suppress to the end of every ranking and cut only then."""
+    whole = max(pairs.shape[1], cap)
+    kept = suppress(pairs, ranked, images, survivors, num_classes, min(whole, num_classes * survivors.shape[-1]))
+    return torch.cat([kept, kept.new_full((len(kept), cap), pairs.shape[1])], 1)[:, :cap]
+
+
+def by_mmcv(
+    pairs: Tensor, ranked: Tensor, images: Tensor, compared: tuple[Tensor, float], num_classes: int, cap: int
+) -> Tensor:
+    """Suppress ranking by ranking and class by class with mmcv's compiled NMS."""
+    boxes, threshold = compared
+    kept = pairs.new_full((len(pairs), cap), pairs.shape[1])
+    for row, (pair, real, image) in enumerate(zip(pairs, ranked, images, strict=True)):
+        places = real.nonzero().squeeze(1)
+        labels, corners = pair[places] // boxes.shape[1], boxes[image, pair[places] % boxes.shape[1]]
+        found = [places[:0]]
+        for label in labels.unique():
+            mine = (labels == label).nonzero().squeeze(1)
+            found.append(places[mine[nms(corners[mine], -mine.float(), threshold)[1]]])
+        first = torch.cat(found).sort().values[:cap]
+        kept[row, : len(first)] = first
+    return kept
+
+
+def switches(head: IoUAwareRetinaHead) -> dict[str, Switch]:
+    """Return what switches off each speed-up that lies within the engine, by what is done instead."""
+    return {
+        "rank and compare all candidates, not only the front": lambda: patch.object(head, "depth", Deepest()),
+        "do not learn from batches how deep to look": lambda: patch.object(head, "depth", Unteachable()),
+        "rank anchors by all their classes, not by the best": lambda: patch.object(engine, "_Sweep", EveryClass),
+        "compute every anchor's class scores": lambda: patch.object(DenseOutputs, "class_scores", all_scores),
+        "decode every anchor's box": lambda: patch.object(DenseOutputs, "boxes", all_boxes),
+        "take logarithms for each rule anew": lambda: patch.object(engine, "confidences", each_alone),
+        "suppress to the end, beyond the cap": lambda: patch.object(engine, "suppress", to_the_end),
+        "mmcv's NMS for each ranking and class": lambda: patch.multiple(
+            engine, survivors_of=lambda boxes, _, threshold: (boxes, threshold), suppress=by_mmcv
+        ),
+    }
+
+
+def whole(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> list[dict]:
+    """Return the detections of all images under all rules, by the engine as it is."""
+    return [found for outs, metas in batches for found in head.sweep(outs, metas, rules)]
+
+
+def rule_by_rule(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> list[dict]:
+    """Return the same, from one sweep per rule."""
+    found: list[dict] = [{} for _, metas in batches for _ in metas]
+    for rule in rules:
+        for image, one in zip(found, whole(head, batches, [rule]), strict=True):
+            image.update(one)
+    return found
+
+
+def image_by_image(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> list[dict]:
+    """Return the same, from one sweep per image."""
+    alone = [
+        (tuple([level[place : place + 1] for level in part] for part in outs), [meta])
+        for outs, metas in batches
+        for place, meta in enumerate(metas)
+    ]
+    return whole(head, alone, rules)
+
+
+def variants(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> dict[str, Work]:
+    """Return what computes all detections with one speed-up switched off, by what is done instead."""
+
+    def switched(switch: Switch) -> Work:
+        def work() -> list[dict]:
+            with off:
+                return whole(head, batches, rules)
+
+        off = switch()
+        return work
+
+    found: dict[str, Work] = {"sweep rule by rule": lambda: rule_by_rule(head, batches, rules)}
+    if any(len(metas) > 1 for _, metas in batches):
+        found["sweep image by image"] = lambda: image_by_image(head, batches, rules)
+    return found | {name: switched(switch) for name, switch in switches(head).items()}
+
+
+def equal(ours: list[dict], theirs: list[dict]) -> bool:
+    """Whether all detections are the same, bit by bit."""
+    return all(
+        torch.equal(getattr(one[rule], field), getattr(other[rule], field))
+        for one, other in zip(ours, theirs, strict=True)
+        for rule in one
+        for field in ("bboxes", "labels", "scores", "cls_scores", "iou_preds")
+    )
+
+
+@torch.inference_mode()
+def miniature(quick: bool) -> tuple[IoUAwareRetinaHead, list[Batch]]:
+    """Return the head of the trained miniature and what it predicts for some batches."""
+    model, images, _ = trained(quick)
+    batches = []
+    for batch in images[:3]:
+        data = model.data_preprocessor(batch_of(batch))
+        outs = model.bbox_head(model.extract_feat(data["inputs"]))
+        batches.append((outs, [sample.metainfo for sample in data["data_samples"]]))
+    return model.bbox_head, batches
+
+
+def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield an entry for each speed-up, in the miniature and at COCO's geometry; ours is the whole engine."""
+    coco = coco_head("ours"), [(coco_outputs(), [{"img_shape": (800, 1333), "scale_factor": (2.08, 2.08)}])]
+    places = {"miniature": miniature(quick)} if quick else {"miniature": miniature(quick), "COCO's geometry": coco}
+    rules = TABLE_3[:3] if quick else TABLE_3
+    for place, (head, batches) in places.items():
+        images = sum(len(metas) for _, metas in batches)
+        expected = whole(head, batches, rules)
+        for name, work in variants(head, batches, rules).items():
+            if not equal(expected, work()):
+                raise AssertionError(f"{place}: other detections when one does this: {name}")
+            entry = versus(
+                f"{place}: {name}",
+                ("the whole engine", lambda head=head, batches=batches: whole(head, batches, rules)),
+                ("one speed-up switched off", work),
+                turns=1 if quick else 5,
+                unit="ms per image",
+                per=images / 1000,
+            )
+            yield entry | {"group": "ablation"}

@@ -145,6 +145,16 @@ def test_loss_and_gradient_come_from_the_run(loss, grad):
     assert (head.loss_iou.kind, head.target_grad) == (loss, grad)
 
 
+@pytest.mark.parametrize("recipe", ["paper", "mmdet3", "micro"])
+def test_losses_are_normalised_over_all_processes_unless_asked_otherwise(recipe):
+    backbone = "micro_r50" if recipe == "micro" else "r50"
+    for detector in ("retinanet", "iou_aware_retinanet"):
+        run = run_of(recipe, detector, backbone)
+        assert [plain(hook) for hook in resolve(run).custom_hooks] == [{"type": "BatchNormaliser"}]
+        assert "custom_hooks" not in resolve(run, normaliser="process")
+    assert "custom_hooks" not in resolve(run_of(recipe, "faster_rcnn", backbone))
+
+
 def test_schedule_keeps_its_shape_at_another_length():
     resolved = resolve(run_of(), epochs=24)
     assert resolved.train_cfg.max_epochs == 24

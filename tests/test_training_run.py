@@ -3,12 +3,10 @@
 import csv
 import json
 import math
-import multiprocessing
 import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 import torch
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from training_project import ENVIRONMENT, FASTER_RCNN, IOU_AWARE, RETINANET, command, project
+from training_project import ENVIRONMENT, FASTER_RCNN, IOU_AWARE, RETINANET, command, project, together
 
 from iou_aware.errors import InputError
 from iou_aware.files import sha256
@@ -251,27 +249,6 @@ def test_weights_that_are_no_numbers_are_not_saved(fresh, monkeypatch):
     with pytest.raises(FloatingPointError, match=r"bbox_head.retina_cls.bias"):
         train(fresh, RETINANET)
     assert not saved(fresh, RETINANET)
-
-
-def rank(number: int, port: int, experiment: Experiment, run: str) -> None:
-    """Be one of two training processes, as torchrun would start it."""
-    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    train(experiment, run)
-
-
-def together(experiment: Experiment, run: str) -> list[int]:
-    """Train a run with two processes; return their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=rank, args=(number, port, experiment, run)) for number in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
 
 
 def test_several_processes_train_one_model_and_stop_and_go_on_together(tmp_path, monkeypatch):

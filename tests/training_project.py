@@ -1,7 +1,9 @@
 """A project folder for tests that train: a handful of small images in COCO layout, and detectors of a few filters."""
 
 import json
+import multiprocessing
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import yaml
 
 from iou_aware.data.prepare import prepare
 from iou_aware.study.experiment import Experiment
+from iou_aware.training.train import train
 
 RETINANET = "shapes.retinanet.tiny.quick.64x64.seed0"
 IOU_AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.64x64.seed0"
@@ -78,8 +81,11 @@ model = dict(
 """
 
 
-def project(folder: Path, **changes) -> Experiment:
-    """Write and prepare a project with one experiment below ``folder``; ``changes`` replace top-level keys."""
+def project(folder: Path, images: int = 18, **changes) -> Experiment:
+    """Write and prepare a project with one experiment below ``folder``; ``changes`` replace top-level keys.
+
+    Of its ``images`` to train on every fifth is higher than wide.
+    """
     for name, text in {
         "schedules/quick.py": SCHEDULE,
         "detectors/quick/retinanet.py": RETINANET_CONFIG,
@@ -92,11 +98,32 @@ def project(folder: Path, **changes) -> Experiment:
         path = folder / "configs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    for split, images in [("train", 18), ("val", 7), ("unlabelled", 2)]:
-        _draw(folder / "data" / "shapes", split, images)
+    for split, count in [("train", images), ("val", 7), ("unlabelled", 2)]:
+        _draw(folder / "data" / "shapes", split, count)
     experiment = Experiment.load(folder / "configs" / "experiments" / "study.yaml")
     prepare(experiment, "shapes")
     return experiment
+
+
+def together(experiment: Experiment, run: str, processes: int = 2) -> list[int]:
+    """Train a run with several processes, forked from this one and so with all its patches; return their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=_rank, args=(n, processes, port, experiment, run)) for n in range(processes)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    return [process.exitcode for process in ranks]
+
+
+def _rank(number: int, processes: int, port: int, experiment: Experiment, run: str) -> None:
+    """Be one of several training processes, as torchrun would start it."""
+    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    train(experiment, run)
 
 
 def command(experiment: Experiment, *arguments: str) -> list[str]:

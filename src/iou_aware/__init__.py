@@ -1,7 +1,8 @@
 """IoU-aware single-stage object detection: the head, the confidence rules, and the study that reproduces the paper.
 
-In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes ``IoUAwareRetinaHead`` and
-``IoUPredictionLoss`` known. Elsewhere the import stays light (no torch): the stages that only read files start fast.
+In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes ``IoUAwareRetinaHead``,
+``IoUPredictionLoss`` and ``BatchNormaliser`` known. Elsewhere the import stays light (no torch): the stages that only
+read files start fast.
 """
 
 import sys
@@ -10,3 +11,4 @@ __version__ = "0.1.0"
 
 if "mmengine" in sys.modules:
     from iou_aware import heads as heads
+    from iou_aware import normaliser as normaliser

@@ -92,12 +92,23 @@ class IoUAwareRetinaHead(RetinaHead):
         both = F.conv2d(reg_feat, weight, bias, padding=1)
         return both.split([box.out_channels, iou.out_channels], dim=1)
 
-    def get_targets(self, anchor_list: list[list[Tensor]], *args, **kwargs) -> tuple:
-        """Return MMDetection's training targets, and remember them: the IoU loss is about the same positives."""
-        targets = super().get_targets(anchor_list, *args, **kwargs)
-        labels, _, box_targets, _, avg_factor = targets[:5]
-        self._targets = anchor_list[0], labels, box_targets, avg_factor
-        return targets
+    def loss_by_feat_single(
+        self,
+        cls_score: Tensor,
+        bbox_pred: Tensor,
+        anchors: Tensor,
+        labels: Tensor,
+        label_weights: Tensor,
+        bbox_targets: Tensor,
+        bbox_weights: Tensor,
+        avg_factor: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Return RetinaHead's losses of one level; remember its targets: the IoU loss is about the same positives."""
+        self._targets.append((anchors[0], labels, bbox_targets))
+        self._avg_factor = avg_factor
+        return super().loss_by_feat_single(
+            cls_score, bbox_pred, anchors, labels, label_weights, bbox_targets, bbox_weights, avg_factor
+        )
 
     def loss_by_feat(
         self,
@@ -111,8 +122,8 @@ class IoUAwareRetinaHead(RetinaHead):
         """Return ``loss_cls`` and ``loss_bbox`` of RetinaHead (lists, one item per level) and ``loss_iou`` (a scalar).
 
         All three are sums divided by the same number: MMDetection's ``avg_factor``, which is the number of positives of
-        this process's batch (an image without any counts as one). It is not averaged over processes, as in the
-        authors' code: with several GPUs each normalises by its own positives and the gradients are averaged.
+        this process's batch (an image without any counts as one). Over several processes ``BatchNormaliser`` makes it
+        their mean, for this head as for RetinaHead.
 
         Args:
             cls_scores: Per level, class logits (N, A*C, H, W).
@@ -122,6 +133,7 @@ class IoUAwareRetinaHead(RetinaHead):
             batch_img_metas: Per image, the meta information.
             batch_gt_instances_ignore: Per image, the boxes to ignore.
         """
+        self._targets = []
         losses = super().loss_by_feat(
             cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
         )
@@ -130,8 +142,8 @@ class IoUAwareRetinaHead(RetinaHead):
 
     def _loss_iou(self, bbox_preds: list[Tensor], iou_preds: list[Tensor]) -> Tensor:
         """Return the IoU loss of the positives; without any it is zero, and its gradient zero rather than absent."""
-        *levels, avg_factor = self._targets
-        self._targets = None
+        levels = zip(*self._targets, strict=True)
+        self._targets = []
         deltas = bbox_preds if self.target_grad else [level.detach() for level in bbox_preds]
         # Positives are a few in a thousand: they are picked before anything is decoded.
         positives = map(self._positives, *levels, deltas, iou_preds)
@@ -140,7 +152,7 @@ class IoUAwareRetinaHead(RetinaHead):
         if not self.reg_decoded_bbox:
             targets = get_box_tensor(self.bbox_coder.decode(anchors, targets))
         iou_target = bbox_overlaps(boxes, targets, is_aligned=True)
-        return self.loss_iou(iou_logits, iou_target, avg_factor)
+        return self.loss_iou(iou_logits, iou_target, self._avg_factor)
 
     def _positives(
         self, anchors: Tensor, labels: Tensor, box_targets: Tensor, bbox_pred: Tensor, iou_pred: Tensor

@@ -32,7 +32,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
-        settings: The experiment's changes: epochs, batch_size, images, workers, amp, channels_last, gpus.
+        settings: The experiment's changes: epochs, batch_size, images, workers, amp, channels_last, gpus, normaliser.
         work_dir: Where MMDetection's own tools would write.
 
     Raises:
@@ -50,6 +50,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     _set_loss(config.model, run, detector)
     _set_weights(config.model, run, root)
     _set_batch(config, run, settings, detector)
+    _set_normaliser(config, settings)
     _set_epochs(config, settings)
     _set_data(config, run, manifest, root, settings)
     if "channels_last" in settings:
@@ -140,6 +141,12 @@ def _set_batch(config: Config, run, settings: Mapping[str, Any], detector: Path)
     scaling = config.pop("auto_scale_lr", None) or {}
     if scaling.get("enable"):
         config.optim_wrapper.optimizer.lr *= total / scaling.base_batch_size
+
+
+def _set_normaliser(config: Config, settings: Mapping[str, Any]) -> None:
+    """Normalise a single-stage detector's losses by the positives of the whole batch, unless settings say otherwise."""
+    if "bbox_head" in config.model and settings.get("normaliser", "batch") == "batch":
+        config.custom_hooks = [*config.get("custom_hooks", []), dict(type="BatchNormaliser")]
 
 
 def _set_epochs(config: Config, settings: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ from mmdet.datasets.transforms import LoadAnnotations, Resize
 from mmdet.registry import DATA_SAMPLERS, DATASETS
 from mmdet.structures.bbox import BaseBoxes
 from mmengine.config import ConfigDict
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
+from mmengine.dist import get_dist_info
 from torch.utils.data import BatchSampler, DataLoader
 
 from iou_aware.errors import InputError
@@ -85,11 +86,23 @@ class SeededTransforms:
         return self.pipeline(data)
 
 
-class ResumableBatches(BatchSampler):
-    """The batches of an epoch without those that a run had seen before it was interrupted.
+class WholeOrder(DefaultSampler):
+    """MMEngine's order of an epoch's images; every process knows all of it, and takes its share of each batch."""
+
+    def __init__(self, dataset, shuffle: bool, seed: int):
+        super().__init__(dataset, shuffle, seed)
+        self.rank, self.world_size = 0, 1
+        self.num_samples = self.total_size = len(dataset)
+
+
+class Batches(BatchSampler):
+    """This process's share of an epoch's batches, without those that a run had seen before it was interrupted.
+
+    A step of several processes sees the images that one process would see, each of them once. MMDetection deals the
+    images out first and lets each process make batches of its own, by orientation; those are others.
 
     Args:
-        batches: The batch sampler.
+        batches: The batches of all processes together.
 
     Attributes:
         skip: How many batches to leave out, set by the runner at the start of every epoch.
@@ -97,6 +110,7 @@ class ResumableBatches(BatchSampler):
 
     def __init__(self, batches: BatchSampler):
         self.batches, self.skip = batches, 0
+        self.rank, self.processes = get_dist_info()
 
     @property
     def sampler(self):
@@ -104,7 +118,10 @@ class ResumableBatches(BatchSampler):
         return self.batches.sampler
 
     def __iter__(self) -> Iterator[list[int]]:
-        return itertools.islice(iter(self.batches), self.skip, None)
+        for batch in itertools.islice(iter(self.batches), self.skip, None):
+            if len(batch) < self.processes:  # an epoch's last: some processes see the same, as none may be without
+                batch = (batch * self.processes)[: self.processes]
+            yield batch[self.rank :: self.processes]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -132,9 +149,10 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
         sure = list(itertools.takewhile(lambda step: isinstance(step, SURE), steps))
         steps = [Remembered(sure), *steps[len(sure) :]]
     dataset.pipeline = SeededTransforms(Compose(steps), seed)
-    sampler = DATA_SAMPLERS.build(config.sampler, default_args=dict(dataset=dataset, seed=seed))
-    inner = dict(sampler=sampler, batch_size=config.batch_size)
-    batches = ResumableBatches(DATA_SAMPLERS.build(config.batch_sampler, default_args=inner))
+    _, processes = get_dist_info()
+    order = WholeOrder(dataset, config.sampler.shuffle, seed)
+    inner = dict(sampler=order, batch_size=config.batch_size * processes)
+    batches = Batches(DATA_SAMPLERS.build(config.batch_sampler, default_args=inner))
     return DataLoader(
         dataset,
         batch_sampler=batches,

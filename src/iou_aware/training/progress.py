@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_reduce, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
 from iou_aware.errors import InputError
@@ -30,7 +30,8 @@ class Progress(Hook):
         batch_size: Images per step of all processes.
 
     Attributes:
-        rows: The history: epoch and iteration (both counted from 1), lr, and every loss averaged since the row before.
+        rows: The history: epoch and iteration (both counted from 1), lr, and every loss averaged since the row before
+            and over all processes.
         seconds: Time spent in training steps and their data, over all sessions of the run.
         iterations: Steps made in that time.
     """
@@ -81,8 +82,8 @@ class Progress(Hook):
         """
         if not math.isfinite(outputs["loss"].item()):
             raise InputError(_not_finite(self.name, runner, outputs, data_batch))
-        for key, value in outputs.items():
-            self._sums[key] = self._sums.get(key, 0.0) + value.detach().double()
+        for key, value in _of_all_processes(outputs).items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
         self._count += 1
         now = time.perf_counter()
         self.seconds, self.iterations, self._clock = self.seconds + now - self._clock, self.iterations + 1, now
@@ -107,6 +108,14 @@ class Progress(Hook):
             *(self.name, runner.epoch + 1, runner.max_epochs, batch, length, row["lr"], row["loss"], parts),
             *(self.batch_size * iterations / seconds, _clock(left)),
         )
+
+
+def _of_all_processes(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the means of the losses over all processes, in double precision."""
+    values = torch.stack([value.detach().double() for value in losses.values()])
+    if is_distributed():
+        all_reduce(values, "mean")
+    return dict(zip(losses, values.unbind(), strict=True))
 
 
 def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any) -> str:

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from iou_aware import heads, losses, provenance
+from iou_aware import heads, losses, normaliser, provenance
 from iou_aware.data import backbones
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
@@ -66,7 +66,7 @@ def _identity(resolved: Config, manifest: Manifest) -> str:
     """Return what a checkpoint must agree with to go on from it: the config, the method's code and the annotations."""
     digest = hashlib.sha256(config.science(resolved).encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
-    for module in (heads, losses):
+    for module in (heads, losses, normaliser):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 

@@ -15,6 +15,7 @@ from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.files import sha256
 from iou_aware.study.collect import collect
 from iou_aware.study.metrics import load_metrics
+from iou_aware.training import seal
 
 BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 SWEEP = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
@@ -81,11 +82,11 @@ def write_manifest(study, annotations, layout="coco", labelled=True, images=IMAG
     path.write_text(json.dumps(content))
 
 
-def write_detections(study, run, annotations, rules, *, seed=0, skip=(), weights="w", images=IMAGES, category=None):
+def write_detections(study, run, annotations, rules, *, seed=0, weights, skip=(), images=IMAGES, category=None):
     """Write jittered ground truth as detections: for every rule other confidences; none on the images of ``skip``."""
     random = np.random.default_rng(seed)
     marked = json.loads(annotations.read_text())["annotations"]
-    about = {"weights_sha256": weights * 64, "config_sha256": "c" * 64}
+    about = {"weights_sha256": weights, "config_sha256": "c" * 64}
     with detections.writer(study.paths.detections(run, "val"), rules, images, about) as file:
         for image in range(1, IMAGES + 1):
             own = [entry for entry in marked if entry["image_id"] == image and image not in skip] * 6
@@ -102,11 +103,19 @@ def write_detections(study, run, annotations, rules, *, seed=0, skip=(), weights
                 file.add(np.full(len(own), place), found)
 
 
+def finish(study, run=BASELINE) -> str:
+    """Write a finished training, sealed; return the checksum of its weights."""
+    write_run(study, run)
+    folder = study.paths.run_folder(run)
+    for name in seal.SEALED:
+        (folder / name).write_text(f"what {name} holds")
+    return seal.write(folder, json.loads(study.paths.seal(run).read_text()))["weights_sha256"]
+
+
 def prepared(study, truth, run=BASELINE, **changes):
     """Write a run's record and detections, and evaluate them."""
-    write_run(study, run)
-    rules = study.rules_for(study.runs[run])
-    write_detections(study, run, truth, changes.pop("rules", rules), **changes)
+    changes = {"weights": finish(study, run), "rules": study.rules_for(study.runs[run])} | changes
+    write_detections(study, run, truth, **changes)
     return json.loads(evaluate(study, run, "val").read_text())
 
 
@@ -177,7 +186,9 @@ def test_no_detections_at_all_is_zero(study, truth):
 
 def test_provenance(study, truth):
     made = prepared(study, truth)["provenance"]
-    assert (made["weights_sha256"], made["config_sha256"]) == ("w" * 64, "c" * 64)
+    folder = study.paths.run_folder(BASELINE)
+    assert made["weights_sha256"] == sha256(folder / "weights.pth")
+    assert made["config_sha256"] == sha256(folder / "config.py")
     assert made["annotations_sha256"] == sha256(truth)
     assert made["detections_sha256"] == sha256(study.paths.detections(BASELINE, "val"))
     assert (made["images"], made["boxes"]) == (IMAGES, 22)
@@ -201,7 +212,7 @@ def test_collect_takes_it(study, truth):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"weights": "o"}, "was made with the weights ooo"),
+        ({"weights": "o" * 64}, "was made with the weights ooo"),
         ({"images": 7}, "covers 7 images, but the split has 12"),
         ({"rules": ["alpha=0.50"]}, "lacks the rules cls"),
         ({"category": 4}, "of category id 4"),
@@ -211,6 +222,18 @@ def test_detections_that_do_not_belong_are_refused(study, truth, changes, compla
     with pytest.raises(InputError, match=complaint) as error:
         prepared(study, truth, **changes)
     assert str(study.paths.detections(BASELINE, "val")) in str(error.value)
+    assert not study.paths.evaluation(BASELINE, "val").exists()
+
+
+@pytest.mark.parametrize("name", seal.SEALED)
+def test_run_with_a_truncated_file_is_named_and_not_evaluated(study, truth, name):
+    prepared(study, truth)
+    study.paths.evaluation(BASELINE, "val").unlink()
+    path = study.paths.run_folder(BASELINE) / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="changed or truncated") as error:
+        evaluate(study, BASELINE, "val")
+    assert str(path) in str(error.value)
     assert not study.paths.evaluation(BASELINE, "val").exists()
 
 
@@ -229,7 +252,7 @@ def test_detections_of_unknown_images_are_refused(study, truth):
 def test_stage_before_must_have_run(study, truth):
     with pytest.raises(InputError, match="iou-aware train"):
         evaluate(study, BASELINE, "val")
-    write_run(study, BASELINE)
+    finish(study)
     with pytest.raises(InputError, match="iou-aware predict"):
         evaluate(study, BASELINE, "val")
     write_manifest(study, truth, labelled=False)

@@ -1,6 +1,5 @@
 """The stage ``evaluate``: the detections of one run on one split, under every rule, become metrics."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from iou_aware.detections import Detections
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco, voc07
 from iou_aware.files import sha256, write_json
+from iou_aware.training import seal
 
 if TYPE_CHECKING:
     from iou_aware.study.experiment import Experiment
@@ -31,8 +31,9 @@ def evaluate(experiment: "Experiment", run_name: str, split: str) -> Path:
         split: A split of the run's dataset with annotations.
 
     Raises:
-        InputError: A stage before this one has not run, or its files do not belong together: detections of other
-            weights, on other images, of other classes, or without a rule of the experiment.
+        InputError: A stage before this one has not run; one of the run's files has changed since it was finished; or
+            the files do not belong together: detections of other weights, on other images, of other classes, or without
+            a rule of the experiment.
         RuntimeError: pycocotools comes to other numbers.
     """
     run, paths = experiment.run(run_name), experiment.paths
@@ -41,7 +42,7 @@ def evaluate(experiment: "Experiment", run_name: str, split: str) -> Path:
     if not data.labelled:
         raise InputError(f"dataset {run.dataset}: the split {split!r} has no boxes to evaluate with.")
     source, rules = paths.detections(run_name, split), experiment.rules_for(run)
-    record = _record(paths.seal(run_name))
+    record = seal.verify(paths.run_folder(run_name))
     _check_origin(source, record["weights_sha256"], data.counts["images"], rules)
     measure = _Measure(experiment.root / data.annotations, manifest, experiment.referee)
 
@@ -96,12 +97,6 @@ class _Measure:
                 f"hotcoco and pycocotools differ by up to {difference:g} in precision or recall. The numbers of "
                 "pycocotools are the official ones; please report this with the detections."
             )
-
-
-def _record(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: the run is not finished. Run `iou-aware train` for it.")
-    return json.loads(path.read_text())
 
 
 def _check_origin(source: Path, weights: str, images: int, rules: list[str]) -> None:

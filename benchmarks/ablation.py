@@ -10,11 +10,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from miniature import batch_of, trained
+from miniature import Image, batch_of, trained
 from mmcv.ops import nms
 from sweep import TABLE_3, coco_head, coco_outputs
 from timing import versus
-from torch import Tensor
+from torch import Tensor, nn
 
 from iou_aware.confidence import Rule, confidence
 from iou_aware.heads import IoUAwareRetinaHead
@@ -172,24 +172,26 @@ def equal(ours: list[dict], theirs: list[dict]) -> bool:
 
 
 @torch.inference_mode()
-def miniature(quick: bool) -> tuple[IoUAwareRetinaHead, list[Batch]]:
-    """Return the head of the trained miniature and what it predicts for some batches."""
-    model, images, _ = trained(quick)
+def predicted(model: nn.Module, images: list[list[Image]]) -> list[Batch]:
+    """Return what a model predicts for some batches."""
     batches = []
     for batch in images[:3]:
         data = model.data_preprocessor(batch_of(batch))
         outs = model.bbox_head(model.extract_feat(data["inputs"]))
         batches.append((outs, [sample.metainfo for sample in data["data_samples"]]))
-    return model.bbox_head, batches
+    return batches
 
 
 def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield an entry for each speed-up, in the miniature and at COCO's geometry; ours is the whole engine."""
-    coco = coco_head("ours"), [(coco_outputs(), [{"img_shape": (800, 1333), "scale_factor": (2.08, 2.08)}])]
-    places = {"miniature": miniature(quick)} if quick else {"miniature": miniature(quick), "COCO's geometry": coco}
+    model, images, _ = trained(quick)
+    places = {"miniature": (model.bbox_head, predicted(model, images))}
+    if not quick:
+        coco = [(coco_outputs(), [{"img_shape": (800, 1333), "scale_factor": (2.08, 2.08)}])]
+        places["COCO's geometry"] = coco_head("ours"), coco
     rules = TABLE_3[:3] if quick else TABLE_3
     for place, (head, batches) in places.items():
-        images = sum(len(metas) for _, metas in batches)
+        count = sum(len(metas) for _, metas in batches)
         expected = whole(head, batches, rules)
         for name, work in variants(head, batches, rules).items():
             if not equal(expected, work()):
@@ -200,6 +202,6 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
                 ("one speed-up switched off", work),
                 turns=1 if quick else 5,
                 unit="ms per image",
-                per=images / 1000,
+                per=count / 1000,
             )
             yield entry | {"group": "ablation"}

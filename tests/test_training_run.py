@@ -140,7 +140,7 @@ def test_killed_run_goes_on_to_the_same_bits(finished, fresh):
     assert process.returncode == -signal.SIGKILL
     assert not fresh.paths.weights(FASTER_RCNN).exists()
     assert len(saved(fresh, FASTER_RCNN)) == 1
-    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, stderr=subprocess.PIPE, **start)
+    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, capture_output=True, **start)
     assert "Resuming from" in resumed.stderr
     assert "epoch 1/2" not in resumed.stderr
     assert outcome(fresh, FASTER_RCNN) == outcome(finished, FASTER_RCNN)
@@ -273,6 +273,13 @@ def test_processes_are_started_and_stopped_as_one_command(tmp_path):
                 process.send_signal(signal.SIGTERM)
     assert process.returncode == INTERRUPTED
     assert len(saved(experiment, IOU_AWARE)) == 1
+
+
+@pytest.mark.parametrize("stage", [("train", RETINANET), ("predict", RETINANET, "--split", "val")])
+def test_a_stage_says_nothing_beside_its_log(finished, stage):
+    """MMDetection prints to standard output, at its import and later, which optional packages are missing."""
+    start = {"cwd": finished.root, "env": ENVIRONMENT, "text": True, "capture_output": True, "check": True}
+    assert subprocess.run(command(finished, *stage), **start).stdout == ""
 
 
 def test_mmdetections_own_tools_run_the_config(finished, tmp_path):

@@ -1,6 +1,8 @@
 """The command line: one thin command per stage, each of which runs without Snakemake as well."""
 
 import argparse
+import contextlib
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -202,9 +204,7 @@ def _add_detect(commands: Any) -> None:
 
 
 def _detect(**values: Any) -> None:
-    from iou_aware.inference.detect import detect
-
-    detect(**values)
+    _function("iou_aware.inference.detect:detect")(**values)
 
 
 def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.ArgumentParser:
@@ -227,7 +227,8 @@ def _action(stage: Stage) -> Callable[..., None]:
 
         loaded = Experiment.load(experiment)
         names = [argument.lstrip("-") for argument in stage.arguments]
-        _call(stage.function, loaded, *(_checked(loaded, name, values[name]) for name in names))
+        checked = [_checked(loaded, name, values[name]) for name in names]
+        _function(stage.function)(loaded, *checked)
 
     return action
 
@@ -242,9 +243,14 @@ def _checked(experiment: Any, name: str, value: str) -> str:
     return value
 
 
-def _call(function: str, *arguments: Any) -> None:
-    module, name = function.split(":")
-    getattr(import_module(module), name)(*arguments)
+def _function(place: str) -> Callable[..., None]:
+    """Return the function that ``module:name`` names."""
+    module, name = place.split(":")
+    with contextlib.redirect_stdout(io.StringIO()):  # MMDetection prints which optional packages it does without
+        function = getattr(import_module(module), name)
+        if "mmdet" in sys.modules:
+            import_module("mmdet.datasets")  # else on first use
+    return function
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 # On a loaded machine; Snakemake asks for news every three minutes at most.
 PATIENCE_S = 1200
@@ -18,22 +19,25 @@ class Job:
         state: such as ``RUNNING``.
         rule: the rule of Snakemake that it runs, or the group of rules.
         run: the run that it trains; empty for others.
+        start: when it started or is expected to, in seconds since the epoch; infinite where nobody knows.
     """
 
     number: str
     state: str
     rule: str
     run: str
+    start: float
 
 
 def jobs() -> list[Job]:
     """Return every job that Slurm remembers, the newest last."""
-    lines = slurm("squeue", "--noheader", "--all", "--states=all", "--sort=i", "--format=%i|%T|%k").splitlines()
+    lines = slurm("squeue", "--noheader", "--all", "--states=all", "--sort=i", "--format=%i|%T|%k|%S").splitlines()
     found = []
     for line in lines:
-        number, state, comment = line.split("|")
+        number, state, comment, start = line.split("|")
         rule, _, wildcards = comment.removeprefix("rule_").partition("_wildcards_")
-        found.append(Job(number, state, rule, wildcards if rule == "train" else ""))
+        since = float("inf") if start == "N/A" else datetime.fromisoformat(start).timestamp()
+        found.append(Job(number, state, rule, wildcards if rule == "train" else "", since))
     return found
 
 

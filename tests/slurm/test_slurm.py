@@ -5,6 +5,7 @@ dies: every table must come out, with the same bits. Run by `make test-slurm`, w
 a quarter of an hour.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -68,10 +69,15 @@ class Clone:
         finally:
             process.kill()
 
-    def iterations(self, run: str) -> int:
-        """Return how far the newest checkpoint of a run has come; 0 where there is none."""
-        found = self.results.glob(f"checkpoints/{run}/**/iteration_*.pth")
-        return max((int(file.name.split("_")[1].split("-")[0]) for file in found), default=0)
+    def saved(self, job: Job) -> int:
+        """Return how far a training's newest checkpoint has come, of those that this job has written; 0 for none."""
+        newest = 0
+        for file in self.results.glob(f"checkpoints/{job.run}/**/iteration_*.pth"):
+            # The training may remove it just now, having written another.
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_mtime > job.start + 1:
+                    newest = max(newest, int(file.name.split("_")[1].split("-")[0]))
+        return newest
 
 
 @pytest.fixture(scope="module")
@@ -179,17 +185,15 @@ class Disturbance:
         return set(self.reached)
 
     def training(self) -> Job:
-        """Return a running training that has saved more than when it was last disturbed."""
+        """Return a running training that has saved something since it started or was last disturbed."""
         found: list[Job] = []
 
         def one_has_come_further() -> bool:
-            found[:] = [
-                job for job in running("train") if self.clone.iterations(job.run) > self.reached.get(job.run, 0)
-            ]
+            found[:] = [job for job in running("train") if self.clone.saved(job) > self.reached.get(job.run, 0)]
             return bool(found)
 
         wait(one_has_come_further, "a training saves a checkpoint", self.process)
-        self.reached[found[0].run] = self.clone.iterations(found[0].run)
+        self.reached[found[0].run] = self.clone.saved(found[0])
         return found[0]
 
     def cancel(self, job: Job) -> None:

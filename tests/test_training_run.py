@@ -278,8 +278,8 @@ def test_processes_are_started_and_stopped_as_one_command(tmp_path):
 @pytest.mark.parametrize("stage", [("train", RETINANET), ("predict", RETINANET, "--split", "val")])
 def test_a_stage_says_nothing_beside_its_log(finished, stage):
     """MMDetection prints to standard output, at its import and later, which optional packages are missing."""
-    start = {"cwd": finished.root, "env": ENVIRONMENT, "text": True, "capture_output": True, "check": True}
-    assert subprocess.run(command(finished, *stage), **start).stdout == ""
+    start = {"cwd": finished.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
+    assert subprocess.run(command(finished, *stage), check=True, **start).stdout == ""
 
 
 def test_mmdetections_own_tools_run_the_config(finished, tmp_path):

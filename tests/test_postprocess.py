@@ -5,6 +5,7 @@ from head_project import LEGACY, build_head, levels_of, metas_of, random_outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.ops import nms
+from torch.overrides import TorchFunctionMode
 
 from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
@@ -115,6 +116,46 @@ def test_no_candidate_at_all():
             assert len(detections) == 0
             assert detections.bboxes.shape == (0, 4)
             assert detections.labels.dtype == torch.long
+
+
+@pytest.mark.parametrize("min_size", [-1, 0])
+def test_levels_without_candidates_and_boxes_without_area(min_size):
+    head = build_head(test_cfg={"min_bbox_size": min_size})
+    outs = random_outputs(head)
+    outs[0][0].fill_(-20)
+    for level in outs[1]:
+        level[:, ::8] = 40.0  # every other anchor's box lies beyond the image, and is cut down to its border
+    found = head.sweep(outs, metas_of(), ["alpha=0.50"])
+    sides = torch.cat([image["alpha=0.50"].bboxes[:, 2:] - image["alpha=0.50"].bboxes[:, :2] for image in found])
+    assert bool((sides <= 0).any()) == (min_size < 0)
+    assert_equals_reference(head, outs, metas_of())
+
+
+class Questions(TorchFunctionMode):
+    """Counts what makes the host wait for a device."""
+
+    ASKED = (
+        *(torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.nonzero, torch.nonzero, torch.Tensor.cpu),
+        *(torch.Tensor.__bool__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.bincount),
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.count += function in self.ASKED
+        return function(*args, **(kwargs or {}))
+
+
+def test_twelve_rules_ask_the_device_hardly_more_often_than_one():
+    outs = random_outputs(build_head())
+    counts = []
+    for rules in (["alpha=0.00"], RULES[:12]):
+        with Questions() as questions:
+            build_head().sweep(outs, metas_of(), rules)
+        counts.append(questions.count)
+    assert 0 < counts[0] <= counts[1] < 2 * counts[0]
 
 
 def test_none_is_the_front_of_alpha_half():

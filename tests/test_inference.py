@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from head_project import levels_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcv.image import rescale_size
@@ -17,11 +18,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from training_project import FASTER_RCNN, IOU_AWARE, RETINANET, RULES, project
 
-from iou_aware import detections
+from iou_aware import cli, detections
 from iou_aware.errors import InputError
 from iou_aware.inference import predict as inference
 from iou_aware.inference.batches import same_shape
 from iou_aware.inference.predict import predict
+from iou_aware.postprocess import Settings, reference
 from iou_aware.study.experiment import Experiment
 from iou_aware.training import seal
 from iou_aware.training.train import train
@@ -96,6 +98,25 @@ def test_confidence_is_the_rule_of_its_parts(predicted):
         np.testing.assert_allclose(found.confidences, expected, rtol=1e-5)
 
 
+def test_trained_model_is_swept_as_the_reference_says(predicted):
+    config = Config.fromfile(predicted.paths.config(IOU_AWARE))
+    model = inference.load_model(config, predicted.paths.weights(IOU_AWARE))
+    init_default_scope("mmdet")
+    rules = [rule for rule in RULES if rule != "oracle"]
+    for item, _ in zip(DATASETS.build(config.test_dataloader.dataset), range(3), strict=False):
+        data = model.data_preprocessor(pseudo_collate([item]), False)
+        meta = data["data_samples"][0].metainfo
+        with torch.no_grad():
+            outs = model.bbox_head(model.extract_feat(data["inputs"]))
+        found = model.bbox_head.sweep(outs, [meta], rules)[0]
+        levels = levels_of(model.bbox_head, outs, meta, 0)
+        for rule in rules:
+            expected = reference.detect(levels, rule, Settings.from_config(model.bbox_head.test_cfg))
+            assert len(expected["scores"]) > 0
+            for field, values in expected.items():
+                np.testing.assert_array_equal(found[rule][field].numpy(), values, f"{field} of {rule}")
+
+
 def test_oracle_knows_the_truth(predicted):
     found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), "oracle")
     truth = json.loads((predicted.root / "data/shapes/val.json").read_text())["annotations"]
@@ -135,6 +156,17 @@ def test_file_says_what_made_it(predicted):
     assert (made["rules"], made["images"], made["split"]) == (RULES, len(IMAGES), "val")
     for key in ("weights_sha256", "config_sha256"):
         assert made[key] == record[key]
+
+
+def test_detections_are_exported_for_the_evaluation_server(predicted, tmp_path):
+    study, out = str(predicted.root / "configs/experiments/study.yaml"), tmp_path / "results.json"
+    arguments = ["export", study, IOU_AWARE, "--split", "val", "--out", str(out), "--rule"]
+    assert cli.main([*arguments, "alpha=0.5"]) == 0
+    found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), "alpha=0.50")
+    results = json.loads(out.read_text())
+    assert [one["image_id"] for one in results] == found.image_ids.tolist()
+    assert [one["score"] for one in results] == found.confidences.astype(float).tolist()
+    assert cli.main([*arguments, "alpha=0.45"]) == 2
 
 
 def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):

@@ -64,6 +64,12 @@ STAGES = {
         ("run", "--split"),
         f"{RUN} --split val",
     ),
+    "export": Stage(
+        "Write one rule's detections as COCO's results JSON, which pycocotools and the evaluation server read.",
+        "iou_aware.detections:export",
+        ("run", "--split", "--rule", "--out"),
+        f"{IOU_AWARE} --split val --rule alpha=0.50 --out detections.json",
+    ),
     "bootstrap": Stage(
         "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
         "iou_aware.study.bootstrap:resample",
@@ -114,6 +120,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
+    "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
+    "--out": {"metavar": "FILE", "type": Path, "required": True, "help": "the JSON to write"},
     "--split": {"metavar": "SPLIT", "required": True, "help": "a split of the run's dataset, such as val"},
 }
 

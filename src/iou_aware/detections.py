@@ -9,15 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
 from iou_aware.files import write_text, writing
+
+if TYPE_CHECKING:
+    from iou_aware.study.experiment import Experiment
 
 BOX = ("x1", "y1", "x2", "y2")
 SCHEMA = pa.schema(
@@ -158,6 +162,15 @@ def read(path: Path, rule: str) -> Detections:
         cls_scores=columns["cls_score"],
         iou_preds=None if without else columns["iou_pred"],
     )
+
+
+def export(experiment: "Experiment", run_name: str, split: str, rule: str, target: Path) -> None:
+    """Write what one run found on one split by one rule as COCO's results JSON, see ``export_coco``.
+
+    Raises:
+        InputError: The rule is none, or the run has no detections by it on the split.
+    """
+    export_coco(experiment.paths.detections(run_name, split), str(Rule.parse(rule)), target)
 
 
 def export_coco(path: Path, rule: str, target: Path) -> None:

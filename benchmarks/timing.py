@@ -18,6 +18,7 @@ def versus(
     per: float = 1.0,
     peer_per: float | None = None,
     goal: float | None = None,
+    warm: bool = True,
 ) -> dict[str, Any]:
     """Time two pieces of work in turns, after one untimed turn each.
 
@@ -25,21 +26,22 @@ def versus(
         name: What the entry is about.
         ours: What our side does, in words, and the work.
         peer: The same of the peer.
-        turns: How many turns each; 0 for one without an untimed one before it, where that would take minutes.
+        turns: How many turns each.
         unit: What the figures are in.
         per: Seconds are divided by this, such as the number of images for a figure per image.
         peer_per: The same for the peer, where it is given another number of them.
         goal: What the ratio should be at most.
+        warm: Whether an untimed turn comes first; work of many seconds can do without.
 
     Returns:
         ``name``, ``unit``, ``turns``, ``ours`` and ``peer`` (what it did, median, min and max), ``goal`` and ``ratio``:
         the median over the turns of ours divided by the peer's of the same turn. Below 1, ours is faster.
     """
     (what, mine), (their_what, theirs) = ours, peer
-    if turns:
+    if warm:
         mine(), theirs()
     peer_per = peer_per or per
-    pairs = [(seconds(mine) / per, seconds(theirs) / peer_per) for _ in range(max(turns, 1))]
+    pairs = [(seconds(mine) / per, seconds(theirs) / peer_per) for _ in range(turns)]
     of_mine, of_theirs = zip(*pairs, strict=True)
     entry = given(name, what, of_mine, unit, goal)
     entry["peer"] = {"what": their_what, **spread(of_theirs)}

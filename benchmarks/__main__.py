@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))  # the benchmarks find each other as scripts do
 RESULTS = FOLDER.parent / "results" / "bench"
 PAGE = FOLDER.parent / "docs" / "performance.md"
-MODULES = ("sweep", "ablation", "train_step", "evaluation", "memory", "conversion", "planning", "stages")
+MODULES = ("sweep", "ablation", "train_step", "memory", "conversion", "planning", "stages", "evaluation")
 
 
 def main() -> None:
@@ -39,23 +40,27 @@ def main() -> None:
     if options.publish:
         pages.publish(RESULTS / "bench.json", PAGE)
         return
-    entries = run(options.modules or MODULES, options.quick, options.threads)
-    if not options.quick and not options.modules:
-        pages.write(RESULTS, {"provenance": provenance(options.threads, options.note), "entries": entries})
+    kept = not options.quick and not options.modules
+    entries: list[dict[str, Any]] = []
+    for found in run(options.modules or MODULES, options.quick, options.threads):
+        entries += found
+        if kept:  # after each, as a benchmark that breaks should not cost the others
+            pages.write(RESULTS, {"provenance": provenance(options.threads, options.note), "entries": entries})
 
 
-def run(modules: list[str], quick: bool, threads: int) -> list[dict[str, Any]]:
-    """Run the benchmarks in order, showing each entry as it is measured."""
+def run(modules: list[str], quick: bool, threads: int) -> Iterator[list[dict[str, Any]]]:
+    """Run the benchmarks in order, showing each entry as it is measured; yield each one's entries."""
     import torch
     from pages import line
 
     torch.set_num_threads(threads)
-    started, entries = time.monotonic(), []
+    started = time.monotonic()
     for module in modules:
+        entries = []
         for entry in importlib.import_module(module).entries(quick):
             print(f"{time.monotonic() - started:6.0f} s  {line(entry)}", flush=True)
             entries.append(entry)
-    return entries
+        yield entries
 
 
 def provenance(threads: int, note: str) -> dict[str, Any]:

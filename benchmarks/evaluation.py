@@ -60,7 +60,7 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
     name = f"evaluation per rule: {images:,} images, {boxes:,} boxes, {count:,} detections a rule"
     mine = (f"hotcoco, {RULES} rules one after the other, also per class", all_rules)
     peer = ("faster-coco-eval, one of the rules", lambda: faster(rules[-1]))
-    yield versus(f"{name}: faster-coco-eval", mine, peer, turns=1 if quick else 3, per=RULES, peer_per=1, warm=False)
+    yield versus(f"{name}: faster-coco-eval", mine, peer, turns=1 if quick else 2, per=RULES, peer_per=1, warm=False)
     peer = ("pycocotools, one of the rules, once", one_rule)
     entry = versus(f"{name}: pycocotools", mine, peer, turns=1, per=RULES, peer_per=1, goal=1 / 50, warm=False)
     difference = disagreement(found["ours"], found["referee"])

@@ -33,4 +33,4 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
             (Path(folder) / name).symlink_to(ROOT / name)
         for experiment in ["tiny"] if quick else ["micro", "paper"]:
             side = ("everything yet to be made", plan(Path(folder), experiment))
-            yield alone(f"snakemake -n, experiment {experiment}", side, turns=1 if quick else 5)
+            yield alone(f"snakemake -n, experiment {experiment}", side, turns=1 if quick else 3)

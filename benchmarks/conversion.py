@@ -54,4 +54,8 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
         project = Path(folder)
         lay_out(project, files)
         work = lambda: prepare(SimpleNamespace(root=project, roots={}), "many")  # noqa: E731
-        yield alone(f"VOC conversion, {files:,} files", ("prepare", work), turns=1 if quick else 3)
+        yield alone(
+            f"VOC conversion, {files:,} files",
+            ("the stage prepare: annotations, images' headers, checks, counts, checksums", work),
+            turns=1 if quick else 3,
+        )

@@ -209,8 +209,9 @@ class Disturbance:
         self.leaves(job, "TIMEOUT")
 
     def preempt(self, job: Job) -> None:
+        """Let the node's owners push a training off it. One that ends within its notice has failed, to Slurm."""
         owners = slurm("sbatch", "--parsable", "--partition=owners", "--gpus=2", "--output=/dev/null", "--wrap=true")
-        self.leaves(job, "PENDING", "PREEMPTED", "REQUEUED", "COMPLETING")
+        self.leaves(job, "PENDING", "PREEMPTED", "REQUEUED", "COMPLETING", "FAILED")
         wait(lambda: state(owners.strip()) == "COMPLETED", "the node's owners have had their turn", self.process)
 
     def kill_the_node(self, job: Job) -> None:

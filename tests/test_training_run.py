@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmdet
 import pytest
@@ -343,6 +344,37 @@ def test_annotations_that_changed_since_they_were_prepared(fresh):
     path.write_text(path.read_text() + "\n")
     with pytest.raises(InputError, match=r"train.json: the annotations .* changed after they were prepared"):
         train(fresh, RETINANET)
+
+
+def test_tensorboard_is_told_what_the_history_says(tmp_path, monkeypatch, finished):
+    told = []
+
+    class Writer:
+        def __init__(self, folder: str):
+            self.folder = Path(folder)
+
+        def add_scalar(self, *scalar) -> None:
+            told.append((self.folder, *scalar))
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "tensorboard": True})
+    train(experiment, IOU_AWARE)
+    rows = list(csv.DictReader(experiment.paths.history(IOU_AWARE).open()))
+    losses = [(step, value) for _, name, value, step in told if name == "loss_iou"]
+    assert losses == [(int(row["iteration"]), float(row["loss_iou"])) for row in rows]
+    assert {folder for folder, *_ in told} == {experiment.paths.checkpoints(IOU_AWARE) / "tensorboard"}
+    assert {name for _, name, *_ in told} == set(rows[0]) - {"epoch", "iteration"}
+    assert outcome(experiment, IOU_AWARE) == outcome(finished, IOU_AWARE)
+
+
+def test_tensorboard_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    experiment = project(tmp_path, settings={"tensorboard": True})
+    with pytest.raises(InputError, match=r"settings.tensorboard.*pip install tensorboard"):
+        train(experiment, RETINANET)
 
 
 @pytest.mark.parametrize("setting", [{"device": "cuda"}, {"amp": True}])

@@ -18,7 +18,7 @@ from iou_aware.study.run import BASELINE_RULE, Run, read_runs
 from iou_aware.study.table import Table, parse_rule, read_tables
 
 # What changes the machine and not the outcome: no reason to train again.
-MACHINE_SETTINGS = ("workers", "device")
+MACHINE_SETTINGS = ("workers", "device", "tensorboard")
 
 
 @dataclass(frozen=True)

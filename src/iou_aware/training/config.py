@@ -13,6 +13,7 @@ from iou_aware.study.layout import Layout
 
 # By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
+TENSORBOARD = "TensorboardVisBackend"
 # What decides how fast a run is and what is done with it, not its weights: no reason to leave a checkpoint alone.
 MACHINE = (
     *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
@@ -32,7 +33,8 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
-        settings: The experiment's changes: epochs, batch_size, images, workers, amp, channels_last, gpus, normaliser.
+        settings: The experiment's changes: epochs, batch_size, images, workers, amp, channels_last, gpus, normaliser,
+            tensorboard.
         work_dir: Where MMDetection's own tools would write.
 
     Raises:
@@ -62,6 +64,9 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     config.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
     config.env_cfg.dist_cfg = dict(backend="nccl")
     config.work_dir = str(work_dir)
+    if settings.get("tensorboard"):
+        backend = dict(type=TENSORBOARD, save_dir=str(Path(work_dir) / "tensorboard"))
+        config.visualizer.vis_backends = [*config.visualizer.vis_backends, backend]
     return Config(_plain(config._cfg_dict))
 
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from iou_aware.training import loading, state
 from iou_aware.training.checkpoints import Checkpoints
+from iou_aware.training.config import TENSORBOARD
 from iou_aware.training.memory import channels_last
 from iou_aware.training.progress import Progress
 
@@ -139,6 +140,7 @@ class Runner(MMEngineRunner):
         launcher = "pytorch" if torch.distributed.is_initialized() else "none"
         processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
         self.progress = Progress(name, config.train_dataloader.batch_size * processes)
+        shown = [one for one in config.visualizer.vis_backends if one.type == TENSORBOARD]
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
             model=config.model,
@@ -152,7 +154,7 @@ class Runner(MMEngineRunner):
             launcher=launcher,
             env_cfg=config.env_cfg,
             log_level="WARNING",
-            visualizer=dict(type="Visualizer", vis_backends=None),
+            visualizer=dict(type="Visualizer", vis_backends=shown),
             default_scope=config.default_scope,
             randomness=config.randomness,
             experiment_name=name,

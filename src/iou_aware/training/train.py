@@ -4,6 +4,7 @@ import hashlib
 import logging
 import resource
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def train(experiment, run_name: str) -> None:
     settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
     if device.choose(settings) == "cpu" and settings.get("amp"):
         raise InputError("settings.amp: found true, but mixed precision needs a GPU and there is none; expected false.")
+    if settings.get("tensorboard"):
+        _require_tensorboard()
     if launch.is_one_of_many():
         launch.meet()
     elif settings.get("gpus", 1) > 1:
@@ -60,6 +63,16 @@ def train(experiment, run_name: str) -> None:
     if is_main_process():
         _finish(runner, resolved, paths.run_folder(run_name), {"run": run.as_dict(), "started": started.isoformat()})
         kept.keep(1)
+
+
+def _require_tensorboard() -> None:
+    try:
+        import_module("torch.utils.tensorboard")
+    except ImportError as fault:
+        raise InputError(
+            f"settings.tensorboard: found true, but TensorBoard is not installed ({fault}); "
+            "run `pip install tensorboard`, or take the setting out: history.csv has the same."
+        ) from fault
 
 
 def _identity(resolved: Config, manifest: Manifest) -> str:

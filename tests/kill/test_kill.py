@@ -28,7 +28,8 @@ from iou_aware.training import seal
 
 KILLS = int(os.environ.get("KILLS", "24"))
 KILLS_PER_RUN = 3
-EPOCHS = 12
+EPOCHS = 30
+STEPS = 5  # per epoch: 18 images, 4 at a time
 LONGEST_WRITE_S = 0.003
 
 
@@ -84,10 +85,13 @@ def strike(experiment: Experiment, draw: random.Random, life: float, in_writing:
     assert process.returncode == -signal.SIGKILL, (experiment.root / "train.log").read_text()
     if files_in_writing(experiment) - left_behind:
         return "in writing a file"
-    if experiment.paths.weights(IOU_AWARE).exists():
-        return "in finishing"
-    saved = any(experiment.paths.checkpoints(IOU_AWARE).rglob("iteration_*.pth"))
-    return "with a checkpoint" if saved else "before the first checkpoint"
+    return "in finishing" if experiment.paths.weights(IOU_AWARE).exists() else "elsewhere"
+
+
+def epochs_saved(experiment: Experiment) -> int:
+    """Return how many epochs the newest checkpoint has."""
+    names = (path.name for path in experiment.paths.checkpoints(IOU_AWARE).rglob("iteration_*.pth"))
+    return max((int(name.removeprefix("iteration_").partition("-")[0]) for name in names), default=0) // STEPS
 
 
 def check_remains(experiment: Experiment, expected: Outcome) -> None:
@@ -125,7 +129,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(undisturbed, tmp
             if place is None:
                 break
             struck.append(place)
-            print(f"  run {runs}: kill {len(struck)} {place}", flush=True)
+            saved = epochs_saved(experiment)
+            print(f"  run {runs}: kill {len(struck)} {place}, {saved} of {EPOCHS} epochs saved", flush=True)
             check_remains(experiment, expected)
         assert start(experiment).wait() == 0, (experiment.root / "train.log").read_text()
         assert Outcome.of(experiment) == expected

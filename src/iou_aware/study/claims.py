@@ -244,12 +244,10 @@ class _Judge:
         if surely:
             why = f"the step {surely[0].label} goes the other way by {abs(surely[0].value):.2f}"
             return Finding(whole, expected, CONTRADICTED, why)
-        why = (
-            "every step goes that way"
-            if not against
-            else f"{len(against)} of {len(steps)} steps go the other way, none surely"
-        )
-        return Finding(whole, expected, finding.verdict, why)
+        if against:
+            why = f"{len(against)} of {len(steps)} steps go the other way, none surely"
+            return Finding(whole, expected, INCONCLUSIVE, why)
+        return Finding(whole, expected, finding.verdict, "every step goes that way")
 
 
 def _gain(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
@@ -287,7 +285,8 @@ def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
 
 
 def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
-    low, high = span[0] - _ROUNDING - _TINY, span[1] + _ROUNDING + _TINY
+    slack = _TINY + (0.0 if quantity.paper is None else _ROUNDING)
+    low, high = span[0] - slack, span[1] + slack
     if low <= quantity.value <= high:
         return REPRODUCED, "within what the paper says"
     if quantity.low <= high and quantity.high >= low:

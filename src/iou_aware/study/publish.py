@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from iou_aware.data import dataset
 from iou_aware.errors import InputError
 from iou_aware.files import write_text, writing
 from iou_aware.study.experiment import Experiment
@@ -50,12 +51,14 @@ def _heading(experiment: Experiment) -> str:
     versions = ", ".join(f"{name} {_listed(metrics[name])}" for name in ("torch", "mmdet", "mmcv"))
     commits = _listed(commit[:12] for commit in metrics["git_commit"].dropna())
     config = f"configs/experiments/{experiment.name}.yaml"
+    datasets = (dataset.load(experiment.root, name) for name in experiment.datasets)
+    fetched = "".join(f"iou-aware fetch {found.name}\n" for found in datasets if found.fetch)
     return (
         f"# {experiment.title}\n\n"
         f"{metrics['run'].nunique()} runs, {len(metrics)} evaluations, seeds {_listed(metrics['seed'])}; {versions}; "
         f"trained at commit {commits}.\n\n"
-        "Made by these two commands; nothing on this page is written by hand:\n\n"
-        f"```\nmake reproduce EXPERIMENT={experiment.name}\niou-aware publish {config}\n```"
+        "Made by these commands; nothing on this page is written by hand:\n\n"
+        f"```\n{fetched}make reproduce EXPERIMENT={experiment.name}\niou-aware publish {config}\n```"
     )
 
 
@@ -81,4 +84,4 @@ def _below(markdown: str, levels: int) -> str:
 
 
 def _listed(values: Iterable[object]) -> str:
-    return ", ".join(sorted({str(value) for value in values}))
+    return ", ".join(sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in values}))

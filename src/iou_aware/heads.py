@@ -1,4 +1,4 @@
-"""The IoU-aware RetinaNet head: MMDetection's RetinaHead with one more convolution (Fig. 2 of the paper)."""
+"""The IoU-aware RetinaNet head: MMDetection's RetinaHead with one more convolution (Fig. 1 of the paper)."""
 
 from collections.abc import Sequence
 

@@ -57,7 +57,7 @@ def machine(made: dict[str, Any]) -> str:
     names = ("python", "torch", "mmdet", "mmcv", "numpy", "pycocotools", "faster-coco-eval", "hotcoco", "snakemake")
     versions = ", ".join(f"{name} {made[name]}" for name in names)
     commit = f"commit {(made['git_commit'] or 'unknown')[:12]}{' with changes' if made['git_dirty'] else ''}"
-    cores = f"{made['cores']} of {made['cores of the machine']} cores, {made['threads']} threads"
+    cores = f"{made['cores']} of {made['cores of the machine']} cores, torch threads: {made['threads']}"
     note = f" {made['note'].rstrip('.')}." if made["note"] else ""
     return (
         f"Measured on {made['date']} at {commit}: {made['cpu']}, {cores}; load average at the end {made['load'][0]}."
@@ -81,8 +81,14 @@ def side(entry: dict[str, Any], name: str) -> str:
 def figures(entry: dict[str, Any], name: str) -> str:
     """Return a median with its unit and, of more turns than one, the smallest and the largest."""
     values = entry[name]
-    extremes = f" ({values['min']:.3g} to {values['max']:.3g})" if values["min"] < values["max"] else ""
-    return f"{values['median']:.3g}{extremes} {entry['unit']}"
+    median, least, most = (number(values[key]) for key in ("median", "min", "max"))
+    extremes = f" ({least} to {most})" if least != most else ""
+    return f"{median}{extremes} {entry['unit']}"
+
+
+def number(value: float) -> str:
+    """Return three digits, or all those before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def verdict(entry: dict[str, Any]) -> str:
@@ -90,8 +96,8 @@ def verdict(entry: dict[str, Any]) -> str:
     ratio = entry["ratio"]
     if ratio is None:
         return "-"
-    words = f"{1 / ratio:.3g} times as fast" if ratio < 1 else f"ours takes {ratio:.3g} times as long"
-    return f"{ratio:.3g}<br>{words}"
+    words = f"{1 / ratio:.3g} times as fast" if ratio < 1 else f"ours takes {ratio:.4g} times as long"
+    return f"{ratio:.4g}<br>{words}"
 
 
 def goal(entry: dict[str, Any]) -> str:

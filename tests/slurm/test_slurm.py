@@ -80,6 +80,13 @@ class Clone:
         return newest
 
 
+def read(file: Path) -> bytes:
+    """Return a file's content; nothing where it is gone."""
+    with contextlib.suppress(OSError):
+        return file.read_bytes()
+    return b""
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
     """The project as it stands, uncommitted changes included, with this test's experiment: what both clones are of."""
@@ -112,6 +119,7 @@ def cluster() -> Iterator[None]:
     yield
     subprocess.run([*manage, "stop"], check=True)
     assert not Path("/run/iou-aware-slurm").exists()
+    assert not [file for file in Path("/proc").glob("[0-9]*/environ") if b"SLURM_CLUSTER_NAME=iou-aware" in read(file)]
 
 
 @pytest.fixture(scope="module")

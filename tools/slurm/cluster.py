@@ -11,6 +11,7 @@ It needs nothing of the project but Python, refuses a machine that has a Slurm o
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
+CLUSTER = "iou-aware-stand-in"
 FOLDER = Path("/run/iou-aware-slurm")
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 GRES = Path("/etc/slurm/gres.conf")
@@ -111,6 +113,9 @@ def stop() -> None:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             _wait(lambda daemon=daemon: _alive(daemon) is None, f"{daemon} does not stop")
+    for pid in _left():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     shutil.rmtree(FOLDER)
     for file in (CONFIGURATION, GRES):
         if file.exists() and MARK in file.read_text(encoding="utf-8"):
@@ -145,7 +150,9 @@ def _write_configuration() -> None:
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(128))
     host = socket.gethostname().split(".")[0]
-    text = (HERE / "slurm.conf").read_text(encoding="utf-8").replace("@HOST@", host).replace("@FOLDER@", str(FOLDER))
+    text = (HERE / "slurm.conf").read_text(encoding="utf-8")
+    for name, value in {"HOST": host, "FOLDER": str(FOLDER), "CLUSTER": CLUSTER}.items():
+        text = text.replace(f"@{name}@", value)
     CONFIGURATION.parent.mkdir(exist_ok=True)
     CONFIGURATION.write_text(text, encoding="utf-8")
     devices = [FOLDER / f"gpu{i}" for i in range(len(STAND_INS))]
@@ -178,6 +185,18 @@ def _alive(daemon: str) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if name == daemon and not dead else None
+
+
+def _left() -> list[int]:
+    """Return what jobs left running: Slurm loses sight of a process here once its parent is gone."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"SLURM_CLUSTER_NAME={CLUSTER}".encode() in environment.read_bytes().split(b"\0"):
+                found.append(int(environment.parent.name))
+        except OSError:
+            continue  # It has ended, or is not ours to see.
+    return found
 
 
 def _jobs() -> str:

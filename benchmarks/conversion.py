@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +54,7 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         lay_out(project, files)
-        work = lambda: prepare(SimpleNamespace(root=project, roots={}), "many")  # noqa: E731
+        work = partial(prepare, SimpleNamespace(root=project, roots={}), "many")
         yield alone(
             f"VOC conversion, {files:,} files",
             ("the stage prepare: annotations, images' headers, checks, counts, checksums", work),

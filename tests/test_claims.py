@@ -14,8 +14,9 @@ from study_project import REPORTS, experiment, paper_shaped, tables, write_resul
 
 from iou_aware.errors import InputError
 from iou_aware.study.bootstrap import METRICS
-from iou_aware.study.claims import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED, judge, write_claims
+from iou_aware.study.claims import judge, write_claims
 from iou_aware.study.collect import collect
+from iou_aware.study.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
 CLAIMS = yaml.safe_load((REPORTS / "claims.yaml").read_text(encoding="utf-8"))
 PREMISE = {"premise-low-correlation", "premise-better-correlation"}

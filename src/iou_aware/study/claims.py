@@ -1,7 +1,6 @@
 """The stage ``claims``: what the paper claims, held against the experiment's numbers, with a verdict for each.
 
-The claims are data, ``reports/claims.yaml``. A verdict is ``reproduced``, ``contradicted``, ``inconclusive`` (it goes
-either way within the uncertainty, or part of it has not been run) or ``not run``.
+The claims are data, ``reports/claims.yaml``; what a verdict is, ``verdict`` says.
 """
 
 import itertools
@@ -17,29 +16,20 @@ from iou_aware.documents import Document, Key
 from iou_aware.files import sha256, write_json, write_text
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.paper import load_paper
-from iou_aware.study.quantity import METRICS, Cells, Noise, Quantity, Term
+from iou_aware.study.quantity import METRICS, TINY, Cells, Quantity, Term
 from iou_aware.study.table import Table
+from iou_aware.study.verdict import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    REPRODUCED,
+    Finding,
+    judge_number,
+    noise_in,
+    together,
+)
 
 logger = logging.getLogger(__name__)
-
-REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
-VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
-# Of a number only, which stands beside the paper's where sizes are not to be met.
-NOT_COMPARED = "not compared"
-# The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
-_ROUNDING = 0.05
-# Sums of decimals are not exact in binary.
-_TINY = 1e-9
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One quantity of a claim, what was expected of it, and whether it is so: a verdict, or ``not compared``."""
-
-    quantity: Quantity
-    expected: str
-    verdict: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,6 @@ class _Judge:
         self.document, self.cells = document, cells
         self.key: Key = ("claims", index)
         self.content = document.content["claims"][index]
-        self.noise = Noise(**(self.content.get("noise") or document.content["noise"]))
         self.values = cells.experiment.comparison == "values"
 
     def claim(self) -> Claim:
@@ -127,7 +116,7 @@ class _Judge:
             key = (*self.key, "checks", index)
             self._check_names(key, check)
             findings += self._findings(key, check)
-        verdict, why = _together(findings)
+        verdict, why = together(findings)
         text = {
             name: " ".join(self.content[name].split())
             for name in ("place", "statement", "reading")
@@ -188,7 +177,8 @@ class _Judge:
             return Quantity(
                 label, paper=self.cells.paper(check["table"], terms), missing=f"no table {check['table']} here"
             )
-        return self.cells.quantity(label, table, check["table"], terms, self.noise)
+        noise = noise_in(self.document, check["table"], self.content.get("noise"))
+        return self.cells.quantity(label, table, check["table"], terms, noise)
 
     def _gains(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Iterator[Finding]:
         times = check.get("times", 1.0)
@@ -201,7 +191,7 @@ class _Judge:
                 terms += [Term(-term.factor, term.row, check["beyond"]) for term in terms]
                 label += f", beyond that in {check['beyond']}"
             quantity = self._quantity(label, check, table, terms)
-            yield _gain(quantity, check.get("sign"), check.get("range"), self.values)
+            yield judge_number(quantity, check.get("sign"), check.get("range"), self.values)
 
     def _best(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Finding:
         """Judge which row is best: the difference between the best of those claimed and the best of the others."""
@@ -216,7 +206,7 @@ class _Judge:
         label = f"{metric}: {claimed} (best of those claimed) − {other} (best of the others)"
         quantity = self._quantity(label, check, table, [Term(1.0, claimed, metric), Term(-1.0, other, metric)])
         ours = max(known, key=known.__getitem__)
-        verdict = REPRODUCED if quantity.value >= -_TINY else INCONCLUSIVE if quantity.high > 0 else CONTRADICTED
+        verdict = REPRODUCED if quantity.value >= -TINY else INCONCLUSIVE if quantity.high > 0 else CONTRADICTED
         return Finding(quantity, expected, verdict, f"the best is {ours} with {metric} {known[ours]:.1f}")
 
     def _trend(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Finding:
@@ -238,9 +228,9 @@ class _Judge:
         missing = next((step.missing for step in [whole, *steps] if step.missing), None)
         if missing:
             return Finding(whole, expected, NOT_RUN, missing)
-        against = [step for step in steps if step.value < -_TINY]
-        surely = [step for step in against if step.high < -_TINY]
-        finding = _gain(whole, "positive" if sign > 0 else "negative", None, self.values)
+        against = [step for step in steps if step.value < -TINY]
+        surely = [step for step in against if step.high < -TINY]
+        finding = judge_number(whole, "positive" if sign > 0 else "negative", None, self.values)
         if surely:
             why = f"the step {surely[0].label} goes the other way by {abs(surely[0].value):.2f}"
             return Finding(whole, expected, CONTRADICTED, why)
@@ -248,64 +238,3 @@ class _Judge:
             why = f"{len(against)} of {len(steps)} steps go the other way, none surely"
             return Finding(whole, expected, INCONCLUSIVE, why)
         return Finding(whole, expected, finding.verdict, "every step goes that way")
-
-
-def _gain(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
-    """Judge a quantity by its sign and, where numbers can be compared with the paper's, by its range."""
-    compared = span is not None and (values or quantity.paper is None)
-    parts = [f"{sign}"] if sign else []
-    if span is not None:
-        low, high = span
-        between = f"{low:+.1f}" if low == high else f"{low:+.1f} … {high:+.1f}"
-        parts.append(f"{between}{'' if compared else ' (for the pattern only)'}")
-    expected = ", ".join(parts)
-    if quantity.value is None:
-        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
-    verdict, why = _by_sign(quantity, sign) if sign else (REPRODUCED, "")
-    if compared and verdict == REPRODUCED:
-        verdict, why = _by_range(quantity, span)
-    elif span is not None and verdict == REPRODUCED and sign:
-        why += "; its size is not to be met here"
-    elif not sign and not compared:
-        return Finding(quantity, expected, NOT_COMPARED, "sizes are not to be met here")
-    return Finding(quantity, expected, verdict, why)
-
-
-def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
-    direction = 1.0 if sign == "positive" else -1.0
-    least = quantity.low if direction > 0 else quantity.high
-    most = quantity.high if direction > 0 else quantity.low
-    if quantity.span and min(quantity.span) < 0 < max(quantity.span):
-        return INCONCLUSIVE, "the sign differs between seeds"
-    if direction * least > _TINY:
-        return REPRODUCED, "the sign is as claimed"
-    if direction * most < -_TINY:
-        return CONTRADICTED, "the sign is the opposite"
-    return INCONCLUSIVE, "either sign is within the uncertainty"
-
-
-def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
-    slack = _TINY + (0.0 if quantity.paper is None else _ROUNDING)
-    low, high = span[0] - slack, span[1] + slack
-    if low <= quantity.value <= high:
-        return REPRODUCED, "within what the paper says"
-    if quantity.low <= high and quantity.high >= low:
-        return INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"
-    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} what the paper says"
-
-
-def _together(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Return the verdict on a claim all of whose findings must hold."""
-    run = [finding for finding in findings if finding.quantity.value is not None]
-    judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
-    absent = len(findings) - len(run)
-    if not judged:
-        return NOT_RUN, findings[0].why
-    counts = Counter(finding.verdict for finding in judged)
-    for verdict in (CONTRADICTED, INCONCLUSIVE):
-        if counts[verdict]:
-            worst = next(finding for finding in judged if finding.verdict == verdict)
-            return verdict, f"{worst.quantity.label}: {worst.why}"
-    if absent:
-        return INCONCLUSIVE, f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
-    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why

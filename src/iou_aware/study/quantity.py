@@ -22,6 +22,8 @@ from iou_aware.study.paper import load_paper
 from iou_aware.study.table import Row, Table
 
 METRICS = (*PAPER, *FURTHER, *COUNTS, *CORRELATIONS)
+# Sums of decimals are not exact in binary.
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Cells:
         found = self._interval(value, table, present, terms, values)
         seeds = min(len(cells) for cells in values)
         span = self._span(terms, values)
-        half = (noise.runs / math.sqrt(seeds)) if len({row.runs for row in present}) > 1 else 0.0
+        # Another training moves what stands alone, and the difference between two, but not that of two rules of one.
+        trained_anew = len({row.runs for row in present}) > 1 or abs(math.fsum(t.factor for t in terms)) > TINY
+        half = noise.runs / math.sqrt(seeds) if trained_anew else 0.0
         if found is None and not half:
             half = noise.rules
         low = value - math.hypot(value - found.low if found else 0.0, half)

@@ -1,0 +1,102 @@
+"""The verdict on a number, one home for claims and tables: its sign, its size, and both within the uncertainty.
+
+``reproduced``, ``contradicted``, ``inconclusive`` (it goes either way within the uncertainty, or part of it has not
+been run) or ``not run``.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from iou_aware.documents import Document
+from iou_aware.study.quantity import TINY, Noise, Quantity
+
+REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
+VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+# Of a number only, which stands beside the paper's where sizes are not to be met.
+NOT_COMPARED = "not compared"
+# The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
+ROUNDING = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of a claim, what was expected of it, and whether it is so: a verdict, or ``not compared``."""
+
+    quantity: Quantity
+    expected: str
+    verdict: str
+    why: str
+
+
+def noise_in(document: Document, table: str | None, own: Mapping[str, float] | None = None) -> Noise:
+    """Return which differences mean nothing in a table of the paper, by ``reports/claims.yaml``.
+
+    Args:
+        document: That file.
+        table: The paper's table, ``table5``; None for a table that the paper does not have.
+        own: What a claim itself says of it, which comes first.
+    """
+    content = document.content
+    return Noise(**(own or content.get("noise_in", {}).get(table) or content["noise"]))
+
+
+def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
+    """Judge a quantity by its sign and, where numbers can be compared with the paper's, by its range."""
+    compared = span is not None and (values or quantity.paper is None)
+    parts = [f"{sign}"] if sign else []
+    if span is not None:
+        low, high = span
+        between = f"{low:+.1f}" if low == high else f"{low:+.1f} … {high:+.1f}"
+        parts.append(f"{between}{'' if compared else ' (for the pattern only)'}")
+    expected = ", ".join(parts)
+    if quantity.value is None:
+        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+    verdict, why = _by_sign(quantity, sign) if sign else (REPRODUCED, "")
+    if compared and verdict == REPRODUCED:
+        verdict, why = _by_range(quantity, span)
+    elif span is not None and verdict == REPRODUCED and sign:
+        why += "; its size is not to be met here"
+    elif not sign and not compared:
+        return Finding(quantity, expected, NOT_COMPARED, "sizes are not to be met here")
+    return Finding(quantity, expected, verdict, why)
+
+
+def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
+    direction = 1.0 if sign == "positive" else -1.0
+    least = quantity.low if direction > 0 else quantity.high
+    most = quantity.high if direction > 0 else quantity.low
+    if quantity.span and min(quantity.span) < 0 < max(quantity.span):
+        return INCONCLUSIVE, "the sign differs between seeds"
+    if direction * least > TINY:
+        return REPRODUCED, "the sign is as claimed"
+    if direction * most < -TINY:
+        return CONTRADICTED, "the sign is the opposite"
+    return INCONCLUSIVE, "either sign is within the uncertainty"
+
+
+def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
+    slack = TINY + (0.0 if quantity.paper is None else ROUNDING)
+    low, high = span[0] - slack, span[1] + slack
+    if low <= quantity.value <= high:
+        return REPRODUCED, "within what the paper says"
+    if quantity.low <= high and quantity.high >= low:
+        return INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"
+    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} what the paper says"
+
+
+def together(findings: Sequence[Finding]) -> tuple[str, str]:
+    """Return the verdict on a claim all of whose findings must hold."""
+    run = [finding for finding in findings if finding.quantity.value is not None]
+    judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
+    absent = len(findings) - len(run)
+    if not judged:
+        return NOT_RUN, findings[0].why
+    counts = Counter(finding.verdict for finding in judged)
+    for verdict in (CONTRADICTED, INCONCLUSIVE):
+        if counts[verdict]:
+            worst = next(finding for finding in judged if finding.verdict == verdict)
+            return verdict, f"{worst.quantity.label}: {worst.why}"
+    if absent:
+        return INCONCLUSIVE, f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
+    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why

@@ -9,7 +9,7 @@ from iou_aware.confidence import Rule, confidence, confidences
 from iou_aware.errors import InputError
 
 ALPHAS = st.floats(0, 1)
-SWEEP = ["cls", "none", *(f"alpha={tenth / 10:.2f}" for tenth in range(11))]
+SWEEP = ["cls", "none", *(f"alpha={tenth / 10:.2f}" for tenth in range(11)), "oracle=0.50", "oracle=0.30"]
 
 
 def random_scores(seed=0, anchors=4000, classes=5):
@@ -22,7 +22,8 @@ def random_scores(seed=0, anchors=4000, classes=5):
     [
         ("cls", "cls"),
         ("none", "none"),
-        ("oracle", "oracle"),
+        ("oracle", "oracle=0.50"),
+        ("oracle=0.3", "oracle=0.30"),
         ("alpha=0.5", "alpha=0.50"),
         ("alpha=1", "alpha=1.00"),
         ("alpha=0", "alpha=0.00"),
@@ -36,10 +37,10 @@ def test_rules_are_written_in_one_way(text, written):
     assert Rule.parse(written) == Rule.parse(text)
 
 
-@given(ALPHAS)
-def test_any_alpha_survives_the_round_trip(alpha):
-    rule = Rule("alpha", alpha)
-    assert Rule.parse(str(rule)).alpha == alpha
+@given(st.sampled_from(["alpha", "oracle"]), ALPHAS)
+def test_any_alpha_survives_the_round_trip(kind, alpha):
+    rule = Rule(kind, alpha)
+    assert Rule.parse(str(rule)) == rule
     assert len(str(rule).partition(".")[2]) >= 2
 
 
@@ -54,6 +55,8 @@ def test_any_alpha_survives_the_round_trip(alpha):
         "alpha=-0.1",
         "alpha=nan",
         "alpha=inf",
+        "oracle=",
+        "oracle=2",
         "cls=1",
         "Cls",
         "beta=0.5",
@@ -66,7 +69,8 @@ def test_what_is_no_rule_is_refused_by_name(text):
 
 
 @pytest.mark.parametrize(
-    ("kind", "alpha"), [("alpha", None), ("alpha", 2.0), ("alpha", math.nan), ("cls", 0.5), ("x", None)]
+    ("kind", "alpha"),
+    [("alpha", None), ("alpha", 2.0), ("alpha", math.nan), ("cls", 0.5), ("oracle", None), ("x", None)],
 )
 def test_a_rule_cannot_be_built_wrong(kind, alpha):
     with pytest.raises(InputError):
@@ -98,6 +102,13 @@ def test_a_value_does_not_depend_on_where_it_stands(rule):
     whole = confidence(scores, ious, rule)
     alone = torch.cat([confidence(scores[at : at + 1], ious[at : at + 1], rule) for at in range(len(scores))])
     assert torch.equal(whole, alone)
+
+
+@given(ALPHAS)
+@settings(deadline=None, max_examples=10)
+def test_an_oracle_is_the_same_function_of_other_ious(alpha):
+    scores, ious = random_scores(6, 100)
+    assert torch.equal(confidence(scores, ious, Rule("oracle", alpha)), confidence(scores, ious, Rule("alpha", alpha)))
 
 
 def test_all_rules_at_once_give_what_each_gives_alone():

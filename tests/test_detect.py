@@ -84,7 +84,7 @@ def test_rules_that_a_run_cannot_have_are_refused(study, tmp_path):
     photo = next(iter(photos(study).values()))
     for run, rule, named in [
         (RETINANET, "alpha=0.50", "predicts no IoU"),
-        (IOU_AWARE, "oracle", "needs to know the objects"),
+        (IOU_AWARE, "oracle=0.30", "needs to know the objects"),
         (IOU_AWARE, "alpha=1.5", "alpha"),
     ]:
         with pytest.raises(InputError, match=named):

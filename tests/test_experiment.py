@@ -123,6 +123,23 @@ def test_rules_are_written_one_way_and_baselines_are_ranked_by_cls(project):
     }
 
 
+def test_single_runs_have_rules_of_their_own(project):
+    run = "dataset: shapes, scale: 96x64, detector: iou_aware_retinanet, backbone: r50, iou_loss: bce"
+    own = f"  - {{{run}, rules: [oracle]}}"
+    row = "      upper: {iou_loss: bce, rule: oracle=0.5, addition: true}"
+    experiment = load(TEXT.replace("tables:", f"{own}\ntables:") + row)
+    assert list(experiment.runs) == list(load().runs)
+    rules = ["none", "alpha=0.50", "alpha=1.00"]
+    for name, run in experiment.runs.items():
+        expected = ["cls"] if not run.is_iou_aware else [*rules, "oracle=0.50"] if "r50.bce" in name else rules
+        assert experiment.rules_for(run) == expected
+    assert experiment.tables["table2"].rows["upper"].rule == "oracle=0.50"
+    everywhere = load(TEXT.replace("alpha=1]", "alpha=1, oracle]"))
+    with pytest.raises(InputError, match=r"rule oracle=0\.50 is not computed for .*r50\.l2"):
+        load(TEXT.replace("tables:", f"{own}\ntables:") + row.replace("bce", "l2"))
+    assert everywhere.runs == experiment.runs
+
+
 def test_splits_come_from_the_dataset(project):
     experiment = load()
     assert set(experiment.evaluations()) == {(run, "val") for run in experiment.runs}
@@ -217,6 +234,14 @@ MISTAKES = {
         6,
         "no IoU head",
         "runs[0].iou_loss",
+    ),
+    "rules of a baseline": ("backbone: [r50, r101]}", "backbone: r50, rules: [none]}", 6, "no IoU", "runs[0].rules"),
+    "bad rule of a run": (
+        "iou_loss: [bce, l2]",
+        "iou_loss: bce\n    rules: [alpha=7]",
+        12,
+        "runs[1].rules[0]",
+        "[0, 1]",
     ),
     "loss missing": ("    iou_loss: [bce, l2]\n", "", 7, "key runs[1]", "iou_loss is missing"),
     "unknown loss": ("[bce, l2]", "[bce, l3]", 11, "key runs[1].iou_loss[1]", "found 'l3'", "bce, l2 or l1"),

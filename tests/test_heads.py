@@ -252,14 +252,14 @@ def test_oracle_takes_the_iou_with_the_nearest_ground_truth(candidates, rescale)
     head = build_head(test_cfg={"candidates": candidates, "score_thr": 0.01})
     outs, metas = random_outputs(head, SHAPE), metas_of(SHAPE, scale=(0.5, 0.5))
     truth = [BOXES * (2 if rescale else 1), torch.zeros(0, 4)]
-    swept = head.sweep(outs, metas, ["none", "oracle"], rescale=rescale, gt_bboxes=truth)
-    oracle = swept[0]["oracle"]
+    swept = head.sweep(outs, metas, ["none", "oracle=0.50"], rescale=rescale, gt_bboxes=truth)
+    oracle = swept[0]["oracle=0.50"]
     assert len(oracle) > 5
     for box, score, p, quality in zip(oracle.bboxes, oracle.scores, oracle.cls_scores, oracle.iou_preds, strict=True):
         nearest = max(iou(box.tolist(), target.tolist()) for target in truth[0])
         assert quality.item() == pytest.approx(nearest, abs=1e-5)
         assert score.item() == pytest.approx((p * quality).sqrt().item(), rel=1e-6)
-    assert not swept[1]["oracle"].scores.any()
+    assert not swept[1]["oracle=0.50"].scores.any()
     plain = head.sweep(outs, metas, ["none"], rescale=rescale)
     assert torch.equal(swept[0]["none"].scores, plain[0]["none"].scores)
 

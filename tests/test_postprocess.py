@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
-from iou_aware.postprocess import Settings, depth
+from iou_aware.postprocess import Settings, depth, nearest_iou
 from iou_aware.postprocess.nms import suppress, survivors_of
 from iou_aware.postprocess.reference import detect, overlap
 
@@ -17,14 +17,16 @@ RULES = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1)), "c
 FIELDS = ["bboxes", "labels", "scores", "cls_scores", "iou_preds"]
 
 
-def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True):
-    found = head.sweep(outs, metas, rules, rescale=rescale)
+def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=None):
+    found = head.sweep(outs, metas, rules, rescale=rescale, gt_bboxes=truth)
     limits = Settings.from_config(head.test_cfg)
     for image, meta in enumerate(metas):
         levels = levels_of(head, outs, meta if rescale else meta | {"scale_factor": (1.0, 1.0)}, image)
         assert list(found[image]) == [str(Rule.parse(rule)) for rule in rules]
+        known = truth and [(scores, nearest_iou(boxes, truth[image])[:, None], boxes) for scores, _, boxes in levels]
         for rule, detections in found[image].items():
-            for field, expected in detect(levels, rule, limits).items():
+            levels_seen = known if Rule.parse(rule).kind == "oracle" else levels
+            for field, expected in detect(levels_seen, rule, limits).items():
                 np.testing.assert_array_equal(detections[field].numpy(), expected, f"{field} of {rule}")
                 assert detections[field].numpy().dtype == expected.dtype
 
@@ -56,22 +58,30 @@ def test_the_engine_equals_the_reference(
     }
     head = build_head(num_classes=num_classes, test_cfg=limits)
     outs = random_outputs(head, shape, 2, seed, coarse, spread)
-    rules = ["none", "alpha=1.00", "alpha=0.70", "alpha=0.50", "alpha=0.15", "alpha=0.00", "cls"]
+    rules = ["none", "alpha=1.00", "oracle=0.40", "alpha=0.70", "alpha=0.50", "alpha=0.15", "oracle", "alpha=0.00"]
+    truth = [random_boxes(seed, 3), random_boxes(seed, 0)]
     with pytest.MonkeyPatch.context() as patch:
         # Shallow first looks make the engine look again.
         patch.setattr(depth, "ANCHORS", first_look[0])
         patch.setattr(depth, "PAIRS", first_look[1])
-        assert_equals_reference(head, outs, metas_of(shape, 2, scale), rules)
+        assert_equals_reference(head, outs, metas_of(shape, 2, scale), rules, truth=truth)
         # And again, with what the first time taught.
-        assert_equals_reference(
-            head, random_outputs(head, shape, 2, seed + 1, coarse, spread), metas_of(shape, 2), rules
-        )
+        again = random_outputs(head, shape, 2, seed + 1, coarse, spread)
+        assert_equals_reference(head, again, metas_of(shape, 2), rules, truth=truth)
 
 
 @pytest.mark.parametrize(("num_classes", "rules"), [(1, RULES), (3, RULES), (80, ["alpha=0.30", "alpha=0.00", "cls"])])
 def test_the_rules_of_table_3_equal_the_reference(num_classes, rules):
     head = build_head(num_classes=num_classes)
     assert_equals_reference(head, random_outputs(head), metas_of(scale=(0.25, 0.25)), rules)
+
+
+def test_oracles_over_alpha_equal_the_reference():
+    head, rules = build_head(), [f"oracle={tenth / 10:.2f}" for tenth in range(11)]
+    outs, truth = random_outputs(head), [random_boxes(1, 4), random_boxes(2, 2)]
+    assert_equals_reference(head, outs, metas_of(scale=(0.5, 0.5)), ["none", *rules], truth=truth)
+    for image in head.sweep(outs, metas_of(), [*rules, "cls"], gt_bboxes=truth):
+        assert torch.equal(image["oracle=1.00"].bboxes, image["cls"].bboxes)
 
 
 def test_the_legacy_coder_and_the_network_s_pixels():

@@ -18,7 +18,7 @@ from iou_aware.training.train import train
 RETINANET = "shapes.retinanet.tiny.quick.64x64.seed0"
 IOU_AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.64x64.seed0"
 FASTER_RCNN = "shapes.faster_rcnn.tiny.quick.64x64.seed0"
-RULES = ["none", "alpha=1.00", "alpha=0.50", "alpha=0.30", "oracle"]
+RULES = ["none", "alpha=1.00", "alpha=0.50", "alpha=0.30", "oracle=0.50", "oracle=0.30"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
 
 SCHEDULE = """

@@ -18,7 +18,9 @@ from iou_aware.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALLOWED = "'cls', 'none', 'oracle' or 'alpha=A' with A in [0, 1]"
+ALLOWED = "'cls', 'none', 'alpha=A' or 'oracle=A' with A in [0, 1]"
+_OF_ALPHA = ("alpha", "oracle")
+_ORACLE_ALPHA = 0.5  # of ``oracle`` without a number: what ranks as p * IoU does
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Rule:
 
     Attributes:
         kind: ``cls`` (the classification score p alone), ``none`` (p * IoU, no exponents), ``alpha``
-            (p^alpha * IoU^(1-alpha)) or ``oracle`` (Eq. 5 at alpha 0.5 with the IoU of the nearest ground truth in
-            place of the predicted one; it ranks exactly as p * IoU would).
-        alpha: The exponent of p, in [0, 1]; None unless ``kind`` is ``alpha``.
+            (p^alpha * IoU^(1-alpha)) or ``oracle`` (the same with the IoU of the nearest ground truth in place of the
+            predicted one: the upper bound of what a better prediction of the IoU could give).
+        alpha: The exponent of p, in [0, 1]; None for ``cls`` and ``none``.
 
     Raises:
         InputError: If the kind is unknown or alpha is not a number in [0, 1].
@@ -39,16 +41,18 @@ class Rule:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("cls", "none", "alpha", "oracle"):
+        if self.kind not in ("cls", "none", *_OF_ALPHA):
             raise InputError(f"confidence rule: found kind {self.kind!r}, expected {ALLOWED}")
-        if (self.kind == "alpha") != (self.alpha is not None):
-            raise InputError(f"confidence rule {self.kind!r}: found alpha {self.alpha!r}; only kind 'alpha' has one")
+        if (self.kind in _OF_ALPHA) != (self.alpha is not None):
+            raise InputError(
+                f"confidence rule {self.kind!r}: found alpha {self.alpha!r}; only kinds alpha and oracle have one"
+            )
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise InputError(f"confidence rule: found alpha {self.alpha!r}, expected a number in [0, 1]")
 
     @classmethod
     def parse(cls, text: str | Rule) -> Rule:
-        """Return the rule written as ``text``: ``cls``, ``none``, ``oracle`` or ``alpha=0.50``.
+        """Return the rule written as ``text``: ``cls``, ``none``, ``alpha=0.50``, ``oracle=0.50`` (or just ``oracle``).
 
         Raises:
             InputError: If the text is no rule; the message says what is allowed.
@@ -57,25 +61,25 @@ class Rule:
             return text
         name, equals, value = str(text).partition("=")
         if not equals and name != "alpha":
-            return cls(name)
+            return cls(name, _ORACLE_ALPHA if name == "oracle" else None)
         try:
             alpha = float(value)
         except ValueError:
             alpha = math.nan
-        if name != "alpha" or not 0 <= alpha <= 1:
+        if name not in _OF_ALPHA or not 0 <= alpha <= 1:
             raise InputError(f"confidence rule: found {text!r}, expected {ALLOWED}")
-        return cls("alpha", alpha + 0.0)  # -0.0 becomes 0.0
+        return cls(name, alpha + 0.0)  # -0.0 becomes 0.0
 
     @property
     def exponent(self) -> float | None:
-        """Alpha of Eq. 5, where the rule is an instance of it: 1 for ``cls``, 0.5 for ``oracle``, None for ``none``."""
-        return {"cls": 1.0, "oracle": 0.5}.get(self.kind, self.alpha)
+        """Alpha of Eq. 5, where the rule is an instance of it: 1 for ``cls``, None for ``none``."""
+        return 1.0 if self.kind == "cls" else self.alpha
 
     def __str__(self) -> str:
         """Return the text that ``parse`` reads back to an equal rule; alpha has two decimals, more where needed."""
         if self.alpha is None:
             return self.kind
-        return f"alpha={np.format_float_positional(self.alpha, min_digits=2)}"
+        return f"{self.kind}={np.format_float_positional(self.alpha, min_digits=2)}"
 
 
 def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str | Rule) -> Tensor:
@@ -109,7 +113,7 @@ def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str | Rule]
 
 
 def _needs_logarithms(rule: Rule) -> bool:
-    return rule.kind == "alpha" and rule.alpha not in (0, 0.5, 1)
+    return rule.exponent not in (None, 0, 0.5, 1)
 
 
 def _confidence(cls_score: Tensor, iou_pred: Tensor, rule: Rule, logarithms: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -122,4 +126,4 @@ def _confidence(cls_score: Tensor, iou_pred: Tensor, rule: Rule, logarithms: tup
     if rule.exponent == 0.5:
         return (cls_score * iou_pred).sqrt()
     log_score, log_iou = logarithms
-    return (log_score * rule.alpha + log_iou * (1 - rule.alpha)).exp().float()
+    return (log_score * rule.exponent + log_iou * (1 - rule.exponent)).exp().float()

@@ -95,12 +95,12 @@ def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 def _rule(model: nn.Module, text: str | None, run: Path) -> str:
     aware = isinstance(getattr(model, "bbox_head", None), IoUAwareRetinaHead)
-    rule = str(Rule.parse(text or ("alpha=0.50" if aware else "cls")))
-    if rule == "oracle":
-        raise InputError("rule oracle: it needs to know the objects; expected none, cls or alpha=A for photographs.")
-    if not aware and rule != "cls":
+    rule = Rule.parse(text or ("alpha=0.50" if aware else "cls"))
+    if rule.kind == "oracle":
+        raise InputError(f"rule {rule}: it needs to know the objects; expected none, cls or alpha=A for photographs.")
+    if not aware and rule.kind != "cls":
         raise InputError(f"{run}: this detector predicts no IoU; found the rule {rule}, expected cls.")
-    return rule
+    return str(rule)
 
 
 def _pixels(photo: Path, picture: Image) -> np.ndarray:

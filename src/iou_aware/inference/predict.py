@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from iou_aware import detections, provenance
+from iou_aware.confidence import Rule
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.errors import InputError
@@ -51,9 +52,11 @@ def predict(experiment, run_name: str, split: str) -> None:
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     rules = experiment.rules_for(run)
     labelled = manifest.split(split).labelled
-    if "oracle" in rules and not labelled:
+    oracles = [rule for rule in rules if Rule.parse(rule).kind == "oracle"]
+    if oracles and not labelled:
         raise InputError(
-            f"rule oracle: the split '{split}' of {run.dataset} has no boxes; take the rule out, or another split."
+            f"rule {oracles[0]}: the split '{split}' of {run.dataset} has no boxes; take the rule out, or another"
+            " split."
         )
 
     config = Config.fromfile(str(paths.config(run_name)))

@@ -56,12 +56,13 @@ def sweep(
     """
     found: list[dict[Rule, InstanceData]] = [{} for _ in range(outputs.num_images)]
     depth = Depth() if depth is None else depth
-    plain = [rule for rule in rules if rule.kind != "oracle"]
+    tables = [(outputs.iou_preds, [rule for rule in rules if rule.kind != "oracle"])]
+    if oracles := [rule for rule in rules if rule.kind == "oracle"]:
+        tables.append((true_ious(outputs, gt_bboxes), oracles))
     together = max(MOST_KEYS // (outputs.num_images * outputs.num_anchors), 1)
-    for start in range(0, len(plain), together):
-        _Sweep(outputs, outputs.iou_preds, plain[start : start + together], settings, depth).run(found)
-    if len(plain) < len(rules):
-        _Sweep(outputs, true_ious(outputs, gt_bboxes), [Rule("oracle")], settings, depth).run(found)
+    for ious, sharing in tables:
+        for start in range(0, len(sharing), together):
+            _Sweep(outputs, ious, sharing[start : start + together], settings, depth).run(found)
     return [{str(rule): by_rule[rule] for rule in rules} for by_rule in found]
 
 

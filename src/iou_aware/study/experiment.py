@@ -1,6 +1,6 @@
 """An experiment: what is trained on what, how detections are ranked, which tables come out; checked as it is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ import yaml
 from iou_aware import documents
 from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
-from iou_aware.documents import Document
+from iou_aware.documents import Document, Key
 from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.study.layout import Layout
-from iou_aware.study.run import BASELINE_RULE, Run, read_runs
+from iou_aware.study.run import BASELINE_RULE, Run, grid, read_runs
 from iou_aware.study.table import Table, parse_rule, read_tables
 
 # What changes the machine and not the outcome: no reason to train again.
@@ -31,6 +31,7 @@ class Experiment:
         comparison: ``values`` when the paper's numbers can be met, ``pattern`` when only gains and orderings can.
         referee: whether pycocotools confirms every evaluation.
         rules: how confidence is computed for IoU-aware runs, in order, as text.
+        rules_by_run: the same for each run, by its name: ``rules`` and what its entry adds, or ``cls`` alone.
         settings: changes to how the recipe trains.
         roots: where a dataset lies, over its own file.
         runs: the models to train, by name, in the order written.
@@ -45,6 +46,7 @@ class Experiment:
     comparison: str
     referee: bool
     rules: tuple[str, ...]
+    rules_by_run: dict[str, tuple[str, ...]]
     settings: dict[str, Any]
     roots: dict[str, str]
     runs: dict[str, Run]
@@ -87,8 +89,8 @@ class Experiment:
         return self.runs[name]
 
     def rules_for(self, run: Run) -> list[str]:
-        """Return the rules to compute a run's confidence by: all of the experiment's, or ``cls`` alone."""
-        return list(self.rules) if run.is_iou_aware else [BASELINE_RULE]
+        """Return the rules to compute a run's confidence by: the experiment's and its own, or ``cls`` alone."""
+        return list(self.rules_by_run[run.name])
 
     def splits_for(self, run: Run) -> list[str]:
         """Return the splits that a run is evaluated on."""
@@ -125,8 +127,9 @@ def _project(path: Path) -> Path:
 def _read(document: Document, root: Path) -> Experiment:
     content = document.content
     paths = Layout(root, content["experiment"])
-    rules = _rules(document)
+    rules = _rules(document, ("rules",), content["rules"])
     runs = read_runs(document, paths)
+    rules_by_run = _rules_by_run(document, rules)
     roots = content.get("roots", {})
     datasets = {name: dataset.load(root, name, roots) for name in dict.fromkeys(run.dataset for run in runs.values())}
     for name in roots:
@@ -137,22 +140,35 @@ def _read(document: Document, root: Path) -> Experiment:
         comparison=content.get("comparison", "values"),
         referee=content.get("referee", False),
         rules=rules,
+        rules_by_run=rules_by_run,
         settings=dict(content.get("settings", {})),
         roots=dict(roots),
         runs=runs,
-        tables=read_tables(document, paths, runs, rules, datasets),
+        tables=read_tables(document, paths, runs, rules_by_run, datasets),
         datasets=datasets,
         paths=paths,
         content=content,
     )
 
 
-def _rules(document: Document) -> tuple[str, ...]:
-    """Return the rules in their written form, each valid and none twice."""
+def _rules(document: Document, key: Key, texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the rules at ``key`` in their written form, each valid and none twice."""
     rules: dict[str, None] = {}
-    for i, text in enumerate(document.content["rules"]):
-        rule = parse_rule(document, ("rules", i), text)
+    for i, text in enumerate(texts):
+        rule = parse_rule(document, (*key, i), text)
         if rule in rules:
-            raise document.error(("rules", i), f"the rule {rule} stands here twice")
+            raise document.error((*key, i), f"the rule {rule} stands here twice")
         rules[rule] = None
     return tuple(rules)
+
+
+def _rules_by_run(document: Document, rules: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return each run's rules; where equal runs merge, so do theirs."""
+    found: dict[str, dict[str, None]] = {}
+    for i, entry in enumerate(document.content["runs"]):
+        further = _rules(document, ("runs", i, "rules"), entry.get("rules", ()))
+        for values in grid(entry, document.content["defaults"]):
+            run = Run(**values)
+            mine = (*rules, *further) if run.is_iou_aware else (BASELINE_RULE,)
+            found.setdefault(run.name, {}).update(dict.fromkeys(mine))
+    return {name: tuple(mine) for name, mine in found.items()}

@@ -124,7 +124,7 @@ class _Checker:
         detector = self.paths.detector(values["recipe"], values["detector"])
         self._check_file(i, entry, "detector", detector, f"detector under the recipe {values['recipe']}")
         self._check_file(i, entry, "backbone", self.paths.backbone(values["backbone"]), "backbone")
-        self._check_head(i, values)
+        self._check_head(i, entry, values)
 
     def _check_file(self, i: int, entry: dict[str, Any], name: str, file: Path, what: str) -> None:
         if file.parent not in self.folders:
@@ -136,15 +136,15 @@ class _Checker:
                 key, f"unknown {what} {file.stem!r}: there is no {file}; expected {one_of(known, file.stem)}"
             )
 
-    def _check_head(self, i: int, values: dict[str, Any]) -> None:
+    def _check_head(self, i: int, entry: dict[str, Any], values: dict[str, Any]) -> None:
         detector = values["detector"]
         if is_iou_aware(detector):
             for name in IOU_FIELDS:
                 if name not in values:
                     raise self.document.error(("runs", i), f"{name} is missing, which the detector {detector} needs")
             return
-        for name in IOU_FIELDS:
-            if name in values:
+        for name in (*IOU_FIELDS, "rules"):
+            if name in values or name in entry:
                 raise self.document.error(
                     ("runs", i, name),
                     f"the detector {detector} has no IoU head; expected {name} only where every detector of the entry"

@@ -63,7 +63,11 @@ class Table:
 
 
 def read_tables(
-    document: Document, paths: Layout, runs: Mapping[str, Run], rules: tuple[str, ...], datasets: Mapping[str, Dataset]
+    document: Document,
+    paths: Layout,
+    runs: Mapping[str, Run],
+    rules: Mapping[str, tuple[str, ...]],
+    datasets: Mapping[str, Dataset],
 ) -> dict[str, Table]:
     """Return the tables of an experiment by name.
 
@@ -71,7 +75,7 @@ def read_tables(
         document: the experiment's YAML, which follows its schema.
         paths: where files lie.
         runs: the experiment's runs by name.
-        rules: its rules for IoU-aware runs, in their written form.
+        rules: each run's rules, in their written form.
         datasets: its datasets by name.
 
     Raises:
@@ -98,7 +102,7 @@ class _Reader:
         document: Document,
         paths: Layout,
         runs: Mapping[str, Run],
-        rules: tuple[str, ...],
+        rules: Mapping[str, tuple[str, ...]],
         datasets: Mapping[str, Dataset],
     ):
         self.document, self.paths, self.runs, self.rules, self.datasets = document, paths, runs, rules, datasets
@@ -149,7 +153,7 @@ class _Reader:
         return Row(
             key=str(key[-1]),
             runs=runs,
-            rule=self._rule(key, wanted.get("rule"), self.runs[runs[0]]),
+            rule=self._rule(key, wanted.get("rule"), runs),
             label=own.get("label"),
             addition=own.get("addition", False),
         )
@@ -188,15 +192,16 @@ class _Reader:
         differing = [f"{n} {getattr(run, n)}" for n, value in selector.items() if getattr(run, n) != value]
         return f"the nearest, {run.name}, has {', '.join(differing)}. Add the run, or correct the row"
 
-    def _rule(self, key: Key, text: str | None, run: Run) -> str:
-        if text is None and not run.is_iou_aware:
+    def _rule(self, key: Key, text: str | None, runs: tuple[str, ...]) -> str:
+        if text is None and not self.runs[runs[0]].is_iou_aware:
             return BASELINE_RULE
-        rules = self.rules if run.is_iou_aware else (BASELINE_RULE,)
         if text is None:
-            raise self.document.error(key, f"rule is missing; expected {one_of(rules)}")
+            raise self.document.error(key, f"rule is missing; expected {one_of(self.rules[runs[0]])}")
         rule = parse_rule(self.document, (*key, "rule"), text)
-        if rule not in rules:
-            raise self.document.error(
-                (*key, "rule"), f"the rule {rule} is not computed for {run.name}; expected {one_of(rules, rule)}"
-            )
+        for run in runs:
+            if rule not in self.rules[run]:
+                raise self.document.error(
+                    (*key, "rule"),
+                    f"the rule {rule} is not computed for {run}; expected {one_of(self.rules[run], rule)}",
+                )
         return rule

@@ -1,5 +1,6 @@
 """Figures: what is drawn, that it is vector with text, and the same bytes every time."""
 
+import json
 import xml.dom.minidom
 
 import pytest
@@ -128,6 +129,41 @@ def test_own_table_without_the_paper_is_drawn(tmp_path):
     collect(study)
     assert {path.stem for path in write_figures(study)} >= {"alpha", "alpha_gain", "gain_per_threshold"}
     assert "Paper" not in (study.paths.figures / "alpha.svg").read_text()
+
+
+def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_path):
+    alphas, oracles = ([f"{kind}={tenths / 10:.2f}" for tenths in (10, 5, 0)] for kind in ("alpha", "oracle"))
+    runs = [SMALL_RUN | {"detector": "retinanet"}, SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}]
+    rows = {rule: {"detector": "iou_aware_retinanet", "rule": rule} for rule in (*alphas, *oracles)}
+    base = {"baseline": {"detector": "retinanet"}}
+    shared = {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN}
+    wanted = {
+        "sweep": shared | {"rows": base | {rule: rows[rule] for rule in alphas}},
+        "bound": shared | {"rows": base | rows},
+    }
+    study = experiment(tmp_path, rules=alphas, runs=[runs[0], runs[1] | {"rules": oracles}], tables=wanted)
+    values = {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
+    aware = next(name for name, run in study.runs.items() if run.is_iou_aware)
+    values |= {(aware, rule): {"AP": 90.0 + place} for place, rule in enumerate(oracles)}
+    write_results(study, values)
+    collect(study)
+    drawn = {path.stem for path in write_figures(study)}
+    assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
+    sweep, bound = panels(study)
+    assert [(series.rule.alpha, series.ours["AP"]) for series in bound.by_alpha("oracle")] == [
+        (0.0, 92.0),
+        (0.5, 91.0),
+        (1.0, 90.0),
+    ]
+    assert (sweep.is_bound, bound.is_bound, sweep.is_sweep) == (False, True, True)
+    assert [series.rule.alpha for series in sweep.by_alpha()] == [0.0, 0.5, 1.0]
+    # As long as the oracle is not measured, its table draws nothing that the other does not.
+    for evaluation in study.results.glob("evaluations/*iou_aware*/val.json"):
+        content = json.loads(evaluation.read_text())
+        content["rules"] = {rule: value for rule, value in content["rules"].items() if rule in alphas}
+        evaluation.write_text(json.dumps(content))
+    collect(study)
+    assert {path.stem for path in write_figures(study)} == drawn - {"oracle"}
 
 
 def test_training_curves_show_every_loss_and_run(study):

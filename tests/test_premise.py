@@ -194,6 +194,22 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     assert [path.read_bytes() for path in premise.write_premise(study)] == before
 
 
+def test_oracle_s_iou_is_not_judged_as_a_prediction(tmp_path):
+    study = experiment(tmp_path, rules=["alpha=0.50", "oracle=0.50"], tables={})
+    content = write_dataset(study, "shapes", "val")
+    ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
+    found = noisy(content, 1)
+    near = overlaps(load_truth(study.paths.dataset_folder("shapes") / "val.json"), found)
+    rules = dict.fromkeys(["alpha=0.50", "oracle=0.50"], found)
+    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
+    tables = {path.stem: pd.read_csv(path) for path in premise.write_premise(study)}
+    for name in ("reliability", "bias"):
+        assert set(tables[name]["rule"]) == {"alpha=0.50"}
+    scores = tables["correlations"].groupby("rule")["score"].unique()
+    assert set(scores["oracle=0.50"]) == {"confidence", "cls_score"} == set(scores["alpha=0.50"]) - {"iou_pred"}
+    assert set(tables["lrp"]["rule"]) == set(tables["density"]["rule"]) == set(rules)
+
+
 def test_nothing_predicted_gives_empty_tables(tmp_path):
     study = experiment(tmp_path)
     tables = [*premise.TABLES]

@@ -52,16 +52,23 @@ class Panel:
         name: The first table's name.
         title: The tables' titles.
         series: The rows that have a baseline and values of ours.
+        is_bound: Whether its tables have an upper bound beside the rows, which would flatten their gains.
     """
 
     name: str
     title: str
     series: list[Series]
+    is_bound: bool = False
+
+    def by_alpha(self, kind: str = "alpha") -> list[Series]:
+        """Return the rows whose rule is of a kind that has an alpha, ``alpha`` or ``oracle``, in the order of alpha."""
+        swept = [series for series in self.series if series.rule.kind == kind]
+        return sorted(swept, key=lambda series: series.rule.alpha)
 
     @property
     def is_sweep(self) -> bool:
         """Whether the rows differ in alpha."""
-        return len({series.rule.alpha for series in self.series} - {None}) >= _FEWEST_ALPHAS
+        return len({series.rule.alpha for series in self.by_alpha()}) >= _FEWEST_ALPHAS
 
     def thinned(self) -> "Panel":
         """Return the panel with a few alphas of a sweep, or as it is."""
@@ -90,7 +97,8 @@ def _panel(
     experiment: Experiment, names: list[str], lines: dict[str, Line], classes: dict[str, dict[str, Line]]
 ) -> Panel:
     gaining = [line for line in lines.values() if line.baseline and line.values]
-    panel = Panel(names[0], _titles([experiment.tables[name].title for name in names]), [])
+    is_bound = any(Rule.parse(line.rule).kind == "oracle" for line in lines.values() if line.rule)
+    panel = Panel(names[0], _titles([experiment.tables[name].title for name in names]), [], is_bound)
     for line in gaining:
         base = lines[line.baseline]
         parts = {label: (part[line.key].values, part[line.baseline].values) for label, part in classes.items()}
@@ -116,4 +124,4 @@ def _label(line: Line, others: list[Line]) -> str:
 
 
 def _rule_label(rule: Rule) -> str:
-    return str(rule) if rule.alpha is None else f"α = {rule.alpha:g}"
+    return f"α = {rule.alpha:g}" if rule.kind == "alpha" else str(rule)

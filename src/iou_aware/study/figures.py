@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.figure_data import SIZES, THRESHOLDS, Panel, Series, panels
+from iou_aware.study.figure_data import SIZES, THRESHOLDS, Panel, panels
 from iou_aware.study.figure_training import draw_training
 from iou_aware.study.premise_figures import draw_premise
 from iou_aware.study.table_content import difference
@@ -27,7 +27,8 @@ _LOWEST_GAIN = -4.0
 def write_figures(experiment: Experiment) -> list[Path]:
     """Draw what an experiment's results allow into ``results/<experiment>/figures`` and return the paths.
 
-    ``alpha`` and ``alpha_gain`` (for every table that sweeps alpha), ``gain_per_threshold``, ``gain_per_size``,
+    ``alpha`` and ``alpha_gain`` (for every table that sweeps alpha), ``oracle`` (for one that has an oracle beside it),
+    ``gain_per_threshold``, ``gain_per_size``,
     ``gain_per_class``, the ``premise_...`` and ``training_<dataset>_<scale>``. What an earlier call drew and this one
     does not is removed.
 
@@ -48,11 +49,14 @@ def write_figures(experiment: Experiment) -> list[Path]:
 
 
 def _drawings(found: list[Panel]) -> Iterable[tuple[str, "Figure"]]:
+    bounds = [panel for panel in found if panel.is_bound and panel.by_alpha("oracle")]
+    for bound in bounds:
+        yield f"oracle{_suffix(bound, bounds)}", _oracle(bound)
+    found = [panel for panel in found if not panel.is_bound]
     sweeps = [panel for panel in found if panel.is_sweep]
     for sweep in sweeps:
-        suffix = "" if sweep is sweeps[0] else f"_{sweep.name}"
-        yield f"alpha{suffix}", _alpha(sweep)
-        yield f"alpha_gain{suffix}", _alpha_gain(sweep)
+        yield f"alpha{_suffix(sweep, sweeps)}", _alpha(sweep)
+        yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep)
     few = [panel.thinned() for panel in found]
     if few:
         yield "gain_per_threshold", _gains(few, THRESHOLDS, "IoU threshold", _percent_of)
@@ -61,11 +65,16 @@ def _drawings(found: list[Panel]) -> Iterable[tuple[str, "Figure"]]:
         yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
 
 
+def _suffix(panel: Panel, alike: list[Panel]) -> str:
+    """Return what tells a panel's figure from those of the others of its kind."""
+    return "" if panel is alike[0] else f"_{panel.name}"
+
+
 def _alpha(sweep: Panel) -> "Figure":
     """Draw AP at each IoU threshold against alpha: ours, and the paper's beside it on the same axes."""
     import matplotlib.pyplot as plt
 
-    swept = _by_alpha(sweep)
+    swept = sweep.by_alpha()
     sources = [("ours", "Ours", style.OURS)]
     if any(series.paper for series in swept):
         sources.append(("paper", "Paper", style.PAPER))
@@ -89,7 +98,7 @@ def _alpha_gain(sweep: Panel) -> "Figure":
     """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
     import matplotlib.pyplot as plt
 
-    swept = _by_alpha(sweep)
+    swept = sweep.by_alpha()
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
     for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
@@ -108,6 +117,28 @@ def _alpha_gain(sweep: Panel) -> "Figure":
     for ax in axes[-1]:
         ax.set_xlabel("α")
     axes[0][0].legend(loc="lower right")
+    return figure
+
+
+def _oracle(bound: Panel) -> "Figure":
+    """Draw AP against alpha with the predicted and with the true IoU, one panel per IoU threshold."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
+    for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
+        for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
+            points = [(series.rule.alpha, series.ours.get(metric)) for series in bound.by_alpha(kind)]
+            points = [point for point in points if point[1] is not None]
+            if points:
+                ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | style.OURS)
+        base = bound.series[0].our_base.get(metric)
+        if base is not None:
+            ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
+        ax.set_title(_name(metric))
+    axes[0][0].set_ylim(bottom=0)
+    figure.supxlabel("α (0: IoU alone, 1: classification score alone)", fontsize="medium")
+    figure.supylabel("AP (%)", fontsize="medium")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -169,11 +200,6 @@ def _explain_lines(figure: "Figure", found: list[Panel]) -> None:
         looks = [("ours", style.OURS), ("paper", style.PAPER)]
         handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
         figure.legend(handles=handles, loc="outside upper right", ncols=2)
-
-
-def _by_alpha(sweep: Panel) -> list[Series]:
-    swept = [series for series in sweep.series if series.rule.alpha is not None]
-    return sorted(swept, key=lambda series: series.rule.alpha)
 
 
 def _classes(panel: Panel) -> list[str]:

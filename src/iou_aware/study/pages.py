@@ -24,6 +24,7 @@ VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
 CAPTIONS = {
     "alpha_gain": "What alpha gains over the baseline, by IoU threshold; ours beside the paper's.",
     "alpha": "AP by alpha and IoU threshold; ours beside the paper's.",
+    "oracle": "How far a better prediction of the IoU could go: AP by alpha with the predicted and with the true IoU.",
     "gain_per_threshold": "Gain over the same model without the IoU head, by IoU threshold.",
     "gain_per_size": "Gain over the same model without the IoU head, by size of objects.",
     "gain_per_class": "Gain over the same model without the IoU head, by class.",

@@ -7,7 +7,7 @@ with IoU, the joint density, whether the predicted IoU can be believed (and on w
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from iou_aware import detections
+from iou_aware.confidence import Rule
 from iou_aware.detections import Detections
 from iou_aware.evaluation.lrp import LEAST, Errors, errors
 from iou_aware.evaluation.matching import Matcher
@@ -61,6 +62,8 @@ def write_premise(experiment: Experiment) -> list[Path]:
         run = experiment.runs[name]
         for rule in experiment.rules_for(run):
             found = detections.read(experiment.paths.detections(name, split), rule)
+            if Rule.parse(rule).kind == "oracle":
+                found = replace(found, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
             array = results(found)
             near = overlaps(truth, array)
@@ -132,7 +135,7 @@ def density(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
 
 
 def reliability(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
-    """Return rows of ``reliability``; none for a detector that predicts no IoU."""
+    """Return rows of ``reliability``; none where no IoU is predicted."""
     if found.iou_preds is None:
         return []
     keep = ~near.crowd
@@ -148,7 +151,7 @@ def reliability(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
 
 
 def bias(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
-    """Return rows of ``bias``; none for a detector that predicts no IoU."""
+    """Return rows of ``bias``; none where no IoU is predicted."""
     if found.iou_preds is None:
         return []
     rows = []

@@ -60,8 +60,8 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
     shown = table[(table["score"] == "confidence") & (table["min_iou"] == MATCHED)]
     for ax, (name, baseline) in zip(axes, pairs, strict=True):
         mine = shown[shown["run"] == name]
-        alphas = [Rule.parse(rule).alpha for rule in mine["rule"]]
-        points = sorted((a, s) for a, s in zip(alphas, mine["spearman"], strict=True) if a is not None)
+        rules = [Rule.parse(rule) for rule in mine["rule"]]
+        points = sorted((r.alpha, s) for r, s in zip(rules, mine["spearman"], strict=True) if r.kind == "alpha")
         if points:
             ax.plot(*zip(*points, strict=True), label="IoU-aware", **style.series(0) | style.OURS)
         level = shown[(shown["run"] == baseline) & (shown["rule"] == BASELINE_RULE)]["spearman"]

@@ -28,6 +28,7 @@ report: "workflow/report/workflow.rst"
 wildcard_constraints:
     backbone="[^/]+",
     dataset="[^/]+",
+    notebook="|".join(paths.notebooks),
     run="[^/]+",
     split="[^/]+",
     table="[^/]+",
@@ -40,6 +41,7 @@ localrules:
     table,
     figures,
     claims,
+    notebook,
     report,
 
 

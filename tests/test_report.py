@@ -14,8 +14,9 @@ from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
 from iou_aware.study.claims import write_claims
 from iou_aware.study.collect import collect
+from iou_aware.study.page_links import runs_page
 from iou_aware.study.pages import Results
-from iou_aware.study.report import write_report
+from iou_aware.study.report import write_notebook, write_report
 
 NOTEBOOKS = Path(__file__).parent.parent / "reports"
 
@@ -24,8 +25,8 @@ NOTEBOOKS = Path(__file__).parent.parent / "reports"
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = experiment(tmp_path)
-    for name in ("report.ipynb", "page", "claims.yaml"):
-        (tmp_path / "reports" / name).symlink_to(NOTEBOOKS / name)
+    for source in [NOTEBOOKS / "page", NOTEBOOKS / "claims.yaml", *NOTEBOOKS.glob("*.ipynb")]:
+        (tmp_path / "reports" / source.name).symlink_to(source)
     return loaded
 
 
@@ -60,7 +61,7 @@ def test_every_claim_stands_on_the_page_with_its_verdict_and_numbers(study):
     shown = Results(study.results).claims()
     for claim in judged["claims"]:
         assert escape(claim["statement"]) in shown
-        assert f'<a href="#{claim["id"]}">' in shown and f'<div id="{claim["id"]}">' in shown
+        assert f'<div id="{claim["id"]}">' in shown
         for finding in claim["findings"]:
             value = finding["quantity"]["value"]
             assert value is None or f"{value:+.2f}" in shown
@@ -95,6 +96,51 @@ def test_a_page_is_made_of_what_there_is(study):
     assert "1 of 17 models" in text
     assert "marks.retinanet.tiny.quick.72x72.seed0 on test" in text
     assert "The claims are not judged yet" in text
+
+
+def test_every_run_unfolds_to_what_made_it(study):
+    finish(study)
+    name = "shapes.retinanet.tiny.quick.72x72.seed0"
+    log = study.paths.log("train", name)
+    log.parent.mkdir(parents=True)
+    log.touch()
+    shown = Results(study.results).provenance()
+    for run in study.runs:
+        assert f'<dl id="run-{run}">' in shown
+    (mine,) = re.findall(rf'<dl id="run-{name}">(.*?)</dl>', shown)
+    for fact in ("<dd>1:02</dd>", "<dt>Seed</dt><dd>0</dd>", "<dd>abc</dd>", "torch 2.13.0"):
+        assert fact in mine
+    links = re.findall(r'href="([^"]+)"', mine)
+    assert [link.rpartition("/")[2] for link in links] == ["run.json", f"{name}.log", "val.json"]
+    study.paths.report.parent.mkdir()
+    assert all((study.paths.report.parent / link).is_file() for link in links)
+
+
+def test_a_run_that_was_not_trained_has_its_place_all_the_same(study):
+    shown = runs_page(study)
+    for run in study.runs:
+        assert f'<dl id="run-{run}"><dt>State</dt><dd>not trained</dd></dl>' in shown
+
+
+def test_cells_of_tables_lead_to_runs_on_the_page_itself(study):
+    finish(study)
+    table = study.paths.table("table1", "html")
+    table.parent.mkdir(parents=True)
+    table.write_text('<a href="../report/index.html#run-x">1.0</a>')
+    assert '<a href="#run-x">1.0</a>' in write_report(study).read_text(encoding="utf-8")
+    assert '<a href="../report/index.html#run-x">1.0</a>' in write_notebook(study, "tables").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["alpha", "premise", "tables"])
+def test_a_notebook_runs_over_a_part_of_the_results(study, name):
+    for run in list(study.runs)[:1]:
+        seal(study, run)
+        write_evaluation(study, run, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
+    collect(study)
+    text = write_notebook(study, name).read_text(encoding="utf-8")
+    assert "Missing:" in text and "not trained" in text
+    assert f"{list(study.runs)[1]} on val" in text
+    assert "results</span>" in text and "<script" not in text
 
 
 def test_malformed_metrics_are_named(study):

@@ -38,6 +38,7 @@ case $stage in
   gallery) put $results/gallery/gallery.csv ;;
   claims) put $results/claims.json $results/claims.md ;;
   figures) for name in alpha training; do put $results/figures/$name.svg; done ;;
+  notebook) put $results/report/$what.html ;;
   report) put $results/report/index.html ;;
 esac
 """
@@ -134,7 +135,8 @@ def study(finished, tmp_path) -> Project:
     return copy
 
 
-ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "report": 1}
+NOTEBOOKS = len(list((REPOSITORY / "reports").glob("*.ipynb"))) - 1  # beside the report's own
+ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NOTEBOOKS, "report": 1}
 PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
 
 
@@ -152,6 +154,7 @@ def test_a_run_shared_by_tables_is_trained_once(tmp_path):
         "gallery": 1,
         "figures": 1,
         "claims": 1,
+        "notebook": NOTEBOOKS,
         "report": 1,
     }
 
@@ -186,17 +189,24 @@ def test_an_added_row_only_draws_its_table(study):
     tables = {name: dict(table) for name, table in SMALL["tables"].items()}
     tables["losses"]["rows"] = tables["losses"]["rows"] | {"half": {"iou_loss": "bce", "rule": "alpha=0.50"}}
     study.set(tables=tables)
-    assert study.plan() == {"table": 1, "report": 1}
+    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
 
 
 def test_a_changed_style_only_draws(study):
     study.append("src/iou_aware/study/style.py")
-    assert study.plan() == {"figures": 1, "report": 1}
+    assert study.plan() == {"figures": 1, "notebook": NOTEBOOKS, "report": 1}
 
 
 def test_a_changed_notebook_only_reports(study):
     study.append("reports/report.ipynb", " ")
     assert study.plan() == {"report": 1}
+
+
+def test_a_changed_or_added_notebook_is_executed_and_leaves_the_others_alone(study):
+    study.append("reports/alpha.ipynb", " ")
+    assert study.plan() == {"notebook": 1, "report": 1}
+    shutil.copy(study.folder / "reports" / "alpha.ipynb", study.folder / "reports" / "mine.ipynb")
+    assert study.plan() == {"notebook": 2, "report": 1}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +242,7 @@ def test_settings_train_again_unless_they_are_the_machines(study):
 
 def test_a_lost_table_is_written_again(study):
     (study.folder / "results/study/tables/losses.csv").unlink()
-    assert study.plan() == {"table": 1, "report": 1}
+    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
 
 
 def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
@@ -281,7 +291,7 @@ def test_snakemakes_report_has_a_category_per_table(tmp_path):
     assert done.returncode == 0, done.stderr
     shutil.unpack_archive(project.folder / "report.zip", tmp_path / "unpacked")
     text = "".join(file.read_text(errors="ignore") for file in (tmp_path / "unpacked").rglob("*.html"))
-    for category in [*(f"Table {name[-1]}" for name in names), "Figures", "Training"]:
+    for category in [*(f"Table {name[-1]}" for name in names), "Figures", "Training", "Notebooks"]:
         assert f'"{category}"' in text
 
 

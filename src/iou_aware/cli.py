@@ -95,7 +95,13 @@ STAGES = {
         "Hold the paper's claims against metrics.csv: reproduced, contradicted, inconclusive or not run.",
         "iou_aware.study.claims:write_claims",
     ),
-    "report": Stage("Execute the notebook of reports/ into one page to read.", "iou_aware.study.report:write_report"),
+    "notebook": Stage(
+        "Execute one notebook of reports/ over the results, as a page with its code.",
+        "iou_aware.study.report:write_notebook",
+        ("notebook",),
+        "alpha",
+    ),
+    "report": Stage("Execute reports/report.ipynb into the page to read.", "iou_aware.study.report:write_report"),
     "publish": Stage(
         "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
         "iou_aware.study.publish:publish",
@@ -119,6 +125,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "backbone": {"metavar": "BACKBONE", "help": "a file of configs/backbones, without .py"},
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
+    "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
     "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
     "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
     "--out": {"metavar": "FILE", "type": Path, "required": True, "help": "the JSON to write"},
@@ -245,7 +252,12 @@ def _checked(experiment: Any, name: str, value: str) -> str:
     """Return a command's argument, or raise InputError when the experiment has nothing of that name."""
     from iou_aware.documents import one_of
 
-    known = {"dataset": experiment.datasets, "run": experiment.runs, "table": experiment.tables}.get(name)
+    known = {
+        "dataset": experiment.datasets,
+        "run": experiment.runs,
+        "table": experiment.tables,
+        "notebook": experiment.paths.notebooks,
+    }.get(name)
     if known is not None and value not in known:
         raise InputError(f"experiment {experiment.name} has no {name} {value!r}; expected {one_of(known, value)}")
     return value

@@ -1,15 +1,54 @@
+# What a page may show; each shows what there is of it.
+shown = dict(
+    metrics=paths.metrics,
+    per_class=paths.per_class,
+    seals=[paths.seal(run) for run in experiment.runs],
+    manifests=[paths.manifest(dataset) for dataset in experiment.datasets],
+    tables=[paths.table(name, "html") for name in experiment.tables],
+    claims=paths.claims,
+    premise=paths.premise,
+)
+
+
+rule notebook:
+    input:
+        **shown,
+        paper=[study.paper_files(experiment, name) for name in experiment.tables],
+        notebook=paths.notebook("{notebook}"),
+        code=study.sources("report", "page*", "frames", "style", "figure_data"),
+    output:
+        report(
+            paths.page("{notebook}"),
+            caption="../report/notebook.rst",
+            category="Notebooks",
+            labels={"notebook": "{notebook}"},
+        ),
+    log:
+        paths.log("notebook", "{notebook}"),
+    benchmark:
+        paths.benchmark("notebook", "{notebook}")
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime="10m",
+    params:
+        experiment=paths.resolved,
+        title=experiment.title,
+    message:
+        "Execute the notebook {wildcards.notebook}"
+    shell:
+        "iou-aware notebook {params.experiment} {wildcards.notebook} > {log} 2>&1"
+
+
 rule report:
     input:
-        metrics=paths.metrics,
-        per_class=paths.per_class,
-        seals=[paths.seal(run) for run in experiment.runs],
-        manifests=[paths.manifest(dataset) for dataset in experiment.datasets],
-        tables=[paths.table(name, "html") for name in experiment.tables],
+        **shown,
         figures=paths.figures,
-        claims=paths.claims,
-        premise=paths.premise,
         gallery=paths.gallery,
-        notebook=paths.notebook,
+        notebook=paths.notebook("report"),
+        notebooks=[paths.page(notebook) for notebook in paths.notebooks],
         code=study.sources("report", "page*", "claims_page"),
     output:
         paths.report,

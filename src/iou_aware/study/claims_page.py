@@ -1,4 +1,4 @@
-"""The claims as a part of the report: all verdicts in one table, and behind each claim its numbers."""
+"""The claims as a part of the report: a list of verdicts, and folded behind each claim its numbers."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -14,26 +14,23 @@ def claims_page(judged: Mapping[str, Any]) -> str:
     """Return HTML for the content of ``claims.json``."""
     claims, counts = judged["claims"], judged["verdicts"]
     words = ", ".join(f"<strong>{count} {escape(verdict)}</strong>" for verdict, count in counts.items())
-    rows = "".join(_row(claim) for claim in claims)
-    head = "".join(f'<th scope="col">{text}</th>' for text in ("Claim", "Where", "Verdict", "What decides it"))
-    overview = (
-        f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<p>{words}, of {len(claims)} claims.</p><ul class="claims">{"".join(map(_claim, claims))}</ul>'
+
+
+def _claim(claim: Mapping[str, Any]) -> str:
+    summary = (
+        f"{_verdict(claim['verdict'])}"
+        f'<span><span class="statement">{escape(claim["statement"])}</span>'
+        f' <span class="place">{escape(claim["place"])}</span></span>'
+        f' <span class="why">{escape(claim["why"])}</span>'
     )
-    return f"<p>{words}, of {len(claims)} claims.</p>{overview}{''.join(map(_details, claims))}"
-
-
-def _row(claim: Mapping[str, Any]) -> str:
-    link = f'<a href="#{escape(claim["id"])}">{escape(claim["statement"])}</a>'
-    cells = [escape(claim["place"]), _verdict(claim["verdict"]), escape(claim["why"])]
-    return f"<tr><td>{link}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def _details(claim: Mapping[str, Any]) -> str:
     reading = f"<p>{escape(claim['reading'])}</p>" if claim["reading"] else ""
     numbers = table(HEADS, [_numbers(finding) for finding in claim["findings"]], NUMERIC)
-    summary = f"<summary>{escape(claim['statement'])} {_verdict(claim['verdict'])}</summary>"
     # A link to what is folded away unfolds it; a link to the fold itself does not.
-    return f'<details>{summary}<div id="{escape(claim["id"])}">{reading}{numbers}</div></details>'
+    return (
+        f"<li><details><summary>{summary}</summary>"
+        f'<div id="{escape(claim["id"])}">{reading}{numbers}</div></details></li>'
+    )
 
 
 def _numbers(finding: Mapping[str, Any]) -> list[str]:

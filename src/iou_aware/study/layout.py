@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+REPORT = "report"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -52,9 +54,9 @@ class Layout:
         return self.results / "report" / "index.html"
 
     @property
-    def notebook(self) -> Path:
-        """The report's source."""
-        return self.root / "reports" / "report.ipynb"
+    def notebooks(self) -> list[str]:
+        """The names of the notebooks beside the report's own, each of which becomes a page beside it."""
+        return sorted({file.stem for file in self.notebook("*").parent.glob("*.ipynb")} - {REPORT})
 
     @property
     def claims(self) -> Path:
@@ -75,6 +77,14 @@ class Layout:
     def statements(self) -> Path:
         """The paper's claims as data, with what would have to hold."""
         return self.root / "reports" / "claims.yaml"
+
+    def notebook(self, notebook: str) -> Path:
+        """A notebook's source."""
+        return self.root / "reports" / f"{notebook}.ipynb"
+
+    def page(self, notebook: str) -> Path:
+        """A notebook, executed over the results: a page beside the report."""
+        return self.report.with_name(f"{notebook}.html")
 
     def detector(self, recipe: str, detector: str) -> Path:
         """A detector's MMDetection config under a recipe."""

@@ -16,24 +16,42 @@ class Html(str):
 def figure(file: Path, caption: str, text: str | None = None) -> str:
     """Return a picture file as a figure that holds it, with its caption and what it shows in words."""
     kind = {".svg": "svg+xml", ".jpg": "jpeg"}[file.suffix]
-    source = f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-    return (
-        f'<figure id="{escape(file.stem)}"><figcaption>{escape(caption)}</figcaption>'
-        f'<img src="{source}" alt="{escape(text or caption)}"></figure>'
-    )
+    return picture(file.read_bytes(), kind, file.stem, caption, text)
+
+
+def picture(content: bytes, kind: str, name: str, caption: str, text: str | None = None) -> str:
+    """Return a picture's bytes as a figure; ``name`` is what links lead to, if not empty."""
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    shown = scrolled(f'<img src="{source}" alt="{escape(text or caption)}">')
+    place = f' id="{escape(name)}"' if name else ""
+    return f"<figure{place}><figcaption>{escape(caption)}</figcaption>{shown}</figure>"
+
+
+def note(text: str) -> Html:
+    """Return one plain sentence, such as that something has not been made yet."""
+    return Html(f"<p>{escape(text)}</p>")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()) -> str:
-    """Return a table of plain text; the columns ``numeric`` are aligned to the right."""
+    """Return a table, each row headed by its first cell; the columns ``numeric`` are aligned to the right."""
     numeric = set(numeric)
 
-    def cells(tag: str, row: Sequence[str]) -> str:
-        shown = [(' class="number"' if i in numeric else "", escape(cell)) for i, cell in enumerate(row)]
-        return "".join(f"<{tag}{style}>{cell}</{tag}>" for style, cell in shown)
+    def cell(i: int, text: str, tag: str = "td", scope: str = "") -> str:
+        style = ' class="number"' if i in numeric else ""
+        return f"<{tag}{scope}{style}>{text if isinstance(text, Html) else escape(text)}</{tag}>"
 
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    head = f"<thead><tr>{cells('th', heads)}</tr></thead>"
-    return f'<div class="scroll"><table class="plain">{head}<tbody>{body}</tbody></table></div>'
+    def line(row: Sequence[str]) -> str:
+        first, *rest = row
+        return cell(0, first, "th", ' scope="row"') + "".join(cell(i, text) for i, text in enumerate(rest, 1))
+
+    body = "".join(f"<tr>{line(row)}</tr>" for row in rows)
+    head = "".join(cell(i, text, "th", ' scope="col"') for i, text in enumerate(heads))
+    return scrolled(f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def scrolled(content: str) -> str:
+    """Return what may be wider than the page in a frame that scrolls, by keyboard as well."""
+    return f'<div class="scroll" tabindex="0">{content}</div>'
 
 
 def items(texts: Iterable[str]) -> str:

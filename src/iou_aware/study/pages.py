@@ -15,6 +15,7 @@ from iou_aware.study.collect import missing
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.page_html import Html, figure, items, table
+from iou_aware.study.page_links import notebook_link, runs_page
 from iou_aware.study.times import clock, stage_costs
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
@@ -75,9 +76,19 @@ class Results:
             f"{_counted(len(seeds), 'seed')}; {_counted(len(self.metrics), 'evaluation')}. Each image passed through a "
             f"model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model rank it."
         )
-        gaps = [f"{gap.run} on {gap.split}: {gap.why}" for gap in missing(experiment)]
-        lacking = f"<p><strong>Missing:</strong></p>{items(gaps)}" if gaps else ""
-        return Html(f"<h1>{escape(experiment.title)}</h1><p>{escape(text)}</p>{lacking}")
+        return Html(f"<h1>{escape(experiment.title)}</h1><p>{escape(text)}</p>{self.missing() or ''}")
+
+    def missing(self) -> Html | None:
+        """What the experiment asks for and has not been measured yet; None where nothing is missing."""
+        gaps = [f"{gap.run} on {gap.split}: {gap.why}" for gap in missing(self.experiment)]
+        return Html(f"<p><strong>Missing:</strong></p>{items(gaps)}") if gaps else None
+
+    def notebooks(self) -> Html:
+        """The notebooks that were executed over these results, each with what it is about."""
+        paths = self.experiment.paths
+        found = [name for name in paths.notebooks if paths.page(name).is_file()]
+        lines = [notebook_link(paths.page(name).name, paths.notebook(name)) for name in found]
+        return Html(f"<ul>{''.join(lines)}</ul>" if lines else "<p>No notebook has been executed yet.</p>")
 
     def claims(self) -> Html:
         """What the paper claims: verdicts first, then each claim with the numbers that decide it."""
@@ -170,15 +181,9 @@ class Results:
         return Html(table(heads, rows, range(2, 7)) + found)
 
     def provenance(self) -> Html:
-        """What made the numbers: code, versions, configs and weights."""
+        """What made the numbers: versions, and for every run its config, weights, log and when it was trained."""
         versions = [[name, _listed(self.metrics[name].dropna().unique())] for name in VERSIONS]
-        runs = self.metrics.drop_duplicates("run")
-        rows = [
-            [row.run, str(row.config_sha256)[:12], str(row.weights_sha256)[:12], str(row.git_commit)[:12]]
-            for row in runs.itertuples()
-        ]
-        by_run = table(["Run", "Config, sha256", "Weights, sha256", "Commit"], rows)
-        return Html(table(["", "Version"], versions) + by_run)
+        return Html(table(["", "Version"], versions) + runs_page(self.experiment))
 
 
 def _section(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The stage ``report``: the notebook of ``reports/``, executed over the results, as one self-contained page."""
+"""The stages ``report`` and ``notebook``: a notebook of ``reports/``, executed over the results, as one page."""
 
 import logging
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.layout import REPORT
+from iou_aware.study.page_links import notebook_title
 
 logger = logging.getLogger(__name__)
 
@@ -25,15 +27,35 @@ def write_report(experiment: Experiment) -> Path:
     Raises:
         InputError: the notebook is missing, or the results it reads are missing or malformed.
     """
-    source, target = experiment.paths.notebook, experiment.paths.report
+    return _write(experiment, REPORT, experiment.paths.report, with_code=False)
+
+
+def write_notebook(experiment: Experiment, name: str) -> Path:
+    """Execute ``reports/<name>.ipynb`` over the experiment's results and write ``report/<name>.html``, code included.
+
+    Raises:
+        InputError: as for ``write_report``.
+    """
+    return _write(experiment, name, experiment.paths.page(name), with_code=True)
+
+
+def _write(experiment: Experiment, name: str, target: Path, *, with_code: bool) -> Path:
+    source = experiment.paths.notebook(name)
     if not source.is_file():
-        raise InputError(f"{source}: missing; the report is made from it")
+        raise InputError(f"{source}: missing; {target} is made from it")
     experiment.write_resolved()
     with tempfile.TemporaryDirectory() as scratch, _away_from_home(Path(scratch)):
-        executed = Path(scratch) / "report.ipynb"
+        executed = Path(scratch) / source.name
         _execute(source, executed, experiment)
-        page = _page(executed, source.parent, experiment.title)
-    write_text(target, page)
+        about = {"title": experiment.title}
+        if with_code:
+            about = {
+                "title": f"{notebook_title(source)[0]} - {experiment.title}",
+                "report": experiment.paths.report.name,
+            }
+        page = _page(executed, source.parent, about, with_code)
+    # The tables, which are read by themselves as well, link to the report from beside it; in it, that is here.
+    write_text(target, page.replace(f'href="../{target.parent.name}/{target.name}#', 'href="#'))
     logger.info("Wrote %s", target)
     return target
 
@@ -58,19 +80,23 @@ def _execute(source: Path, executed: Path, experiment: Experiment) -> None:
         raise
 
 
-def _page(notebook: Path, templates: Path, title: str) -> str:
-    """Return an executed notebook as HTML without its code, by the template in ``reports/page``."""
+def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: bool) -> str:
+    """Return an executed notebook as HTML, by the template in ``reports/page``."""
     import nbformat
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
 
     exporter = HTMLExporter(
         template_name="page",
         extra_template_basedirs=[str(templates)],
-        exclude_input=True,
+        exclude_input=not with_code,
+        exclude_input_prompt=True,
         exclude_output_prompt=True,
+        # The defaults, which what was given for this execution stands below.
+        preprocessors=[TagRemovePreprocessor(remove_cell_tags=("parameters",))],
     )
     content = nbformat.read(notebook, as_version=4)
-    content.metadata["title"] = title
+    content.metadata |= about
     return exporter.from_notebook_node(content)[0]
 
 

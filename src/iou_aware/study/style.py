@@ -1,5 +1,6 @@
 """How figures look: one place for colours, markers, lines and sizes, and for writing files that never differ."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,21 @@ def styled() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw in these colours and sizes within the block, by whatever backend and library: seaborn lays out itself."""
+    import matplotlib
+
+    own = {
+        "axes.titlesize": 7,
+        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+        "figure.constrained_layout.use": False,
+        "savefig.bbox": "tight",
+    }
+    with matplotlib.rc_context(_PARAMETERS | own):
+        yield
+
+
 def series(index: int) -> dict[str, Any]:
     """Return colour and marker of the ``index``-th series of a panel."""
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
@@ -61,9 +77,16 @@ def series(index: int) -> dict[str, Any]:
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write a figure as SVG, the same bytes for the same figure, and close it."""
+    with writing(path) as beside:
+        beside.write_bytes(svg(figure, path.stem))
+    return path
+
+
+def svg(figure: "Figure", title: str) -> bytes:
+    """Return a figure as SVG, and close it."""
     import matplotlib.pyplot as plt
 
-    with writing(path) as beside:
-        figure.savefig(beside, format="svg", metadata={"Title": path.stem, "Date": None, "Creator": None})
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
     plt.close(figure)
-    return path
+    return content.getvalue()

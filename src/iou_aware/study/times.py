@@ -10,7 +10,7 @@ from iou_aware.study.experiment import Experiment
 
 STAGES = (
     *("prepare", "train", "predict", "evaluate", "collect", "table", "figures"),
-    *("bootstrap", "premise", "gallery", "claims", "report"),
+    *("bootstrap", "premise", "gallery", "claims", "notebook", "report"),
 )
 
 

@@ -182,6 +182,25 @@ def test_the_iou_convolution_starts_as_the_paper_s_does(override):
     assert head.retina_cls.bias.mean().item() == pytest.approx(-4.595, abs=0.01)
 
 
+def test_the_iou_convolution_costs_the_other_layers_no_random_numbers():
+    started = {}
+    for kind in ("IoUAwareRetinaHead", "RetinaHead"):
+        torch.manual_seed(0)
+        head = build_head(kind)
+        head.init_weights()
+        started[kind] = head.state_dict() | {"next": torch.rand(3)}
+    ours, theirs = started.values()
+    assert all(torch.equal(ours[name], weights) for name, weights in theirs.items())
+
+
+def test_a_second_initialisation_changes_nothing():
+    head = build_head()
+    head.init_weights()
+    before = {name: weights.clone() for name, weights in head.state_dict().items()}
+    head.init_weights()
+    assert all(torch.equal(before[name], weights) for name, weights in head.state_dict().items())
+
+
 def with_weights_of(stock, **options):
     head = build_head(**options)
     head.load_state_dict(stock.state_dict(), strict=False)

@@ -261,9 +261,13 @@ def test_iou_aware_differs_from_its_baseline_in_the_head_only():
     assert {key for key in ours.model if ours.model[key] != baseline.model[key]} == {"bbox_head", "test_cfg"}
     head = ours.model.bbox_head
     changed = {key for key in head if head[key] != baseline.model.bbox_head.get(key)}
-    assert changed == {"type", "loss_iou", "target_grad", "init_cfg"}
-    added = [entry.name for entry in head.init_cfg.override if entry not in baseline.model.bbox_head.init_cfg.override]
-    assert added == ["retina_iou"]
+    assert changed == {"type", "loss_iou", "target_grad"}
+
+
+def test_iou_aware_starts_from_the_weights_of_its_baseline(build):
+    ours, baseline = build("iou_aware_retinanet").state_dict(), build("retinanet").state_dict()
+    assert set(ours) - set(baseline) == {"bbox_head.retina_iou.weight", "bbox_head.retina_iou.bias"}
+    assert all(torch.equal(ours[name], weights) for name, weights in baseline.items())
 
 
 def test_heads_start_as_the_paper_has_them(build):

@@ -1,6 +1,7 @@
 """The IoU-aware RetinaNet head: MMDetection's RetinaHead with one more convolution (Fig. 1 of the paper)."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
 from mmengine.config import ConfigDict
+from mmengine.model import normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -52,7 +54,6 @@ class IoUAwareRetinaHead(RetinaHead):
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.init_cfg = _with_iou_init(self.init_cfg)
         if not self.use_sigmoid_cls:
             raise InputError("bbox_head.loss_cls: found use_sigmoid=False, expected True (the scores are per class)")
         self.loss_iou = MODELS.build(loss_iou)
@@ -64,7 +65,22 @@ class IoUAwareRetinaHead(RetinaHead):
 
     def _init_layers(self) -> None:
         super()._init_layers()
-        self.retina_iou = nn.Conv2d(self.retina_reg.in_channels, self.num_base_priors, 3, padding=1)
+        with _numbers_aside(self.retina_reg):
+            self.retina_iou = nn.Conv2d(self.retina_reg.in_channels, self.num_base_priors, 3, padding=1)
+
+    def init_weights(self) -> None:
+        """Initialise RetinaHead's layers as RetinaHead does, and the IoU convolution as in the authors' code.
+
+        The IoU convolution is kept apart from what ``init_cfg`` initialises and from the random numbers drawn for it:
+        detectors with this head and with RetinaHead start from the same weights if they have the same seed. Otherwise
+        their comparison would be one of initial weights as well, which can move AP further than the method does.
+        """
+        again, iou = self.is_init, self._modules.pop("retina_iou")
+        super().init_weights()
+        self.retina_iou = iou
+        if not again:
+            with _numbers_aside(iou):
+                normal_init(iou, std=0.01)
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the predictions of one level from its feature (N, F, H, W).
@@ -269,8 +285,7 @@ class IoUAwareRetinaHead(RetinaHead):
         return by_rule
 
 
-def _with_iou_init(init_cfg: ConfigType) -> ConfigType:
-    """Return a head's ``init_cfg`` with the initialisation of the IoU convolution added, as in the authors' code."""
-    override = init_cfg.get("override", [])
-    others = [*override] if isinstance(override, list) else [override]
-    return {**init_cfg, "override": [*others, {"type": "Normal", "name": "retina_iou", "std": 0.01}]}
+def _numbers_aside(layer: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which random numbers may be drawn for a layer, and after which none have been."""
+    device = next(layer.parameters()).device
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])

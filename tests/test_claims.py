@@ -19,6 +19,7 @@ from iou_aware.study.collect import collect
 from iou_aware.study.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 
 CLAIMS = yaml.safe_load((REPORTS / "claims.yaml").read_text(encoding="utf-8"))
+LATER = {"target-gradient-coco", "target-gradient-voc", "oracle-gap"}
 PREMISE = {"premise-low-correlation", "premise-better-correlation"}
 
 
@@ -42,13 +43,17 @@ def replaced(made, **changes) -> dict[str, str]:
     return verdicts(made)
 
 
-def spread(made, run: str, width: float, weights: str = "w") -> None:
-    """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value."""
+def spread(made, run: str, width: float, weights: str = "w", alike: bool = True) -> None:
+    """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value.
+
+    The rules fall and rise alike or each for itself.
+    """
     metrics = pd.read_csv(made.paths.metrics).set_index(["run", "rule"]).loc[run]
-    normal = np.random.default_rng(0).normal(0, width / 3.92, 1000)
+    normal = np.random.default_rng(0).normal(0, width / 3.92, (len(metrics), 1000))
     frames = [
-        {"rule": [rule] * 1000} | {metric: row.get(metric, np.nan) + normal for metric in METRICS}
-        for rule, row in metrics.iterrows()
+        {"rule": [rule] * 1000}
+        | {metric: row.get(metric, np.nan) + normal[0 if alike else place] for metric in METRICS}
+        for place, (rule, row) in enumerate(metrics.iterrows())
     ]
     about = {"weights_sha256": weights * 64, "annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}
     table = pa.concat_tables([pa.table(frame) for frame in frames])
@@ -61,22 +66,22 @@ def spread(made, run: str, width: float, weights: str = "w") -> None:
 def test_the_papers_own_numbers_contradict_nothing_and_leave_open_what_noise_can_explain(tmp_path, comparison):
     found = verdicts(study(tmp_path, comparison=comparison))
     assert list(found) == [claim["id"] for claim in CLAIMS["claims"]]
-    undecided = {name for name, verdict in found.items() if verdict != REPRODUCED}
-    # Up to 0.3 AP on COCO and 1.1 on VOC, from one training each, is no more than two trainings differ by; 0.1 between
-    # two rules is within what is allowed without an interval.
-    within_noise = {"coco-ahead-of-faster-rcnn", "bce-over-l2", "multi-task-helps", "none-below-best"}
+    undecided = {name for name, verdict in found.items() if verdict != REPRODUCED} - LATER
+    # Up to 0.3 AP on COCO and 1.1 on VOC, from one training each, is no more than two trainings differ by.
+    within_noise = {"coco-ahead-of-faster-rcnn", "bce-over-l2", "multi-task-helps"}
+    # How long a miniature takes to train says nothing of full size.
+    within_noise |= {"little-cost"} if comparison == "pattern" else set()
     assert undecided == within_noise | {"voc-ap-gain", "voc-strict-gain"} | PREMISE
     assert {found[name] for name in undecided - PREMISE} == {INCONCLUSIVE}
-    assert {found[name] for name in PREMISE} == {NOT_RUN}
+    assert {found[name] for name in PREMISE | LATER} == {NOT_RUN}
 
 
 def test_the_opposite_contradicts(tmp_path):
     made = experiment(tmp_path)
     mirrored = {key: {m: 100 - v for m, v in metrics.items()} for key, metrics in paper_shaped(made).items()}
     found = verdicts(study(tmp_path, mirrored))
-    assert {found.pop(name) for name in PREMISE} == {NOT_RUN}
-    assert {found.pop(name) for name in ("bce-over-l2", "multi-task-helps")} == {INCONCLUSIVE}
-    assert found.pop("little-cost") == REPRODUCED
+    assert {found.pop(name) for name in PREMISE | LATER} == {NOT_RUN}
+    assert {found.pop(name) for name in ("bce-over-l2", "multi-task-helps", "little-cost")} == {INCONCLUSIVE}
     assert set(found.values()) == {CONTRADICTED}
 
 
@@ -84,7 +89,7 @@ def test_ranges_are_those_of_the_papers_tables():
     """The range of every check is the lowest and highest gain in the paper's tables."""
     for claim in CLAIMS["claims"]:
         for check in claim["checks"]:
-            if "range" not in check or "spearman" in check["metrics"]:
+            if "range" not in check or "spearman" in check["metrics"] or claim["id"] in LATER:
                 continue
             printed = pd.read_csv(REPORTS / "paper" / f"{check['table']}.csv", index_col="row")
             gains = [
@@ -116,6 +121,46 @@ def test_wide_interval_leaves_open_what_a_narrow_one_decides(tmp_path):
             assert interval.high - interval.low == pytest.approx(width, rel=0.1)
             # The noise between two trainings is added: the limits of the verdict are wider than the interval.
             assert finding.quantity.low < interval.low < finding.quantity.value < interval.high < finding.quantity.high
+
+
+def sweep(folder: Path, values: list[float], width: float):
+    """Return the findings on the best alpha and on a rise, where AP and AP90 at alpha 1.0, 0.9, ... are ``values``."""
+    wanted = {name: tables()[name] for name in ("table3", "table4")}
+    rules = [f"alpha={tenths / 10:.2f}" for tenths in range(10, -1, -1)]
+    runs = experiment(folder / "all").content["runs"][2:4]
+    changes = {"runs": runs, "rules": ["none", *rules], "tables": wanted}
+    names = [name for name in experiment(folder, **changes).runs if ".bce." in name]
+    measured = {(names[0], rule): {"AP": ap, "AP90": ap} for rule, ap in zip(rules, values, strict=True)}
+    made = study(folder, measured, **changes)
+    spread(made, names[0], width, alike=False)
+    claims = {claim.id: claim for claim in judge(made)}
+    rising = [finding for finding in claims["strict-ap-rises"].findings if finding.quantity.label.startswith("AP90")]
+    return claims["best-alpha"].findings[0], rising
+
+
+# AP at alpha 1.0, 0.9, ... 0.0; the paper's best are the sixth and the seventh.
+RISES = [30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 36.0, 37.0, 38.0, 39.0, 10.0]
+PEAKS = [30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 34.5, 34.0, 33.0, 31.5, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "best", "rise", "step"),
+    [
+        (RISES, 0.1, CONTRADICTED, REPRODUCED, REPRODUCED),
+        (PEAKS, 0.1, REPRODUCED, REPRODUCED, CONTRADICTED),
+        ([*RISES[9::-1], 10.0], 0.1, CONTRADICTED, CONTRADICTED, CONTRADICTED),
+        (RISES, 100.0, INCONCLUSIVE, INCONCLUSIVE, REPRODUCED),
+        (PEAKS, 100.0, INCONCLUSIVE, INCONCLUSIVE, INCONCLUSIVE),
+    ],
+)
+def test_best_and_trend_are_decided_by_their_intervals(tmp_path, values, width, best, rise, step):
+    found, (whole, least) = sweep(tmp_path, values, width)
+    assert found.quantity.value == pytest.approx(max(values[5:7]) - max(values[:5] + values[7:]))
+    assert least.quantity.value == pytest.approx(min(np.diff(values[:10])))
+    assert (found.verdict, whole.verdict, least.verdict) == (best, rise, step)
+    for finding in (found, whole, least):
+        quantity = finding.quantity
+        assert quantity.low < quantity.interval.low <= quantity.value <= quantity.interval.high < quantity.high
 
 
 def test_seeds_give_mean_and_range_and_less_noise(tmp_path):

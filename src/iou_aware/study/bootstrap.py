@@ -12,7 +12,7 @@ bootstrap; hence ``evaluation.resampled``.
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,10 @@ METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "
 CORRELATIONS = ("spearman", "pearson")
 # So many resamples at once keep the memory of a class of COCO's below a hundred megabytes.
 _AT_ONCE = 100
+
+
+# Chooses one number (...) among several (..., M).
+Choose = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,33 @@ def interval(value: float, values: np.ndarray) -> Interval | None:
     Returns:
         None if fewer than half of the resamples have a value.
     """
-    present = values[~np.isnan(values)]
-    if 2 * len(present) < len(values) or not len(present):
+    return interval_of_choice(np.array([value]), values[:, np.newaxis], lambda one: one[..., 0])
+
+
+def interval_of_choice(values: np.ndarray, drawn: np.ndarray, choose: Choose) -> Interval | None:
+    """Return an interval of what is chosen among several numbers, such as the least of them.
+
+    What is chosen for being extreme looks more extreme than it is, the more so the more it was chosen from. So the ends
+    are chosen from a band that holds all numbers at once, as often as the basic interval holds a single one: each is as
+    many of its standard deviations wide (Westfall and Young's single-step method). For one number it is that interval.
+
+    Args:
+        values: ``(M,)`` on the images as they are.
+        drawn: ``(B, M)`` on the resamples, NaN where undefined.
+        choose: Makes one number (...) of (..., M), and no smaller one where one of them is larger.
+
+    Returns:
+        None if fewer than half of the resamples have all values.
+    """
+    present = drawn[~np.isnan(drawn).any(1)]
+    if 2 * len(present) < len(drawn) or not len(present):
         return None
-    mirrored = 2 * value - present
-    low, high = np.percentile(mirrored, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Interval(float(low), float(high), float((mirrored > 0).mean()), len(present))
+    missed = values - present
+    spread = missed.std(0)
+    scaled = missed / np.where(spread > 0, spread, 1)
+    below, above = np.percentile(scaled.min(1), 50 * (1 - LEVEL)), np.percentile(scaled.max(1), 50 * (1 + LEVEL))
+    low, high = float(choose(values + spread * below)), float(choose(values + spread * above))
+    return Interval(low, high, float((choose(values + missed) > 0).mean()), len(present))
 
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[np.ndarray]:
@@ -244,7 +269,13 @@ def combined(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None
     Raises:
         InputError: The terms are about different images.
     """
-    total, first = None, None
+    drawn = columns(terms)
+    return None if drawn is None else drawn.sum(1)
+
+
+def columns(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None:
+    """Return ``(B, T)``, each of T terms of ``combined`` in each resample; None if one is not resampled."""
+    found, first = [], None
     for factor, path, rule, metric in terms:
         resamples = load(path)
         values = None if resamples is None else resamples.values(rule, metric)
@@ -252,8 +283,8 @@ def combined(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None
             return None
         first = first or resamples
         first.check_paired(resamples)
-        total = factor * values if total is None else total + factor * values
-    return total
+        found.append(factor * values)
+    return np.stack(found, 1)
 
 
 def _area(metric: str) -> str:

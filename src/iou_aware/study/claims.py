@@ -3,28 +3,32 @@
 The claims are data, ``reports/claims.yaml``; what a verdict is, ``verdict`` says.
 """
 
-import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from iou_aware import documents, provenance
 from iou_aware.documents import Document, Key
 from iou_aware.files import sha256, write_json, write_text
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.paper import load_paper
-from iou_aware.study.quantity import METRICS, TINY, Cells, Quantity, Term
+from iou_aware.study.quantity import METRICS, Cells, Noise, Quantity, Statistic, Term
 from iou_aware.study.table import Table
 from iou_aware.study.verdict import (
-    CONTRADICTED,
     INCONCLUSIVE,
+    NOT_COMPARED,
     NOT_RUN,
-    REPRODUCED,
+    ROUNDING,
+    UNMET,
     Finding,
+    judge_least,
     judge_number,
+    judge_step,
     noise_in,
     together,
 )
@@ -149,6 +153,7 @@ class _Judge:
         experiment = self.cells.experiment
         path = experiment.paths.paper(table)
         rows = list(load_paper(path).rows) if path.is_file() else []
+        rows += self.document.content.get("own_tables", {}).get(table, [])
         return rows + list(experiment.tables[table].rows if table in experiment.tables else ())
 
     def _table(self, name: str) -> Table | None:
@@ -170,18 +175,16 @@ class _Judge:
             elif "best" in check:
                 yield self._best(check, table, metric)
             else:
-                yield self._trend(check, table, metric)
+                yield from self._trend(check, table, metric)
 
     def _quantity(self, label: str, check: Mapping[str, Any], table: Table | None, terms: Sequence[Term]) -> Quantity:
-        if table is None:
-            return Quantity(
-                label, paper=self.cells.paper(check["table"], terms), missing=f"no table {check['table']} here"
-            )
-        noise = noise_in(self.document, check["table"], self.content.get("noise"))
-        return self.cells.quantity(label, table, check["table"], terms, noise)
+        return self.cells.quantity(label, table, check["table"], terms, self._noise(check))
+
+    def _noise(self, check: Mapping[str, Any]) -> Noise:
+        return noise_in(self.document, check["table"], self.content.get("noise"))
 
     def _gains(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Iterator[Finding]:
-        times = check.get("times", 1.0)
+        times, where = check.get("times", 1.0), check.get("judged")
         for row, over in check["gain"].items():
             terms, label = [Term(1.0, row, metric)], f"{metric}: {row}"
             if over is not None:
@@ -191,50 +194,52 @@ class _Judge:
                 terms += [Term(-term.factor, term.row, check["beyond"]) for term in terms]
                 label += f", beyond that in {check['beyond']}"
             quantity = self._quantity(label, check, table, terms)
-            yield judge_number(quantity, check.get("sign"), check.get("range"), self.values)
+            finding = judge_number(
+                quantity, check.get("sign"), check.get("range"), self.values or where == "everywhere"
+            )
+            if where == "values" and not self.values and quantity.value is not None:
+                finding = replace(finding, verdict=NOT_COMPARED, why=UNMET)
+            yield finding
 
     def _best(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Finding:
-        """Judge which row is best: the difference between the best of those claimed and the best of the others."""
-        others = [row for row in check["among"] if row not in check["best"]]
-        expected = f"best among {check['among'][0]} … {check['among'][-1]}: {' or '.join(check['best'])}"
-        cells = {row: self._quantity(row, check, table, [Term(1.0, row, metric)]) for row in check["among"]}
-        known = {row: cell.value for row, cell in cells.items() if cell.value is not None}
-        missing = next((cell.missing for cell in cells.values() if cell.value is None), None)
-        if missing:
-            return Finding(Quantity(f"{metric}: the best row", missing=missing), expected, NOT_RUN, missing)
-        claimed, other = max(check["best"], key=known.__getitem__), max(others, key=known.__getitem__)
-        label = f"{metric}: {claimed} (best of those claimed) − {other} (best of the others)"
-        quantity = self._quantity(label, check, table, [Term(1.0, claimed, metric), Term(-1.0, other, metric)])
-        ours = max(known, key=known.__getitem__)
-        verdict = REPRODUCED if quantity.value >= -TINY else INCONCLUSIVE if quantity.high > 0 else CONTRADICTED
-        return Finding(quantity, expected, verdict, f"the best is {ours} with {metric} {known[ours]:.1f}")
-
-    def _trend(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Finding:
-        """Judge a trend: the last row against the first, and no step on the way surely against it."""
-        rows, sign = check["along"], 1.0 if check["trend"] == "rises" else -1.0
-        expected = f"{check['trend']} from {rows[0]} to {rows[-1]}"
-        whole = self._quantity(
-            f"{metric}: {rows[-1]} − {rows[0]}",
-            check,
+        """Judge which row is best: the best of those claimed less the best of the others."""
+        rows, mine = check["among"], check["best"]
+        others = [row for row in rows if row not in mine]
+        pairs = [[(row == claimed) - (row == other) for row in rows] for claimed in mine for other in others]
+        shape = (len(mine), len(others))
+        quantity = self.cells.derived(
+            f"{metric}: best of {', '.join(mine)} − best of the others",
             table,
-            [Term(1.0, rows[-1], metric), Term(-1.0, rows[0], metric)],
+            check["table"],
+            [(row, metric) for row in rows],
+            Statistic(
+                np.array(pairs, float).T,
+                lambda values: values.reshape(*values.shape[:-1], *shape).min(-1).max(-1),
+            ),
+            self._noise(check),
         )
-        steps = [
-            self._quantity(
-                f"{after} − {before}", check, table, [Term(sign, after, metric), Term(-sign, before, metric)]
-            )
-            for before, after in itertools.pairwise(rows)
-        ]
-        missing = next((step.missing for step in [whole, *steps] if step.missing), None)
-        if missing:
-            return Finding(whole, expected, NOT_RUN, missing)
-        against = [step for step in steps if step.value < -TINY]
-        surely = [step for step in against if step.high < -TINY]
+        expected = f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}"
+        if quantity.value is None:
+            return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+        known = {row: self._quantity(row, check, table, [Term(1.0, row, metric)]).value for row in rows}
+        best = max(known, key=known.__getitem__)
+        verdict = judge_least(quantity, -ROUNDING)
+        unsure = ", but another may be, within the uncertainty" if verdict == INCONCLUSIVE else ""
+        return Finding(quantity, expected, verdict, f"the best is {best} with {metric} {known[best]:.1f}{unsure}")
+
+    def _trend(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Iterator[Finding]:
+        """Judge a trend: the last row against the first, and the step on the way that goes furthest against it."""
+        rows, sign = check["along"], 1.0 if check["trend"] == "rises" else -1.0
+        label, terms = f"{metric}: {rows[-1]} − {rows[0]}", [Term(1.0, rows[-1], metric), Term(-1.0, rows[0], metric)]
+        whole = self._quantity(label, check, table, terms)
         finding = judge_number(whole, "positive" if sign > 0 else "negative", None, self.values)
-        if surely:
-            why = f"the step {surely[0].label} goes the other way by {abs(surely[0].value):.2f}"
-            return Finding(whole, expected, CONTRADICTED, why)
-        if against:
-            why = f"{len(against)} of {len(steps)} steps go the other way, none surely"
-            return Finding(whole, expected, INCONCLUSIVE, why)
-        return Finding(whole, expected, finding.verdict, "every step goes that way")
+        yield replace(finding, expected=f"{check['trend']} from {rows[0]} to {rows[-1]}")
+        against = self.cells.derived(
+            f"{metric}: the step that {'rises' if sign > 0 else 'falls'} least",
+            table,
+            check["table"],
+            [(row, metric) for row in rows],
+            Statistic(np.diff(np.eye(len(rows)), axis=1), lambda values: (values.min if sign > 0 else values.max)(-1)),
+            self._noise(check),
+        )
+        yield judge_step(against, sign, f"no step {'down' if sign > 0 else 'up'}")

@@ -1,7 +1,8 @@
-"""A number that decides something: a sum over cells of the experiment's tables, the paper's value and how sure it is.
+"""A number that decides something: made of cells of the experiment's tables, the paper's value and how sure it is.
 
 A gain is the cell of one row less that of another; the gain in AP75 beyond that in AP50 is a sum over four cells. All
-of them have, from the same resamples of the images, an interval.
+of them have, from the same resamples of the images, an interval. Where a number is chosen among several, such as the
+least step of a trend, the interval knows that it was chosen for being so.
 """
 
 import math
@@ -15,7 +16,7 @@ import pandas as pd
 from iou_aware.errors import InputError
 from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import bootstrap
-from iou_aware.study.bootstrap import CORRELATIONS, Interval
+from iou_aware.study.bootstrap import CORRELATIONS, Choose, Interval
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import COUNTS, FURTHER, PAPER, load_metrics
 from iou_aware.study.paper import load_paper
@@ -36,8 +37,25 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Statistic:
+    """A number made of K cells: one of M sums over them.
+
+    Attributes:
+        sums: ``(K, M)``, what each cell is multiplied by in each sum.
+        choose: Chooses among them; see ``bootstrap.interval_of_choice``.
+    """
+
+    sums: np.ndarray
+    choose: Choose = lambda values: values[..., 0]
+
+    def of(self, cells: np.ndarray) -> np.ndarray:
+        """Return the number (...) of cells (..., K)."""
+        return self.choose(cells @ self.sums)
+
+
+@dataclass(frozen=True)
 class Noise:
-    """Differences that mean nothing: between two trainings, and between two rules of one run without an interval."""
+    """Differences that mean nothing: between two trainings, and in how two rules differ, from training to training."""
 
     runs: float
     rules: float
@@ -93,48 +111,65 @@ class Cells:
         self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
         self._correlations = _load_correlations(experiment.paths.premise / "correlations.csv")
 
-    def paper(self, table: str, terms: Sequence[Term]) -> float | None:
-        """Return the paper's value of a sum; None if its table lacks a cell."""
-        path = self.experiment.paths.paper(table)
-        if not path.is_file():
-            return None
-        rows = load_paper(path).rows
-        values = [rows[term.row].values.get(term.metric) if term.row in rows else None for term in terms]
-        if any(value is None for value in values):
-            return None
-        return round(
-            sum(term.factor * value for term, value in zip(terms, values, strict=True) if value is not None), 6
-        )
+    def quantity(self, label: str, table: Table | None, paper: str, terms: Sequence[Term], noise: Noise) -> Quantity:
+        """Return a sum over cells; see ``derived``."""
+        sums = np.array([[term.factor] for term in terms])
+        cells = [(term.row, term.metric) for term in terms]
+        return self.derived(label, table, paper, cells, Statistic(sums), noise)
 
-    def quantity(self, label: str, table: Table, paper: str, terms: Sequence[Term], noise: Noise) -> Quantity:
-        """Return a sum over cells of ``table``; ``paper`` is the paper's table of the same rows.
+    def derived(
+        self,
+        label: str,
+        table: Table | None,
+        paper: str,
+        cells: Sequence[tuple[str, str]],
+        statistic: Statistic,
+        noise: Noise,
+    ) -> Quantity:
+        """Return a number made of cells.
+
+        Args:
+            label: What it is, for people.
+            table: Where our cells stand; None where the experiment has no such table.
+            paper: The paper's table of the same rows.
+            cells: Row and metric of each.
+            statistic: Makes the number of their values.
+            noise: Which differences mean nothing.
 
         Raises:
             InputError: A metric does not exist.
         """
-        known = self.paper(paper, terms)
-        rows = [table.rows.get(term.row) for term in terms]
-        absent = [term.row for term, row in zip(terms, rows, strict=True) if row is None]
+        known = self._paper(paper, cells, statistic)
+        if table is None:
+            return Quantity(label, paper=known, missing=f"no table {paper} here")
+        absent = [row for row, _ in cells if row not in table.rows]
         if absent:
             return Quantity(label, paper=known, missing=f"{table.title} has no row {', '.join(dict.fromkeys(absent))}")
-        present = [row for row in rows if row is not None]
-        values = [self._seeds(table, row, term.metric) for row, term in zip(present, terms, strict=True)]
-        runs = tuple(dict.fromkeys(run for row in present for run in row.runs))
+        rows = [table.rows[row] for row, _ in cells]
+        metrics = [metric for _, metric in cells]
+        values = [self._seeds(table, row, metric) for row, metric in zip(rows, metrics, strict=True)]
+        runs = tuple(dict.fromkeys(run for row in rows for run in row.runs))
         if not all(values):
-            empty = next(row for row, cells in zip(present, values, strict=True) if not cells)
-            return Quantity(label, paper=known, runs=runs, missing=self._why(table, empty, terms))
-        value = math.fsum(t.factor * np.mean(list(v.values())) for t, v in zip(terms, values, strict=True))
-        found = self._interval(value, table, present, terms, values)
-        seeds = min(len(cells) for cells in values)
-        span = self._span(terms, values)
-        # Another training moves what stands alone, and the difference between two, but not that of two rules of one.
-        trained_anew = len({row.runs for row in present}) > 1 or abs(math.fsum(t.factor for t in terms)) > TINY
-        half = noise.runs / math.sqrt(seeds) if trained_anew else 0.0
-        if found is None and not half:
-            half = noise.rules
+            empty = next(row for row, cell in zip(rows, values, strict=True) if not cell)
+            return Quantity(label, paper=known, runs=runs, missing=self._why(table, empty, metrics))
+        means = np.array([np.mean(list(cell.values())) for cell in values])
+        value = float(statistic.of(means))
+        found = self._interval(means, table, rows, metrics, values, statistic)
+        seeds = min(len(cell) for cell in values)
+        span = self._span(values, statistic)
+        # Another training moves what stands alone, and the difference between two, but less that of two rules of one.
+        alone = bool((abs(statistic.sums.sum(0)) > TINY).any())
+        half = (noise.runs if alone or len({row.runs for row in rows}) > 1 else noise.rules) / math.sqrt(seeds)
         low = value - math.hypot(value - found.low if found else 0.0, half)
         high = value + math.hypot(found.high - value if found else 0.0, half)
         return Quantity(label, value, known, found, seeds, span, low, high, runs)
+
+    def _paper(self, table: str, cells: Sequence[tuple[str, str]], statistic: Statistic) -> float | None:
+        """Return the paper's value; None if its table lacks a cell."""
+        path = self.experiment.paths.paper(table)
+        rows = load_paper(path).rows if path.is_file() else {}
+        values = [rows[row].values.get(metric) if row in rows else None for row, metric in cells]
+        return None if None in values else round(float(statistic.of(np.array(values))), 6)
 
     def _seeds(self, table: Table, row: Row, metric: str) -> dict[int, float]:
         """Return the values of one cell by seed, those that are there."""
@@ -154,17 +189,27 @@ class Cells:
         return {self.experiment.runs[run].seed: float(value) for run, value in pairs if not math.isnan(value)}
 
     def _interval(
-        self, value: float, table: Table, rows: list[Row], terms: Sequence[Term], values: list[dict[int, float]]
+        self,
+        means: np.ndarray,
+        table: Table,
+        rows: list[Row],
+        metrics: list[str],
+        values: list[dict[int, float]],
+        statistic: Statistic,
     ) -> Interval | None:
-        """Return the interval of the sum ``value``, each cell the mean over the seeds that it has."""
+        """Return the interval of the number, each cell the mean over the seeds that it has."""
         parts: list[tuple[float, Path, str, str]] = []
-        for row, term, cells in zip(rows, terms, values, strict=True):
+        starts = []
+        for row, metric, cell in zip(rows, metrics, values, strict=True):
+            starts.append(len(parts))
             for run in row.runs:
-                if self.experiment.runs[run].seed in cells:
-                    path = self._resamples(run, table.split)
-                    parts.append((term.factor / len(cells), path, row.rule, term.metric))
-        resampled = bootstrap.combined(parts)
-        return None if resampled is None else bootstrap.interval(value, resampled)
+                if self.experiment.runs[run].seed in cell:
+                    parts.append((1 / len(cell), self._resamples(run, table.split), row.rule, metric))
+        drawn = bootstrap.columns(parts)
+        if drawn is None:
+            return None
+        cells = np.add.reduceat(drawn, starts, axis=1)
+        return bootstrap.interval_of_choice(means @ statistic.sums, cells @ statistic.sums, statistic.choose)
 
     def _resamples(self, run: str, split: str) -> Path:
         """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
@@ -178,16 +223,16 @@ class Cells:
         return path
 
     @staticmethod
-    def _span(terms: Sequence[Term], values: list[dict[int, float]]) -> tuple[float, float] | None:
-        """Return the lowest and highest sum of single seeds, those that all cells have; None for fewer than two."""
-        shared = set.intersection(*(set(cells) for cells in values))
+    def _span(values: list[dict[int, float]], statistic: Statistic) -> tuple[float, float] | None:
+        """Return the lowest and highest value of single seeds, those that all cells have; None for fewer than two."""
+        shared = set.intersection(*(set(cell) for cell in values))
         if len(shared) < 2:
             return None
-        sums = [math.fsum(t.factor * v[seed] for t, v in zip(terms, values, strict=True)) for seed in shared]
-        return min(sums), max(sums)
+        single = statistic.of(np.array([[cell[seed] for cell in values] for seed in shared]))
+        return float(single.min()), float(single.max())
 
-    def _why(self, table: Table, row: Row, terms: Sequence[Term]) -> str:
-        if self._correlations is None and any(term.metric in CORRELATIONS for term in terms):
+    def _why(self, table: Table, row: Row, metrics: Sequence[str]) -> str:
+        if self._correlations is None and not set(CORRELATIONS).isdisjoint(metrics):
             return "`iou-aware premise` has not run"
         run, paths = row.runs[0], self.experiment.paths
         if not paths.seal(run).is_file():

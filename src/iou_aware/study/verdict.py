@@ -15,6 +15,7 @@ REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", 
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
 # Of a number only, which stands beside the paper's where sizes are not to be met.
 NOT_COMPARED = "not compared"
+UNMET = "sizes are not to be met here"
 # The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
 ROUNDING = 0.05
 
@@ -42,8 +43,8 @@ def noise_in(document: Document, table: str | None, own: Mapping[str, float] | N
 
 
 def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
-    """Judge a quantity by its sign and, where numbers can be compared with the paper's, by its range."""
-    compared = span is not None and (values or quantity.paper is None)
+    """Judge a quantity by its sign and, where ``values`` are compared with the paper's, by its range."""
+    compared = span is not None and values
     parts = [f"{sign}"] if sign else []
     if span is not None:
         low, high = span
@@ -58,7 +59,7 @@ def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | N
     elif span is not None and verdict == REPRODUCED and sign:
         why += "; its size is not to be met here"
     elif not sign and not compared:
-        return Finding(quantity, expected, NOT_COMPARED, "sizes are not to be met here")
+        return Finding(quantity, expected, NOT_COMPARED, UNMET)
     return Finding(quantity, expected, verdict, why)
 
 
@@ -85,13 +86,35 @@ def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
     return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} what the paper says"
 
 
+def judge_least(quantity: Quantity, least: float) -> str:
+    """Return the verdict on a known quantity's being ``least`` or more."""
+    if quantity.span and quantity.span[0] < least <= quantity.span[1]:
+        return INCONCLUSIVE
+    if quantity.low >= least - TINY:
+        return REPRODUCED
+    return CONTRADICTED if quantity.high < least - TINY else INCONCLUSIVE
+
+
+def judge_step(quantity: Quantity, sign: float, expected: str) -> Finding:
+    """Judge the step of a trend that goes furthest against it: it need not go along, but must not surely go back."""
+    if quantity.value is None:
+        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+    if sign * quantity.value >= -ROUNDING - TINY:
+        return Finding(quantity, expected, REPRODUCED, "none goes the other way")
+    if sign * (quantity.high if sign > 0 else quantity.low) < -ROUNDING - TINY:
+        return Finding(quantity, expected, CONTRADICTED, "it surely goes the other way")
+    return Finding(quantity, expected, INCONCLUSIVE, "it goes the other way, but not surely")
+
+
 def together(findings: Sequence[Finding]) -> tuple[str, str]:
     """Return the verdict on a claim all of whose findings must hold."""
     run = [finding for finding in findings if finding.quantity.value is not None]
     judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
     absent = len(findings) - len(run)
-    if not judged:
+    if not run:
         return NOT_RUN, findings[0].why
+    if not judged:
+        return INCONCLUSIVE, run[0].why
     counts = Counter(finding.verdict for finding in judged)
     for verdict in (CONTRADICTED, INCONCLUSIVE):
         if counts[verdict]:

@@ -1,7 +1,10 @@
 """The two lists of pinned versions, requirements.lock for laptops and environment.yml for clusters, agree."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
@@ -51,6 +54,22 @@ def test_every_line_of_the_lock_is_one_exact_pin():
 def test_whatever_the_package_needs_is_pinned():
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
+
+
+def test_whatever_the_package_imports_is_named_as_its_need():
+    needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    providers = packages_distributions()
+    imported = {name for file in (ROOT / "src").rglob("*.py") for name in top_level_imports(file)}
+    assert {"torch", "cv2", "yaml"} <= imported
+    for name in imported - sys.stdlib_module_names - {"iou_aware"}:
+        assert {provider.lower() for provider in providers[name]} & needed, name
+
+
+def top_level_imports(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition(".")[0] for name in names}
 
 
 def test_the_installed_versions_are_the_locked_ones():

@@ -6,11 +6,10 @@ end a file's name with the first digits of its SHA-256, which is held against wh
 
 import logging
 import re
-import runpy
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from iou_aware import assignments
 from iou_aware.data.download import Checksum, Patience, download
 from iou_aware.errors import InputError
 
@@ -41,7 +40,7 @@ def address(config: Path) -> str | None:
     Raises:
         InputError: the file is missing or broken, or names an address without a checksum.
     """
-    init = _model(config).get("backbone", {}).get("init_cfg") or {}
+    init = assignments.read(config).get("model", {}).get("backbone", {}).get("init_cfg") or {}
     found = init.get("checkpoint")
     if found is None:
         return None
@@ -82,17 +81,3 @@ def require(experiment: "Experiment", backbone: str) -> None:
             f"{file}: the ImageNet weights of {backbone} are not there; run `iou-aware backbone EXPERIMENT {backbone}`"
             " where there is a network."
         )
-
-
-def _model(config: Path) -> Mapping[str, Any]:
-    """Return what a config says of the model, its backbone's keys over those of its bases."""
-    try:
-        own = runpy.run_path(str(config))
-    except Exception as fault:  # A config file is a program, and may raise whatever it likes.
-        raise InputError(f"{config}: cannot be read as a config ({fault}); a run needs it.") from fault
-    bases = own.get("_base_", [])
-    backbone: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        if "::" not in base:
-            backbone |= _model(config.parent / base).get("backbone", {})
-    return {"backbone": backbone | own.get("model", {}).get("backbone", {})}

@@ -1,12 +1,11 @@
 """A recipe's length and images per step, read from ``configs/schedules`` without importing MMDetection or PyTorch."""
 
-import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from iou_aware import assignments
 from iou_aware.errors import InputError
 from iou_aware.study.run import Run
 
@@ -32,7 +31,7 @@ class Recipe:
         Raises:
             InputError: the file is missing or broken, or says neither of the two.
         """
-        content = _content(file)
+        content = assignments.read(file)
         try:
             epochs, batch_size = content["train_cfg"]["max_epochs"], content["train_dataloader"]["batch_size"]
         except KeyError as fault:
@@ -51,26 +50,3 @@ class Recipe:
     def passes(self, settings: Mapping[str, Any]) -> int:
         """Return how many epochs are trained."""
         return settings.get("epochs") or self.epochs
-
-
-def _content(file: Path) -> dict[str, Any]:
-    """Return the assignments of a config file over those of its bases; as much of MMEngine's merging as this needs."""
-    try:
-        own = runpy.run_path(str(file))
-    except Exception as fault:  # A config file is a program, and may raise whatever it likes.
-        raise InputError(f"{file}: cannot be read as a config ({fault}); a recipe needs it.") from fault
-    bases = own.get("_base_", [])
-    content: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        content |= _content(_place(file, base))
-    return content | {key: value for key, value in own.items() if not key.startswith("__")}
-
-
-def _place(file: Path, base: str) -> Path:
-    package, installed, name = base.partition("::")
-    if not installed:
-        return file.parent / base
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"{file}: it starts from {base}, but {package} is not installed; see CONTRIBUTING.md.")
-    return Path(spec.submodule_search_locations[0]) / ".mim" / "configs" / name

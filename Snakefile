@@ -37,6 +37,7 @@ wildcard_constraints:
 localrules:
     all,
     backbone,
+    release,
     collect,
     table,
     figures,
@@ -48,6 +49,7 @@ localrules:
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/backbone.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/release.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/collect.smk"

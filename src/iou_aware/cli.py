@@ -21,12 +21,13 @@ writes to results/<experiment>/experiment.yaml. Run from the project's folder. `
 
 
 class Stage(NamedTuple):
-    """One command over an experiment: what it is for, the function that does it, its arguments, an example of them."""
+    """One command: what it is for, the function that does it, its arguments, an example of them on an experiment."""
 
     purpose: str
     function: str
     arguments: tuple[str, ...] = ()
     example: str = ""
+    experiment: str = "micro"
 
 
 RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
@@ -51,6 +52,13 @@ STAGES = {
         "iou_aware.training.train:train",
         ("run",),
         RUN,
+    ),
+    "release": Stage(
+        "Fetch the weights of one run that are released and not trained (recipe zoo), and check what arrives.",
+        "iou_aware.training.release:release",
+        ("run",),
+        "coco.retinanet.r50.zoo.1333x800.seed0",
+        "paper",
     ),
     "predict": Stage(
         "Detect on one split: one forward pass for every confidence rule of the experiment.",
@@ -162,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_fetch(commands)
     for name, stage in STAGES.items():
-        example = f"iou-aware {name} configs/experiments/micro.yaml {stage.example}".rstrip()
+        example = f"iou-aware {name} configs/experiments/{stage.experiment}.yaml {stage.example}".rstrip()
         command = _command(commands, name, stage.purpose, example)
         command.add_argument("experiment", metavar="EXPERIMENT", type=Path, help="the experiment's YAML")
         for argument in stage.arguments:

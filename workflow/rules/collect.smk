@@ -7,6 +7,7 @@ rule collect:
     output:
         metrics=paths.metrics,
         per_class=paths.per_class,
+        checks=paths.checks,
     log:
         paths.log("collect"),
     benchmark:

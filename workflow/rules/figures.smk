@@ -1,7 +1,7 @@
 rule figures:
     input:
         metrics=paths.metrics,
-        histories=[paths.history(run) for run in experiment.runs],
+        histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],
         code=study.sources("figure*", "premise_figures", "style"),

@@ -24,6 +24,8 @@ rule train:
         paths.log("train", "{run}"),
     benchmark:
         paths.benchmark("train", "{run}")
+    wildcard_constraints:
+        run=study.TRAINED_RUN,
     priority: lambda wildcards: study.cost(experiment.run(wildcards.run))
     conda:
         "../../environment.yml"

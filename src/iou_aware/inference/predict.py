@@ -87,10 +87,7 @@ def load_model(config: Config, weights: Path) -> nn.Module:
         InputError: The file holds more than weights, or those of another model.
     """
     model = MODELS.build(config.model)
-    try:
-        model.load_state_dict(checkpoints.load(weights)["state_dict"])
-    except (RuntimeError, KeyError, TypeError) as fault:
-        raise InputError(f"{weights}: not the weights of {config.filename}: {fault}") from fault
+    checkpoints.load_into(model, weights, config.filename)
     if config.get("channels_last"):
         model = channels_last(model)
     return model.eval()

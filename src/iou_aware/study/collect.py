@@ -11,9 +11,9 @@ from typing import Any
 
 from iou_aware.errors import InputError
 from iou_aware.files import write_text
+from iou_aware.study.checks import write_checks
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import Layout
-from iou_aware.study.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE
+from iou_aware.study.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE, load_metrics
 from iou_aware.study.run import Run
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,9 @@ class Missing:
 
 
 def collect(experiment: Experiment) -> list[Missing]:
-    """Write ``metrics.csv`` and ``per_class.csv`` of an experiment, in the order of its runs, splits and rules.
+    """Write ``metrics.csv``, ``per_class.csv`` and ``checks.json`` of an experiment.
 
-    An unfinished experiment gives the rows that it has.
+    The rows are in the order of its runs, splits and rules. An unfinished experiment gives the rows that it has.
 
     Returns:
         What is missing.
@@ -59,6 +59,7 @@ def collect(experiment: Experiment) -> list[Missing]:
             classes += [shared | {"rule": rule, "class": name} | part for name, part in result["per_class"].items()]
     write_text(experiment.paths.metrics, _csv(METRICS_CSV, rows))
     write_text(experiment.paths.per_class, _csv(PER_CLASS_CSV, classes))
+    write_checks(experiment, load_metrics(experiment.paths.metrics))
     gaps = list(missing(experiment))
     for gap in gaps:
         logger.warning("missing: %s", gap)
@@ -75,14 +76,15 @@ def missing(experiment: Experiment) -> Iterator[Missing]:
             absent = [rule for rule in rules if rule not in _read(path)["rules"]]
             why = "evaluated before this rule was asked for"
         else:
-            absent, why = rules, _why(experiment.paths, name, split)
+            absent, why = rules, _why(experiment, name, split)
         if absent:
             yield Missing(name, split, absent, why)
 
 
-def _why(paths: Layout, run: str, split: str) -> str:
+def _why(experiment: Experiment, run: str, split: str) -> str:
+    paths = experiment.paths
     if not paths.seal(run).is_file():
-        return "not trained"
+        return "not fetched" if experiment.run(run).is_released else "not trained"
     return "not evaluated" if paths.detections(run, split).is_file() else "not predicted"
 
 

@@ -16,6 +16,8 @@ SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4
 # A checkpoint has the weights and SGD's momentum; one stays beside the weights of a finished run.
 COPIES_KEPT = 3
+# Released weights are kept as they were fetched, for other experiments.
+COPIES_FETCHED = 2
 # One row of the detections: image, rule, class, box, confidence and its two factors, as Parquet packs them.
 BYTES_PER_DETECTION = 24
 DETECTIONS_PER_IMAGE = 100
@@ -106,7 +108,9 @@ class Estimates:
         return self._images[dataset, split]
 
     def training_hours(self, run: Run) -> float | None:
-        """Return the GPU-hours of training a run: hours times GPUs."""
+        """Return the GPU-hours of training a run: hours times GPUs; none where its weights are fetched."""
+        if run.is_released:
+            return 0.0
         model = self.costs.model(run)
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
         if model is None or images is None:
@@ -137,7 +141,8 @@ class Estimates:
         counts = [self.images(run.dataset, split) for split in self.experiment.splits_for(run)]
         if model is None or None in counts:
             return None
-        weights = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * COPIES_KEPT
+        copies = COPIES_FETCHED if run.is_released else COPIES_KEPT
+        weights = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * copies
         rows = sum(filter(None, counts)) * DETECTIONS_PER_IMAGE * len(self.experiment.rules_for(run))
         return (weights + rows * BYTES_PER_DETECTION) / 1e9
 

@@ -34,7 +34,7 @@ class Experiment:
         rules_by_run: the same for each run, by its name: ``rules`` and what its entry adds, or ``cls`` alone.
         settings: changes to how the recipe trains.
         roots: where a dataset lies, over its own file.
-        runs: the models to train, by name, in the order written.
+        runs: the models, by name, in the order written.
         tables: the tables to draw, by name.
         datasets: the datasets of the runs, by name, in order of appearance.
         paths: where every file lies.
@@ -87,6 +87,16 @@ class Experiment:
         if name not in self.runs:
             raise InputError(f"experiment {self.name}: no run {name!r}; expected {documents.one_of(self.runs, name)}")
         return self.runs[name]
+
+    @property
+    def trained(self) -> dict[str, Run]:
+        """The runs to train, by name."""
+        return {name: run for name, run in self.runs.items() if not run.is_released}
+
+    @property
+    def released(self) -> dict[str, Run]:
+        """The runs whose weights are fetched, by name."""
+        return {name: run for name, run in self.runs.items() if run.is_released}
 
     def rules_for(self, run: Run) -> list[str]:
         """Return the rules to compute a run's confidence by: the experiment's and its own, or ``cls`` alone."""

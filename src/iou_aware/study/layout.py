@@ -102,6 +102,10 @@ class Layout:
         """A backbone's ImageNet weights, fetched."""
         return self.root / "data" / "backbones" / f"{backbone}.pth"
 
+    def released(self, name: str) -> Path:
+        """A file of released weights, fetched."""
+        return self.root / "data" / "zoo" / name
+
     def dataset(self, dataset: str) -> Path:
         """What a dataset is and where it lies."""
         return self.configs / "datasets" / f"{dataset}.yaml"
@@ -119,7 +123,7 @@ class Layout:
         return self.dataset_folder(dataset) / "manifest.json"
 
     def run_folder(self, run: str) -> Path:
-        """The folder of a trained run."""
+        """The folder of a finished run."""
         return self.results / "runs" / run
 
     def config(self, run: str) -> Path:
@@ -135,7 +139,7 @@ class Layout:
         return self.run_folder(run) / "run.json"
 
     def weights(self, run: str) -> Path:
-        """A run's trained weights."""
+        """A run's weights."""
         return self.run_folder(run) / "weights.pth"
 
     def checkpoints(self, run: str) -> Path:
@@ -149,6 +153,11 @@ class Layout:
     def evaluation(self, run: str, split: str) -> Path:
         """A run's metrics on a split, for every rule."""
         return self.results / "evaluations" / run / f"{split}.json"
+
+    @property
+    def checks(self) -> Path:
+        """What released weights measure here beside what was published of them."""
+        return self.results / "checks.json"
 
     def bootstrap(self, run: str, split: str) -> Path:
         """A run's metrics on a split in every resample of its images, for every rule."""

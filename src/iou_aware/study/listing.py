@@ -1,6 +1,8 @@
 """The commands ``runs`` and ``rows``: what an experiment trains, and what makes each row of its tables."""
 
+from iou_aware.data import zoo
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.run import Run
 
 
 def print_runs(experiment: Experiment) -> None:
@@ -14,6 +16,13 @@ def print_rows(experiment: Experiment) -> None:
     for name, table in experiment.tables.items():
         for row in table.rows.values():
             run = experiment.run(row.runs[0])
-            configs = (experiment.paths.detector(run.recipe, run.detector), experiment.paths.backbone(run.backbone))
-            values = [name, row.key, table.split, row.rule, run.recipe, *map(str, configs), ", ".join(row.runs)]
+            values = [name, row.key, table.split, row.rule, run.recipe, *_configs(experiment, run), ", ".join(row.runs)]
             print("\t".join(values))
+
+
+def _configs(experiment: Experiment, run: Run) -> tuple[str, str]:
+    """Return the configs of a run's detector and backbone; of released weights, the one that has both."""
+    detector = experiment.paths.detector(run.recipe, run.detector)
+    if run.is_released:
+        return zoo.origin(detector, run.backbone), ""
+    return str(detector), str(experiment.paths.backbone(run.backbone))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
+from iou_aware.study.checks import checks, checks_table
 from iou_aware.study.claims_page import claims_page
 from iou_aware.study.collect import missing
 from iou_aware.study.experiment import Experiment
@@ -69,14 +70,16 @@ class Results:
     def heading(self) -> Html:
         """The title and one paragraph on what was run."""
         experiment = self.experiment
-        runs, seeds = list(experiment.runs.values()), {run.seed for run in experiment.runs.values()}
-        sealed = sum(experiment.paths.seal(name).is_file() for name in experiment.runs)
+        runs, seeds = experiment.trained, {run.seed for run in experiment.runs.values()}
+        sealed = sum(experiment.paths.seal(name).is_file() for name in runs)
         text = (
             f"{sealed} of {len(runs)} models trained on {_listed(experiment.datasets)} with "
             f"{_counted(len(seeds), 'seed')}; {_counted(len(self.metrics), 'evaluation')}. Each image passed through a "
             f"model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model rank it."
         )
-        return Html(f"<h1>{escape(experiment.title)}</h1><p>{escape(text)}</p>{self.missing() or ''}")
+        failed = [str(check) for check in checks(experiment, self.metrics) if check.met is False]
+        warned = f"<p><strong>Checks that failed:</strong></p>{items(failed)}" if failed else ""
+        return Html(f"<h1>{escape(experiment.title)}</h1><p>{escape(text)}</p>{warned}{self.missing() or ''}")
 
     def missing(self) -> Html | None:
         """What the experiment asks for and has not been measured yet; None where nothing is missing."""
@@ -119,9 +122,9 @@ class Results:
         return Html("".join(figure(file, figure_caption(file.stem)) for file in wanted) or lacking)
 
     def training(self) -> Html:
-        """How the runs trained: curves, length, speed, memory and final losses."""
+        """How the runs trained: curves, length, speed, memory, final losses; and what released weights measure here."""
         rows = []
-        for name in self.experiment.runs:
+        for name in self.experiment.trained:
             seal = _read(self.experiment.paths.seal(name))
             if seal:
                 losses = ", ".join(f"{key.removeprefix('loss_')} {value:.3f}" for key, value in seal["losses"].items())
@@ -129,7 +132,8 @@ class Results:
                 rows.append([name, str(seal["epochs"]), clock(seal["seconds"]), rate, peak, losses])
         heads = ["Run", "Epochs", "Time", "Images/s", "Memory, MiB", "Losses at the end"]
         curves = self._figures("training", "<p>No training curves were drawn.</p>")
-        return Html(curves + table(heads, rows, [1, 2, 3, 4]))
+        released = checks_table(checks(self.experiment, self.metrics))
+        return Html(curves + table(heads, rows, [1, 2, 3, 4]) + released)
 
     def premise(self) -> Html:
         """How confidence goes with localisation."""

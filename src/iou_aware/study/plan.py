@@ -38,13 +38,12 @@ def run_lines(estimates: Estimates) -> list[str]:
     for name, run in estimates.experiment.runs.items():
         recipe, settings = estimates.recipe(run), estimates.experiment.settings
         training = estimates.training_hours(run)
+        steps = [str(estimates.gpus), str(recipe.images_per_step(run, settings)), str(recipe.passes(settings))]
+        length = UNKNOWN if training is None else duration(training / estimates.gpus)
         rows.append(
             [
                 name,
-                str(estimates.gpus),
-                str(recipe.images_per_step(run, settings)),
-                str(recipe.passes(settings)),
-                UNKNOWN if training is None else duration(training / estimates.gpus),
+                *([*steps, length] if not run.is_released else ["", "", "", "fetched"]),
                 _number(estimates.gpu_hours(run)),
                 _number(estimates.gigabytes(run)),
             ]
@@ -81,12 +80,13 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
 def jobs(experiment: Experiment) -> Counter[str]:
     """Return how many jobs each stage of the workflow has when nothing is there yet."""
     evaluations = sum(1 for _ in experiment.evaluations())
-    pretrained = {file for run in experiment.runs.values() for file in workflow.pretrained(experiment.paths, run)}
+    pretrained = {file for run in experiment.trained.values() for file in workflow.pretrained(experiment.paths, run)}
     return Counter(
         {
             "prepare": len(experiment.datasets),
             "backbone": len(pretrained),
-            "train": len(experiment.runs),
+            "train": len(experiment.trained),
+            "release": len(experiment.released),
             "predict": evaluations,
             "evaluate": evaluations,
             "bootstrap": evaluations,

@@ -1,4 +1,4 @@
-"""A run: one model to train, and the grids of them that an experiment writes down."""
+"""A run: one model to train or to fetch, and the grids of them that an experiment writes down."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,18 +10,20 @@ from iou_aware.documents import Document, one_of
 from iou_aware.study.layout import Layout
 
 BASELINE_RULE = "cls"
+# The recipe of runs that are not trained: their weights were released by others and are fetched.
+RELEASED = "zoo"
 IOU_FIELDS = ("iou_loss", "target_grad")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trained model: a detector on a dataset at an image scale, with a seed.
+    """One model: a detector on a dataset at an image scale, with a seed.
 
     Attributes:
         dataset: name of a file in ``configs/datasets``.
         detector: name of a file in ``configs/detectors/<recipe>``.
         backbone: name of a file in ``configs/backbones``.
-        recipe: how it is trained; name of a file in ``configs/schedules``.
+        recipe: how it is trained; name of a file in ``configs/schedules``. The recipe ``zoo`` trains nothing.
         scale: size that images are resized to, ``WIDTHxHEIGHT`` in pixels.
         seed: seed of weights, data order and augmentation.
         iou_loss: loss of the IoU prediction head, ``bce``, ``l2`` or ``l1``; None for a detector without that head.
@@ -48,6 +50,11 @@ class Run:
     def is_iou_aware(self) -> bool:
         """Whether the detector predicts IoU, so that there is more than one way to compute confidence."""
         return is_iou_aware(self.detector)
+
+    @property
+    def is_released(self) -> bool:
+        """Whether its weights are fetched and not trained."""
+        return self.recipe == RELEASED
 
     @property
     def width_height(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
 
 STAGES = (
-    *("prepare", "train", "predict", "evaluate", "collect", "table", "figures"),
+    *("prepare", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
     *("bootstrap", "premise", "gallery", "claims", "notebook", "report"),
 )
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iou_aware.data import backbones
+from iou_aware.data import backbones, zoo
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.layout import Layout
-from iou_aware.study.run import Run
+from iou_aware.study.run import RELEASED, Run
+
+# How Snakemake tells runs by their names, which end in recipe, scale and seed, where it looks for them as folders.
+RELEASED_RUN = rf"[^/]+\.{RELEASED}\.[^./]+\.seed\d+"
+TRAINED_RUN = rf"(?!{RELEASED_RUN}/)[^/]+"
 
 
 def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
@@ -47,6 +51,15 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
 def pretrained(paths: Layout, run: Run) -> list[Path]:
     """Return the ImageNet weights that a run starts from; none for a backbone that is trained from scratch."""
     return [paths.pretrained(run.backbone)] if backbones.address(paths.backbone(run.backbone)) else []
+
+
+def origin(paths: Layout, run: Run) -> str:
+    """Return the config that a run's weights were released with.
+
+    Raises:
+        InputError: nothing is released of the run's detector with its backbone.
+    """
+    return zoo.origin(paths.detector(run.recipe, run.detector), run.backbone)
 
 
 def _local_bases(file: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,12 +17,15 @@ from typing import Any, BinaryIO
 import torch
 
 from iou_aware.errors import InputError
-from iou_aware.files import sha256
+from iou_aware.files import sha256, writing
+from iou_aware.training import state
 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"iteration_(?P<iteration>\d{8,})-(?P<digest>[0-9a-f]{16})\.pth")
 KEPT = 2
+# How PyTorch names what it refuses to import, in the middle of advice to trust the file.
+FOREIGN = re.compile(r"GLOBAL (?P<name>\S+)")
 
 
 @dataclass(frozen=True, order=True)
@@ -119,12 +123,35 @@ def load(path: Path) -> Any:
     except FileNotFoundError as fault:
         raise InputError(f"{path} does not exist; expected a file of weights.") from fault
     except pickle.UnpicklingError as fault:
+        named = FOREIGN.search(str(fault))
         raise InputError(
             f"{path}: refused, nothing in it was run: it holds more than tensors and plain values, or is no PyTorch "
-            f"file ({str(fault).splitlines()[0]}). Take it from a source you trust, or train again."
+            f"file ({named['name'] if named else str(fault).splitlines()[0]}). Take it from a source you trust, or "
+            "train again."
         ) from fault
     except (RuntimeError, EOFError, ValueError, OSError) as fault:
         raise InputError(f"{path}: truncated or no PyTorch file: {str(fault).splitlines()[0]}") from fault
+
+
+def load_into(model: torch.nn.Module, path: Path, config: str | Path) -> None:
+    """Load a file of weights into the model of a config.
+
+    Raises:
+        InputError: The file holds more than weights, or those of another model.
+    """
+    content = load(path)
+    try:
+        model.load_state_dict(content["state_dict"])
+    except (RuntimeError, KeyError, TypeError) as fault:
+        raise InputError(f"{path}: not the weights of {config}: {fault}") from fault
+
+
+def save_weights(model: torch.nn.Module, classes: Sequence[str], path: Path) -> dict[str, torch.Tensor]:
+    """Write a model's weights and the names of its classes, as MMDetection's tools read them; return the weights."""
+    weights = state.weights(model)
+    with writing(path) as beside:
+        save({"meta": {"dataset_meta": {"classes": list(classes)}}, "state_dict": weights}, beside)
+    return weights
 
 
 class _Hashing:

@@ -14,6 +14,8 @@ from iou_aware.study.layout import Layout
 # By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
 TENSORBOARD = "TensorboardVisBackend"
+# What MMDetection's configs name their data by; nothing refers to it once the data are a run's own.
+VARIABLES = ("dataset_type", "data_root", "backend_args", "train_pipeline", "test_pipeline")
 # What decides how fast a run is and what is done with it, not its weights: no reason to leave a checkpoint alone.
 MACHINE = (
     *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
@@ -67,6 +69,30 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     if settings.get("tensorboard"):
         backend = dict(type=TENSORBOARD, save_dir=str(Path(work_dir) / "tensorboard"))
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, backend]
+    return Config(_plain(config._cfg_dict))
+
+
+def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str, stock: Path) -> Config:
+    """Return the complete config of a run with released weights: MMDetection's own, on the run's data at its scale.
+
+    Args:
+        run: The run.
+        manifest: What its dataset holds.
+        root: The project's folder.
+        settings: The experiment's changes, of which those to training do not matter here.
+        work_dir: Where MMDetection's own tools would write.
+        stock: The config that the weights were released with.
+
+    Raises:
+        InputError: It is missing or broken.
+    """
+    config = _load(stock)
+    for name in VARIABLES:
+        config.pop(name, None)
+    _set_data(config, run, manifest, root, settings)
+    if "channels_last" in settings:
+        config.channels_last = settings["channels_last"]
+    config.work_dir = str(work_dir)
     return Config(_plain(config._cfg_dict))
 
 

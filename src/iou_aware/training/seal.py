@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,21 @@ from iou_aware.files import sha256, write_json
 
 FILE = "run.json"
 SEALED = ("weights.pth", "config.py", "history.csv")
-AGAIN = "Remove the folder and run `iou-aware train` again for this run."
+AGAIN = "Remove the folder and make the run again, with `iou-aware train` or `iou-aware release`."
 
 
-def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def write(folder: Path, record: Mapping[str, Any], names: Sequence[str] = SEALED) -> dict[str, Any]:
     """Seal a run's folder: write ``run.json``, last of its files.
 
     Args:
-        folder: The run's folder, which holds the files of ``SEALED``.
+        folder: The run's folder.
         record: What ``run.json`` says about the run.
+        names: The files that it consists of.
 
     Returns:
         The record with ``config_sha256``, ``weights_sha256``, ``files`` (name to checksum) and ``seal``.
     """
-    files = {name: sha256(folder / name) for name in SEALED}
+    files = {name: sha256(folder / name) for name in names}
     sealed = {**record, "config_sha256": files["config.py"], "weights_sha256": files["weights.pth"], "files": files}
     sealed["seal"] = _digest(sealed)
     write_json(folder / FILE, sealed)
@@ -41,7 +42,9 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError as fault:
-        raise InputError(f"{path} does not exist: the run is not finished. Run `iou-aware train` for it.") from fault
+        raise InputError(
+            f"{path} does not exist: the run is not finished. Run `iou-aware train` (or `release`) for it."
+        ) from fault
     except ValueError as fault:
         raise InputError(f"{path}: damaged, not JSON ({fault}). {AGAIN}") from fault
     sealed = record.get("seal") if isinstance(record, dict) else None

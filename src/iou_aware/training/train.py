@@ -16,8 +16,8 @@ from iou_aware import heads, losses, normaliser, provenance
 from iou_aware.data import backbones
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
-from iou_aware.files import write_text, writing
-from iou_aware.training import checkpoints, config, device, launch, seal, state
+from iou_aware.files import write_text
+from iou_aware.training import checkpoints, config, device, launch, seal
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Runner
 
@@ -42,6 +42,8 @@ def train(experiment, run_name: str) -> None:
         Interrupted: SIGTERM came; the state is saved, and the same command goes on from there. The exit code is 75.
     """
     settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
+    if run.is_released:
+        raise InputError(f"{run_name}: its weights were released and are not trained; run `iou-aware release`.")
     if device.choose(settings) == "cpu" and settings.get("amp"):
         raise InputError("settings.amp: found true, but mixed precision needs a GPU and there is none; expected false.")
     if settings.get("tensorboard"):
@@ -100,10 +102,8 @@ def _check_data(manifest: Manifest, dataset: Any) -> None:
 def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, Any]) -> None:
     """Write all that a finished run consists of."""
     progress = runner.progress
-    meta = {"dataset_meta": {"classes": list(runner.train_dataloader.dataset.metainfo["classes"])}}
-    weights = state.weights(runner.model)
-    with writing(folder / "weights.pth") as beside:
-        checkpoints.save({"meta": meta, "state_dict": weights}, beside)
+    classes = runner.train_dataloader.dataset.metainfo["classes"]
+    weights = checkpoints.save_weights(runner.model, classes, folder / "weights.pth")
     write_text(folder / "config.py", config.to_text(resolved))
     write_text(folder / "history.csv", progress.history())
     record |= {

@@ -1,0 +1,95 @@
+"""Whether released weights measure here what was published of them: evidence for everything else that is measured."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from iou_aware.files import write_json
+from iou_aware.study.experiment import Experiment
+from iou_aware.study.page_html import Html, table
+from iou_aware.study.run import BASELINE_RULE
+
+logger = logging.getLogger(__name__)
+
+# In points of AP. What is published is rounded to one decimal; libraries and GPUs may differ in the last digit.
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Check:
+    """One run with released weights.
+
+    Attributes:
+        run: its name.
+        split: the split that the AP is of, the first that its dataset is evaluated on.
+        published: the AP in percent that was published with the weights.
+        measured: ours; None where it is not measured yet.
+        met: whether the two agree within ``TOLERANCE``; None likewise.
+    """
+
+    run: str
+    split: str
+    published: float
+    measured: float | None
+    met: bool | None
+
+    def __str__(self) -> str:
+        if self.measured is None:
+            return f"{self.run}, {self.split}: AP {self.published:.1f} published, not measured yet"
+        verdict = "met" if self.met else f"FAILED, more than {TOLERANCE:g} apart"
+        return f"{self.run}, {self.split}: AP {self.measured:.2f}, {self.published:.1f} published: {verdict}"
+
+
+def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
+    """Return the checks of an experiment, in the order of its runs.
+
+    Args:
+        experiment: The study.
+        metrics: Its ``metrics.csv``.
+    """
+    measured = metrics[metrics["rule"] == BASELINE_RULE].set_index(["run", "split"])["AP"].to_dict()
+    return [
+        _check(run, split, published, measured.get((run, split))) for run, split, published in _published(experiment)
+    ]
+
+
+def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
+    """Write ``checks.json`` and say each in the log; one that fails stops nothing."""
+    found = checks(experiment, metrics)
+    for check in found:
+        logger.log(logging.INFO if check.met else logging.WARNING, "check: %s", check)
+    write_json(experiment.paths.checks, [asdict(check) for check in found])
+    return found
+
+
+def checks_table(found: Sequence[Check]) -> Html:
+    """Return checks as a table for people; nothing where there are none."""
+    if not found:
+        return Html("")
+    rows = []
+    for check in found:
+        ours = ["-", "-", "not measured yet"]
+        if check.measured is not None:
+            difference = f"{check.measured - check.published:+.2f}"
+            ours = [f"{check.measured:.2f}", difference, "met" if check.met else "FAILED"]
+        rows.append([check.run, check.split, f"{check.published:.1f}", *ours])
+    heads = ["Released weights", "Split", "AP published", "AP here", "Difference", f"Within {TOLERANCE:g}"]
+    return Html(table(heads, rows, [2, 3, 4]))
+
+
+def _published(experiment: Experiment) -> Iterator[tuple[str, str, float]]:
+    """Yield run, split and published AP of each released run that is there and was published at the run's scale."""
+    for name, run in experiment.released.items():
+        seal = experiment.paths.seal(name)
+        published = json.loads(seal.read_text(encoding="utf-8"))["released"]["AP"] if seal.is_file() else None
+        if published is not None:
+            yield name, experiment.splits_for(run)[0], published
+
+
+def _check(run: str, split: str, published: float, measured: float | None) -> Check:
+    # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
+    met = None if measured is None or pd.isna(measured) else abs(measured - published) <= TOLERANCE + 1e-9
+    return Check(run, split, published, None if met is None else measured, met)

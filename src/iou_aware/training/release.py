@@ -1,0 +1,92 @@
+"""The stage ``release``: weights that others have trained and published are fetched, checked and sealed."""
+
+import logging
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from iou_aware import provenance
+from iou_aware.data import published, zoo
+from iou_aware.data.download import Patience
+from iou_aware.data.manifest import Manifest
+from iou_aware.errors import InputError
+from iou_aware.files import sha256, write_text
+from iou_aware.training import checkpoints, config, seal
+
+logger = logging.getLogger(__name__)
+
+# Numbers that NumPy made, such as a best score, stand among the notes of a checkpoint. Arrays and objects stay refused.
+NUMBERS = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")),
+    *((np._core.multiarray.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+
+
+def release(experiment, run_name: str, patience: Patience | None = None) -> None:
+    """Fetch the weights of one run and write its ``weights.pth``, ``config.py`` and, last, ``run.json``.
+
+    There is no ``history.csv``. What is published of the model, its AP included, stands in ``run.json``.
+
+    Args:
+        experiment: The study.
+        run_name: One of ``experiment.runs``, whose recipe is ``zoo``.
+        patience: How long to keep trying to download.
+
+    Raises:
+        InputError: The run is to be trained; the weights cannot be had, or are not those that were published, hold
+            more than weights, or are of another model; or the dataset has other classes than they were trained on.
+    """
+    settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
+    if not run.is_released:
+        raise InputError(f"{run_name}: its recipe is {run.recipe}, expected zoo; run `iou-aware train` for it.")
+    manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
+    model = zoo.find(paths.detector(run.recipe, run.detector), run.backbone)
+    stock = Config.fromfile(str(model.config))
+    init_default_scope(stock.default_scope)
+    _check_classes(model, stock, manifest)
+    file = paths.released(model.address.rsplit("/", 1)[-1])
+    published.fetch(model.address, file, patience)
+
+    resolved = config.released(run, manifest, experiment.root, settings, paths.checkpoints(run_name), model.config)
+    detector = MODELS.build(resolved.model)
+    with torch.serialization.safe_globals(NUMBERS):
+        checkpoints.load_into(detector, file, model.name)
+    folder = paths.run_folder(run_name)
+    weights = checkpoints.save_weights(detector, manifest.classes, folder / "weights.pth")
+    write_text(folder / "config.py", config.to_text(resolved))
+    record = {
+        "run": run.as_dict(),
+        "finished": datetime.now(UTC).isoformat(),
+        "released": {
+            "config": model.name,
+            "address": model.address,
+            "sha256": sha256(file),
+            # At another scale there is nothing to hold ours against.
+            "AP": model.box_ap if _scale(stock) == run.width_height else None,
+        },
+        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "provenance": provenance.collect(),
+    }
+    seal.write(folder, record, ("weights.pth", "config.py"))
+    logger.info("%s: %s", folder, model.address)
+
+
+def _check_classes(model: zoo.Released, stock: Config, manifest: Manifest) -> None:
+    """Raise InputError unless the dataset's classes are those that the model was trained on, in their order."""
+    trained = stock.test_dataloader.dataset
+    classes = trained.get("metainfo", {}).get("classes") or DATASETS.get(trained.type).METAINFO["classes"]
+    if list(classes) != list(manifest.classes):
+        raise InputError(
+            f"dataset {manifest.dataset}: its {len(manifest.classes)} classes ({', '.join(manifest.classes[:3])}, ...) "
+            f"are not the {len(classes)} that {model.name} was trained on ({', '.join(classes[:3])}, ...); a released "
+            "model is evaluated on the classes that it knows."
+        )
+
+
+def _scale(stock: Config) -> tuple[int, ...]:
+    return tuple(next(step.scale for step in stock.test_dataloader.dataset.pipeline if step.type == "Resize"))

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iou_aware.assignments import place
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
 from iou_aware.study.costs import Costs, Estimates
@@ -68,6 +69,20 @@ def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper)
     assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
 
 
+def test_released_weights_stand_beside_the_baselines_of_table_1_and_cost_no_training(paper):
+    rows = paper.tables["table1"].rows
+    baselines = [key for key in rows if key.startswith(("retinanet", "faster_rcnn")) and not rows[key].addition]
+    assert [rows[f"{key}_zoo"].runs for key in baselines] == [
+        (replace(paper.run(rows[key].runs[0]), recipe="zoo").name,) for key in baselines
+    ]
+    assert {run for key in baselines for run in rows[f"{key}_zoo"].runs} == set(paper.released)
+    estimates = Estimates(paper)
+    for run in paper.released.values():
+        trained = replace(run, recipe="paper")
+        assert estimates.gpu_hours(run) == estimates.testing_hours(trained, "val")
+        assert estimates.gigabytes(run) < estimates.gigabytes(trained)
+
+
 def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
     print_rows(paper)
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines(), delimiter="\t"))
@@ -75,7 +90,10 @@ def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
         (name, key) for name, table in paper.tables.items() for key in table.rows
     ]
     for row in rows:
-        assert Path(row["detector"]).is_file() and Path(row["backbone"]).is_file()
+        if row["recipe"] == "zoo":
+            assert place(Path(), row["detector"]).is_file() and not row["backbone"]
+        else:
+            assert Path(row["detector"]).is_file() and Path(row["backbone"]).is_file()
         assert set(row["runs"].split(", ")) <= set(paper.runs)
 
 
@@ -149,7 +167,8 @@ def test_plan_names_every_run_the_total_and_its_source_without_pytorch(paper):
     command = ["-X", "importtime", "-m", "iou_aware.cli", "plan", PAPER, "--gpus", "16"]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
     for name in paper.runs:
-        assert re.search(rf"^{re.escape(name)} .* [\d.]+ (h|days) +[\d.]+ +[\d.]+$", done.stdout, re.MULTILINE)
+        length = "fetched" if name in paper.released else "[\\d.]+ (h|days)"
+        assert re.search(rf"^{re.escape(name)} .* {length} +[\d.]+ +[\d.]+$", done.stdout, re.MULTILINE)
     estimates = Estimates(paper)
     total = sum(estimates.gpu_hours(run) for run in paper.runs.values())
     assert re.search(rf"^{len(paper.runs)} runs +{total:.1f} ", done.stdout, re.MULTILINE)
@@ -216,7 +235,7 @@ def test_jobs_ask_for_what_their_run_needs(tmp_path):
 
 def test_time_limits_leave_room_over_the_estimate(paper):
     needs, estimates = Needs(paper), Estimates(paper)
-    for name, run in paper.runs.items():
+    for name, run in paper.trained.items():
         limit = int(needs.training_time(name).removesuffix("m"))
         assert 1.4 < limit / 60 / (estimates.training_hours(run) / 4) < 3
     unknown = Experiment.load("configs/experiments/bccd.yaml")

@@ -29,9 +29,10 @@ put() { for file in "$@"; do mkdir -p "$(dirname "$file")"; echo "$stage $what" 
 case $stage in
   prepare) mkdir -p results/datasets/$what; cp bin/manifest.json results/datasets/$what ;;
   train) for name in config.py history.csv run.json weights.pth; do put $results/runs/$what/$name; done ;;
+  release) for name in config.py run.json weights.pth; do put $results/runs/$what/$name; done ;;
   predict) put $results/detections/$what/$split.parquet ;;
   evaluate) put $results/evaluations/$what/$split.json ;;
-  collect) put $results/metrics.csv $results/per_class.csv ;;
+  collect) put $results/metrics.csv $results/per_class.csv $results/checks.json ;;
   table) for suffix in csv md tex html; do put $results/tables/$what.$suffix; done ;;
   bootstrap) put $results/bootstrap/$what/$split.parquet ;;
   premise) put $results/premise/correlations.csv ;;
@@ -183,6 +184,42 @@ def test_an_added_alpha_on_the_command_line_trains_nothing(study):
 def test_an_added_run_leaves_the_others_alone(study):
     study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}])
     assert study.plan() == {"train": 1, **PREDICTED}
+
+
+def released(folder: Path, backbone: str, config: str) -> None:
+    """Let a detector have been released with a backbone."""
+    for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
+        path = folder / "configs" / file
+        path.parent.mkdir(parents=True)
+        path.write_text(f"released = dict({backbone}='mmdet::retinanet/{config}.py')")
+
+
+def test_released_weights_are_fetched_where_others_are_trained(tmp_path):
+    released(tmp_path, "tiny", "retinanet_r50_fpn_1x_coco")
+    backbone = tmp_path / "configs" / "backbones" / "zoo.py"  # a run that is trained may have the word in its name
+    backbone.parent.mkdir()
+    backbone.touch()
+    named_so, fetched = BASELINE.replace("tiny", "zoo"), BASELINE.replace("quick", "zoo")
+    more = [SMALL_RUN | {"detector": "retinanet"} | value for value in ({"recipe": "zoo"}, {"backbone": "zoo"})]
+    project = Project(tmp_path, **SMALL | {"runs": [*SMALL["runs"], *more], "tables": {}})
+    project.run()
+    runs = (tmp_path / "results" / "study" / "runs").iterdir()
+    stages = {folder.name: (folder / "run.json").read_text().split()[0] for folder in runs}
+    assert stages == {BASELINE: "train", AWARE: "train", named_so: "train", fetched: "release"}
+    assert project.plan() == {}
+    project.set(settings={"epochs": 2})
+    assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"train": 3}
+    project.set(settings={})
+    project.append("configs/detectors/zoo/retinanet.py")
+    assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"release": 1}
+
+
+def test_weights_that_nobody_released_are_told_before_anything_runs(tmp_path):
+    released(tmp_path, "deep", "retinanet_r101_fpn_1x_coco")
+    project = Project(tmp_path, runs=[SMALL_RUN | {"detector": "retinanet", "recipe": "zoo"}], tables={})
+    done = project.snakemake("--dry-run")
+    assert done.returncode != 0
+    assert re.search(r"retinanet.py, released: no 'tiny'; expected .*deep", done.stdout + done.stderr)
 
 
 def test_an_added_row_only_draws_its_table(study):

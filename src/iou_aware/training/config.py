@@ -1,5 +1,6 @@
 """A run becomes one complete MMDetection config, which trains and tests with MMDetection's own tools as well."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from pprint import pformat
@@ -43,9 +44,9 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         InputError: A config file is missing or broken, or lacks what a run needs.
     """
     detector = root / "configs" / "detectors" / run.recipe / f"{run.detector}.py"
-    config = _load(RUNTIME)
-    config.merge_from_dict(_load(detector)._cfg_dict.to_dict())
-    config.merge_from_dict(_load(root / "configs" / "backbones" / f"{run.backbone}.py")._cfg_dict.to_dict())
+    config = load(RUNTIME)
+    config.merge_from_dict(load(detector)._cfg_dict.to_dict())
+    config.merge_from_dict(load(root / "configs" / "backbones" / f"{run.backbone}.py")._cfg_dict.to_dict())
     for key in ("model", "optim_wrapper", "train_cfg"):
         if key not in config:
             raise InputError(f"{detector}: the key '{key}' is missing, also in its bases; a run needs it.")
@@ -72,7 +73,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     return Config(_plain(config._cfg_dict))
 
 
-def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str, stock: Path) -> Config:
+def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str, stock: Config) -> Config:
     """Return the complete config of a run with released weights: MMDetection's own, on the run's data at its scale.
 
     Args:
@@ -82,13 +83,11 @@ def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: P
         settings: The experiment's changes, of which those to training do not matter here.
         work_dir: Where MMDetection's own tools would write.
         stock: The config that the weights were released with.
-
-    Raises:
-        InputError: It is missing or broken.
     """
-    config = _load(stock)
+    config = copy.deepcopy(stock)
     for name in VARIABLES:
         config.pop(name, None)
+    config.train_dataloader = dict(batch_size=config.train_dataloader.batch_size)
     _set_data(config, run, manifest, root, settings)
     if "channels_last" in settings:
         config.channels_last = settings["channels_last"]
@@ -115,7 +114,12 @@ def science(config: Config) -> str:
     return to_text(Config(content))
 
 
-def _load(path: Path) -> Config:
+def load(path: Path) -> Config:
+    """Return an MMDetection config with its bases.
+
+    Raises:
+        InputError: It is missing or broken.
+    """
     if not path.is_file():
         raise InputError(f"{path}: this config does not exist; expected it because a run names it.")
     try:

@@ -46,13 +46,13 @@ def release(experiment, run_name: str, patience: Patience | None = None) -> None
         raise InputError(f"{run_name}: its recipe is {run.recipe}, expected zoo; run `iou-aware train` for it.")
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     model = zoo.find(paths.detector(run.recipe, run.detector), run.backbone)
-    stock = Config.fromfile(str(model.config))
+    stock = config.load(model.config)
     init_default_scope(stock.default_scope)
     _check_classes(model, stock, manifest)
     file = paths.released(model.address.rsplit("/", 1)[-1])
     published.fetch(model.address, file, patience)
 
-    resolved = config.released(run, manifest, experiment.root, settings, paths.checkpoints(run_name), model.config)
+    resolved = config.released(run, manifest, experiment.root, settings, paths.checkpoints(run_name), stock)
     detector = MODELS.build(resolved.model)
     with torch.serialization.safe_globals(NUMBERS):
         checkpoints.load_into(detector, file, model.name)

@@ -96,6 +96,7 @@ def jobs(experiment: Experiment) -> Counter[str]:
             "premise": 1,
             "gallery": 1,
             "claims": 1,
+            "notebook": len(experiment.paths.notebooks),
             "report": 1,
         }
     )

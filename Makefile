@@ -3,6 +3,7 @@
 #   make test        lint, unit tests and an end-to-end run
 #   make test-slurm  the study on a real Slurm of one node, disturbed as clusters do; needs root and Debian
 #   make test-kill   trainings killed at random moments of their life; about five minutes of one core
+#   make test-pages  the report in a real browser, the tables in LaTeX; installs both on Debian
 #   make bench       the benchmarks behind docs/performance.md
 # CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.
 
@@ -16,10 +17,10 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.12 python3.11; do \
 	  $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	    && { echo $$python; exit; }; done
 
-.PHONY: help setup reproduce test test-slurm test-kill lint bench clean
+.PHONY: help setup reproduce test test-slurm test-kill test-pages lint bench clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -8
 
 setup:
 	@python=$$($(FIND_PYTHON)); \
@@ -48,6 +49,9 @@ test-slurm: setup
 
 test-kill: setup
 	pytest -s tests/kill/test_kill.py
+
+test-pages: setup
+	pytest tests/pages
 
 bench: setup
 	python -m benchmarks

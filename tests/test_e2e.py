@@ -2,22 +2,19 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tiny_project import command, finished, snakemake
 
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.times import STAGES
 
 pytestmark = pytest.mark.e2e
 
-REPOSITORY = Path(__file__).parent.parent
 CONTRACT = [
     *("run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"),
     *("AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "APl"),
@@ -25,34 +22,10 @@ CONTRACT = [
 PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    home = folder / "home"
-    home.mkdir(exist_ok=True)
-    return subprocess.run(
-        arguments,
-        cwd=folder,
-        env=os.environ | {"PATH": path, "HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
-    return command(folder, "snakemake", *profile, *arguments, "--configfile", "configs/experiments/tiny.yaml")
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """A folder with the repository's files, in which the workflow has run."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("Snakefile", "workflow", "configs", "reports", "src", "environment.yml"):
-        (folder / name).symlink_to(REPOSITORY / name)
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return finished(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture

@@ -46,20 +46,17 @@ def install() -> None:
     Raises:
         ClusterError: This is not Debian, or not root, or the packages could not be installed.
     """
-    missing = [program for program in PROGRAMS if _program(program) is None]
-    if not missing:
+    if all(map(_program, PROGRAMS)):
         return
-    if shutil.which("apt-get") is None:
-        raise ClusterError(f"{', '.join(missing)} not found, and no apt-get either; install Slurm and munge.")
-    _need_root("install Slurm and munge")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-q"],
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", "slurm-wlm", "munge"],
-    ):
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise ClusterError(f"{' '.join(command)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+    installer = [sys.executable, str(HERE.parent / "debian" / "install.py")]
+    done = subprocess.run(
+        [*installer, "--programs", *PROGRAMS, "--packages", "slurm-wlm", "munge"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ClusterError(done.stderr.strip())
     if Path("/run/systemd/system").is_dir():
         # The packages start services of their own, which this cluster does not use.
         services = ["systemctl", "disable", "--now", "slurmctld", "slurmd", "munge"]

@@ -1,0 +1,174 @@
+"""The report and the notebooks' pages, as a browser shows them, to the eye, the keyboard, the phone and the printer."""
+
+import base64
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from tiny_project import snakemake
+
+PAGES = ["index", "alpha", "premise", "tables"]
+LIGHT_AND_DARK = ["light", "dark"]
+PHONE, DESKTOP = 390, 1280
+# The least contrast of text with what is behind it, by the Web Content Accessibility Guidelines, level AA.
+LEAST_CONTRAST = 4.5
+
+# Text whose colour is too near that of its background, as [text, ratio].
+CONTRASTS = """
+(() => {
+  const parse = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
+  const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = c => 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+  const faint = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const parent = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
+    if (!text || !parent.checkVisibility() || parent.closest("style, .skip")) continue;
+    const chain = [];
+    for (let node = parent; node; node = node.parentElement) chain.unshift(getComputedStyle(node));
+    let behind = [255, 255, 255, 1], opacity = 1;
+    for (const style of chain) {
+      behind = over(parse(style.backgroundColor), behind);
+      opacity *= Number(style.opacity);
+    }
+    const ink = parse(chain.at(-1).color);
+    const lights = [light(over([...ink.slice(0, 3), ink[3] * opacity], behind)), light(behind)];
+    const ratio = (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05);
+    if (ratio < LEAST) faint.push([text, ratio]);
+  }
+  return faint;
+})()
+""".replace("LEAST", str(LEAST_CONTRAST))
+
+# What the keyboard reaches, in the document's order.
+FOCUSABLE = """
+  [...document.querySelectorAll("a[href], summary, [tabindex='0']")].filter(one => one.checkVisibility())
+"""
+LINKS = "[...document.querySelectorAll('a[href]')].map(link => link.href)"
+IDS = "[...document.querySelectorAll('[id]')].map(one => one.id)"
+
+
+@pytest.fixture(params=PAGES)
+def page(request, study, browser) -> Path:
+    """One page, loaded, with everything folded."""
+    path = study.paths.report.with_name(f"{request.param}.html")
+    browser.width(DESKTOP)
+    browser.scheme("light")
+    browser.open(path)
+    return path
+
+
+def test_a_page_loads_by_itself_and_without_a_complaint(page, browser):
+    assert browser.faults() == []
+    assert browser.run("document.title") and browser.run("document.documentElement.lang") == "en"
+
+
+def test_every_link_leads_somewhere(page, browser, project):
+    broken, ids = [], {page: set(browser.run(IDS))}
+    for link in dict.fromkeys(browser.run(LINKS)):
+        address = urlsplit(link)
+        target = Path(unquote(address.path))
+        assert address.scheme == "file" and target.is_relative_to(project.resolve())
+        if address.fragment and target not in ids and target.is_file():
+            browser.open(target)
+            ids[target] = set(browser.run(IDS))
+        if not target.is_file() or (
+            address.fragment and not {address.fragment, unquote(address.fragment)} & ids[target]
+        ):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_nothing_is_wider_than_the_window(page, browser, width):
+    browser.width(width)
+    browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
+
+
+@pytest.mark.parametrize("scheme", LIGHT_AND_DARK)
+def test_text_stands_out_from_what_is_behind_it(page, browser, scheme):
+    browser.scheme(scheme)
+    browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert browser.run(CONTRASTS) == []
+
+
+def test_headings_are_in_order_and_ids_are_unique(page, browser):
+    levels = browser.run("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(one => Number(one.tagName[1]))")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    ids = browser.run(IDS)
+    assert len(ids) == len(set(ids))
+
+
+def test_pictures_are_shown_and_described(page, browser):
+    pictures = browser.run("[...document.images].map(one => [one.alt, one.complete && one.naturalWidth > 0])")
+    assert pictures
+    assert [alt for alt, shown in pictures if not alt.strip() or not shown] == []
+
+
+def test_headers_of_tables_say_what_they_head(study, browser):
+    browser.open(study.paths.report)
+    assert browser.run("document.querySelectorAll('table').length") > len(study.tables)
+    assert browser.run("[...document.querySelectorAll('th:not([scope])')].map(one => one.textContent)") == []
+    assert browser.run("[...document.querySelectorAll('table')].filter(one => !one.querySelector('th')).length") == 0
+
+
+def test_the_keyboard_skips_to_the_contents_and_reaches_everything_in_order(page, browser):
+    browser.press("Tab")
+    box = browser.run(
+        "document.activeElement.matches('.skip') && document.activeElement.getBoundingClientRect().toJSON()"
+    )
+    assert box and box["x"] >= 0 and box["y"] >= 0
+    browser.press("Enter")
+    assert browser.run("location.hash") == "#main"
+    browser.open(page)
+    reached = []
+    for _ in range(browser.run(f"{FOCUSABLE}.length")):
+        browser.press("Tab")
+        reached.append(browser.run(f"{FOCUSABLE}.indexOf(document.activeElement)"))
+    assert reached == list(range(len(reached)))
+
+
+def test_a_claim_unfolds_by_keyboard(study, browser):
+    browser.open(study.paths.report)
+    browser.run("document.querySelector('.claims summary').focus()")
+    browser.press("Enter")
+    assert browser.run("document.querySelector('.claims table').checkVisibility()")
+
+
+def test_a_number_leads_to_its_run(study, browser):
+    for name in study.runs:
+        browser.open(study.paths.report)
+        place = f"document.getElementById('run-{name}')"
+        assert not browser.run(f"{place}.checkVisibility()")
+        browser.run(f"location.hash = '#run-{name}'")
+        browser.run("new Promise(requestAnimationFrame)")
+        assert browser.run(f"{place}.checkVisibility()")
+        assert browser.run(f"{place}.getBoundingClientRect().top < innerHeight")
+
+
+def test_on_paper_what_was_folded_is_there(study, browser, tmp_path):
+    browser.open(study.paths.report)
+    printed = tmp_path / "report.pdf"
+    printed.write_bytes(base64.b64decode(browser.call("Page.printToPDF", printBackground=False)["data"]))
+    done = subprocess.run(["pdftotext", "-raw", printed, "-"], check=True, capture_output=True, text=True)
+    text = "".join(done.stdout.split())
+    for name in study.runs:
+        record = study.paths.seal(name).read_text()
+        assert record.partition('"weights_sha256": "')[2][:12] in text
+    assert "Skiptothecontents" not in text
+
+
+def test_snakemakes_own_report_has_the_notebooks_and_opens(project, browser, tmp_path):
+    done = snakemake(project, "--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    shutil.unpack_archive(project / "report.zip", tmp_path)
+    browser.open(next(tmp_path.rglob("report.html")))
+    assert browser.faults(levels=("error",)) == []  # Snakemake's own page warns of its own making
+    assert browser.run("document.body.innerText.includes('Notebooks')")
+    assert {f"{name}.html" for name in PAGES[1:]} <= {file.name for file in tmp_path.rglob("*.html")}

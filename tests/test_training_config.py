@@ -15,8 +15,9 @@ from training_project import IOU_AWARE, RETINANET, project
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
 from iou_aware.heads import IoUAwareRetinaHead
+from iou_aware.study.experiment import Experiment
 from iou_aware.study.run import Run
-from iou_aware.training import config
+from iou_aware.training import config, loading
 
 ROOT = Path(__file__).parent.parent
 DETECTORS = ["faster_rcnn", "retinanet", "iou_aware_retinanet"]
@@ -173,6 +174,40 @@ def test_data_are_the_manifests():
         resize = next(step for step in part.dataset.pipeline if step.type == "Resize")
         assert (tuple(resize.scale), resize.keep_ratio) == ((1000, 600), True)
     assert [step.type for step in train.dataset.pipeline].count("RandomFlip") == 1
+
+
+def test_experiment_may_bring_its_own_augmentations(tmp_path):
+    cells = Experiment.load(ROOT / "configs/experiments/bccd.yaml").settings
+    experiment = project(tmp_path, settings=cells)
+    shapes = Manifest.load(experiment.paths.manifest("shapes"))
+    resolved = config.resolve(experiment.runs[RETINANET], shapes, tmp_path, cells, "work")
+    assert plain(resolved.train_dataloader.dataset.pipeline)[3:-1] == cells["augmentations"]
+    assert "RandomFlip" not in [step.type for step in resolved.test_dataloader.dataset.pipeline]
+
+    init_default_scope("mmdet")
+
+    def images(epoch: int) -> torch.Tensor:
+        dataset = loading.build(resolved.train_dataloader, seed=3).dataset
+        dataset.pipeline.epoch = epoch
+        return torch.stack([dataset[place]["inputs"].float() for place in (0, 1, 2, 3)])
+
+    torch.testing.assert_close(images(1), images(1), rtol=0, atol=0)
+    assert not torch.equal(images(1), images(2))
+
+
+@pytest.mark.parametrize(
+    "step", [{"type": "RandomFlop"}, {"type": "RandomFlip", "probe": 0.5}, {"type": "RandomFlip", "prob": [0.7, 0.7]}]
+)
+def test_augmentation_that_there_is_not_is_named(step):
+    with pytest.raises(InputError, match=r"augmentations\[1\].*expected a transform of MMDetection"):
+        resolve(run_of(), augmentations=[{"type": "RandomFlip", "prob": 0.5}, step])
+
+
+def test_cells_are_trained_as_was_chosen_for_them():
+    chosen, trained = (Experiment.load(ROOT / f"configs/experiments/{name}.yaml") for name in ("bccd-val", "bccd"))
+    assert trained.settings == chosen.settings
+    fields = {(run.recipe, run.backbone, run.scale) for study in (chosen, trained) for run in study.runs.values()}
+    assert len(fields) == 1
 
 
 def test_text_says_all(tmp_path):

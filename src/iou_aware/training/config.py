@@ -7,6 +7,7 @@ from pprint import pformat
 from typing import Any
 
 import mmdet
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config, ConfigDict
 
 from iou_aware.errors import InputError
@@ -17,6 +18,8 @@ RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default
 TENSORBOARD = "TensorboardVisBackend"
 # What MMDetection's configs name their data by; nothing refers to it once the data are a run's own.
 VARIABLES = ("dataset_type", "data_root", "backend_args", "train_pipeline", "test_pipeline")
+# The paper's only augmentation, and MMDetection's.
+FLIP = {"type": "RandomFlip", "prob": 0.5}
 # What decides how fast a run is and what is done with it, not its weights: no reason to leave a checkpoint alone.
 MACHINE = (
     *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
@@ -36,8 +39,8 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
-        settings: The experiment's changes: epochs, batch_size, images, workers, amp, channels_last, gpus, normaliser,
-            tensorboard.
+        settings: The experiment's changes: epochs, batch_size, augmentations, images, workers, amp, channels_last,
+            gpus, normaliser, tensorboard.
         work_dir: Where MMDetection's own tools would write.
 
     Raises:
@@ -225,7 +228,7 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
         dict(type="LoadImageFromFile"),
         annotations,
         resize,
-        dict(type="RandomFlip", prob=0.5),
+        *_augmentations(settings),
         dict(type="PackDetInputs"),
     ]
     test = [dict(type="LoadImageFromFile"), resize, annotations, dict(type="PackDetInputs", meta_keys=shown)]
@@ -254,6 +257,20 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
         type="CocoMetric", ann_file=str(root / manifest.split(split).annotations), metric="bbox"
     )
     config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+
+
+def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the random transforms of training images, each tried out: nothing else would name the one at fault."""
+    chosen = settings.get("augmentations", [FLIP])
+    for i, step in enumerate(chosen):
+        try:
+            TRANSFORMS.build(dict(step))
+        except Exception as fault:  # Transforms raise whatever they meet: KeyError, TypeError, AssertionError, ...
+            raise InputError(
+                f"settings.augmentations[{i}]: found {dict(step)}; expected a transform of MMDetection with arguments "
+                f"that it takes: {fault}"
+            ) from fault
+    return [dict(step) for step in chosen]
 
 
 def _plain(value: Any) -> Any:

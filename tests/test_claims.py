@@ -108,6 +108,15 @@ def test_sizes_are_judged_only_where_they_can_be_met(tmp_path):
     assert verdicts(study(tmp_path / "pattern", values, comparison="pattern"))["coco-ap-gain"] == REPRODUCED
 
 
+def test_an_experiment_knows_how_much_its_own_trainings_differ(tmp_path):
+    usual, noisy = (verdicts(study(tmp_path / str(noise), noise_in={"table1": noise})) for noise in (0.3, 5.0))
+    assert usual["coco-ap-gain"] == REPRODUCED and noisy["coco-ap-gain"] == INCONCLUSIVE
+    tables_of = {claim["id"]: {check["table"] for check in claim["checks"]} for claim in CLAIMS["claims"]}
+    assert all(tables_of[name] == {"table1"} for name in usual if usual[name] != noisy[name])
+    with pytest.raises(InputError, match=r"noise_in.*unknown table of this experiment 'table9'"):
+        experiment(tmp_path / "unknown", noise_in={"table9": 1.0})
+
+
 def test_wide_interval_leaves_open_what_a_narrow_one_decides(tmp_path):
     for name, width, expected in [("narrow", 0.5, REPRODUCED), ("wide", 6.0, INCONCLUSIVE)]:
         made = study(tmp_path / name, rules=["alpha=0.50"], tables={"table1": tables()["table1"]})

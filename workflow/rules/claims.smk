@@ -25,6 +25,7 @@ rule claims:
     params:
         experiment=paths.resolved,
         comparison=experiment.comparison,
+        noise_in=experiment.noise_in,
     message:
         "Judge the paper's claims"
     shell:

@@ -181,7 +181,9 @@ class _Judge:
         return self.cells.quantity(label, table, check["table"], terms, self._noise(check))
 
     def _noise(self, check: Mapping[str, Any]) -> Noise:
-        return noise_in(self.document, check["table"], self.content.get("noise"))
+        table = self._table(check["table"])
+        runs = self.cells.experiment.noise_in.get(table.name) if table else None
+        return noise_in(self.document, check["table"], self.content.get("noise"), runs)
 
     def _gains(self, check: Mapping[str, Any], table: Table | None, metric: str) -> Iterator[Finding]:
         times, where = check.get("times", 1.0), check.get("judged")

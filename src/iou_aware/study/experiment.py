@@ -37,6 +37,7 @@ class Experiment:
         runs: the models, by name, in the order written.
         tables: the tables to draw, by name.
         datasets: the datasets of the runs, by name, in order of appearance.
+        noise_in: by how much two trainings of one configuration differ in a table, by its name, where that is known.
         paths: where every file lies.
         content: the YAML's content, as read.
     """
@@ -52,6 +53,7 @@ class Experiment:
     runs: dict[str, Run]
     tables: dict[str, Table]
     datasets: dict[str, Dataset]
+    noise_in: dict[str, float]
     paths: Layout
     content: dict[str, Any] = field(repr=False)
 
@@ -144,6 +146,9 @@ def _read(document: Document, root: Path) -> Experiment:
     datasets = {name: dataset.load(root, name, roots) for name in dict.fromkeys(run.dataset for run in runs.values())}
     for name in roots:
         documents.require(document, ("roots", name), name, list(datasets), "dataset of this experiment")
+    noise_in = content.get("noise_in", {})
+    for name in noise_in:
+        documents.require(document, ("noise_in", name), name, list(content["tables"]), "table of this experiment")
     return Experiment(
         name=content["experiment"],
         title=content["title"],
@@ -156,6 +161,7 @@ def _read(document: Document, root: Path) -> Experiment:
         runs=runs,
         tables=read_tables(document, paths, runs, rules_by_run, datasets),
         datasets=datasets,
+        noise_in=dict(noise_in),
         paths=paths,
         content=content,
     )

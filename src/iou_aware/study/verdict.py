@@ -6,7 +6,7 @@ been run) or ``not run``.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iou_aware.documents import Document
 from iou_aware.study.quantity import TINY, Noise, Quantity
@@ -30,16 +30,20 @@ class Finding:
     why: str
 
 
-def noise_in(document: Document, table: str | None, own: Mapping[str, float] | None = None) -> Noise:
+def noise_in(
+    document: Document, table: str | None, own: Mapping[str, float] | None = None, runs: float | None = None
+) -> Noise:
     """Return which differences mean nothing in a table of the paper, by ``reports/claims.yaml``.
 
     Args:
         document: That file.
         table: The paper's table, ``table5``; None for a table that the paper does not have.
         own: What a claim itself says of it, which comes first.
+        runs: By how much two trainings differ in the experiment's table, where it says so.
     """
     content = document.content
-    return Noise(**(own or content.get("noise_in", {}).get(table) or content["noise"]))
+    noise = Noise(**(own or content.get("noise_in", {}).get(table) or content["noise"]))
+    return noise if own or runs is None else replace(noise, runs=runs)
 
 
 def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:

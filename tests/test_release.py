@@ -32,6 +32,7 @@ from iou_aware.inference.predict import predict
 from iou_aware.study.checks import Check
 from iou_aware.study.collect import collect
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.page_links import runs_page
 from iou_aware.study.pages import Results
 from iou_aware.study.run import Run
 from iou_aware.training import checkpoints, config, seal
@@ -174,7 +175,8 @@ def test_the_whole_way_from_a_release_to_its_check(tiny):
     assert json.loads(paths.checks.read_text())[0]["met"] is True
     results = Results(_resolved(study))
     assert "met" in results.training() and "failed" not in results.heading()
-    assert "1 of 1 models trained" in results.heading()
+    assert "1 of 1 models trained on shapes with 1 seed, 1 of 1 fetched" in results.heading()
+    assert record["released"]["address"] in runs_page(study)
 
     tiny.publish(checkpoint(ours), box_ap=round(expected["AP"] + 0.2, 1))
     tiny.release()

@@ -30,9 +30,12 @@ def _facts(experiment: Experiment, name: str) -> Iterator[tuple[str, Html]]:
     """Yield what is known of a run and how it is shown; a released model has no history, an untrained one nothing."""
     paths, seal = experiment.paths, experiment.paths.seal(name)
     record: dict[str, Any] = json.loads(seal.read_text(encoding="utf-8")) if seal.is_file() else {}
-    made = record.get("provenance", {})
+    made, stage, done = record.get("provenance", {}), "train", "Trained"
+    if experiment.runs[name].is_released:
+        stage, done = "release", "Fetched"
     for term, text in {
-        "Trained": _when(record),
+        done: _when(record),
+        "From": record.get("released", {}).get("address"),
         "Training time": clock(record["seconds"]) if record.get("seconds") is not None else None,
         "Device": _device(record),
         "Seed": record.get("run", {}).get("seed"),
@@ -46,7 +49,7 @@ def _facts(experiment: Experiment, name: str) -> Iterator[tuple[str, Html]]:
         "Weights": (paths.weights(name), record.get("weights_sha256")),
         "History": (paths.history(name), None),
         "Record": (seal, None),
-        "Log": (paths.log("train", name), None),
+        "Log": (paths.log(stage, name), None),
         **{
             f"Evaluation, {split}": (paths.evaluation(name, split), None)
             for split in experiment.splits_for(experiment.runs[name])
@@ -56,7 +59,7 @@ def _facts(experiment: Experiment, name: str) -> Iterator[tuple[str, Html]]:
         if file.is_file():
             yield term, _file(experiment, file, digest)
     if not record:
-        yield "State", Html("not trained")
+        yield "State", Html(f"not {done.lower()}")
 
 
 def _file(experiment: Experiment, file: Path, digest: str | None) -> Html:

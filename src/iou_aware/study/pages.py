@@ -71,11 +71,14 @@ class Results:
         """The title and one paragraph on what was run."""
         experiment = self.experiment
         runs, seeds = experiment.trained, {run.seed for run in experiment.runs.values()}
-        sealed = sum(experiment.paths.seal(name).is_file() for name in runs)
+        sealed, fetched = (
+            sum(experiment.paths.seal(name).is_file() for name in some) for some in (runs, experiment.released)
+        )
+        besides = f", {fetched} of {len(experiment.released)} fetched" if experiment.released else ""
         text = (
             f"{sealed} of {len(runs)} models trained on {_listed(experiment.datasets)} with "
-            f"{_counted(len(seeds), 'seed')}; {_counted(len(self.metrics), 'evaluation')}. Each image passed through a "
-            f"model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model rank it."
+            f"{_counted(len(seeds), 'seed')}{besides}; {_counted(len(self.metrics), 'evaluation')}. Each image passed "
+            f"through a model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model rank it."
         )
         failed = [str(check) for check in checks(experiment, self.metrics) if check.met is False]
         warned = f"<p><strong>Checks that failed:</strong></p>{items(failed)}" if failed else ""

@@ -78,7 +78,8 @@ class Results:
         text = (
             f"{sealed} of {len(runs)} models trained on {_listed(experiment.datasets)} with "
             f"{_counted(len(seeds), 'seed')}{besides}; {_counted(len(self.metrics), 'evaluation')}. Each image passed "
-            f"through a model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model rank it."
+            f"through a model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model "
+            "rank it."
         )
         failed = [str(check) for check in checks(experiment, self.metrics) if check.met is False]
         warned = f"<p><strong>Checks that failed:</strong></p>{items(failed)}" if failed else ""

@@ -17,6 +17,7 @@ from iou_aware.study.collect import collect
 from iou_aware.study.page_links import runs_page
 from iou_aware.study.pages import Results
 from iou_aware.study.report import write_notebook, write_report
+from iou_aware.study.times import stage_costs
 
 NOTEBOOKS = Path(__file__).parent.parent / "reports"
 
@@ -141,6 +142,18 @@ def test_a_notebook_runs_over_a_part_of_the_results(study, name):
     assert "Missing:" in text and "not trained" in text
     assert f"{list(study.runs)[1]} on val" in text
     assert "results</span>" in text and "<script" not in text
+
+
+def test_costs_count_every_gpu_of_a_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = experiment(tmp_path, settings={"gpus": 2})
+    for stage, name in [("train", "a"), ("train", "b"), ("predict", "a.val"), ("evaluate", "a.val")]:
+        file = study.paths.benchmark(stage, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("s\tmax_rss\tcpu_time\n60.0\t600.0\t90.0\n")
+    costs = stage_costs(study)
+    assert [costs[stage].gpu for stage in ("train", "predict", "evaluate", "all")] == pytest.approx([240, 60, 0, 300])
+    assert [costs[stage].cpu for stage in ("train", "all")] == [180, 360]
 
 
 def test_malformed_metrics_are_named(study):

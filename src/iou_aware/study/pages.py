@@ -37,6 +37,10 @@ CAPTIONS = {
 }
 
 
+# Of more gaps than these, only the number is shown at first.
+_FEW = 3
+
+
 # Figures whose names begin so have a section of their own.
 SECTIONS = ("premise", "training")
 
@@ -88,7 +92,10 @@ class Results:
     def missing(self) -> Html | None:
         """What the experiment asks for and has not been measured yet; None where nothing is missing."""
         gaps = [f"{gap.run} on {gap.split}: {gap.why}" for gap in missing(self.experiment)]
-        return Html(f"<p><strong>Missing:</strong></p>{items(gaps)}") if gaps else None
+        if not gaps:
+            return None
+        summary = f"<strong>Missing:</strong> {_counted(len(gaps), 'evaluation')}"
+        return Html(f"<details{' open' * (len(gaps) <= _FEW)}><summary>{summary}</summary>{items(gaps)}</details>")
 
     def notebooks(self) -> Html:
         """The notebooks that were executed over these results, each with what it is about."""
@@ -162,12 +169,13 @@ class Results:
             costs = stage_costs(self.experiment)
         except InputError as fault:
             return Html(f"<p>{escape(str(fault))}</p>")
-        rows = [
-            [stage, str(cost.jobs), clock(cost.wall), clock(cost.cpu), clock(cost.longest), f"{cost.peak:.0f}"]
-            for stage, cost in costs.items()
-        ]
-        heads = ["Stage", "Jobs", "Time", "CPU time", "Longest job", "Memory of one job, MiB"]
-        return Html(table(heads, rows, range(1, 6)))
+        heads = ["Stage", "Jobs", "Time", "CPU time", "GPU time", "Longest job", "Memory of one job, MiB"]
+        rows = []
+        for stage, cost in costs.items():
+            gpu = clock(cost.gpu) if cost.gpu else "none"
+            times = [clock(cost.wall), clock(cost.cpu), gpu, clock(cost.longest)]
+            rows.append([stage, str(cost.jobs), *times, f"{cost.peak:.0f}"])
+        return Html(table(heads, rows, range(1, 7)))
 
     def data(self) -> Html:
         """What the datasets hold, and what was wrong with them."""

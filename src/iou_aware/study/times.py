@@ -7,6 +7,7 @@ from pathlib import Path
 
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.needs import Needs
 
 STAGES = (
     *("prepare", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
@@ -23,12 +24,14 @@ class Job:
         end: when it ended.
         cpu: seconds of CPU time; 0 for one that ended before it was looked at.
         peak: most memory it held, in MiB (resident set size of the process and its children); 0 likewise.
+        gpus: how many GPUs it had to itself.
     """
 
     start: float
     end: float
     cpu: float
     peak: float
+    gpus: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Cost:
         jobs: how many there are.
         wall: seconds in which at least one of them ran.
         cpu: seconds of CPU time of all of them.
+        gpu: seconds for which they had a GPU to themselves, those of several GPUs together.
         longest: seconds of the longest.
         peak: MiB of the one that held the most memory.
     """
@@ -46,6 +50,7 @@ class Cost:
     jobs: int
     wall: float
     cpu: float
+    gpu: float
     longest: float
     peak: float
 
@@ -56,7 +61,9 @@ def stage_costs(experiment: Experiment) -> dict[str, Cost]:
     Raises:
         InputError: nothing has run yet, or a benchmark file is damaged.
     """
-    jobs = {stage: [_job(file) for file in _files(experiment, stage)] for stage in STAGES}
+    needs = Needs(experiment)
+    gpus = {"train": needs.training_gpus, "predict": needs.testing_gpus}
+    jobs = {stage: [_job(file, gpus.get(stage, 0)) for file in _files(experiment, stage)] for stage in STAGES}
     if not any(jobs.values()):
         folder = experiment.paths.benchmark("train", "x").parents[1]
         raise InputError(
@@ -88,7 +95,7 @@ def _files(experiment: Experiment, stage: str) -> list[Path]:
     return sorted([*alone.parent.glob(alone.name), *(alone.parent / stage).glob("*.tsv")])
 
 
-def _job(file: Path) -> Job:
+def _job(file: Path, gpus: int) -> Job:
     """Read a benchmark file, which is written as its job ends."""
     try:
         with file.open(encoding="utf-8", newline="") as lines:
@@ -97,7 +104,7 @@ def _job(file: Path) -> Job:
     except (StopIteration, KeyError, ValueError) as fault:
         raise InputError(f"{file}: not a benchmark file of Snakemake ({fault!r}); remove it") from fault
     end = file.stat().st_mtime
-    return Job(end - seconds, end, cpu, peak)
+    return Job(end - seconds, end, cpu, peak, gpus)
 
 
 def _number(text: str) -> float:
@@ -109,6 +116,7 @@ def _cost(jobs: list[Job]) -> Cost:
         jobs=len(jobs),
         wall=_covered((job.start, job.end) for job in jobs),
         cpu=sum(job.cpu for job in jobs),
+        gpu=sum(job.gpus * (job.end - job.start) for job in jobs),
         longest=max(job.end - job.start for job in jobs),
         peak=max(job.peak for job in jobs),
     )

@@ -62,7 +62,7 @@ def predict(experiment, run_name: str, split: str) -> None:
     config = Config.fromfile(str(paths.config(run_name)))
     init_default_scope(config.default_scope)
     model = load_model(config, paths.weights(run_name)).to(device.choose(experiment.settings))
-    loader = _loader(config, manifest, experiment.root, split, experiment.settings)
+    loader = build_loader(config, manifest, experiment.root, split, experiment.settings)
     made = provenance.collect() | {
         "run": run_name,
         "split": split,
@@ -140,7 +140,7 @@ def rows(
     return np.repeat(np.tile(np.arange(len(rules)), len(images)), sizes), found_rows
 
 
-def _loader(config: Config, manifest: Manifest, root: Path, split: str, settings: Mapping[str, Any]) -> DataLoader:
+def build_loader(config: Config, manifest: Manifest, root: Path, split: str, settings: Mapping[str, Any]) -> DataLoader:
     """Return the split's images in order, batched as far as that changes nothing about their size.
 
     Raises:

@@ -5,8 +5,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
+from iou_aware.study.bootstrap import METRICS
 from iou_aware.study.collect import collect
 from iou_aware.study.experiment import Experiment
 
@@ -38,6 +43,7 @@ def experiment(folder: Path, name: str = "study", comparison: str = "pattern", *
         _touch(folder / "configs" / "backbones" / f"{backbone}.py")
     _touch(folder / "configs" / "schedules" / "quick.py")
     shutil.copytree(REPORTS / "paper", folder / "reports" / "paper", dirs_exist_ok=True)
+    shutil.copy(REPORTS / "claims.yaml", folder / "reports" / "claims.yaml")
     path = folder / "configs" / "experiments" / f"{name}.yaml"
     _write(path, _content(name, comparison) | changes)
     return Experiment.load(path)
@@ -150,14 +156,33 @@ def finished(folder: Path, **changes) -> Experiment:
     return study
 
 
+def spread(study: Experiment, run: str, width: float, weights: str = "w", alike: bool = True) -> None:
+    """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value.
+
+    The rules fall and rise alike or each for itself.
+    """
+    metrics = pd.read_csv(study.paths.metrics).set_index(["run", "rule"]).loc[run]
+    normal = np.random.default_rng(0).normal(0, width / 3.92, (len(metrics), 1000))
+    frames = [
+        {"rule": [rule] * 1000}
+        | {metric: row.get(metric, np.nan) + normal[0 if alike else place] for metric in METRICS}
+        for place, (rule, row) in enumerate(metrics.iterrows())
+    ]
+    about = {"weights_sha256": weights * 64, "annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}
+    table = pa.concat_tables([pa.table(frame) for frame in frames])
+    path = study.paths.bootstrap(run, "val")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), path)
+
+
 def text(study: Experiment, table: str, suffix: str) -> str:
     """Return a table that was written."""
     return study.paths.table(table, suffix).read_text()
 
 
-def md_rows(study: Experiment, table: str) -> list[list[str]]:
-    """Return the cells of a Markdown table, its heading and rule included."""
-    lines = [line for line in text(study, table, "md").splitlines() if line.startswith("|")]
+def md_rows(study: Experiment, table: str, part: int = 0) -> list[list[str]]:
+    """Return the cells of a Markdown table, its heading and rule included; part 1 is the comparison below it."""
+    lines = [line for line in text(study, table, "md").split("<details>")[part].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 

@@ -1,19 +1,15 @@
 """Claims against made-up numbers whose verdict is known, and the claims file against the paper's own tables."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
-from study_project import REPORTS, experiment, paper_shaped, tables, write_results
+from study_project import REPORTS, experiment, paper_shaped, spread, tables, write_results
 
 from iou_aware.errors import InputError
-from iou_aware.study.bootstrap import METRICS
 from iou_aware.study.claims import judge, write_claims
 from iou_aware.study.collect import collect
 from iou_aware.study.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
@@ -26,7 +22,6 @@ PREMISE = {"premise-low-correlation", "premise-better-correlation"}
 def study(folder: Path, values=None, **changes):
     """Return an experiment with a metrics.csv of the paper's values, shifted, or of ``values``."""
     made = experiment(folder, **changes)
-    shutil.copy(REPORTS / "claims.yaml", folder / "reports" / "claims.yaml")
     write_results(made, paper_shaped(made) if values is None else values)
     collect(made)
     return made
@@ -41,25 +36,6 @@ def replaced(made, **changes) -> dict[str, str]:
     content = CLAIMS | {"claims": [CLAIMS["claims"][2] | changes]}
     (made.root / "reports" / "claims.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return verdicts(made)
-
-
-def spread(made, run: str, width: float, weights: str = "w", alike: bool = True) -> None:
-    """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value.
-
-    The rules fall and rise alike or each for itself.
-    """
-    metrics = pd.read_csv(made.paths.metrics).set_index(["run", "rule"]).loc[run]
-    normal = np.random.default_rng(0).normal(0, width / 3.92, (len(metrics), 1000))
-    frames = [
-        {"rule": [rule] * 1000}
-        | {metric: row.get(metric, np.nan) + normal[0 if alike else place] for metric in METRICS}
-        for place, (rule, row) in enumerate(metrics.iterrows())
-    ]
-    about = {"weights_sha256": weights * 64, "annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}
-    table = pa.concat_tables([pa.table(frame) for frame in frames])
-    path = made.paths.bootstrap(run, "val")
-    path.parent.mkdir(parents=True)
-    pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), path)
 
 
 @pytest.mark.parametrize("comparison", ["pattern", "values"])

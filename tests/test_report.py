@@ -26,7 +26,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "reports"
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loaded = experiment(tmp_path)
-    for source in [NOTEBOOKS / "page", NOTEBOOKS / "claims.yaml", *NOTEBOOKS.glob("*.ipynb")]:
+    for source in [NOTEBOOKS / "page", *NOTEBOOKS.glob("*.ipynb")]:
         (tmp_path / "reports" / source.name).symlink_to(source)
     return loaded
 

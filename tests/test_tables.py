@@ -1,7 +1,5 @@
 """Tables: the paper's rows, labels, order and values; ours beside; gains, additions and gaps; four formats."""
 
-import re
-
 import pandas as pd
 import pytest
 from study_project import (
@@ -25,6 +23,7 @@ from iou_aware.study.tables import write_table
 
 SIZES = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
 THRESHOLDS = ["AP", "AP50", "AP60", "AP70", "AP80", "AP90"]
+VALUES = ["", "paper", "delta", "verdict", "gain", "gain_paper", "gain_low", "gain_high", "gain_verdict", "gain_why"]
 COLUMNS = {"table1": SIZES, "table2": SIZES, "table3": SIZES, "table4": THRESHOLDS, "table5": THRESHOLDS}
 
 
@@ -36,8 +35,18 @@ def study(tmp_path_factory):
     return done
 
 
+def tidy(study, name) -> pd.DataFrame:
+    return pd.read_csv(study.paths.table(name, "csv"), dtype={"α": str, "runs": str})
+
+
 def numbers(study, name) -> pd.DataFrame:
-    return pd.read_csv(study.paths.table(name, "csv"), index_col="row", dtype={"α": str}, keep_default_na=True)
+    """Return a table's CSV with its metrics side by side: ``AP``, ``AP_paper``, ``AP_gain`` and so on."""
+    table = tidy(study, name).query("`class`.isna()").rename(columns={"ours": ""})
+    own = ["table", "metric", "class"]
+    shared = table.drop_duplicates("row").set_index("row").drop(columns=[*own, *VALUES])
+    wide = table.set_index(["row", "metric"])[VALUES].unstack("metric")
+    wide.columns = [metric + (value and f"_{value}") for value, metric in wide.columns]
+    return shared.join(wide)
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -52,12 +61,12 @@ def test_rows_and_labels_are_the_papers_in_its_order(study, name):
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns_are_the_papers_in_its_order(study, name):
-    header = text(study, name, "csv").splitlines()[0].split(",")
-    assert [column for column in header if re.fullmatch(r"AP[0-9sml]*", column)] == COLUMNS[name]
-    for metric in COLUMNS[name]:
-        start = header.index(metric)
-        suffixes = ["", "_paper", "_delta", "_gain", "_gain_paper"]
-        assert header[start : start + 5] == [metric + suffix for suffix in suffixes]
+    table = tidy(study, name)
+    assert set(table["table"]) == {name}
+    for _, lines in table.groupby("row"):
+        assert list(lines["metric"]) == COLUMNS[name]
+    subscripts = [metric.replace("AP", "AP<sub>", 1) + "</sub>" for metric in COLUMNS[name][1:]]
+    assert [head.lower() for head in md_rows(study, name)[0][-6:]] == ["ap", *(part.lower() for part in subscripts)]
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -132,16 +141,16 @@ def test_pattern_compares_gains_and_not_values(study):
         content = text(study, "table3", suffix)
         assert "for the pattern only" in content
         assert "Gain over the baseline" in content
-        assert "Difference from the paper" not in content
+    assert "Verdict" not in md_rows(study, "table3", part=1)[0]
 
 
 def test_values_are_compared_number_by_number_when_they_can_be_met(tmp_path):
     study = finished(tmp_path, comparison="values")
     write_table(study, "table5")
-    content = text(study, "table5", "md")
-    assert "for the pattern only" not in content
-    assert "Difference from the paper" in content
-    assert md_rows(study, "table5")[-1] == ["IoU-aware RetinaNet", "ResNet-101-FPN", *["−4.0"] * 6]
+    assert "for the pattern only" not in text(study, "table5", "md")
+    heads, _, *rows = md_rows(study, "table5", part=1)
+    assert heads[3:5] == ["Ours − paper", "Verdict"]
+    assert {tuple(row[3:5]) for row in rows if row[1]} == {("−4.0", "contradicted")}
 
 
 def test_mean_over_seeds(tmp_path):
@@ -218,7 +227,7 @@ def test_voc_values_stand_beside_the_paper_by_both_protocols(tmp_path):
     write_table(study, "table5")
     row = numbers(study, "table5").loc["iou_aware_r50"]
     assert row[["AP_paper", "VOC07_AP_paper", "VOC07_AP70_paper"]].tolist() == [53.6, 53.6, 66.1]
-    assert row[["AP_delta", "VOC07_AP_delta", "VOC07_AP_gain"]].tolist() == [-4.0, -5.0, 2.2]
+    assert row[["AP_delta", "VOC07_AP_delta", "VOC07_AP_gain"]].tolist() == pytest.approx([-4.0, -5.0, 2.2])
     assert "VOC07: AP over 11 recalls" in text(study, "table5", "md")
 
 

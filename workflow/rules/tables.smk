@@ -2,8 +2,10 @@ rule table:
     input:
         metrics=paths.metrics,
         per_class=paths.per_class,
+        resamples=lambda wildcards: study.resamples(experiment, wildcards.table),
         paper=lambda wildcards: study.paper_files(experiment, wildcards.table),
-        code=study.sources("table*"),
+        statements=paths.statements,
+        code=study.sources("table*", "quantity", "verdict"),
     output:
         csv=paths.table("{table}", "csv"),
         md=paths.table("{table}", "md"),

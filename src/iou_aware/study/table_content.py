@@ -1,4 +1,4 @@
-"""A table's numbers: the paper's rows in the paper's order, with our values, the paper's, and what they differ by."""
+"""A table's numbers: the paper's rows in the paper's order, with our values and the paper's."""
 
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +23,7 @@ class Line:
         kind: ``ours``, ``cited`` (the paper quotes it from elsewhere), ``addition`` (the paper does not have it).
         rule: The rule whose detections are shown; empty without a run.
         runs: The runs that it is the mean of, one per seed; empty without a run.
-        seeds: How many of them have values so far.
+        measured: Those of them that have values so far.
         values: Our percent by metric; a metric without a value is absent.
         paper: The paper's likewise.
         baseline: Key of the row that gains are measured over, the same model without the IoU head; None: there is none.
@@ -35,7 +35,7 @@ class Line:
     kind: str
     rule: str = ""
     runs: tuple[str, ...] = ()
-    seeds: int = 0
+    measured: tuple[str, ...] = ()
     values: Values = field(default_factory=dict)
     paper: Values = field(default_factory=dict)
     baseline: str | None = None
@@ -155,5 +155,7 @@ def _filled(lines: list[Line], metrics: list[str] | tuple[str, ...], split: str,
     for line in lines:
         wanted = indexed.index.isin([(run, line.rule) for run in line.runs])
         own = indexed[wanted]
-        filled.append(replace(line, seeds=len(own), values={m: float(v) for m, v in own.mean().dropna().items()}))
+        present = set(own.index.get_level_values("run"))
+        measured = tuple(run for run in line.runs if run in present)
+        filled.append(replace(line, measured=measured, values={m: float(v) for m, v in own.mean().dropna().items()}))
     return filled

@@ -1,34 +1,30 @@
 """From a table's numbers to what its reader sees: which sections, which digits, what is bold, what the notes say."""
 
-from collections.abc import Callable
-
+from iou_aware.study.bootstrap import RESAMPLES
 from iou_aware.study.collect import missing
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import VOC07
 from iou_aware.study.table import Table
-from iou_aware.study.table_content import Content, Line, difference
-from iou_aware.study.table_text import DAGGER, MISSING, Cell, Section, Sheet, TextRow
+from iou_aware.study.table_compared import Comparisons
+from iou_aware.study.table_comparison import count, lay_out, shown, signed
+from iou_aware.study.table_content import Content, Line
+from iou_aware.study.table_parts import DAGGER, MISSING, Cell, Section, Sheet, TextRow
+from iou_aware.study.verdict import MARKS
 
 _PATTERN = "The paper's values are of other data and larger models, for the pattern only: compare gains and orderings."
-# Returns ours and the paper's number for a line and a metric, given the lines by key.
-_Numbers = Callable[[Line, str, dict[str, Line]], tuple[float | None, float | None]]
 
 
-def sheet(experiment: Experiment, table: Table, content: Content) -> Sheet:
-    """Lay out a table: values, gains over the baseline, differences from the paper, then each class.
+def sheet(experiment: Experiment, table: Table, content: Content, compared: Comparisons) -> Sheet:
+    """Lay out a table: values, gains over the baseline with their verdicts, then each class; and number by number.
 
-    Gains stand there when a row has a baseline; differences when the paper's values are to be compared number by
-    number; classes when the table asks for them.
+    Gains stand there when a row has a baseline, classes when the table asks for them.
     """
     seeds = any(len(line.runs) > 1 for line in content.lines)
     best = _best(content)
-    sections = [_section("", content.lines, content, _values, best=best, seeds=seeds)]
+    sections = [_values("", content.lines, content, best, seeds)]
     if gaining := [line for line in content.lines if line.baseline]:
-        sections.append(_section("Gain over the baseline", gaining, content, _gains, signed=True))
-    printed = [line for line in content.lines if line.paper and line.runs]
-    if printed and experiment.comparison == "values":
-        sections.append(_section("Difference from the paper", printed, content, _deltas, signed=True))
-    sections += [_section(name, lines, content, _values) for name, lines in content.classes.items()]
+        sections.append(_gains("Gain over the baseline", gaining, content, compared, seeds))
+    sections += [_values(name, lines, content) for name, lines in content.classes.items()]
     return Sheet(
         name=table.name,
         title=table.title,
@@ -37,55 +33,52 @@ def sheet(experiment: Experiment, table: Table, content: Content) -> Sheet:
         metrics=content.metrics,
         seeds=seeds,
         sections=tuple(sections),
-        notes=tuple(_notes(experiment, table, content, any(best.values()))),
+        notes=tuple(_notes(experiment, table, content, compared, any(best.values()))),
+        comparison=lay_out(experiment, table, content, compared),
     )
 
 
-def _values(line: Line, metric: str, lines: dict[str, Line]) -> tuple[float | None, float | None]:
-    return line.values.get(metric), line.paper.get(metric)
-
-
-def _gains(line: Line, metric: str, lines: dict[str, Line]) -> tuple[float | None, float | None]:
-    base = lines[line.baseline]
-    return difference(line.values, base.values, metric), difference(line.paper, base.paper, metric)
-
-
-def _deltas(line: Line, metric: str, lines: dict[str, Line]) -> tuple[float | None, float | None]:
-    return difference(line.values, line.paper, metric), None
-
-
-def _section(
-    heading: str,
-    lines: list[Line],
-    content: Content,
-    numbers: _Numbers,
-    *,
-    signed: bool = False,
-    best: dict[str, set[str]] | None = None,
-    seeds: bool = False,
+def _values(
+    heading: str, lines: list[Line], content: Content, best: dict[str, set[str]] | None = None, seeds: bool = False
 ) -> Section:
-    by_key = {line.key: line for line in content.lines}
+    """Return the rows with our values, the paper's in parentheses."""
     rows = []
     for line in lines:
+        bold = (best or {}).get(line.key, set())
         cells = []
         for metric in content.metrics:
-            ours, paper = (_shown(number, signed) for number in numbers(line, metric, by_key))
-            if not ours and line.kind != "cited":
-                ours = MISSING
-            cells.append(Cell(ours, f"({paper})" if paper else "", metric in (best or {}).get(line.key, set())))
-        marked = f" {DAGGER}" if line.kind == "addition" else ""
-        count = f"{line.seeds}" if line.seeds == len(line.runs) else f"{line.seeds} of {len(line.runs)}"
-        labels = (line.labels[0] + marked, *line.labels[1:])
-        rows.append(TextRow(labels, tuple(cells), count if seeds and line.runs else ""))
+            ours = "" if line.kind == "cited" else shown(line.values.get(metric))
+            cells.append(Cell(ours, _parenthesised(shown(line.paper.get(metric), absent="")), metric in bold))
+        rows.append(_row(line, cells, seeds))
     return Section(heading, tuple(rows))
 
 
-def _shown(number: float | None, signed: bool) -> str:
-    """Return one decimal, as the paper prints; with a sign for differences, and none for a difference of 0.0."""
-    if number is None:
-        return ""
-    text = f"{number:+.1f}" if signed else f"{number:.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+def _gains(heading: str, lines: list[Line], content: Content, compared: Comparisons, seeds: bool) -> Section:
+    """Return the rows with what they gain over their baseline, the paper's gain in parentheses, and the verdict."""
+    rows = []
+    for line in lines:
+        findings = [compared[line.key][metric].gain for metric in content.metrics]
+        cells = [
+            Cell(
+                signed(gain.quantity.value),
+                _parenthesised(signed(gain.quantity.paper, absent="")),
+                verdict=gain.verdict,
+            )
+            for gain in findings
+            if gain is not None
+        ]
+        rows.append(_row(line, cells, seeds))
+    return Section(heading, tuple(rows))
+
+
+def _row(line: Line, cells: list[Cell], seeds: bool) -> TextRow:
+    marked = f" {DAGGER}" if line.kind == "addition" else ""
+    labels = (line.labels[0] + marked, *line.labels[1:])
+    return TextRow(labels, tuple(cells), count(line) if seeds else "", line.measured)
+
+
+def _parenthesised(text: str) -> str:
+    return f"({text})" if text else ""
 
 
 def _best(content: Content) -> dict[str, set[str]]:
@@ -105,7 +98,7 @@ def _best(content: Content) -> dict[str, set[str]]:
     return best
 
 
-def _notes(experiment: Experiment, table: Table, content: Content, bold: bool) -> list[str]:
+def _notes(experiment: Experiment, table: Table, content: Content, compared: Comparisons, bold: bool) -> list[str]:
     lines = content.lines
     printed = any(line.paper for line in lines)
     notes = ["All values in percent."]
@@ -123,6 +116,7 @@ def _notes(experiment: Experiment, table: Table, content: Content, bold: bool) -
         notes.append(f"Bold: the best of ours per column among {rows} with the same backbone.")
     if any(line.kind == "addition" for line in lines):
         notes.append(f"{DAGGER} An addition, not in the paper.")
+    notes += _on_verdicts(experiment, compared)
     if all(len(line.runs) < 2 for line in lines):
         notes.append("One seed per row.")
     else:
@@ -130,9 +124,24 @@ def _notes(experiment: Experiment, table: Table, content: Content, bold: bool) -
     return notes + _absent(experiment, table, lines)
 
 
+def _on_verdicts(experiment: Experiment, compared: Comparisons) -> list[str]:
+    """Say what the marks at the gains mean, and what they take into account."""
+    gains = [number.gain for row in compared.values() for number in row.values() if number.gain is not None]
+    marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if any(gain.verdict == verdict for gain in gains)]
+    if not marks:
+        return []
+    what = "its sign" if experiment.comparison == "pattern" else "its sign and size"
+    return [
+        f"A gain is held against the paper's by {what}: {', '.join(marks)}. Taken into account: a paired bootstrap over"
+        f" the images ({RESAMPLES:,} resamples), and what two trainings differ by."
+    ]
+
+
 def _absent(experiment: Experiment, table: Table, lines: list[Line]) -> list[str]:
     """Say of every row without values, or with fewer seeds than asked for, what is missing and why."""
-    lacking = [line for line in lines if line.kind != "cited" and (line.seeds < len(line.runs) or not line.runs)]
+    lacking = [
+        line for line in lines if line.kind != "cited" and (len(line.measured) < len(line.runs) or not line.runs)
+    ]
     if not lacking:
         return []
     reasons = {(gap.run, gap.split, rule): gap.why for gap in missing(experiment) for rule in gap.rules}

@@ -3,25 +3,36 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.table_content import Content, Line, build, difference
+from iou_aware.study.table_compared import Compared, Comparisons, compare, of_class
+from iou_aware.study.table_content import Content, Line, build
+from iou_aware.study.table_html import html
+from iou_aware.study.table_md import markdown
 from iou_aware.study.table_sheet import sheet
-from iou_aware.study.table_text import html, latex, markdown
+from iou_aware.study.table_tex import latex
+
+_NUMBER = [
+    *("ours", "paper", "delta", "low", "high", "lowest", "highest", "verdict", "why"),
+    *("gain", "gain_paper", "gain_low", "gain_high", "gain_lowest", "gain_highest", "gain_verdict", "gain_why"),
+]
 
 
 def write_table(experiment: Experiment, name: str) -> list[Path]:
     """Write ``results/<experiment>/tables/<name>`` as csv, md, tex and html, and return the paths.
 
-    The CSV has for every metric M, in percent at full precision, ``M`` (ours, the mean over seeds), ``M_paper``,
-    ``M_delta`` (ours - paper), ``M_gain`` and ``M_gain_paper`` (over the row named in ``baseline``, the same model
-    without the IoU head). The others show one decimal.
+    The CSV is tidy: one line per row, class (empty for all of them together) and metric, in percent at full precision.
+    ``ours`` is the mean over ``n`` of ``seeds`` seeds, ``delta`` ours less the paper's, ``gain`` ours less that of the
+    row named in ``baseline``, the same model without the IoU head. ``low`` and ``high`` are the ends of 95 % intervals
+    over the images, ``lowest`` and ``highest`` the range over seeds. The others show one decimal.
 
     Raises:
-        InputError: The experiment has no such table, ``metrics.csv`` or the paper's table is malformed, or a row is
-            neither in the paper's table nor marked as an addition.
+        InputError: The experiment has no such table, ``metrics.csv``, the paper's table or ``reports/claims.yaml`` is
+            malformed, resamples are of other weights, or a row is neither in the paper's table nor marked as an
+            addition.
     """
     if name not in experiment.tables:
         raise InputError(
@@ -29,10 +40,11 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
         )
     table = experiment.tables[name]
     content = build(experiment, table)
-    laid_out = sheet(experiment, table, content)
+    compared = compare(experiment, table, content)
+    laid_out = sheet(experiment, table, content, compared)
     written = []
     for suffix, text in {
-        "csv": _csv(content),
+        "csv": _csv(name, content, compared),
         "md": markdown(laid_out),
         "tex": latex(laid_out),
         "html": html(laid_out),
@@ -42,35 +54,56 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     return written
 
 
-def _csv(content: Content) -> str:
-    metrics = content.metrics
-    suffixes = ["", "_paper", "_delta", "_gain", "_gain_paper"]
-    columns = ["row", *(["class"] if content.classes else []), "kind", *content.headings]
-    columns += [metric + suffix for metric in metrics for suffix in suffixes]
+def _csv(name: str, content: Content, compared: Comparisons) -> str:
+    columns = ["table", "row", *content.headings, "kind", "class", "metric", *_NUMBER]
     columns += ["n", "seeds", "rule", "baseline", "runs"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    for name, lines in {"": content.lines, **content.classes}.items():
+    for line in content.lines:
+        for metric in content.metrics:
+            number = compared[line.key][metric] if line.key in compared else None
+            cells = {"paper": line.paper.get(metric)} if number is None else _cells(number)
+            writer.writerow({"table": name, "class": "", "metric": metric} | _of_line(line, content) | cells)
+    for one, lines in content.classes.items():
+        by_key = {line.key: line for line in lines}
         for line in lines:
-            cells = _csv_cells(line, {other.key: other for other in lines}, content)
-            writer.writerow(cells | ({"class": name} if content.classes else {}))
+            for metric in content.metrics:
+                cells = _cells(of_class(line, by_key, metric))
+                writer.writerow({"table": name, "class": one, "metric": metric} | _of_line(line, content) | cells)
     return text.getvalue()
 
 
-def _csv_cells(line: Line, lines: dict[str, Line], content: Content) -> dict[str, str | float | int | None]:
-    base = lines.get(line.baseline)
-    cells = {"row": line.key, "kind": line.kind, **dict(zip(content.headings, line.labels, strict=True))}
-    for metric in content.metrics:
-        cells[metric] = line.values.get(metric)
-        cells[f"{metric}_paper"] = line.paper.get(metric)
-        cells[f"{metric}_delta"] = difference(line.values, line.paper, metric)
-        cells[f"{metric}_gain"] = difference(line.values, base and base.values, metric)
-        cells[f"{metric}_gain_paper"] = difference(line.paper, base and base.paper, metric)
-    return cells | {
-        "n": line.seeds,
+def _of_line(line: Line, content: Content) -> dict[str, Any]:
+    """Return the cells that all numbers of a row share."""
+    return dict(zip(content.headings, line.labels, strict=True)) | {
+        "row": line.key,
+        "kind": line.kind,
+        "n": len(line.measured),
         "seeds": len(line.runs),
         "rule": line.rule,
         "baseline": line.baseline,
         "runs": " ".join(line.runs),
     }
+
+
+def _cells(number: Compared) -> dict[str, Any]:
+    """Return the cells of one number, by the columns of ``_NUMBER``."""
+    cells: dict[str, Any] = {"delta": number.delta}
+    for prefix, finding in (("", number.value), ("gain_", number.gain)):
+        if finding is None:
+            continue
+        quantity = finding.quantity
+        low, high = (quantity.interval.low, quantity.interval.high) if quantity.interval else (None, None)
+        lowest, highest = quantity.span or (None, None)
+        cells |= {
+            prefix.rstrip("_") or "ours": quantity.value,
+            f"{prefix}paper": quantity.paper,
+            f"{prefix}low": low,
+            f"{prefix}high": high,
+            f"{prefix}lowest": lowest,
+            f"{prefix}highest": highest,
+            f"{prefix}verdict": finding.verdict,
+            f"{prefix}why": finding.why,
+        }
+    return cells

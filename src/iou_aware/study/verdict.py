@@ -13,6 +13,8 @@ from iou_aware.study.quantity import TINY, Noise, Quantity
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+# Where there is room for a sign only.
+MARKS = {REPRODUCED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?"}
 # Of a number only, which stands beside the paper's where sizes are not to be met.
 NOT_COMPARED = "not compared"
 UNMET = "sizes are not to be met here"

@@ -106,6 +106,13 @@ def paper_files(experiment: Experiment, name: str) -> list[Path]:
     return [] if paper is None else [experiment.paths.paper(paper)]
 
 
+def resamples(experiment: Experiment, name: str) -> list[Path]:
+    """Return the files that a table takes its intervals from."""
+    table = experiment.tables[name]
+    runs = dict.fromkeys(run for row in table.rows.values() for run in row.runs)
+    return [experiment.paths.bootstrap(run, table.split) for run in runs]
+
+
 def table_values(experiment: Experiment, name: str) -> str:
     """Return, as text, what decides a table's content apart from the files it is made from."""
     return f"{experiment.comparison}: {experiment.tables[name]}"

@@ -88,19 +88,10 @@ def table(experiment: Experiment, name: str) -> pd.DataFrame:
         ``table`` (its title), ``row``, ``rule``, ``metric``, and in percent or points ``ours``, ``paper``, ``gain`` and
         ``gain_paper`` (over the row's baseline); no lines where the table is not written yet.
     """
-    columns = {"": "ours", "_paper": "paper", "_gain": "gain", "_gain_paper": "gain_paper"}
+    columns = ["row", "rule", "metric", "ours", "paper", "gain", "gain_paper"]
     file = experiment.paths.table(name, "csv")
-    wide = pd.read_csv(file) if file.is_file() else pd.DataFrame()
-    wide = wide[wide["class"].isna()] if "class" in wide else wide
-    parts = [
-        wide[["row", "rule"]].assign(
-            table=experiment.tables[name].title,
-            metric=metric,
-            **{column: wide[metric + suffix] for suffix, column in columns.items()},
-        )
-        for metric in (name.removesuffix("_gain") for name in wide if name.endswith("_gain"))
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["table", "row", "rule", "metric"])
+    lines = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["class", *columns])
+    return lines.loc[lines["class"].isna(), columns].assign(table=experiment.tables[name].title)
 
 
 def alpha_intervals(experiment: Experiment, lines: pd.DataFrame) -> pd.DataFrame:

@@ -6,8 +6,8 @@ from html import escape
 from iou_aware.study.table_parts import MISSING, Cell, Column, Comparison, Group, Sheet, TextRow, joined, subscript
 from iou_aware.study.verdict import MARKS, VERDICTS
 
-# What the report shows of a run has this address, seen from the folder of the tables, and the run's name after it.
-RUN = "../report/index.html#run-"
+# The report's anchor of a run, seen from the folder of the tables, but for the run's name.
+_RUN = "../report/index.html#run-"
 _STYLE = (
     "<style>.iou-table{border-collapse:collapse;font:14px/1.4 system-ui,sans-serif;font-variant-numeric:tabular-nums}"
     ".iou-table caption{caption-side:top;text-align:left;padding:.4em 0;max-width:min(60em,88vw)}"
@@ -90,7 +90,7 @@ def _linked(text: str, runs: Sequence[str]) -> str:
     if not runs or text in ("", MISSING):
         return escape(text)
     title = escape(runs[0] if len(runs) == 1 else f"mean of {', '.join(runs)}")
-    return f'<a href="{RUN}{escape(runs[0])}" title="{title}">{escape(text)}</a>'
+    return f'<a href="{_RUN}{escape(runs[0])}" title="{title}">{escape(text)}</a>'
 
 
 def _comparison(comparison: Comparison) -> list[str]:
@@ -107,7 +107,7 @@ def _comparison(comparison: Comparison) -> list[str]:
 
 
 def _group(group: Group, columns: Sequence[Column]) -> list[str]:
-    runs = ", ".join(f'<a href="{RUN}{escape(run)}">{escape(run)}</a>' for run in group.runs)
+    runs = ", ".join(f'<a href="{_RUN}{escape(run)}">{escape(run)}</a>' for run in group.runs)
     origin = f"{escape(group.rule)}: {runs}" if runs else escape(group.missing)
     heading = f"{escape(group.heading)} <small>{origin}</small>"
     rows = [f'<tr><th scope="rowgroup" colspan="{len(columns) + 1}">{heading}</th></tr>']

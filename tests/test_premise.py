@@ -12,7 +12,7 @@ from iou_aware.detections import Detections
 from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou
-from iou_aware.study import premise
+from iou_aware.study import premise, premise_table
 from iou_aware.study.premise_figures import draw_premise
 
 HALF = np.array([0.5])
@@ -208,6 +208,38 @@ def test_oracle_s_iou_is_not_judged_as_a_prediction(tmp_path):
     scores = tables["correlations"].groupby("rule")["score"].unique()
     assert set(scores["oracle=0.50"]) == {"confidence", "cls_score"} == set(scores["alpha=0.50"]) - {"iou_pred"}
     assert set(tables["lrp"]["rule"]) == set(tables["density"]["rule"]) == set(rules)
+    confidence, bias = premise_table.grids(study)
+    assert [row[1] for row in confidence.rows] == ["alpha=0.50", "oracle=0.50"]
+    assert [row[1] for row in bias.rows] == ["alpha=0.50"]
+
+
+def test_tables_show_what_was_measured_with_the_baseline_first(tmp_path):
+    study = experiment(tmp_path, rules=["alpha=1.00", "alpha=0.90"], tables={})
+    assert premise_table.html(study) == premise_table.markdown(study) == ""
+    content = write_dataset(study, "shapes", "val")
+    ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
+    found = noisy(content, 1)
+    near = overlaps(load_truth(study.paths.dataset_folder("shapes") / "val.json"), found)
+    rules = dict.fromkeys(study.rules, found)
+    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
+    write_detections(study, ours.replace("iou_aware_", "").replace(".bce", ""), "val", {"cls": found})
+    premise.write_premise(study)
+    confidence, bias = premise_table.grids(study)
+    assert [row[1] for row in confidence.rows] == ["baseline, score", "alpha=1.00"]
+    assert confidence.rows[0][2:] == confidence.rows[1][2:]
+    spearman = premise.correlations(found_of(found), near)[0]["spearman"]
+    assert confidence.rows[0][confidence.heads.index("Spearman")] == f"{spearman:.2f}"
+    # A head that tells the truth has no bias, and all detections are in one of the groups.
+    numbers = bias.rows[0][bias.numeric :]
+    assert numbers[1::3] == numbers[2::3]
+    assert sum(int(number) for number in numbers[::3]) == (~near.crowd).sum()
+    every = premise_table.grids(study, every=True)[0]
+    assert [row[1] for row in every.rows] == ["baseline, score", "alpha=1.00", "alpha=0.90"]
+    page, text = premise_table.html(study), premise_table.markdown(study)
+    assert page.count("<table") == 4
+    for row in confidence.rows:
+        assert f"| {' | '.join(row)} |" in text
+        assert all(f">{cell}</t" in page for cell in row)
 
 
 def test_nothing_predicted_gives_empty_tables(tmp_path):

@@ -49,7 +49,7 @@ rule report:
         gallery=paths.gallery,
         notebook=paths.notebook("report"),
         notebooks=[paths.page(notebook) for notebook in paths.notebooks],
-        code=study.sources("report", "page*", "claims_page", "checks"),
+        code=study.sources("report", "page*", "premise_table", "claims_page", "checks"),
     output:
         paths.report,
     log:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
+from iou_aware.study import premise_table
 from iou_aware.study.checks import checks, checks_table
 from iou_aware.study.claims_page import claims_page
 from iou_aware.study.collect import missing
@@ -148,7 +149,8 @@ class Results:
 
     def premise(self) -> Html:
         """How confidence goes with localisation."""
-        return self._figures("premise", "<p>The premise is not measured yet.</p>")
+        figures = self._figures("premise", "<p>The premise is not measured yet.</p>")
+        return Html(figures + premise_table.html(self.experiment))
 
     def gallery(self) -> Html:
         """The images on which the rule changed the boxes most, either way."""

@@ -17,3 +17,10 @@ def matched_pairs(experiment: Experiment, known: Container[str]) -> list[tuple[s
 
 def _shared(run: Run) -> tuple[str | int, ...]:
     return run.dataset, run.backbone, run.recipe, run.scale, run.seed
+
+
+def run_title(experiment: Experiment, name: str, apart: str = ", ") -> str:
+    """Return what tells a run from others of its kind; ``apart`` stands between what it is and its scale and seed."""
+    run = experiment.runs[name]
+    loss = f", {run.iou_loss}{' with target gradient' if run.target_grad else ''}" if run.iou_loss else ""
+    return f"{run.dataset}, {run.backbone}{loss}{apart}{run.scale}, seed {run.seed}"

@@ -10,7 +10,7 @@ from iou_aware.confidence import Rule
 from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.pairs import matched_pairs
+from iou_aware.study.pairs import matched_pairs, run_title
 from iou_aware.study.premise import load_premise
 from iou_aware.study.run import BASELINE_RULE
 
@@ -36,13 +36,6 @@ def draw_premise(experiment: Experiment) -> dict[str, "Figure"]:
     }
 
 
-def _title(experiment: Experiment, name: str) -> str:
-    """Return what tells a run from the others of its figure."""
-    run = experiment.runs[name]
-    loss = f", {run.iou_loss}{' with target gradient' if run.target_grad else ''}" if run.iou_loss else ""
-    return f"{run.dataset}, {run.backbone}{loss}\n{run.scale}, seed {run.seed}"
-
-
 def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
     import matplotlib.pyplot as plt
 
@@ -66,7 +59,7 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
             ax.plot(*zip(*points, strict=True), label="IoU-aware", **style.series(0) | style.OURS)
         level = shown[(shown["run"] == baseline) & (shown["rule"] == BASELINE_RULE)]["spearman"]
         ax.axhline(level.iloc[0], color=style.COLOURS[1], linestyle=(0, (3, 2)), label="RetinaNet, score alone")
-        ax.set_title(_title(experiment, name), fontsize=7)
+        ax.set_title(run_title(experiment, name, "\n"), fontsize=7)
     figure.supxlabel("α", fontsize="medium")
     figure.supylabel("rank correlation with IoU", fontsize="medium")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
@@ -91,7 +84,7 @@ def _density(
             about = correlations[(correlations["run"] == run) & (correlations["rule"] == ranked)]
             first = about[(about["score"] == "confidence") & (about["min_iou"] == MATCHED)]["spearman"].iloc[0]
             ax.set_title(f"{'RetinaNet' if rule is None else f'IoU-aware, {rule}'}: ρ = {first:.2f}", fontsize=7)
-        line[0].set_ylabel(_title(experiment, name), fontsize=6)
+        line[0].set_ylabel(run_title(experiment, name, "\n"), fontsize=6)
     figure.supxlabel("confidence", fontsize="medium")
     figure.supylabel("IoU with the nearest object", fontsize="medium")
     return figure
@@ -119,7 +112,7 @@ def _reliability(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tu
         share = mine["detections"] / max(mine["detections"].sum(), 1)
         ax.scatter(mine["iou_pred"], mine["iou"], s=4 + 150 * share, color=style.COLOURS[0], zorder=3)
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        ax.set_title(_title(experiment, name), fontsize=7)
+        ax.set_title(run_title(experiment, name, "\n"), fontsize=7)
     figure.supxlabel(f"predicted IoU ({rule})", fontsize="medium")
     figure.supylabel("true IoU (mean)", fontsize="medium")
     return figure

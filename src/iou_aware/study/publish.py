@@ -8,6 +8,7 @@ from pathlib import Path
 from iou_aware.data import dataset
 from iou_aware.errors import InputError
 from iou_aware.files import write_text, writing
+from iou_aware.study import premise_table
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.pages import figure_caption
@@ -34,6 +35,7 @@ def publish(experiment: Experiment) -> Path:
         *(_text(paths.table(name, "md")) for name in experiment.tables),
         "## Figures",
         *(f"![{figure_caption(file.stem)}]({experiment.name}/{file.name})" for file in figures),
+        *_premise(experiment),
         "## What it cost",
         _costs(experiment),
     ]
@@ -60,6 +62,11 @@ def _heading(experiment: Experiment) -> str:
         "Made by these commands; nothing on this page is written by hand:\n\n"
         f"```\n{fetched}make reproduce EXPERIMENT={experiment.name}\niou-aware publish {config}\n```"
     )
+
+
+def _premise(experiment: Experiment) -> list[str]:
+    shown = premise_table.markdown(experiment)
+    return ["## The premise", shown] if shown else []
 
 
 def _costs(experiment: Experiment) -> str:

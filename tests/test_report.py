@@ -144,6 +144,21 @@ def test_a_notebook_runs_over_a_part_of_the_results(study, name):
     assert "results</span>" in text and "<script" not in text
 
 
+def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
+    """As Jupyter does it: in the notebook's folder, with the parameters that it comes with."""
+    from nbclient import NotebookClient
+
+    made = experiment(tmp_path, name="micro")
+    write_results(made, paper_shaped(made))
+    collect(made)
+    made.write_resolved()
+    notebook = nbformat.read(NOTEBOOKS / "tables.ipynb", as_version=4)
+    folder = {"metadata": {"path": str(tmp_path / "reports")}}
+    NotebookClient(notebook, kernel_name="python3", resources=folder).execute()
+    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert shown and all(output.output_type == "execute_result" for output in shown)
+
+
 def test_costs_count_every_gpu_of_a_job(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = experiment(tmp_path, settings={"gpus": 2})

@@ -45,7 +45,7 @@ test: lint
 	pytest -m e2e
 
 test-slurm: setup
-	pytest -s tests/slurm/test_slurm.py
+	pytest -s --durations=0 tests/slurm/test_slurm.py
 
 test-kill: setup
 	pytest -s tests/kill/test_kill.py

@@ -1,8 +1,7 @@
 """The study on a real Slurm of one node and two stand-in GPUs, as `snakemake --profile slurm` runs it from a clone.
 
 Once left alone, and once while jobs are cancelled, time out, are requeued and preempted, and the node is drained and
-dies: every table must come out, with the same bits. Run by `make test-slurm`, which may install Slurm; it takes about
-a quarter of an hour.
+dies: every table must come out, with the same bits. Run by `make test-slurm`, which installs Slurm where it may.
 """
 
 import contextlib
@@ -57,8 +56,8 @@ class Clone:
             "OMP_NUM_THREADS": "1",
         }
         command = ["snakemake", "--profile", "slurm", "--configfile", EXPERIMENT]
-        # Poll early: here jobs take seconds.
-        command += ["--slurm-init-seconds-before-status-checks", "5"]
+        # Poll early: here jobs take seconds. The plugin waits ten more with every poll that brings no news.
+        command += ["--slurm-init-seconds-before-status-checks", "8"]
         with self.log.open("w") as log:
             return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
@@ -103,6 +102,13 @@ def source(tmp_path_factory) -> Path:
     return folder
 
 
+def manage(command: str) -> None:
+    """Have the cluster installed, started or stopped; what cannot be done it says itself."""
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "slurm" / "cluster.py"), command], check=False)
+    if done.returncode:
+        pytest.fail(f"the cluster could not be brought to '{command}'; the reason is above", pytrace=False)
+
+
 def clone(source: Path, parent: Path) -> Clone:
     """Return a fresh clone, with a fresh home folder beside it."""
     (parent / "home").mkdir()
@@ -111,13 +117,19 @@ def clone(source: Path, parent: Path) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(request) -> Iterator[None]:
     """A cluster that runs while the tests do, and leaves nothing behind. Where it cannot be had, the tests fail."""
-    manage = [sys.executable, str(ROOT / "tools" / "slurm" / "cluster.py")]
-    subprocess.run([*manage, "install"], check=True)
-    subprocess.run([*manage, "start"], check=True)
-    yield
-    subprocess.run([*manage, "stop"], check=True)
+    # Whoever stops this, by whichever signal: the daemons are stopped as well.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
+    manage("install")
+    try:
+        manage("start")
+        yield
+    finally:
+        if request.session.testsfailed:
+            manage("logs")
+        manage("stop")
     assert not Path("/run/iou-aware-slurm").exists()
     assert not [file for file in Path("/proc").glob("[0-9]*/environ") if b"SLURM_CLUSTER_NAME=iou-aware" in read(file)]
 
@@ -138,7 +150,7 @@ def test_every_table_comes_out_and_the_home_folder_is_left_alone(calm):
 
 def test_trainings_ran_in_two_processes_on_the_gpus_that_they_asked_for(calm):
     seals = [json.loads(file.read_text()) for file in calm.results.glob("runs/*/run.json")]
-    assert [seal["processes"] for seal in seals] == [2, 2, 2]
+    assert [seal["processes"] for seal in seals] == [2, 2]
     trainings = [job for job in jobs() if job.rule == "train"]
     assert len(trainings) == len(seals)
     for job in trainings:
@@ -147,7 +159,7 @@ def test_trainings_ran_in_two_processes_on_the_gpus_that_they_asked_for(calm):
 
 def test_prediction_and_evaluation_shared_a_job_with_one_gpu(calm):
     shared = [job for job in jobs() if job.rule.startswith("detect")]
-    assert len(shared) == 3
+    assert len(shared) == 2
     for job in shared:
         assert "gres:gpu:1" in details(job.number)
     assert not [job for job in jobs() if job.rule in ("predict", "evaluate", "collect", "table", "figures", "report")]
@@ -169,6 +181,7 @@ def test_nothing_that_a_cluster_does_changes_a_bit(calm, source, tmp_path):
     assert {"CANCELLED", "TIMEOUT"} <= set(ended)
     for run in resumed:
         assert "Resuming from" in (disturbed.results / "logs" / "train" / f"{run}.log").read_text()
+    assert weights(disturbed) == weights(calm)
     assert table_files(disturbed) == table_files(calm)
     assert metrics(disturbed) == metrics(calm)
     assert (disturbed.results / "per_class.csv").read_bytes() == (calm.results / "per_class.csv").read_bytes()
@@ -213,6 +226,12 @@ class Disturbance:
         self.leaves(job, "PENDING", "REQUEUED", "COMPLETING")
 
     def run_out_of_time(self, job: Job) -> None:
+        """Let a training hang, as on a file system that does not answer, until its time is up.
+
+        Slurm looks for that twice a minute; one that did not hang might be finished by then.
+        """
+        for process in processes(job):
+            os.kill(process, signal.SIGSTOP)
         slurm("scontrol", "update", f"JobId={job.number}", "EndTime=now")
         self.leaves(job, "TIMEOUT")
 
@@ -264,12 +283,23 @@ class Disturbance:
         wait(lambda: state(job.number) in states, f"job {job.number} is {' or '.join(states)}", self.process)
 
 
+def processes(job: Job) -> list[int]:
+    """Return the processes of a training that compute."""
+    mine = [f"SLURM_JOB_ID={job.number}".encode(), b"LOCAL_RANK="]
+    environments = {file: read(file) for file in Path("/proc").glob("[0-9]*/environ")}
+    return [int(file.parent.name) for file, content in environments.items() if all(part in content for part in mine)]
+
+
 def detecting() -> list[Job]:
     return [job for job in jobs() if job.state == "RUNNING" and job.rule.startswith("detect")]
 
 
 def table_files(made: Clone) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((made.results / "tables").iterdir())}
+
+
+def weights(made: Clone) -> dict[str, bytes]:
+    return {file.parent.name: file.read_bytes() for file in sorted(made.results.glob("runs/*/weights.pth"))}
 
 
 def metrics(made: Clone) -> list[dict[str, str]]:

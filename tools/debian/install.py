@@ -7,14 +7,19 @@ the project but Python.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 # Daemons lie where a user's PATH need not lead.
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+# Debian asks this program whether a package may start its daemons; 101 is a no.
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def install(programs: Sequence[str], packages: Sequence[str]) -> str | None:
@@ -28,14 +33,27 @@ def install(programs: Sequence[str], packages: Sequence[str]) -> str | None:
     if os.geteuid() != 0:
         return f"{missing} not found, and only root can install it; as root: apt-get install {wanted}"
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-q"],
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages],
-    ):
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            return f"{' '.join(command)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
+    patient = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
+    with _no_services():
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            done = subprocess.run([*patient, *command], check=False, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                return f"apt-get {' '.join(command)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}"
     return None
+
+
+@contextlib.contextmanager
+def _no_services() -> Iterator[None]:
+    """Keep packages from starting daemons of their own while they are installed, unless the machine has said so."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    try:
+        POLICY.chmod(0o755)
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
     python tools/slurm/cluster.py install     Slurm and munge from Debian's packages, if they are not there
     python tools/slurm/cluster.py start       write /etc/slurm, start the daemons, wait until the node takes jobs
     python tools/slurm/cluster.py status      what runs
+    python tools/slurm/cluster.py logs        the ends of the daemons' logs
     python tools/slurm/cluster.py stop        cancel the jobs, stop the daemons, take /etc/slurm back
 
 Every command can be given twice. It needs root, on Debian or a relative of it, and says so where it has not got that.
@@ -48,6 +49,7 @@ def install() -> None:
     """
     if all(map(_program, PROGRAMS)):
         return
+    print("Installing Debian's packages slurm-wlm and munge", flush=True)
     installer = [sys.executable, str(HERE.parent / "debian" / "install.py")]
     done = subprocess.run(
         [*installer, "--programs", *PROGRAMS, "--packages", "slurm-wlm", "munge"],
@@ -58,8 +60,8 @@ def install() -> None:
     if done.returncode:
         raise ClusterError(done.stderr.strip())
     if Path("/run/systemd/system").is_dir():
-        # The packages start services of their own, which this cluster does not use.
-        services = ["systemctl", "disable", "--now", "slurmctld", "slurmd", "munge"]
+        # They would be started with the machine; this cluster has daemons of its own.
+        services = ["systemctl", "disable", "slurmctld", "slurmd", "munge"]
         subprocess.run(services, check=False, capture_output=True)
 
 
@@ -78,7 +80,10 @@ def start() -> None:
     if CONFIGURATION.exists() and MARK not in CONFIGURATION.read_text(encoding="utf-8"):
         raise ClusterError(f"{CONFIGURATION} is of another cluster, on a machine with a Slurm of its own; not touched.")
     stop()
-    _write_configuration()
+    try:
+        _write_configuration()
+    except OSError as error:
+        raise ClusterError(f"{error.filename} cannot be written ({error.strerror}); Slurm's jobs need it.") from error
     own = {
         "key-file": "munge.key",
         "socket": "munge.socket",
@@ -139,6 +144,11 @@ def status() -> None:
         subprocess.run(["squeue"], check=False, timeout=30)
 
 
+def logs() -> None:
+    """Print the ends of the daemons' logs."""
+    print(_logs())
+
+
 def _write_configuration() -> None:
     FOLDER.mkdir(mode=0o755)
     for name in ("state", "spool"):
@@ -150,7 +160,7 @@ def _write_configuration() -> None:
     text = (HERE / "slurm.conf").read_text(encoding="utf-8")
     for name, value in {"HOST": host, "FOLDER": str(FOLDER), "CLUSTER": CLUSTER}.items():
         text = text.replace(f"@{name}@", value)
-    CONFIGURATION.parent.mkdir(exist_ok=True)
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
     CONFIGURATION.write_text(text, encoding="utf-8")
     devices = [FOLDER / f"gpu{i}" for i in range(len(STAND_INS))]
     for device, stand_in in zip(devices, STAND_INS, strict=True):
@@ -211,7 +221,7 @@ def _wait(met: Callable[[], bool], otherwise: str, timeout: float = PATIENCE_S) 
 def _logs() -> str:
     """Return the ends of the daemons' logs."""
     files = [file for suffix in ("log", "err") for file in sorted(FOLDER.glob(f"*.{suffix}"))]
-    return "".join(f"\n--- {file}\n{file.read_text(errors='replace')[-1500:]}" for file in files)
+    return "".join(f"\n--- {file}\n{file.read_text(errors='replace')[-3000:]}" for file in files)
 
 
 def _need_root(what: str) -> None:
@@ -222,7 +232,7 @@ def _need_root(what: str) -> None:
 def main() -> int:
     """Run one command of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = {"install": install, "start": start, "status": status, "stop": stop}
+    commands = {"install": install, "start": start, "status": status, "logs": logs, "stop": stop}
     parser.add_argument("command", choices=commands)
     try:
         commands[parser.parse_args().command]()

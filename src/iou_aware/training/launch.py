@@ -19,7 +19,12 @@ def is_one_of_many() -> bool:
 
 
 def meet() -> None:
-    """Meet the processes that were started together with this one."""
+    """Meet the processes that were started together with this one.
+
+    Each computes on one core beside its GPU, whatever ``OMP_NUM_THREADS`` says: Snakemake sets that to all cores of
+    the job, and processes that each take all of them stand in each other's way.
+    """
+    torch.set_num_threads(1)
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -6,6 +6,7 @@
 
 from iou_aware.study import workflow as study
 from iou_aware.study.needs import Needs
+from iou_aware.study.packs import requested
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -18,6 +19,8 @@ if "experiment" not in config:
 # Everything that can be checked without data is checked here, before anything is trained.
 experiment = study.load(workflow.configfiles, config)
 paths = experiment.paths
+# Detections on unlabelled splits for an evaluation server; none unless the experiment's `submissions` asks for them.
+packs = requested(experiment)
 # What the jobs ask of a machine: a laptop shares out what it has, a cluster gives it.
 needs = Needs(experiment)
 
@@ -59,6 +62,7 @@ include: "workflow/rules/bootstrap.smk"
 include: "workflow/rules/premise.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/submission.smk"
 
 
 rule all:
@@ -69,6 +73,7 @@ rule all:
         paths.claims,
         paths.gallery,
         paths.report,
+        [paths.submission(name, "zip") for name in packs],
 
 
 onstart:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,8 +174,12 @@ def test_detections_are_exported_for_the_evaluation_server(predicted, tmp_path):
 
 
 def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
+    only = replace(copied, rules_by_run={IOU_AWARE: ("oracle=0.50",)})
     with pytest.raises(InputError, match=r"oracle=0\.50: the split 'unlabelled' of shapes has no boxes"):
-        predict(copied, IOU_AWARE, "unlabelled")
+        predict(only, IOU_AWARE, "unlabelled")
+    predict(copied, IOU_AWARE, "unlabelled")
+    others = [rule for rule in copied.rules_by_run[IOU_AWARE] if not rule.startswith("oracle")]
+    assert detections.provenance(copied.paths.detections(IOU_AWARE, "unlabelled"))["rules"] == others
     predict(copied, RETINANET, "unlabelled")
     found = detections.read(copied.paths.detections(RETINANET, "unlabelled"), "cls")
     assert set(found.image_ids.tolist()) == {10, 20}

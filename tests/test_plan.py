@@ -143,9 +143,12 @@ def test_recipe_says_what_the_run_is_trained_with(paper, tmp_path, recipe):
             assert read.passes(settings) == resolved.train_cfg.max_epochs
 
 
-def test_jobs_are_those_that_snakemake_would_run(paper):
+@pytest.mark.parametrize("submissions", [[], ["table1"]])
+def test_jobs_are_those_that_snakemake_would_run(submissions):
     """Snakemake's own count, of a project in which nothing has been run."""
+    paper = Experiment.load(PAPER, {"submissions": submissions})
     command = ["snakemake", "-n", "--quiet", "host", "--configfile", PAPER, "--forceall", "--cores", "1"]
+    command += ["--config", f"submissions={submissions}"]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
     counted = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
     assert {stage: str(number) for stage, number in jobs(paper).items()} == {

@@ -78,6 +78,12 @@ STAGES = {
         ("run", "--split", "--rule", "--out"),
         f"{IOU_AWARE} --split val --rule alpha=0.50 --out detections.json",
     ),
+    "submission": Stage(
+        "Pack one rule's detections on an unlabelled split as its evaluation server takes them, and check its rules.",
+        "iou_aware.study.submission:write_submission",
+        ("run", "--split", "--rule"),
+        f"{IOU_AWARE} --split test-dev --rule alpha=0.50",
+    ),
     "bootstrap": Stage(
         "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
         "iou_aware.study.bootstrap:resample",

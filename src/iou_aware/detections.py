@@ -5,11 +5,11 @@ confidence. Images without detections have no rows, so the file says how many im
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
-from iou_aware.files import write_text, writing
+from iou_aware.files import writing
 
 if TYPE_CHECKING:
     from iou_aware.study.experiment import Experiment
@@ -148,20 +148,36 @@ def read(path: Path, rule: str) -> Detections:
     Raises:
         InputError: The file is missing, truncated, not one of detections, or lacks the rule.
     """
-    about = provenance(path)
-    if rule not in about["rules"]:
-        raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(about['rules'])}.")
-    table = pq.read_table(path, filters=pc.field("rule") == rule)
-    columns = {name: table.column(name).to_numpy() for name in table.column_names if name != "rule"}
-    without = table.column("iou_pred").null_count == len(table)
-    return Detections(
-        image_ids=columns["image_id"],
-        category_ids=columns["category_id"],
-        boxes=np.stack([columns[name] for name in BOX], axis=1),
-        confidences=columns["confidence"],
-        cls_scores=columns["cls_score"],
-        iou_preds=None if without else columns["iou_pred"],
-    )
+    _require_rule(path, rule)
+    return _detections(pq.read_table(path, filters=pc.field("rule") == rule))
+
+
+def pieces(path: Path, rule: str) -> Iterator[Detections]:
+    """Yield the detections of one rule, in the file's order and a piece at a time, however large the file is.
+
+    Raises:
+        InputError: As ``read`` does.
+    """
+    _require_rule(path, rule)
+    file = _open(path)
+    for group in range(file.num_row_groups):
+        yield _detections(file.read_row_group(group).filter(pc.field("rule") == rule))
+
+
+def write_coco(file: IO[str], found: Iterable[Detections]) -> int:
+    """Write COCO's results JSON: boxes as x, y, width, height, and the confidence as score; return how many."""
+    number = 0
+    file.write("[")
+    for part in found:
+        boxes = part.boxes.astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        columns = (part.image_ids, part.category_ids, boxes, part.confidences.astype(np.float64))
+        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True):
+            record = {"image_id": image, "category_id": category, "bbox": box, "score": score}
+            file.write((",\n" if number else "\n") + json.dumps(record))
+            number += 1
+    file.write("\n]\n")
+    return number
 
 
 def export(experiment: "Experiment", run_name: str, split: str, rule: str, target: Path) -> None:
@@ -179,15 +195,27 @@ def export_coco(path: Path, rule: str, target: Path) -> None:
     Raises:
         InputError: As ``read`` does.
     """
-    found = read(path, rule)
-    boxes = found.boxes.astype(np.float64)
-    boxes[:, 2:] -= boxes[:, :2]
-    columns = (found.image_ids, found.category_ids, boxes, found.confidences.astype(np.float64))
-    results = [
-        {"image_id": image, "category_id": category, "bbox": box, "score": score}
-        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True)
-    ]
-    write_text(target, json.dumps(results))
+    with writing(target) as beside, beside.open("w", encoding="utf-8") as file:
+        write_coco(file, pieces(path, rule))
+
+
+def _require_rule(path: Path, rule: str) -> None:
+    rules = provenance(path)["rules"]
+    if rule not in rules:
+        raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(rules)}.")
+
+
+def _detections(table: pa.Table) -> Detections:
+    columns = {name: table.column(name).to_numpy() for name in table.column_names if name != "rule"}
+    without = table.column("iou_pred").null_count == len(table)
+    return Detections(
+        image_ids=columns["image_id"],
+        category_ids=columns["category_id"],
+        boxes=np.stack([columns[name] for name in BOX], axis=1),
+        confidences=columns["confidence"],
+        cls_scores=columns["cls_score"],
+        iou_preds=None if without else columns["iou_pred"],
+    )
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -226,17 +226,14 @@ class Disturbance:
         self.leaves(job, "PENDING", "REQUEUED", "COMPLETING")
 
     def run_out_of_time(self, job: Job) -> None:
-        """Let a training hang, as on a file system that does not answer, until its time is up.
-
-        Slurm looks for that twice a minute; one that did not hang might be finished by then.
-        """
-        for process in processes(job):
-            os.kill(process, signal.SIGSTOP)
+        """Let a training's time be up, for which Slurm looks twice a minute."""
+        hang(job)
         slurm("scontrol", "update", f"JobId={job.number}", "EndTime=now")
         self.leaves(job, "TIMEOUT")
 
     def preempt(self, job: Job) -> None:
         """Let the node's owners push a training off it. One that ends within its notice has failed, to Slurm."""
+        hang(job)
         owners = slurm("sbatch", "--parsable", "--partition=owners", "--gpus=2", "--output=/dev/null", "--wrap=true")
         self.leaves(job, "PENDING", "PREEMPTED", "REQUEUED", "COMPLETING", "FAILED")
         wait(lambda: state(owners.strip()) == "COMPLETED", "the node's owners have had their turn", self.process)
@@ -247,7 +244,9 @@ class Disturbance:
         self.revive_the_node()
 
     def drain_the_node(self) -> None:
-        """Let the node finish what it runs and take nothing new, until there is something that waits for it."""
+        """Let the node finish the training it runs and take nothing new, until there is something that waits for it."""
+        wait(lambda: bool(running("train")), "a training runs", self.process)
+        job = running("train")[0]
         slurm("scontrol", "update", f"NodeName={NODE}", "State=DRAIN", "Reason=test")
         wait(
             lambda: (
@@ -257,7 +256,8 @@ class Disturbance:
             "the node is empty and jobs wait for it",
             self.process,
         )
-        print("drained", flush=True)
+        assert state(job.number) == "COMPLETED"
+        print(f"drained after {job.number}: {job.run}", flush=True)
         self.revive_the_node()
 
     def revive_the_node(self) -> None:
@@ -283,11 +283,16 @@ class Disturbance:
         wait(lambda: state(job.number) in states, f"job {job.number} is {' or '.join(states)}", self.process)
 
 
-def processes(job: Job) -> list[int]:
-    """Return the processes of a training that compute."""
-    mine = [f"SLURM_JOB_ID={job.number}".encode(), b"LOCAL_RANK="]
-    environments = {file: read(file) for file in Path("/proc").glob("[0-9]*/environ")}
-    return [int(file.parent.name) for file, content in environments.items() if all(part in content for part in mine)]
+def hang(job: Job) -> None:
+    """Let a training stand still, as on a file system that does not answer, lest it ends before Slurm gets to it.
+
+    Slurm wakes it before it asks it to end.
+    """
+    of_job = f"SLURM_JOB_ID={job.number}".encode()
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        variables = read(file).split(b"\0")
+        if of_job in variables and any(variable.startswith(b"LOCAL_RANK=") for variable in variables):
+            os.kill(int(file.parent.name), signal.SIGSTOP)
 
 
 def detecting() -> list[Job]:

@@ -20,7 +20,9 @@ rule predict:
         runtime=lambda wildcards: needs.testing_time(wildcards.run, wildcards.split),
     params:
         experiment=paths.resolved,
-        rules=lambda wildcards: experiment.rules_for(experiment.run(wildcards.run)),
+        rules=lambda wildcards: experiment.rules_for(
+            experiment.run(wildcards.run), wildcards.split
+        ),
     message:
         "Detect with {wildcards.run} on {wildcards.split}"
     shell:

@@ -20,7 +20,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from iou_aware import detections, provenance
-from iou_aware.confidence import Rule
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.errors import InputError
@@ -45,19 +44,19 @@ def predict(experiment, run_name: str, split: str) -> None:
 
     Raises:
         InputError: The run is not finished, or one of its files has changed since; the split does not exist, has no
-            boxes although a rule needs them, or has other classes than the run was trained on.
+            boxes although every rule needs them, or has other classes than the run was trained on.
     """
     paths, run = experiment.paths, experiment.runs[run_name]
     record = seal.verify(paths.run_folder(run_name))
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
-    rules = experiment.rules_for(run)
-    labelled = manifest.split(split).labelled
-    oracles = [rule for rule in rules if Rule.parse(rule).kind == "oracle"]
-    if oracles and not labelled:
+    rules = experiment.rules_for(run, split)
+    left_out = [rule for rule in experiment.rules_for(run) if rule not in rules]
+    if not rules:
         raise InputError(
-            f"rule {oracles[0]}: the split '{split}' of {run.dataset} has no boxes; take the rule out, or another"
-            " split."
+            f"rule {left_out[0]}: the split '{split}' of {run.dataset} has no boxes; name a rule that needs none."
         )
+    if left_out:
+        logger.info("%s has no boxes: without %s", split, ", ".join(left_out))
 
     config = Config.fromfile(str(paths.config(run_name)))
     init_default_scope(config.default_scope)

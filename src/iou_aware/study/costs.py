@@ -8,6 +8,7 @@ from typing import Any
 
 from iou_aware import documents
 from iou_aware.data.manifest import Manifest
+from iou_aware.study import packs
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.recipe import Recipe
 from iou_aware.study.run import Run
@@ -129,8 +130,8 @@ class Estimates:
         return images / per_second / SECONDS_PER_HOUR
 
     def gpu_hours(self, run: Run) -> float | None:
-        """Return the GPU-hours of training a run and of testing it on all its splits."""
-        splits = self.experiment.splits_for(run)
+        """Return the GPU-hours of training a run and of of its detections on all its splits."""
+        splits = packs.predicted(self.experiment, run)
         parts = [self.training_hours(run), *(self.testing_hours(run, split) for split in splits)]
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
@@ -138,7 +139,7 @@ class Estimates:
     def gigabytes(self, run: Run) -> float | None:
         """Return the disk that a finished run takes: weights, one checkpoint, detections under every rule."""
         model = self.costs.model(run)
-        counts = [self.images(run.dataset, split) for split in self.experiment.splits_for(run)]
+        counts = [self.images(run.dataset, split) for split in packs.predicted(self.experiment, run)]
         if model is None or None in counts:
             return None
         copies = COPIES_FETCHED if run.is_released else COPIES_KEPT

@@ -8,12 +8,14 @@ from typing import Any
 import yaml
 
 from iou_aware import documents
+from iou_aware.confidence import Rule
 from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
 from iou_aware.documents import Document, Key
 from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.study.layout import Layout
+from iou_aware.study.packs import read_submissions
 from iou_aware.study.run import BASELINE_RULE, Run, grid, read_runs
 from iou_aware.study.table import Table, parse_rule, read_tables
 
@@ -36,6 +38,7 @@ class Experiment:
         roots: where a dataset lies, over its own file.
         runs: the models, by name, in the order written.
         tables: the tables to draw, by name.
+        submissions: the tables whose models' detections on unlabelled splits are packed for an evaluation server.
         datasets: the datasets of the runs, by name, in order of appearance.
         noise_in: by how much two trainings of one configuration differ in a table, by its name, where that is known.
         paths: where every file lies.
@@ -52,6 +55,7 @@ class Experiment:
     roots: dict[str, str]
     runs: dict[str, Run]
     tables: dict[str, Table]
+    submissions: tuple[str, ...]
     datasets: dict[str, Dataset]
     noise_in: dict[str, float]
     paths: Layout
@@ -100,9 +104,15 @@ class Experiment:
         """The runs whose weights are fetched, by name."""
         return {name: run for name, run in self.runs.items() if run.is_released}
 
-    def rules_for(self, run: Run) -> list[str]:
-        """Return the rules to compute a run's confidence by: the experiment's and its own, or ``cls`` alone."""
-        return list(self.rules_by_run[run.name])
+    def rules_for(self, run: Run, split: str | None = None) -> list[str]:
+        """Return the rules to compute a run's confidence by: the experiment's and its own, or ``cls`` alone.
+
+        On a ``split`` without boxes those are left out that need them.
+        """
+        rules = self.rules_by_run[run.name]
+        if split is None or self.datasets[run.dataset].split(split).labelled:
+            return list(rules)
+        return [rule for rule in rules if Rule.parse(rule).kind != "oracle"]
 
     def splits_for(self, run: Run) -> list[str]:
         """Return the splits that a run is evaluated on."""
@@ -149,6 +159,7 @@ def _read(document: Document, root: Path) -> Experiment:
     noise_in = content.get("noise_in", {})
     for name in noise_in:
         documents.require(document, ("noise_in", name), name, list(content["tables"]), "table of this experiment")
+    tables = read_tables(document, paths, runs, rules_by_run, datasets)
     return Experiment(
         name=content["experiment"],
         title=content["title"],
@@ -159,7 +170,8 @@ def _read(document: Document, root: Path) -> Experiment:
         settings=dict(content.get("settings", {})),
         roots=dict(roots),
         runs=runs,
-        tables=read_tables(document, paths, runs, rules_by_run, datasets),
+        tables=tables,
+        submissions=read_submissions(document, tables, runs, datasets),
         datasets=datasets,
         noise_in=dict(noise_in),
         paths=paths,

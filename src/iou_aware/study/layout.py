@@ -163,6 +163,10 @@ class Layout:
         """A run's metrics on a split in every resample of its images, for every rule."""
         return self.results / "bootstrap" / run / f"{split}.parquet"
 
+    def submission(self, name: str, suffix: str) -> Path:
+        """A pack of detections for an evaluation server: ``zip``, and what is to be known about it: ``txt``."""
+        return self.results / "submissions" / f"{name}.{suffix}"
+
     def table(self, table: str, suffix: str) -> Path:
         """A table as ``csv``, ``md``, ``tex`` or ``html``."""
         return self.results / "tables" / f"{table}.{suffix}"

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from iou_aware.errors import InputError
-from iou_aware.study import workflow
+from iou_aware.study import packs, workflow
 from iou_aware.study.costs import Estimates
 from iou_aware.study.experiment import Experiment
 
@@ -81,13 +81,13 @@ def jobs(experiment: Experiment) -> Counter[str]:
     """Return how many jobs each stage of the workflow has when nothing is there yet."""
     evaluations = sum(1 for _ in experiment.evaluations())
     pretrained = {file for run in experiment.trained.values() for file in workflow.pretrained(experiment.paths, run)}
-    return Counter(
+    return +Counter(
         {
             "prepare": len(experiment.datasets),
             "backbone": len(pretrained),
             "train": len(experiment.trained),
             "release": len(experiment.released),
-            "predict": evaluations,
+            "predict": len(packs.predictions(experiment)),
             "evaluate": evaluations,
             "bootstrap": evaluations,
             "collect": 1,
@@ -98,6 +98,7 @@ def jobs(experiment: Experiment) -> Counter[str]:
             "claims": 1,
             "notebook": len(experiment.paths.notebooks),
             "report": 1,
+            "submission": len(packs.requested(experiment)),
         }
     )
 
@@ -116,7 +117,7 @@ def wall_hours(estimates: Estimates, gpus: int) -> float:
     known = [(training, run) for run in runs if (training := estimates.training_hours(run)) is not None]
     lengths = []
     for training, run in known:
-        testing = [estimates.testing_hours(run, split) or 0.0 for split in estimates.experiment.splits_for(run)]
+        testing = [estimates.testing_hours(run, split) or 0.0 for split in packs.predicted(estimates.experiment, run)]
         lengths.append(training / estimates.gpus + sum(testing))
     return makespan(lengths, gpus // estimates.gpus)
 

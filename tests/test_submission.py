@@ -49,7 +49,7 @@ records = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(records, min_size=1, max_size=30), st.sampled_from([None, 0, 3]), st.integers(160, 400))
+@given(st.lists(records, min_size=1, max_size=30), st.sampled_from([None, 0, 3]), st.integers(500, 900))
 def test_whatever_is_valid_passes_and_is_counted_however_it_is_cut(tmp_path_factory, content, indent, piece):
     folder = tmp_path_factory.mktemp("pack")
     with pytest.MonkeyPatch.context() as patch:

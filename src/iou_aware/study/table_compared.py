@@ -43,7 +43,9 @@ def compare(experiment: Experiment, table: Table, content: Content) -> Compariso
     """
     document = documents.read(experiment.paths.statements)
     documents.check(document, "claims")
-    judge = _Judge(experiment, table, noise_in(document, table.paper))
+    judge = _Judge(
+        experiment, table, noise_in(document, table.paper or table.name, runs=experiment.noise_in.get(table.name))
+    )
     lines = {line.key: line for line in content.lines}
     return {
         line.key: {metric: judge.number(line, lines.get(line.baseline), metric) for metric in content.metrics}

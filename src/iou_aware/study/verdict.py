@@ -6,7 +6,7 @@ been run) or ``not run``.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from iou_aware.documents import Document
 from iou_aware.study.quantity import TINY, Noise, Quantity
@@ -40,12 +40,12 @@ def noise_in(
     Args:
         document: That file.
         table: The paper's table, ``table5``; None for a table that the paper does not have.
-        own: What a claim itself says of it, which comes first.
+        own: What a claim itself says of it, all or a part, which comes first.
         runs: By how much two trainings differ in the experiment's table, where it says so.
     """
     content = document.content
-    noise = Noise(**(own or content.get("noise_in", {}).get(table) or content["noise"]))
-    return noise if own or runs is None else replace(noise, runs=runs)
+    noise = content.get("noise_in", {}).get(table) or content["noise"]
+    return Noise(**(noise | ({} if runs is None else {"runs": runs}) | (own or {})))
 
 
 def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:

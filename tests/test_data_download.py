@@ -122,7 +122,7 @@ def test_a_mirror_continues_what_another_began(tmp_path):
 def test_every_answer_is_told_when_none_is_good(tmp_path):
     with serving({"/gone": Served(CONTENT, cuts=[-410])}) as address, pytest.raises(InputError) as caught:
         download([f"{address}/missing", f"{address}/gone"], tmp_path / "a.bin", checksum(), patience=HASTY)
-    for part in ("/missing: HTTP 404 Not Found", "/gone: HTTP 410 Gone", "add a mirror", str(tmp_path / "a.bin")):
+    for part in ("/missing: HTTP 404 Not Found", "/gone: HTTP 410 Gone", "further mirrors", str(tmp_path / "a.bin")):
         assert part in str(caught.value)
 
 

@@ -237,6 +237,16 @@ def test_a_download_that_was_cut_goes_on(tiny):
     assert tiny.files[f"/{file.name}"].asked == [None, f"bytes={len(content) // 2}-"]
 
 
+def test_a_file_that_was_brought_by_hand_and_is_another_is_named_and_replaced(tiny, caplog):
+    content = checkpoint(some_weights(tiny))
+    file = tiny.publish(content)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content[:-1])
+    tiny.release()
+    assert file.read_bytes() == content
+    assert re.search(rf"{file.name}: sha256 is \w+, expected {file.stem[-8:]}; fetching it anew", caplog.text)
+
+
 @pytest.mark.parametrize("damage", ["another file", "truncated"])
 def test_what_is_not_the_published_file_is_named_and_not_kept(tiny, damage):
     content = checkpoint(some_weights(tiny))

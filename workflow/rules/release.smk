@@ -19,7 +19,7 @@ rule release:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=2000,
         runtime="1h",
     params:
         experiment=paths.resolved,

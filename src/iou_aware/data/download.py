@@ -83,8 +83,11 @@ def download(
     Raises:
         InputError: No address gave the file, or the disk is too small. The message says what each address answered.
     """
-    if target.is_file() and (checksum is None or checksum.of(target) == checksum.digits):
-        return
+    if target.is_file():
+        found = _mismatch(target, checksum)
+        if not found:
+            return
+        log.warning("%s: %s is %s, expected %s; fetching it anew", target, checksum.kind, found, checksum.digits)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     if checksum is None:
@@ -105,8 +108,8 @@ def download(
                 f"{part}: the disk is full. Make room, then run the same command: it continues."
             ) from error
     raise InputError(
-        f"{target.name} could not be fetched. " + "; ".join(answers) + ". Try again later, add a mirror to the dataset "
-        f"file, or download it by hand to {target}."
+        f"{target.name} could not be fetched. " + "; ".join(answers) + ". Try again later, or download it by hand to "
+        f"{target}; a dataset's own file may name further mirrors."
     )
 
 

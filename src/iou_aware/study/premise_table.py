@@ -13,13 +13,13 @@ from iou_aware.study.pairs import matched_pairs, run_title
 from iou_aware.study.premise import GROUPS, load_premise
 from iou_aware.study.run import BASELINE_RULE
 
-# Of all rules: the classification score alone, the paper's choice, the product, and what the true IoU would give.
-SHOWN = ("alpha=1.00", "alpha=0.50", "none", "oracle=0.50")
+# Of all rules: the classification score alone, the paper's choice, and what the true IoU would give.
+SHOWN = ("alpha=1.00", "alpha=0.50", "oracle=0.50")
 _ERRORS = {
     "olrp": "oLRP",
-    "localisation": "its localisation",
-    "false": "its false positives",
-    "missed": "its misses",
+    "localisation": "Localisation",
+    "false": "False positives",
+    "missed": "Misses",
     "laece": "LaECE",
 }
 
@@ -46,8 +46,9 @@ def grids(experiment: Experiment, every: bool = False) -> list[Grid]:
         return []
     confidence = Grid(
         "How confidence goes with IoU: correlation over the detections that overlap an object of their class by half "
-        "or more (higher is better), and LRP and LaECE in percent (lower is better).",
-        ["Run", "Ranked by", "Detections", "Spearman", "Pearson", *_ERRORS.values()],
+        "or more, and Spearman's of the predicted IoU alone (higher is better); oLRP with its three parts, and LaECE, "
+        "in percent (lower is better).",
+        ["Run", "Ranked by", "Detections", "Spearman", "Pearson", "Predicted IoU alone", *_ERRORS.values()],
         list(_confidence(experiment, frames, every)),
         2,
     )
@@ -75,12 +76,14 @@ def markdown(experiment: Experiment) -> str:
 
 
 def _confidence(experiment: Experiment, frames: dict[str, pd.DataFrame], every: bool) -> Iterator[list[str]]:
-    measured = frames["correlations"]
-    measured = measured[(measured["score"] == "confidence") & (measured["min_iou"] == MATCHED)]
-    measured = measured.merge(frames["lrp"][["run", "split", "rule", *_ERRORS]], on=["run", "split", "rule"])
+    key = ["run", "split", "rule"]
+    near = frames["correlations"][frames["correlations"]["min_iou"] == MATCHED]
+    alone = near[near["score"] == "iou_pred"].rename(columns={"spearman": "head"})[[*key, "head"]]
+    measured = near[near["score"] == "confidence"].merge(frames["lrp"][[*key, *_ERRORS]], on=key)
+    measured = measured.merge(alone, on=key, how="left")
     for line in _ordered(experiment, measured, every):
         who = f"{run_title(experiment, line['run'])}, {line['split']}"
-        numbers = [_shown(line[name], 2) for name in ("spearman", "pearson")]
+        numbers = [_shown(line[name], 2) for name in ("spearman", "pearson", "head")]
         errors = [_shown(line[name], 1) for name in _ERRORS]
         yield [who, line["ranked"], f"{line['detections']:,}", *numbers, *errors]
 
@@ -99,14 +102,15 @@ def _bias(experiment: Experiment, frame: pd.DataFrame, every: bool) -> Iterator[
 
 
 def _ordered(experiment: Experiment, frame: pd.DataFrame, every: bool) -> Iterator[dict]:
-    """Yield the lines of each IoU-aware run, its baseline's before them, with what ranks them for people."""
-    known = set(frame["run"])
-    baselines = dict(matched_pairs(experiment, known | set(experiment.runs)))
+    """Yield the lines of each IoU-aware run, its baseline's before the first, with what ranks them for people."""
+    baselines, shown = dict(matched_pairs(experiment, experiment.runs)), set()
     for name, run in experiment.runs.items():
         if not run.is_iou_aware:
             continue
-        base = frame[(frame["run"] == baselines.get(name)) & (frame["rule"] == BASELINE_RULE)]
-        yield from ({**line, "run": name, "ranked": "baseline, score"} for line in base.to_dict("records"))
+        base = baselines.get(name)
+        mine = frame[(frame["run"] == base) & (frame["rule"] == BASELINE_RULE) & (base not in shown)]
+        shown.add(base)
+        yield from ({**line, "ranked": "baseline, score"} for line in mine.to_dict("records"))
         for rule in [rule for rule in experiment.rules_for(run) if every or rule in SHOWN]:
             mine = frame[(frame["run"] == name) & (frame["rule"] == rule)]
             yield from ({**line, "ranked": rule} for line in mine.to_dict("records"))

@@ -6,4 +6,17 @@ not have used threads before: a forked process waits forever for the threads of 
 
 import os
 
+import pytest
+
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A project with its three runs trained, never disturbed."""
+    from training_project import project, train  # which imports PyTorch, and few tests need
+
+    experiment = project(tmp_path_factory.mktemp("trained"))
+    for run in experiment.runs:
+        train(experiment, run)
+    return experiment

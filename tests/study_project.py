@@ -126,6 +126,8 @@ def write_run(study: Experiment, name: str, weights: str = "w") -> None:
             "config_sha256": "c" * 64,
             "weights_sha256": weights * 64,
             "seconds": 61.5,
+            "cpu_seconds": 75.0,
+            "device": "cpu",
             "provenance": {"git_commit": "abc", "torch": "2.13.0", "mmdet": "3.5.1", "mmcv": "2.3.6"},
         },
     )

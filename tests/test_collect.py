@@ -1,6 +1,7 @@
 """metrics.csv: what stands in it, in which order, and how a malformed one is refused."""
 
 import json
+import math
 import re
 
 import pandas as pd
@@ -57,6 +58,7 @@ def test_fields_of_a_row(collected):
     ]
     assert row[["git_commit", "torch", "weights_sha256"]].tolist() == ["abc", "2.13.0", "w" * 64]
     assert row[["seed", "images", "boxes", "train_seconds"]].tolist() == [0, 20, 50, 61.5]
+    assert row[["train_cpu_seconds", "train_device_seconds"]].tolist() == [75.0, 75.0]
     assert metrics.loc[(BASELINE, "cls"), ["iou_loss", "target_grad"]].tolist() == ["", ""]
     assert metrics.loc[(BASELINE, "cls"), ["AP65", "VOC07_AP"]].isna().all()
 
@@ -165,3 +167,26 @@ def test_file_that_is_no_csv_is_refused(collected, content):
 def test_absent_file_says_what_to_run(study):
     with pytest.raises(InputError, match="iou-aware collect"):
         load_metrics(study.paths.metrics)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"device": "cpu", "processes": 2}, [61.5, 75.0, 75.0]),
+        ({"device": "Some GPU", "processes": 4}, [61.5, 75.0, 246.0]),
+        ({"device": "Some GPU", "processes": 1, "cpu_seconds": None}, [61.5, None, 61.5]),
+        ({"device": "cpu", "cpu_seconds": None}, [61.5, None, None]),
+        ({"seconds": None, "cpu_seconds": None, "device": "Some GPU"}, [None, None, None]),
+    ],
+)
+def test_time_of_training_is_that_of_the_device(tmp_path, record, expected):
+    study = experiment(tmp_path)
+    name = next(iter(study.runs))
+    write_run(study, name)
+    seal = study.paths.seal(name)
+    seal.write_text(json.dumps(json.loads(seal.read_text()) | record))
+    write_evaluation(study, name, "val", {"cls": {"AP": 20.0}})
+    collect(study)
+    row = load_metrics(study.paths.metrics).iloc[0]
+    found = row[["train_seconds", "train_cpu_seconds", "train_device_seconds"]]
+    assert [None if math.isnan(value) else value for value in found] == expected

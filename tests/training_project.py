@@ -3,21 +3,27 @@
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import yaml
 
 from iou_aware.data.prepare import prepare
+from iou_aware.files import sha256
 from iou_aware.study.experiment import Experiment
+from iou_aware.training.progress import Progress
+from iou_aware.training.runner import INTERRUPTED
 from iou_aware.training.train import train
 
 RETINANET = "shapes.retinanet.tiny.quick.64x64.seed0"
 IOU_AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.64x64.seed0"
 FASTER_RCNN = "shapes.faster_rcnn.tiny.quick.64x64.seed0"
+STEPS = 5  # per epoch: 18 images, 4 at a time
 RULES = ["none", "alpha=1.00", "alpha=0.50", "alpha=0.30", "oracle=0.50", "oracle=0.30"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
 
@@ -124,6 +130,39 @@ def _rank(number: int, processes: int, port: int, experiment: Experiment, run: s
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     train(experiment, run)
+
+
+def outcome(experiment: Experiment, run: str) -> tuple[str, str]:
+    """Return what must not depend on how a run came about."""
+    folder = experiment.paths.run_folder(run)
+    return sha256(folder / "weights.pth"), (folder / "history.csv").read_text()
+
+
+def saved(experiment: Experiment, run: str) -> list[Path]:
+    """Return a run's checkpoints, oldest first."""
+    return sorted(experiment.paths.checkpoints(run).rglob("iteration_*.pth"))
+
+
+def at_step(monkeypatch, step: int, action) -> None:
+    """Call ``action`` in the middle of a run's step, counted from 1 over its epochs."""
+    original = Progress.after_train_iter
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter + 1 == step:
+            action()
+        return original(self, runner, *args, **kwargs)
+
+    monkeypatch.setattr(Progress, "after_train_iter", after_train_iter)
+
+
+def interrupt(experiment: Experiment, run: str, monkeypatch, step: int) -> None:
+    """Send SIGTERM to a run in the middle of a step."""
+    with monkeypatch.context() as patch:
+        at_step(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as stopped:
+            train(experiment, run)
+    assert stopped.value.code == INTERRUPTED
+    assert not experiment.paths.seal(run).exists()
 
 
 def command(experiment: Experiment, *arguments: str) -> list[str]:

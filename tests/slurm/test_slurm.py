@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 EXPERIMENT = "configs/experiments/cluster.yaml"
 NODE = socket.gethostname().split(".")[0]
 # What differs from one time to the next, and may.
-TIMES = {"train_seconds"}
+TIMES = {"train_seconds", "train_cpu_seconds", "train_device_seconds"}
 
 
 @dataclass

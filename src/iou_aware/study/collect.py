@@ -13,7 +13,7 @@ from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.study.checks import write_checks
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE, load_metrics
+from iou_aware.study.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE, TIMES, load_metrics
 from iou_aware.study.run import Run
 
 logger = logging.getLogger(__name__)
@@ -116,8 +116,15 @@ def _provenance(evaluation: dict[str, Any], record: dict[str, Any]) -> dict[str,
     """Return what made a number; the code and the libraries are those that trained the weights."""
     made = evaluation["provenance"] | record.get("provenance", {})
     made["config_sha256"] = record["config_sha256"]
-    made["train_seconds"] = record.get("seconds")
+    made |= _times(record)
     return {key: made.get(key) for key in [*PROVENANCE, *COUNTS]}
+
+
+def _times(record: dict[str, Any]) -> dict[str, float | None]:
+    """Return what a run's training took, by the names of ``TIMES``; None where its record does not say."""
+    wall, cpu = record.get("seconds"), record.get("cpu_seconds")
+    on_gpus = None if wall is None else wall * record.get("processes", 1)
+    return dict(zip(TIMES, (wall, cpu, cpu if record.get("device") == "cpu" else on_gpus), strict=True))
 
 
 def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:

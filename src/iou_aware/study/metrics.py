@@ -13,7 +13,10 @@ PAPER = ["AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "AP
 VOC07 = ["VOC07_AP", *(f"VOC07_AP{percent}" for percent in range(50, 100, 5))]
 FURTHER = ["AP55", "AP65", "AP85", "AP95", "AR100", *VOC07]
 PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]
-COUNTS = ["images", "boxes", "train_seconds"]
+# Seconds of training: by the clock, of all CPUs, and of the device: those of the CPUs where it ran on them, which other
+# work on the machine does not lengthen as it does the clock's, and the clock's times the number of GPUs where on those.
+TIMES = ["train_seconds", "train_cpu_seconds", "train_device_seconds"]
+COUNTS = ["images", "boxes", *TIMES]
 
 METRICS_CSV = [*RUN, *PAPER, *FURTHER, *PROVENANCE, *COUNTS]
 PER_CLASS_CSV = [*RUN, "class", *PAPER, "AP55", "AP65", "AP85", "AP95"]

@@ -4,11 +4,14 @@ import csv
 import io
 import logging
 import math
+import multiprocessing
+import resource
 import time
 from typing import Any
 
+import psutil
 import torch
-from mmengine.dist import all_reduce, is_distributed, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
 from iou_aware.errors import InputError
@@ -17,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 EVERY = 50
 PER_EPOCH = 4
+_CPU = "cpu_seconds"
 
 
 class Progress(Hook):
@@ -33,6 +37,7 @@ class Progress(Hook):
         rows: The history: epoch and iteration (both counted from 1), lr, and every loss averaged since the row before
             and over all processes.
         seconds: Time spent in training steps and their data, over all sessions of the run.
+        cpu_seconds: CPU time, user and system, spent in them by all processes and those that load data for them.
         iterations: Steps made in that time.
     """
 
@@ -41,7 +46,7 @@ class Progress(Hook):
     def __init__(self, name: str, batch_size: int):
         self.name, self.batch_size = name, batch_size
         self.rows: list[dict[str, float]] = []
-        self.seconds, self.iterations = 0.0, 0
+        self.seconds, self.cpu_seconds, self.iterations = 0.0, 0.0, 0
         self._sums: dict[str, torch.Tensor] = {}
         self._count = 0
         self._since = (0.0, 0)
@@ -49,12 +54,13 @@ class Progress(Hook):
     def state_dict(self) -> dict[str, Any]:
         """Return the history, the unfinished averages and the time spent."""
         sums = {key: value.item() for key, value in self._sums.items()}
-        return {"rows": self.rows, "sums": sums, "count": self._count, "seconds": self.seconds, "its": self.iterations}
+        spent = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "its": self.iterations}
+        return {"rows": self.rows, "sums": sums, "count": self._count, **spent}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
         self.rows, self._count = state["rows"], state["count"]
-        self.seconds, self.iterations = state["seconds"], state["its"]
+        self.seconds, self.cpu_seconds, self.iterations = state["seconds"], state["cpu_seconds"], state["its"]
         self._sums = {key: torch.tensor(value, dtype=torch.float64) for key, value in state["sums"].items()}
         self._since = (self.seconds, self.iterations)
 
@@ -67,8 +73,8 @@ class Progress(Hook):
         return text.getvalue()
 
     def before_train(self, runner) -> None:
-        """Start the clock."""
-        self._clock = time.perf_counter()
+        """Start the clocks."""
+        self._clock, self._cpu_clock = time.perf_counter(), cpu_seconds()
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note the learning rate that this step is made with."""
@@ -82,7 +88,13 @@ class Progress(Hook):
         """
         if not math.isfinite(outputs["loss"].item()):
             raise InputError(_not_finite(self.name, runner, outputs, data_batch))
-        for key, value in _of_all_processes(outputs).items():
+        cpu_clock = cpu_seconds()
+        # With the losses, so that the processes need to meet but once.
+        spent = outputs["loss"].new_tensor(cpu_clock - self._cpu_clock, dtype=torch.float64)
+        means = _of_all_processes(outputs | {_CPU: spent})
+        self.cpu_seconds += get_world_size() * means.pop(_CPU).item()
+        self._cpu_clock = cpu_clock
+        for key, value in means.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
         self._count += 1
         now = time.perf_counter()
@@ -109,6 +121,16 @@ class Progress(Hook):
             *(self.name, runner.epoch + 1, runner.max_epochs, batch, length, row["lr"], row["loss"], parts),
             *(self.batch_size * iterations / seconds, _clock(left)),
         )
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time, user and system, of this process and of its children, those that load data included."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    living = (psutil.Process(child.pid).cpu_times() for child in multiprocessing.active_children())
+    return math.fsum(
+        [own.ru_utime, own.ru_stime, ended.ru_utime, ended.ru_stime, *(part for times in living for part in times[:2])]
+    )
 
 
 def _of_all_processes(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -109,6 +109,7 @@ def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, An
     record |= {
         "finished": datetime.now(UTC).isoformat(),
         "seconds": progress.seconds,
+        "cpu_seconds": progress.cpu_seconds,
         "epochs": runner.max_epochs,
         "iterations": runner.iter,
         "train_images": len(runner.train_dataloader.dataset),

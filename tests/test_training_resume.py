@@ -1,0 +1,212 @@
+"""Training really: no interruption, damage or trick changes what comes out."""
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from training_project import (
+    ENVIRONMENT,
+    FASTER_RCNN,
+    IOU_AWARE,
+    RETINANET,
+    STEPS,
+    at_step,
+    command,
+    interrupt,
+    outcome,
+    project,
+    saved,
+    together,
+)
+
+from iou_aware.errors import InputError
+from iou_aware.files import sha256
+from iou_aware.study.experiment import Experiment
+from iou_aware.training import checkpoints, progress, seal
+from iou_aware.training.runner import INTERRUPTED
+from iou_aware.training.train import train
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Experiment:
+    return project(tmp_path)
+
+
+@pytest.mark.parametrize("step", [1, 4, STEPS, STEPS + 1, 2 * STEPS - 1])
+def test_sigterm_at_any_step_changes_nothing(trained, fresh, monkeypatch, step):
+    interrupt(fresh, IOU_AWARE, monkeypatch, step)
+    assert len(saved(fresh, IOU_AWARE)) == 1 + (step > STEPS)
+    train(fresh, IOU_AWARE)
+    assert outcome(fresh, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+def test_sigterm_in_the_last_step_comes_too_late(trained, fresh, monkeypatch):
+    at_step(monkeypatch, 2 * STEPS, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    train(fresh, RETINANET)
+    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+
+
+def test_killed_run_goes_on_to_the_same_bits(trained, fresh):
+    start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True}
+    with subprocess.Popen(command(fresh, "train", FASTER_RCNN), stderr=subprocess.PIPE, **start) as process:
+        for line in process.stderr:
+            if "epoch 2/2" in line:  # the first epoch's checkpoint is there, the second's is not
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not fresh.paths.weights(FASTER_RCNN).exists()
+    assert len(saved(fresh, FASTER_RCNN)) == 1
+    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, capture_output=True, **start)
+    assert "Resuming from" in resumed.stderr
+    assert "epoch 1/2" not in resumed.stderr
+    assert outcome(fresh, FASTER_RCNN) == outcome(trained, FASTER_RCNN)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_loading_processes_change_nothing(trained, tmp_path, monkeypatch, workers):
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": workers})
+    interrupt(experiment, IOU_AWARE, monkeypatch, 3)
+    train(experiment, IOU_AWARE)
+    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+def test_finished_run_trains_no_further(trained, fresh, monkeypatch):
+    train(fresh, RETINANET)
+    at_step(monkeypatch, 1, lambda: pytest.fail("a step was made"))
+    shutil.rmtree(fresh.paths.run_folder(RETINANET))
+    train(fresh, RETINANET)
+    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+
+
+def test_damaged_newest_checkpoint_is_named_and_the_one_before_used(trained, fresh, monkeypatch, caplog):
+    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
+    older, newest = saved(fresh, IOU_AWARE)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with caplog.at_level("INFO"):
+        train(fresh, IOU_AWARE)
+    assert f"{newest} is damaged" in caplog.text
+    assert f"Resuming from {older}" in caplog.text
+    assert outcome(fresh, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+def test_run_without_an_undamaged_checkpoint_stops(fresh, monkeypatch):
+    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
+    for path in saved(fresh, IOU_AWARE):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="all 2 checkpoints are damaged"):
+        train(fresh, IOU_AWARE)
+
+
+def test_checkpoint_of_another_config_is_not_taken(fresh, monkeypatch):
+    interrupt(fresh, IOU_AWARE, monkeypatch, 3)
+    changed = fresh.root / "configs" / "schedules" / "quick.py"
+    changed.write_text(changed.read_text().replace("weight_decay=0.05,", "weight_decay=0.04,"))
+    at_step(monkeypatch, 1, lambda: (_ for _ in ()).throw(InterruptedError))
+    with pytest.raises(InterruptedError):  # it starts with the first step
+        train(fresh, IOU_AWARE)
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, witness: Path):
+        self.witness = witness
+
+    def __reduce__(self):
+        return (open, (str(self.witness), "w"))
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle"])
+def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch, tmp_path, form):
+    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
+    witness, planted = tmp_path / "witness", tmp_path / "planted"
+    content = {"epoch": 0, "model": Hostile(witness)}
+    torch.save(content, planted) if form == "torch" else planted.write_bytes(pickle.dumps(content))
+    folder = saved(fresh, IOU_AWARE)[0].parent
+    shutil.copy(planted, folder / f"iteration_00000009-{sha256(planted)[:16]}.pth")
+    with pytest.raises(InputError, match=r"iteration_00000009.*refused, nothing in it was run"):
+        train(fresh, IOU_AWARE)
+    assert not witness.exists()
+
+
+def test_checkpoint_holds_every_generator_and_is_plain(fresh, monkeypatch):
+    interrupt(fresh, IOU_AWARE, monkeypatch, 3)
+    state = checkpoints.load(saved(fresh, IOU_AWARE)[0])
+    assert (state["epoch"], state["batch"]) == (0, 3)
+    assert set(state["generators"][0]) == {"torch", "cuda", "numpy", "python"}
+    assert {"model", "optimizer", "schedulers", "progress"} <= set(state)
+
+
+def test_several_processes_train_one_model_and_stop_and_go_on_together(tmp_path, monkeypatch):
+    settings = {"epochs": 12, "device": "cpu", "gpus": 2}
+    undisturbed, disturbed = (project(tmp_path / name, settings=settings) for name in ("undisturbed", "disturbed"))
+    assert together(undisturbed, IOU_AWARE) == [0, 0]
+    record = seal.verify(undisturbed.paths.run_folder(IOU_AWARE))
+    assert (record["processes"], record["batch_size"], record["iterations"]) == (2, 4, 12 * STEPS)
+    with monkeypatch.context() as patch:  # the second process alone is told, and they agree
+        at_step(patch, 7, lambda: os.environ["RANK"] == "1" and os.kill(os.getpid(), signal.SIGTERM))
+        assert together(disturbed, IOU_AWARE) == [INTERRUPTED, INTERRUPTED]
+    assert together(disturbed, IOU_AWARE) == [0, 0]
+    assert outcome(disturbed, IOU_AWARE) == outcome(undisturbed, IOU_AWARE)
+
+
+def counted(monkeypatch) -> None:
+    """Let every look at the clock of the CPU find a second spent, so that a step of one process takes one."""
+    looks = itertools.count(100.0)
+    monkeypatch.setattr(progress, "cpu_seconds", lambda: next(looks))
+
+
+def test_cpu_time_of_all_sessions_adds_up(fresh, monkeypatch):
+    counted(monkeypatch)
+    interrupt(fresh, RETINANET, monkeypatch, 3)
+    interrupt(fresh, RETINANET, monkeypatch, STEPS + 2)
+    train(fresh, RETINANET)
+    assert seal.verify(fresh.paths.run_folder(RETINANET))["cpu_seconds"] == 2 * STEPS
+
+
+def test_cpu_time_of_all_processes_adds_up(tmp_path, monkeypatch):
+    counted(monkeypatch)
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "gpus": 2})
+    assert together(experiment, RETINANET) == [0, 0]
+    assert seal.verify(experiment.paths.run_folder(RETINANET))["cpu_seconds"] == 2 * 2 * STEPS
+
+
+def test_cpu_time_has_that_of_children_while_they_live_and_after():
+    def burn(pipe) -> None:
+        while time.process_time() < 0.2:
+            pass
+        pipe.send(time.process_time())
+        pipe.recv()
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=burn, args=(theirs,))
+    before = progress.cpu_seconds() - time.process_time()
+    child.start()
+    spent = ours.recv() - 0.02  # which is how finely the system counts, twice
+    living = progress.cpu_seconds() - time.process_time()
+    ours.send("enough")
+    child.join()
+    assert living - before >= spent
+    assert progress.cpu_seconds() - time.process_time() - before >= spent
+
+
+def test_processes_are_started_and_stopped_as_one_command(tmp_path):
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "gpus": 2})
+    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
+        for line in process.stderr:
+            if "epoch 1/2" in line:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == INTERRUPTED
+    assert len(saved(experiment, IOU_AWARE)) == 1

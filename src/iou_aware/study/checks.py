@@ -27,14 +27,20 @@ class Check:
         split: the split that the AP is of, the first that its dataset is evaluated on.
         published: the AP in percent that was published with the weights.
         measured: ours; None where it is not measured yet.
-        met: whether the two agree within ``TOLERANCE``; None likewise.
     """
 
     run: str
     split: str
     published: float
     measured: float | None
-    met: bool | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the two agree within ``TOLERANCE``; None where ours is not measured yet."""
+        if self.measured is None:
+            return None
+        # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
+        return abs(self.measured - self.published) <= TOLERANCE + 1e-9
 
     def __str__(self) -> str:
         if self.measured is None:
@@ -50,9 +56,10 @@ def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
         experiment: The study.
         metrics: Its ``metrics.csv``.
     """
-    measured = metrics[metrics["rule"] == BASELINE_RULE].set_index(["run", "split"])["AP"].to_dict()
+    by_score = metrics[metrics["rule"] == BASELINE_RULE].dropna(subset="AP")
+    measured = by_score.set_index(["run", "split"])["AP"].to_dict()
     return [
-        _check(run, split, published, measured.get((run, split))) for run, split, published in _published(experiment)
+        Check(run, split, published, measured.get((run, split))) for run, split, published in _published(experiment)
     ]
 
 
@@ -61,7 +68,7 @@ def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
     found = checks(experiment, metrics)
     for check in found:
         logger.log(logging.INFO if check.met else logging.WARNING, "check: %s", check)
-    write_json(experiment.paths.checks, [asdict(check) for check in found])
+    write_json(experiment.paths.checks, [asdict(check) | {"met": check.met} for check in found])
     return found
 
 
@@ -87,9 +94,3 @@ def _published(experiment: Experiment) -> Iterator[tuple[str, str, float]]:
         published = json.loads(seal.read_text(encoding="utf-8"))["released"]["AP"] if seal.is_file() else None
         if published is not None:
             yield name, experiment.splits_for(run)[0], published
-
-
-def _check(run: str, split: str, published: float, measured: float | None) -> Check:
-    # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
-    met = None if measured is None or pd.isna(measured) else abs(measured - published) <= TOLERANCE + 1e-9
-    return Check(run, split, published, None if met is None else measured, met)

@@ -1,7 +1,7 @@
 """The parts of the report, as a notebook shows them: each is one call that returns HTML."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.page_html import Html, figure, items, table
 from iou_aware.study.page_links import notebook_link, runs_page
-from iou_aware.study.times import clock, stage_costs
+from iou_aware.study.times import Cost, clock, hours, run_costs, stage_costs
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
 
@@ -166,18 +166,12 @@ class Results:
         )
 
     def costs(self) -> Html:
-        """Time and memory by stage, from Snakemake's benchmark files."""
+        """Time, memory, and the hours of CPUs and GPUs, by stage and by run, from Snakemake's benchmark files."""
         try:
-            costs = stage_costs(self.experiment)
+            stages, runs = stage_costs(self.experiment), run_costs(self.experiment)
         except InputError as fault:
             return Html(f"<p>{escape(str(fault))}</p>")
-        heads = ["Stage", "Jobs", "Time", "CPU time", "GPU time", "Longest job", "Memory of one job, MiB"]
-        rows = []
-        for stage, cost in costs.items():
-            gpu = clock(cost.gpu) if cost.gpu else "none"
-            times = [clock(cost.wall), clock(cost.cpu), gpu, clock(cost.longest)]
-            rows.append([stage, str(cost.jobs), *times, f"{cost.peak:.0f}"])
-        return Html(table(heads, rows, range(1, 7)))
+        return Html(_costs("Stage", stages) + (_costs("Run", runs) if runs else ""))
 
     def data(self) -> Html:
         """What the datasets hold, and what was wrong with them."""
@@ -202,6 +196,18 @@ class Results:
         """What made the numbers: versions, and for every run its config, weights, log and when it was trained."""
         versions = [[name, _listed(self.metrics[name].dropna().unique())] for name in VERSIONS]
         return Html(table(["", "Version"], versions) + runs_page(self.experiment))
+
+
+def _costs(what: str, costs: Mapping[str, Cost]) -> str:
+    heads = [what, "Jobs", "Time", "CPU-hours", "GPU-hours", "Longest job", "Memory of one job, MiB"]
+    rows = [
+        [
+            *(name, str(cost.jobs), clock(cost.wall), hours(cost.cpu), hours(cost.gpu) if cost.gpu else "none"),
+            *(clock(cost.longest), f"{cost.peak:.0f}"),
+        ]
+        for name, cost in costs.items()
+    ]
+    return table(heads, rows, range(1, 7))
 
 
 def _section(name: str) -> str:

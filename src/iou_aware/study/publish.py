@@ -12,7 +12,7 @@ from iou_aware.study import premise_table
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.pages import figure_caption
-from iou_aware.study.times import clock, stage_costs
+from iou_aware.study.times import clock, hours, stage_costs
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +71,12 @@ def _premise(experiment: Experiment) -> list[str]:
 
 def _costs(experiment: Experiment) -> str:
     rows = [
-        f"| {stage} | {cost.jobs} | {clock(cost.wall)} | {clock(cost.cpu)} | {clock(cost.longest)} | {cost.peak:.0f} |"
+        f"| {stage} | {cost.jobs} | {clock(cost.wall)} | {hours(cost.cpu)} | {hours(cost.gpu)} |"
+        f" {clock(cost.longest)} | {cost.peak:.0f} |"
         for stage, cost in stage_costs(experiment).items()
     ]
-    head = "| stage | jobs | time | CPU time | longest job | memory of one job, MiB |\n|---|--:|--:|--:|--:|--:|"
+    heads = ["stage", "jobs", "time", "CPU-hours", "GPU-hours", "longest job", "memory of one job, MiB"]
+    head = f"| {' | '.join(heads)} |\n|---|{'--:|' * (len(heads) - 1)}"
     return "\n".join([head, *rows])
 
 

@@ -1,9 +1,15 @@
-"""What the stages cost: time and memory, from the benchmark files that Snakemake writes for every job."""
+"""What stages and runs cost: time, CPU, GPU and memory, from the benchmark files that Snakemake writes for every job.
+
+Such a file knows of a job's last session only. What a training that was interrupted took before, its record knows.
+"""
 
 import csv
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
@@ -22,21 +28,25 @@ class Job:
     Attributes:
         start: when it started, in seconds since the epoch.
         end: when it ended.
+        stage: what it did.
+        name: of what, a run or a run and a split; empty where the stage has one job.
         cpu: seconds of CPU time; 0 for one that ended before it was looked at.
         peak: most memory it held, in MiB (resident set size of the process and its children); 0 likewise.
-        gpus: how many GPUs it had to itself.
+        gpu: seconds for which it had GPUs to itself, those of several together.
     """
 
+    stage: str
+    name: str
     start: float
     end: float
     cpu: float
     peak: float
-    gpus: int
+    gpu: float
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The jobs of one stage together.
+    """Several jobs together, those of a stage or of a run.
 
     Attributes:
         jobs: how many there are.
@@ -61,26 +71,44 @@ def stage_costs(experiment: Experiment) -> dict[str, Cost]:
     Raises:
         InputError: nothing has run yet, or a benchmark file is damaged.
     """
-    needs = Needs(experiment)
-    gpus = {"train": needs.training_gpus, "predict": needs.testing_gpus}
-    jobs = {stage: [_job(file, gpus.get(stage, 0)) for file in _files(experiment, stage)] for stage in STAGES}
-    if not any(jobs.values()):
+    jobs = _jobs(experiment)
+    if not jobs:
         folder = experiment.paths.benchmark("train", "x").parents[1]
         raise InputError(
             f"{folder}: no benchmark files; expected those that snakemake writes as it runs {experiment.name}"
         )
-    jobs["all"] = [job for of_stage in jobs.values() for job in of_stage]
-    return {stage: _cost(of_stage) for stage, of_stage in jobs.items() if of_stage}
+    by_stage = {stage: [job for job in jobs if job.stage == stage] for stage in STAGES} | {"all": jobs}
+    return {stage: _cost(of_stage) for stage, of_stage in by_stage.items() if of_stage}
+
+
+def run_costs(experiment: Experiment) -> dict[str, Cost]:
+    """Return the cost of every run: of its training, and of what was made of it on each split; see ``stage_costs``."""
+    jobs = _jobs(experiment)
+    by_run = {run: [job for job in jobs if f"{job.name}.".startswith(f"{run}.")] for run in experiment.runs}
+    return {run: _cost(of_run) for run, of_run in by_run.items() if of_run}
 
 
 def print_times(experiment: Experiment) -> None:
-    """Print the cost of every stage to standard output, as a table."""
-    costs = stage_costs(experiment)
-    print(f"{'stage':<10} {'jobs':>5} {'time':>9} {'CPU':>9} {'longest':>9} {'memory':>10}")
-    for stage, cost in costs.items():
-        times = " ".join(f"{clock(seconds):>9}" for seconds in (cost.wall, cost.cpu, cost.longest))
-        print(f"{stage:<10} {cost.jobs:>5} {times} {cost.peak:>6.0f} MiB")
-    print("time: while at least one of the jobs ran; longest and memory: of one job.")
+    """Print the cost of every stage and of every run to standard output, as two tables."""
+    _print("stage", stage_costs(experiment))
+    if runs := run_costs(experiment):
+        print()
+        _print("run", runs)
+    print("time: while at least one of the jobs ran; longest and memory: of one job; CPU and GPU: hours of all.")
+
+
+def _print(what: str, costs: Mapping[str, Cost]) -> None:
+    width = max(10, *map(len, costs))
+    print(f"{what:<{width}} {'jobs':>5} {'time':>9} {'CPU-h':>9} {'GPU-h':>9} {'longest':>9} {'memory':>10}")
+    for name, cost in costs.items():
+        shown = (clock(cost.wall), hours(cost.cpu), hours(cost.gpu), clock(cost.longest))
+        print(f"{name:<{width}} {cost.jobs:>5} {' '.join(f'{text:>9}' for text in shown)} {cost.peak:>6.0f} MiB")
+
+
+def hours(seconds: float) -> str:
+    """Return a duration in hours, with three digits: ``0.0125``, ``3.75``, ``1230``; ``0`` for nothing."""
+    value = float(f"{seconds / 3600:.3g}")
+    return f"{value:.0f}" if value >= 100 or not value else f"{value:.{2 - math.floor(math.log10(value))}f}"
 
 
 def clock(seconds: float) -> str:
@@ -90,21 +118,48 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _files(experiment: Experiment, stage: str) -> list[Path]:
-    alone = experiment.paths.benchmark(stage)
-    return sorted([*alone.parent.glob(alone.name), *(alone.parent / stage).glob("*.tsv")])
+def _jobs(experiment: Experiment) -> list[Job]:
+    """Return all jobs that have finished, in the order of their stages."""
+    needs = Needs(experiment)
+    asked = {"train": needs.training_gpus, "predict": needs.testing_gpus}
+    jobs = []
+    for stage in STAGES:
+        alone = experiment.paths.benchmark(stage)
+        jobs += [_job(file, stage, "", {}, 0) for file in alone.parent.glob(alone.name)]
+        for file in sorted((alone.parent / stage).glob("*.tsv")):
+            run = next((run for run in experiment.runs if f"{file.stem}.".startswith(f"{run}.")), None)
+            jobs.append(_job(file, stage, file.stem, _record(experiment, run), asked.get(stage, 0)))
+    return jobs
 
 
-def _job(file: Path, gpus: int) -> Job:
-    """Read a benchmark file, which is written as its job ends."""
+def _record(experiment: Experiment, run: str | None) -> dict[str, Any]:
+    """Return the record of a run's training; empty where there is none yet."""
+    file = None if run is None else experiment.paths.seal(run)
+    return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+
+
+def _job(file: Path, stage: str, name: str, record: Mapping[str, Any], asked: int) -> Job:
+    """Read a benchmark file, which is written as its job ends.
+
+    Args:
+        file: The file.
+        stage: What the job did.
+        name: Of what.
+        record: Of its run's training; it knows where that ran, and for how long in all sessions together.
+        asked: How many GPUs the experiment asks for; what counts where there is no record.
+    """
     try:
         with file.open(encoding="utf-8", newline="") as lines:
             row = next(csv.DictReader(lines, delimiter="\t"))
-        seconds, cpu, peak = (_number(row[name]) for name in ("s", "cpu_time", "max_rss"))
+        seconds, cpu, peak = (_number(row[key]) for key in ("s", "cpu_time", "max_rss"))
     except (StopIteration, KeyError, ValueError) as fault:
         raise InputError(f"{file}: not a benchmark file of Snakemake ({fault!r}); remove it") from fault
-    end = file.stat().st_mtime
-    return Job(end - seconds, end, cpu, peak, gpus)
+    gpus, end, used = asked, file.stat().st_mtime, seconds
+    if "device" in record and stage in ("train", "predict"):
+        gpus = 0 if record["device"] == "cpu" else record["processes"] if stage == "train" else 1
+    if stage == "train":
+        used, cpu = max(seconds, record.get("seconds") or 0.0), max(cpu, record.get("cpu_seconds") or 0.0)
+    return Job(stage, name, end - seconds, end, cpu, peak, gpus * used)
 
 
 def _number(text: str) -> float:
@@ -116,7 +171,7 @@ def _cost(jobs: list[Job]) -> Cost:
         jobs=len(jobs),
         wall=_covered((job.start, job.end) for job in jobs),
         cpu=sum(job.cpu for job in jobs),
-        gpu=sum(job.gpus * (job.end - job.start) for job in jobs),
+        gpu=sum(job.gpu for job in jobs),
         longest=max(job.end - job.start for job in jobs),
         peak=max(job.peak for job in jobs),
     )

@@ -1,14 +1,13 @@
 """Downloads continue where they broke off, from servers that allow it and from those that do not."""
 
-import errno
 import hashlib
 import random
 import shutil
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 from file_server import Served, serving
+from full_disk import mount
 
 from iou_aware.data.download import Checksum, Patience, download
 from iou_aware.errors import InputError
@@ -156,12 +155,22 @@ def test_too_small_a_disk_is_noticed_beforehand(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_is_told_and_what_arrived_is_kept(tmp_path, monkeypatch):
-    (tmp_path / "a.bin.part").write_bytes(CONTENT[:1000])
+    disk = mount(monkeypatch, room=1000)
+    served = Served(CONTENT)
+    with pytest.raises(InputError, match=r"full: 1000 bytes had arrived, \d+ are free now\. .*: it continues"):
+        fetched(tmp_path, served)
+    assert (tmp_path / "a.bin.part").read_bytes() == CONTENT[:1000]
+    disk.room = 10**9
+    assert fetched(tmp_path, served).read_bytes() == CONTENT
+    assert served.asked == [None, "bytes=1000-"]
 
-    def full(self, *_args, **_options):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(InputError, match=r"the disk is full\. Make room, then run the same command: it continues"):
-        fetched(tmp_path, Served(CONTENT))
-    assert (tmp_path / "a.bin.part").stat().st_size == 1000
+def test_without_a_checksum_a_disk_that_fills_up_is_left_as_it_was(tmp_path, monkeypatch):
+    disk = mount(monkeypatch, room=1000)
+    with serving({"/a": Served(CONTENT)}) as address:
+        with pytest.raises(InputError, match=r"the disk is full: 1000 bytes .* it starts over, for want of a checksum"):
+            download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+        assert not list(tmp_path.iterdir())
+        disk.room = 10**9
+        download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT

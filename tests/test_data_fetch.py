@@ -10,6 +10,7 @@ import pytest
 import yaml
 from data_project import coco_content, describe, picture, prepared, put, voc_object, voc_xml, write_voc
 from file_server import Served, serving
+from full_disk import mount
 
 from iou_aware.data.download import Patience
 from iou_aware.data.fetch import content_digest, fetch
@@ -97,6 +98,29 @@ def test_an_interrupted_fetch_is_continued_and_shows_nothing_before_it_is_comple
     assert [len(files[f"/{name}"].asked) for name in archives] == [1, 1, 4]
     assert files["/val.zip"].asked[-1] == f"bytes={half}-"
     prepared(tmp_path)
+
+
+@pytest.mark.parametrize("while_extracting", [False, True])
+def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, monkeypatch, while_extracting):
+    archives = coco_archives()
+    files = {f"/{name}": Served(content) for name, content in archives.items()}
+    sizes = [len(content) for content in archives.values()]
+    with zipfile.ZipFile(io.BytesIO(archives["annotations.zip"])) as opened:
+        extracted = sum(member.file_size for member in opened.infolist())
+    # Full in the middle of the second download, or of the extraction after it.
+    room = sizes[0] + extracted + (sizes[1] + 100 if while_extracting else sizes[1] // 2)
+    told = r"train\.zip needs \d+ bytes there, \d+ are free" if while_extracting else f"full: {sizes[1] // 2} bytes had"
+    with serving(files) as address:
+        describe_coco(tmp_path, address, archives)
+        disk = mount(monkeypatch, room)
+        with pytest.raises(InputError, match=told):
+            fetched(tmp_path)
+        assert not (tmp_path / "data" / "own").exists()
+        disk.room = 10**9
+        fetched(tmp_path)
+    rest = [] if while_extracting else [f"bytes={sizes[1] // 2}-"]
+    assert [files[f"/{name}"].asked for name in archives] == [[None], [None, *rest], [None]]
+    assert prepared(tmp_path).split("train").counts["images"] == 2
 
 
 @pytest.mark.parametrize(

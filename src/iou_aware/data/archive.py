@@ -51,10 +51,12 @@ def extract(archive: Path, folder: Path, select: str | None = None) -> int:
     Raises:
         InputError: The archive is damaged, holds something unsafe, lacks ``select``, or the disk is too small.
     """
+    needed = 0
     try:
         with _opened(archive) as listing:
             members = _chosen(_checked(listing, archive), archive, select)
-            _require_space(folder, sum(member.size for _, member in members))
+            needed = sum(member.size for _, member in members)
+            _require_space(folder, needed)
             _write(members, folder, archive)
             return len(members)
     except _DAMAGE as error:
@@ -63,7 +65,11 @@ def extract(archive: Path, folder: Path, select: str | None = None) -> int:
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise InputError(f"{folder}: the disk is full. Make room, then run the same command again.") from error
+            free = shutil.disk_usage(folder).free
+            raise InputError(
+                f"{folder}: the disk is full: {archive.name} needs {needed} bytes there, {free} are free now. Make "
+                "room, then run the same command again: it extracts this archive anew."
+            ) from error
         raise
 
 

@@ -71,7 +71,8 @@ def download(
     """Download a file, unless it is there already; it appears under its name only once it is complete and verified.
 
     What arrived stays beside it, ending in ``.part``, and a later attempt or call continues there, provided that a
-    checksum can tell afterwards whether the parts belong together and the server honours the request for the rest.
+    checksum can tell afterwards whether the parts belong together and the server honours the request for the rest. A
+    disk that is too small is noticed before anything is written, or when it fills up.
 
     Args:
         urls: Where the file is, tried in order.
@@ -104,9 +105,7 @@ def download(
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise InputError(
-                f"{part}: the disk is full. Make room, then run the same command: it continues."
-            ) from error
+            raise _disk_full(part, checksum) from error
     raise InputError(
         f"{target.name} could not be fetched. " + "; ".join(answers) + ". Try again later, or download it by hand to "
         f"{target}; a dataset's own file may name further mirrors."
@@ -228,6 +227,19 @@ def _size(part: Path) -> int:
 def _require_size(size: int | None, total: int | None) -> None:
     if size is not None and total is not None and size != total:
         raise _Failed(f"the server's file has {total} bytes, expected {size}")
+
+
+def _disk_full(part: Path, checksum: Checksum | None) -> InputError:
+    """Return what to say of a disk that filled up meanwhile; what cannot be continued makes room."""
+    there, further = _size(part), "it continues"
+    if checksum is None:
+        part.unlink(missing_ok=True)
+        further = "it starts over, for want of a checksum"
+    free = shutil.disk_usage(part.parent).free
+    return InputError(
+        f"{part}: the disk is full: {there} bytes had arrived, {free} are free now. Make room, then run the same "
+        f"command: {further}."
+    )
 
 
 def _require_space(part: Path, needed: int) -> None:

@@ -93,7 +93,7 @@ def test_intervals_are_of_the_difference_to_the_score_alone(study, metrics):
 def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics):
     import matplotlib.pyplot as plt
 
-    before = dict(matplotlib.rcParams)
+    before, opened = dict(matplotlib.rcParams), plt.get_fignums()
 
     def draw(data):
         figure, ax = plt.subplots()
@@ -102,7 +102,7 @@ def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics
 
     shown = frames.shown(frames.sweep(study, metrics), draw, "AP & more")
     assert shown.startswith("<figure>") and 'alt="AP &amp; more"' in shown
-    assert plt.get_fignums() == [] and dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == opened and dict(matplotlib.rcParams) == before
 
 
 def test_nothing_is_drawn_of_nothing(study):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from study_project import REPORTS, experiment, paper_shaped, spread, tables, write_results
+from study_project import REPORTS, SMALL_RUN, experiment, paper_shaped, spread, tables, write_results
 
 from iou_aware.errors import InputError
 from iou_aware.study.claims import judge, write_claims
@@ -245,6 +245,36 @@ def test_own_data_stand_in_for_a_table_of_the_paper(tmp_path):
     assert found["coco-ap-gain"] == NOT_RUN
 
 
+def test_what_the_authors_said_later_is_judged_where_an_experiment_has_it(tmp_path):
+    aware = {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"}
+    base = {"baseline": {"detector": "retinanet"}}
+    detached, attached = (aware | {"target_grad": moved} for moved in (False, True))
+    shared = {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN}
+    wanted = {
+        "oracle": base | {"alpha_0.5": detached, "oracle_0.5": detached | {"rule": "oracle"}},
+        "target_gradient": base | {"detached": detached, "attached": attached},
+    }
+    changes = {
+        "runs": [
+            SMALL_RUN | {"detector": "retinanet"},
+            SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce", "target_grad": [False, True]},
+            SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rules": ["oracle"]},
+        ],
+        "rules": ["alpha=0.50"],
+        "tables": {name: shared | {"rows": rows} for name, rows in wanted.items()},
+    }
+    for comparison, gradient in [("pattern", REPRODUCED), ("values", CONTRADICTED)]:
+        made = experiment(tmp_path / comparison, comparison=comparison, **changes)
+        percents = {"cls": 30.0, "alpha=0.50": 31.0, "oracle=0.50": 36.0}
+        values = {
+            (name, rule): {"AP": percents[rule] + (4.0 if run.target_grad else 0.0)}
+            for name, run in made.runs.items()
+            for rule in made.rules_for(run)
+        }
+        found = verdicts(study(tmp_path / comparison, values, comparison=comparison, **changes))
+        assert [found[name] for name in sorted(LATER)] == [REPRODUCED, gradient, NOT_RUN]
+
+
 def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
     made = study(tmp_path)
     data_path, page_path = write_claims(made)
@@ -274,6 +304,7 @@ def test_unknown_run_in_metrics_is_named(tmp_path):
             "unknown column 'AP77'",
         ),
         ({"checks": [{"table": "table1", "metrics": ["AP"], "gain": {"iou_aware_r05": None}}]}, "iou_aware_r50"),
+        ({"checks": [{"table": "oracle", "metrics": ["AP"], "gain": {"oracle_0.6": None}}]}, "oracle_0.5"),
         ({"checks": [{"table": "table1", "metrics": ["AP"]}]}, "gain, best, trend"),
         ({"checks": [{"table": "table1", "gain": {"iou_aware_r50": None}}]}, "metrics is missing"),
         ({"checks": [{"table": "table1", "metrics": ["AP"], "sine": "positive"}]}, "Did you mean 'sign'"),

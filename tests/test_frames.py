@@ -65,6 +65,12 @@ def test_a_sweep_has_every_alpha_of_every_iou_aware_run_and_nothing_else(study, 
     assert sweep["model"].nunique() == sweep["run"].nunique()
 
 
+def test_an_oracle_is_no_part_of_a_sweep(study, metrics):
+    alone = metrics[metrics["rule"] == "alpha=0.50"]
+    both = pd.concat([metrics, alone.assign(rule="oracle=0.50")], ignore_index=True)
+    assert frames.sweep(study, both).equals(frames.sweep(study, metrics))
+
+
 def test_a_name_has_only_what_tells_runs_apart(study):
     first, second = [name for name, run in study.runs.items() if run.detector == "faster_rcnn"][:2]
     assert frames.models(study, [first, second]) == {first: "tiny", second: "deep"}

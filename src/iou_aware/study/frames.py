@@ -44,7 +44,7 @@ def long(experiment: Experiment, metrics: pd.DataFrame, columns: tuple[str, ...]
         columns: The metrics wanted.
 
     Returns:
-        ``run``, ``split``, ``rule``, the run's fields, ``model`` (a short name), ``alpha`` (NaN for a rule without),
+        ``run``, ``split``, ``rule``, the run's fields, ``model`` (a short name), ``alpha`` (NaN for other rules),
         ``metric``, ``value`` (percent), and ``gain`` in points over the same model without the IoU head, NaN without.
     """
     shared = ["run", "split", "rule", *FIELDS]
@@ -71,7 +71,8 @@ def premise(experiment: Experiment) -> dict[str, pd.DataFrame]:
 
 
 def _alpha(rule: str) -> float | None:
-    return Rule.parse(rule).alpha
+    parsed = Rule.parse(rule)
+    return parsed.alpha if parsed.kind == "alpha" else None
 
 
 def sweep(experiment: Experiment, metrics: pd.DataFrame) -> pd.DataFrame:

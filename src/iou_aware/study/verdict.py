@@ -83,13 +83,14 @@ def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
 
 
 def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
+    said = "what is expected" if quantity.paper is None else "what the paper says"
     slack = TINY + (0.0 if quantity.paper is None else ROUNDING)
     low, high = span[0] - slack, span[1] + slack
     if low <= quantity.value <= high:
-        return REPRODUCED, "within what the paper says"
+        return REPRODUCED, f"within {said}"
     if quantity.low <= high and quantity.high >= low:
-        return INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"
-    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} what the paper says"
+        return INCONCLUSIVE, f"outside of {said}, but within the uncertainty of it"
+    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} {said}"
 
 
 def judge_least(quantity: Quantity, least: float) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from iou_aware.confidence import Rule, confidence
 from iou_aware.errors import InputError
 from iou_aware.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the head
-from iou_aware.postprocess import DenseOutputs, Depth, Settings, nearest_iou, rescaled, sweep
+from iou_aware.postprocess import DenseOutputs, Depth, Found, Settings, nearest_iou, rescaled, sweep
 
 DEFAULT_RULE = "alpha=0.50"
 IOU_LOSS = {"type": "IoUPredictionLoss", "kind": "bce", "loss_weight": 1.0}
@@ -211,7 +211,7 @@ class IoUAwareRetinaHead(RetinaHead):
         rescale: bool = True,
         gt_bboxes: Sequence[Tensor] | None = None,
         cfg: OptConfigType = None,
-    ) -> list[dict[str, InstanceData]]:
+    ) -> Found:
         """Return the detections of a batch under every rule, from one forward pass.
 
         Args:
@@ -223,9 +223,9 @@ class IoUAwareRetinaHead(RetinaHead):
             cfg: Used in place of ``test_cfg``.
 
         Returns:
-            Per image a dict from the rule's text to its detections, in descending confidence: ``bboxes`` (n, 4),
-            ``labels`` (n,), ``scores`` (n,) the confidence, ``cls_scores`` (n,) and ``iou_preds`` (n,). Under
-            ``oracle``, ``iou_preds`` holds the true IoUs.
+            As columns, and per image a dict from the rule's text to its detections, in descending confidence:
+            ``bboxes`` (n, 4), ``labels`` (n,), ``scores`` (n,) the confidence, ``cls_scores`` (n,) and ``iou_preds``
+            (n,). Under ``oracle``, ``iou_preds`` holds the true IoUs.
 
         Raises:
             InputError: If a rule is unknown, or is ``oracle`` while no ground truth is given.
@@ -253,13 +253,13 @@ class IoUAwareRetinaHead(RetinaHead):
         rescale: bool,
         gt_bboxes: Sequence[Tensor] | None,
         cfg: ConfigType,
-    ) -> list[dict[str, InstanceData]]:
+    ) -> Found:
         """Return the detections that MMDetection's own selection of (anchor, class) pairs gives under every rule."""
         metas = [dict(meta) for meta in batch_img_metas]
         for meta, boxes in zip(metas, gt_bboxes or [None] * len(metas), strict=True):
             meta["gt_bboxes"] = boxes
         cfg = ConfigDict(cfg, rules=rules)
-        return super().predict_by_feat(cls_scores, bbox_preds, iou_preds, metas, cfg, rescale)
+        return Found.of(super().predict_by_feat(cls_scores, bbox_preds, iou_preds, metas, cfg, rescale))
 
     def _bbox_post_process(
         self,

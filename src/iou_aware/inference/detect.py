@@ -119,7 +119,7 @@ def _detect(model: nn.Module, config: Config, pixels: np.ndarray, rule: str) -> 
     packed = Compose([resize, pack])(data)
     packed["data_samples"].gt_instances = InstanceData(bboxes=torch.zeros(0, 4))  # nobody knows them
     found, _ = predict.detect(model, pseudo_collate([packed]), [rule])
-    return found[0][0].cpu()
+    return found[0][rule].cpu()
 
 
 def _line(photo: Path, classes: Sequence[str], one: InstanceData) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -25,6 +24,7 @@ from iou_aware.detections import Detections
 from iou_aware.errors import InputError
 from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference.batches import same_shape
+from iou_aware.postprocess import Found
 from iou_aware.training import checkpoints, device, seal
 from iou_aware.training import config as configs
 from iou_aware.training.memory import channels_last
@@ -74,7 +74,7 @@ def predict(experiment, run_name: str, split: str) -> None:
     with detections.writer(paths.detections(run_name, split), rules, len(loader.dataset), made) as writer:
         for batch in loader:
             found, images = detect(model, batch, rules)
-            writer.add(*rows(found, images, rules, categories))
+            writer.add(*rows(found, images, categories))
             progress.add(len(images))
     logger.info("%s: %d detections by %d rules", progress.name, writer.rows, len(rules))
 
@@ -93,9 +93,7 @@ def load_model(config: Config, weights: Path) -> nn.Module:
 
 
 @torch.inference_mode()
-def detect(
-    model: nn.Module, batch: Mapping[str, Any], rules: Sequence[str]
-) -> tuple[list[list[InstanceData]], list[int]]:
+def detect(model: nn.Module, batch: Mapping[str, Any], rules: Sequence[str]) -> tuple[Found, list[int]]:
     """Return the detections of one batch and the ids of its images, from one forward pass.
 
     Args:
@@ -104,8 +102,8 @@ def detect(
         rules: The rules as text; for a detector that predicts no IoU only ``cls``, by which it ranks by itself.
 
     Returns:
-        Per image and rule the detections, in descending confidence: ``bboxes`` (n, 4) in pixels of the stored image,
-        ``labels`` (n,), ``scores`` (n,), and for an IoU-aware detector ``cls_scores`` (n,) and ``iou_preds`` (n,).
+        The detections, boxes in pixels of the stored image; ``cls_scores`` and ``iou_preds`` only of an IoU-aware
+        detector.
     """
     data = model.data_preprocessor(batch, False)
     samples = data["data_samples"]
@@ -113,30 +111,25 @@ def detect(
     if isinstance(head, IoUAwareRetinaHead):
         truth = [sample.gt_instances.bboxes for sample in samples]
         metas = [sample.metainfo for sample in samples]
-        swept = head.sweep(model.extract_feat(data["inputs"]), metas, rules, rescale=True, gt_bboxes=truth)
-        found = [[image[rule] for rule in rules] for image in swept]
+        found = head.sweep(model.extract_feat(data["inputs"]), metas, rules, rescale=True, gt_bboxes=truth)
     else:
-        found = [[sample.pred_instances] for sample in model.predict(data["inputs"], samples, rescale=True)]
+        predicted = model.predict(data["inputs"], samples, rescale=True)
+        found = Found.of([{rules[0]: sample.pred_instances} for sample in predicted])
     return found, [sample.img_id for sample in samples]
 
 
-def rows(
-    found: list[list[InstanceData]], images: list[int], rules: Sequence[str], categories: np.ndarray
-) -> tuple[np.ndarray, Detections]:
-    """Return a batch's detections as rows of the file, with each row's rule; one copy from the device for all."""
-    flat = [instances for image in found for instances in image]
-    sizes = np.array([len(instances) for instances in flat])
-    columns = ["scores", "cls_scores", "iou_preds"] if "iou_preds" in flat[0] else ["scores"]
-    values = torch.cat([torch.stack([getattr(one, name) for name in columns], 1) for one in flat]).cpu().numpy()
-    found_rows = Detections(
-        image_ids=np.repeat(np.repeat(np.asarray(images), len(rules)), sizes),
-        category_ids=categories[torch.cat([one.labels for one in flat]).cpu().numpy()],
-        boxes=torch.cat([one.bboxes for one in flat]).cpu().numpy(),
-        confidences=values[:, 0],
-        cls_scores=values[:, min(1, len(columns) - 1)],
-        iou_preds=values[:, 2] if len(columns) > 1 else None,
+def rows(found: Found, images: list[int], categories: np.ndarray) -> tuple[np.ndarray, Detections]:
+    """Return a batch's detections as rows of the file, with each row's rule."""
+    columns = {name: column.cpu().numpy() for name, column in found.columns.items()}
+    image, rule = np.divmod(found.groups.cpu().numpy(), len(found.rules))
+    return rule, Detections(
+        image_ids=np.asarray(images)[image],
+        category_ids=categories[columns["labels"]],
+        boxes=columns["bboxes"],
+        confidences=columns["scores"],
+        cls_scores=columns.get("cls_scores", columns["scores"]),
+        iou_preds=columns.get("iou_preds"),
     )
-    return np.repeat(np.tile(np.arange(len(rules)), len(images)), sizes), found_rows
 
 
 def build_loader(config: Config, manifest: Manifest, root: Path, split: str, settings: Mapping[str, Any]) -> DataLoader:

@@ -15,23 +15,27 @@ What makes it fast, and why it stays exact:
 - All rules and images take each step together, on whatever device the outputs are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
 from iou_aware.confidence import Rule, confidences
 from iou_aware.postprocess.boxes import nearest_iou
 from iou_aware.postprocess.depth import Depth
+from iou_aware.postprocess.found import Found
 from iou_aware.postprocess.nms import suppress, survivors_of
 from iou_aware.postprocess.outputs import DenseOutputs
 from iou_aware.postprocess.settings import Settings
 
 LOW = (1 << 32) - 1
-NOTHING = -1  # the code of what is no candidate; codes of candidates are not negative
+NOTHING, HIGHEST = -1, (1 << 63) - 1  # codes that no pair has: below all others and above
 MOST_KEYS = 1 << 24  # rules are taken together as long as their anchors' codes, of all images, are no more than this
+
+DONE = -1  # in place of a group
+Columns = tuple[dict[str, Tensor], Tensor]  # as in ``Found``: columns and groups
 
 
 def sweep(
@@ -40,7 +44,7 @@ def sweep(
     settings: Settings,
     gt_bboxes: Sequence[Tensor] | None = None,
     depth: Depth | None = None,
-) -> list[dict[str, InstanceData]]:
+) -> Found:
     """Return each image's detections under every rule.
 
     Args:
@@ -51,25 +55,36 @@ def sweep(
         depth: What earlier batches taught about how deep to look; taught by this one in turn.
 
     Returns:
-        Per image a dict from the rule's text to ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and
-        ``iou_preds`` (n,) in descending confidence, n <= ``max_per_img``.
+        ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and ``iou_preds`` (n,) of each image and rule, in
+        descending confidence, n <= ``max_per_img``.
     """
-    found: list[dict[Rule, InstanceData]] = [{} for _ in range(outputs.num_images)]
     depth = Depth() if depth is None else depth
-    tables = [(outputs.iou_preds, [rule for rule in rules if rule.kind != "oracle"])]
-    if oracles := [rule for rule in rules if rule.kind == "oracle"]:
+    places = range(len(rules))
+    tables = [(outputs.iou_preds, [place for place in places if rules[place].kind != "oracle"])]
+    if oracles := [place for place in places if rules[place].kind == "oracle"]:
         tables.append((true_ious(outputs, gt_bboxes), oracles))
     together = max(MOST_KEYS // (outputs.num_images * outputs.num_anchors), 1)
+    pieces: list[Columns] = []
     for ious, sharing in tables:
         for start in range(0, len(sharing), together):
-            _Sweep(outputs, ious, sharing[start : start + together], settings, depth).run(found)
-    return [{str(rule): by_rule[rule] for rule in rules} for by_rule in found]
+            some = sharing[start : start + together]
+            pieces += _Sweep(outputs, ious, [rules[place] for place in some], settings, depth).run(some, len(rules))
+    return Found(outputs.num_images, [str(rule) for rule in rules], *_joined(pieces))
 
 
 def true_ious(outputs: DenseOutputs, gt_bboxes: Sequence[Tensor]) -> Tensor:
     """Return the IoU of every anchor's box with its nearest ground truth, (B, N)."""
-    every = torch.arange(outputs.num_anchors, device=outputs.iou_preds.device)
-    return torch.stack([nearest_iou(outputs.boxes(image, every), truth) for image, truth in enumerate(gt_bboxes)])
+    every = torch.arange(outputs.num_anchors, device=outputs.iou_preds.device).unsqueeze(0)
+    return torch.stack([nearest_iou(outputs.boxes([image], every)[0], truth) for image, truth in enumerate(gt_bboxes)])
+
+
+def _joined(pieces: list[Columns]) -> Columns:
+    """Return pieces as one, in the order of their groups."""
+    if len(pieces) == 1:
+        return pieces[0]
+    parts, groups = zip(*pieces, strict=True)
+    groups, order = torch.cat(groups).sort(stable=True)
+    return {name: torch.cat([part[name] for part in parts])[order] for name in parts[0]}, groups
 
 
 class _Sweep:
@@ -80,32 +95,39 @@ class _Sweep:
     ) -> None:
         self.outputs, self.ious, self.rules, self.settings, self.depth = outputs, ious, rules, settings, depth
         self.classes = torch.arange(outputs.num_classes, device=ious.device)
-        # Anchors are ranked by their best class, as codes (R, B, N) with the position of the anchor's last class: of
-        # two anchors, the pairs of the one with the higher code come first, or at least their best does.
-        last = torch.arange(1, outputs.num_anchors + 1, device=ious.device) * outputs.num_classes - 1
-        best = torch.stack(confidences(outputs.best_scores, ious, self.rules))
-        self.keys = _encode(best, last).masked_fill_(best <= settings.score_thr, NOTHING)
+        # Anchors are ranked by their best class, as codes (R, B, N) with the position of the anchor's first class: none
+        # of its pairs comes before. Candidates have a higher code than the bottom.
+        first = torch.arange(outputs.num_anchors, device=ious.device) * outputs.num_classes
+        self.keys = _encode(torch.stack(confidences(outputs.best_scores, ious, self.rules)), first)
+        self.bottom = _bottom(settings.score_thr)
 
-    def run(self, found: list[dict[Rule, InstanceData]]) -> None:
-        """Add each image's detections under each rule to ``found``."""
-        rules, images = range(len(self.rules)), range(self.outputs.num_images)
+    def run(self, numbers: Sequence[int], num_rules: int) -> list[Columns]:
+        """Return the detections, in pieces of whole groups.
+
+        Args:
+            numbers: The places of the R rules among all.
+            num_rules: How many these are.
+        """
+        pieces: list[Columns] = []
+        groups = torch.arange(self.outputs.num_images) * num_rules + torch.tensor(numbers).unsqueeze(1)
         factor = 1
-        while rules:
-            unsettled = self._detect(list(rules), list(images), factor, found)
-            rules = [rule for rule, row in zip(rules, unsettled, strict=True) if any(row)]
-            images = [image for image, column in zip(images, zip(*unsettled, strict=True), strict=True) if any(column)]
+        while (groups >= 0).any():
+            rules, images = (groups >= 0).any(1).nonzero().flatten(), (groups >= 0).any(0).nonzero().flatten()
+            here = groups[rules][:, images]
+            columns, settled = self._detect(rules.tolist(), images.tolist(), factor, here)
+            pieces.append(columns)
+            groups[rules.unsqueeze(1), images] = here.masked_fill(settled, DONE)
             factor *= 2
+        return pieces
 
-    def _detect(
-        self, places: list[int], images: list[int], factor: int, found: list[dict[Rule, InstanceData]]
-    ) -> list[list[bool]]:
-        """Add what the front of the rankings decides to ``found``; return for which rules and images it does not.
+    def _detect(self, places: list[int], images: list[int], factor: int, groups: Tensor) -> tuple[Columns, Tensor]:
+        """Return the detections that the front of the rankings decides, and for which rules and images it does.
 
         Args:
             places: Which rules.
             images: Which images.
             factor: How many times deeper than guessed to look.
-            found: Per image, its detections under each rule.
+            groups: What stands for each rule and image in the result; ``DONE`` where it is decided already.
         """
         rules, keys = [self.rules[place] for place in places], self.keys
         if len(places) < len(self.rules) or len(images) < self.outputs.num_images:
@@ -113,41 +135,53 @@ class _Sweep:
         num_anchors, num_pairs = self.depth.guess(rules, factor)
         if 0 < self.settings.nms_pre < max(num_anchors):
             keys = self._cut(keys)
-        front, more = _front(keys, num_anchors)
-        union = self._union(images, (keys >= front).any(0))
-        confidences_ = torch.stack(confidences(union.scores, union.ious, rules))
-        codes = _encode(confidences_, union.anchors.unsqueeze(1) * len(self.classes) + self.classes.unsqueeze(1))
-        candidates = (confidences_ > self.settings.score_thr) & (codes >= front.unsqueeze(-1)) & union.usable
-        candidates &= (keys.gather(2, union.anchors.expand(len(rules), -1, -1)) >= front).unsqueeze(2)
-        codes = codes.masked_fill_(~candidates, NOTHING).flatten(2).flatten(0, 1)
+        floor = self._floor(keys, num_anchors)
+        union = self._union(images, (keys > floor).any(0))
+        keys = keys.gather(2, union.anchors.expand(len(rules), -1, -1)).masked_fill_(~union.real, NOTHING)
+        codes = _encode(
+            torch.stack(confidences(union.scores, union.ious, rules)),
+            union.anchors.unsqueeze(1) * len(self.classes) + self.classes.unsqueeze(1),
+        )
+        lowest = floor.where((keys > floor) & union.usable, HIGHEST).unsqueeze(2)
+        codes = codes.masked_fill_(codes <= lowest, NOTHING).flatten(2).flatten(0, 1)
         codes, pairs = codes.topk(min(num_pairs, codes.shape[1]))
         ranked = codes >= 0
-        more = more.flatten() | (ranked[:, -1] & (codes.shape[1] == num_pairs))
         of_image = torch.arange(len(images), device=keys.device).repeat(len(rules))
         survivors = survivors_of(union.boxes, union.counts, self.settings.iou_threshold)
         kept = suppress(pairs, ranked, of_image, survivors, len(self.classes), self.settings.max_per_img)
-        full = kept[:, -1] < codes.shape[1]
         self._teach(rules, keys, codes, ranked, kept)
-        decided = self._collect(union, codes, pairs, of_image, kept)
-        settled = (full | ~more).view(len(rules), len(images)).tolist()
-        for rule, row in zip(rules, settled, strict=True):
-            for image, certain in zip(images, row, strict=True):
-                detections = next(decided)
-                if certain:
-                    found[image][rule] = detections
-        return [[not certain for certain in row] for row in settled]
+        more = (floor > self.bottom).flatten() | (ranked[:, -1] & (codes.shape[1] == num_pairs))
+        settled = (kept[:, -1] < codes.shape[1]) | ~more
+        groups = groups.to(keys.device)
+        kept.masked_fill_((~settled | (groups.flatten() == DONE)).unsqueeze(1), codes.shape[1])
+        return self._collect(union, codes, pairs, kept, groups), settled.view(groups.shape).cpu()
 
     def _teach(self, rules: list[Rule], keys: Tensor, codes: Tensor, ranked: Tensor, kept: Tensor) -> None:
         """Tell ``depth`` how many anchors and pairs came before the last detection, at most over the images."""
         last = torch.minimum(kept[:, -1], ranked.sum(1).sub_(1)).clamp_(min=0)
         reached = codes.gather(1, last.unsqueeze(1)).view(*keys.shape[:2], 1)
-        anchors = (keys >= reached.clamp(min=0)).sum(2).amax(1)
+        anchors = (keys >= reached.clamp(min=self.bottom + 1)).sum(2).amax(1)
         self.depth.learn(rules, anchors.tolist(), last.view(len(rules), -1).amax(1).tolist())
 
     def _cut(self, keys: Tensor) -> Tensor:
         """Return keys (R, B, N) with ``NOTHING`` for the anchors beyond the first ``nms_pre`` of their level."""
         limit, levels = self.settings.nms_pre, keys.split(self.outputs.level_sizes, dim=-1)
         return torch.cat([level if level.shape[-1] <= limit else _only_first(level, limit) for level in levels], -1)
+
+    def _floor(self, keys: Tensor, num_anchors: list[int]) -> Tensor:
+        """Return the key of the first anchor that is not looked at, (R, B, 1); the bottom where all candidates are.
+
+        Above it, the pairs of the anchors looked at are all the pairs there are.
+
+        Args:
+            keys: (R, B, N).
+            num_anchors: R numbers.
+        """
+        floor = keys.new_full((*keys.shape[:2], 1), self.bottom)
+        for row, ranked, count in zip(floor, keys, num_anchors, strict=True):
+            if count < keys.shape[-1]:
+                torch.amin(ranked.topk(count + 1, sorted=False).values, -1, keepdim=True, out=row)
+        return floor.clamp_(min=self.bottom)
 
     def _union(self, images: list[int], wanted: Tensor) -> "_Union":
         """Return what the outputs say about the ``wanted`` (B, N) anchors of the images."""
@@ -156,47 +190,41 @@ class _Sweep:
         slot = (wanted.cumsum(1) - 1)[which, anchor]
         anchors = wanted.new_zeros((len(images), max(*counts, 1)), dtype=torch.long)
         anchors[which, slot] = anchor
-        usable = torch.zeros_like(anchors, dtype=torch.bool)
-        usable[which, slot] = True
-        index = torch.tensor(images, device=wanted.device)
-        boxes = torch.stack([self.outputs.boxes(image, row) for image, row in zip(images, anchors, strict=True)])
+        real = torch.zeros_like(anchors, dtype=torch.bool)
+        real[which, slot] = True
+        boxes = self.outputs.boxes(images, anchors)
+        usable = real
         if self.settings.min_bbox_size >= 0:
-            usable &= ((boxes[..., 2:] - boxes[..., :2]) > self.settings.min_bbox_size).all(-1)
+            usable = real & ((boxes[..., 2:] - boxes[..., :2]) > self.settings.min_bbox_size).all(-1)
+        index = torch.tensor(images, device=wanted.device)
         scores = boxes.new_zeros(*anchors.shape, len(self.classes))
         scores[which, slot] = self.outputs.class_scores(index[which], anchor)
         return _Union(
             counts=counts,
             anchors=anchors,
-            usable=usable.unsqueeze(1),
+            real=real,
+            usable=usable,
             boxes=boxes,
             scores=scores.transpose(1, 2).contiguous(),
             ious=self.ious[index.unsqueeze(1), anchors].unsqueeze(1),
         )
 
-    def _collect(
-        self, union: "_Union", codes: Tensor, pairs: Tensor, of_image: Tensor, kept: Tensor
-    ) -> Iterator[InstanceData]:
-        """Yield the detections of each ranking, given the places (G, cap) in it that are kept."""
-        row, rank = (kept < codes.shape[1]).nonzero(as_tuple=True)
+    def _collect(self, union: "_Union", codes: Tensor, pairs: Tensor, kept: Tensor, groups: Tensor) -> Columns:
+        """Return the detections at the places (R * B, cap) of the rankings that are kept, by group (R, B)."""
+        by_image = torch.arange(len(kept), device=kept.device).view(groups.shape).T.flatten()
+        number, rank = (kept[by_image] < codes.shape[1]).nonzero(as_tuple=True)
+        row = by_image[number]
         place = kept[row, rank]
-        pair, image = pairs[row, place], of_image[row]
-        label, slot = pair // union.anchors.shape[1], pair % union.anchors.shape[1]
-        fields = {
+        pair, image = pairs[row, place], row % groups.shape[1]
+        label, slot = pair.div(union.anchors.shape[1], rounding_mode="floor"), pair % union.anchors.shape[1]
+        columns = {
             "bboxes": union.boxes[image, slot],
             "labels": label,
             "scores": _decode(codes[row, place]),
             "cls_scores": union.scores[image, label, slot],
             "iou_preds": union.ious[image, 0, slot],
         }
-        counts = row.bincount(minlength=len(kept)).tolist()
-        for parts in zip(*(field.split(counts) for field in fields.values()), strict=True):
-            yield _Detections(**dict(zip(fields, parts, strict=True)))
-
-
-class _Detections(InstanceData):
-    """InstanceData whose fields are known to be of one length: MMEngine's check of every assignment is left out."""
-
-    __setattr__ = BaseDataElement.__setattr__
+        return columns, groups.flatten()[row]
 
 
 @dataclass(frozen=True)
@@ -206,7 +234,8 @@ class _Union:
     Attributes:
         counts: How many of the U there are in each image; the others only fill up.
         anchors: (B, U), ascending.
-        usable: (B, 1, U): real, and large enough.
+        real: (B, U): not only filling up.
+        usable: (B, U): real, and large enough.
         boxes: (B, U, 4).
         scores: (B, C, U).
         ious: (B, 1, U).
@@ -214,26 +243,11 @@ class _Union:
 
     counts: list[int]
     anchors: Tensor
+    real: Tensor
     usable: Tensor
     boxes: Tensor
     scores: Tensor
     ious: Tensor
-
-
-def _front(keys: Tensor, num_anchors: list[int]) -> tuple[Tensor, Tensor]:
-    """Return the last of each row's first ``num_anchors`` keys, (R, B, 1), and whether more follow, (R, B).
-
-    Down to there, the pairs of these anchors are all the pairs there are. Where no more follow, that is down to 0.
-
-    Args:
-        keys: (R, B, N).
-        num_anchors: R numbers.
-    """
-    first = keys.topk(min(max(num_anchors), keys.shape[-1])).values
-    last = torch.tensor(num_anchors, device=keys.device).clamp_(max=first.shape[-1]).sub_(1)
-    front = first.gather(2, last.view(-1, 1, 1).expand(-1, keys.shape[1], 1))
-    more = ((keys >= 0) & (keys < front)).any(-1)
-    return front * more.unsqueeze(-1), more
 
 
 def _only_first(codes: Tensor, count: int) -> Tensor:
@@ -250,9 +264,16 @@ def _encode(values: Tensor, positions: Tensor) -> Tensor:
         values: Confidences, non-negative float32.
         positions: int64 in [0, 2^32), of the same shape or one that expands to it.
     """
-    return values.contiguous().view(torch.int32).long().bitwise_left_shift_(32).add_(LOW - positions)
+    return values.view(torch.int32).long().bitwise_left_shift_(32).add_(LOW - positions)
 
 
 def _decode(codes: Tensor) -> Tensor:
     """Return the confidences that ``_encode`` was given."""
     return codes.bitwise_right_shift(32).int().view(torch.float32)
+
+
+def _bottom(score_thr: float) -> int:
+    """Return the highest code of a confidence that does not exceed the threshold, in single precision."""
+    if score_thr < 0:
+        return NOTHING
+    return (int(np.float32(score_thr).view(np.int32)) << 32) + LOW

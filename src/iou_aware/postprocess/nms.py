@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# How many steps go by before it is asked (which makes a device wait) whether everything is settled.
+# How many steps go by before it is asked (which makes a device wait) which classes are settled.
 PATIENCE = 8
 
 
@@ -52,7 +52,7 @@ def suppress(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, n
     """Return which pairs of each ranking greedy NMS keeps, in order, up to the cap.
 
     The classes of all rankings take a step at a time together: each keeps its best candidate and drops the candidates
-    that do not survive it. It ends as soon as no class can contribute to the first ``cap`` any more.
+    that do not survive it. A class is left out from when it cannot contribute to the first ``cap`` any more.
 
     Args:
         pairs: (G, M) integers ``label * U + box``, each ranking in order.
@@ -78,13 +78,20 @@ def suppress(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, n
     end = torch.arange(length, boxes.numel(), length + 1, device=pairs.device).repeat_interleave(num_classes)
     boxes = boxes.flatten()
 
-    kept = pairs.new_zeros((num_rows, num_classes, cap))
-    for step in range(cap):
-        best = ranks.amax(1)
-        kept[..., step] = best.view(num_rows, num_classes)
-        if step % PATIENCE == 0:
-            certain = kept[..., :step].flatten(1) > kept[..., step].amax(1, keepdim=True)
-            if ((certain.sum(1) >= cap) | (kept[..., step] == 0).all(1)).all():
-                break
-        ranks.mul_(survivors.index_select(0, boxes.index_select(0, end - best)))
-    return length - kept.flatten(1).topk(cap).values
+    kept = ranks.new_zeros((len(ranks), cap))
+    active = torch.arange(len(ranks), device=pairs.device)
+    for start in range(0, cap, PATIENCE):
+        found = kept.new_zeros((min(PATIENCE, cap - start), len(active)))
+        for best in found:
+            torch.amax(ranks, 1, out=best)
+            ranks.mul_(survivors.index_select(0, boxes.index_select(0, end - best)))
+        kept[active, start : start + len(found)] = found.T
+        # A class goes on while its next one may still be among the first of its ranking.
+        enough = kept[:, : start + len(found)].reshape(num_rows, -1)
+        least = enough.topk(cap, sorted=False).values.amin(1) if enough.shape[1] >= cap else best.new_zeros(num_rows)
+        goes_on = (best > least[active.div(num_classes, rounding_mode="floor")]).nonzero().squeeze(1)
+        if not len(goes_on):
+            break
+        if len(goes_on) < len(active):
+            active, ranks, end = active[goes_on], ranks[goes_on], end[goes_on]
+    return length - kept.view(num_rows, -1).topk(cap).values.long()

@@ -1,5 +1,6 @@
 """What the head predicted for every anchor of a batch, read where it lies and only as far as it is needed."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -83,13 +84,25 @@ class DenseOutputs:
             start += size
         return _sigmoid(logits)
 
-    def boxes(self, image: int, anchors: Tensor) -> Tensor:
-        """Return the decoded boxes (K, 4) of ``anchors`` (K,) in one image, clipped to it as the coder does."""
-        meta = self._metas[image]
+    def boxes(self, images: Sequence[int], anchors: Tensor) -> Tensor:
+        """Return the decoded boxes (I, K, 4) of ``anchors`` (I, K) in I images, clipped to them as the coder does."""
         priors = self._flat_priors[anchors].double()
-        deltas = self._flat_deltas[image, anchors].double()
-        boxes = get_box_tensor(self._coder.decode(priors, deltas, max_shape=meta["img_shape"])).float()
-        return rescaled(boxes, meta) if self._rescale else boxes
+        index = torch.tensor(images, device=anchors.device)
+        deltas = self._flat_deltas[index.unsqueeze(1), anchors].double()
+        boxes = torch.empty_like(deltas, dtype=torch.float32)
+        # Images of one size are decoded together.
+        alike = defaultdict(list)
+        for place, image in enumerate(images):
+            alike[tuple(self._metas[image]["img_shape"]), tuple(self._metas[image].get("scale_factor", ()))].append(
+                place
+            )
+        for (shape, _), places in alike.items():
+            those = [part[places].flatten(0, 1) for part in (priors, deltas)]
+            decoded = get_box_tensor(self._coder.decode(*those, max_shape=shape)).float()
+            if self._rescale:
+                decoded = rescaled(decoded, self._metas[images[places[0]]])
+            boxes[places] = decoded.view(len(places), -1, 4)
+        return boxes
 
 
 def _flatten_level(level: Tensor, width: int) -> Tensor:

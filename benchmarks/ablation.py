@@ -12,18 +12,20 @@ from unittest.mock import patch
 import torch
 from miniature import Image, batch_of, trained
 from mmcv.ops import nms
+from mmengine.structures import InstanceData
 from sweep import TABLE_3, coco_head, coco_outputs
 from timing import versus
 from torch import Tensor, nn
 
 from iou_aware.confidence import Rule, confidence
 from iou_aware.heads import IoUAwareRetinaHead
-from iou_aware.postprocess import DenseOutputs, Depth, Settings, engine
+from iou_aware.postprocess import DenseOutputs, Depth, Found, Settings, engine
 from iou_aware.postprocess.nms import suppress
 
 Outs = tuple[list[Tensor], list[Tensor], list[Tensor]]
 Batch = tuple[Outs, list[dict]]
-Work = Callable[[], list[dict]]
+Swept = list[list[Found]]  # in parts of the rules, then of the images
+Work = Callable[[], Swept]
 Switch = Callable[[], AbstractContextManager]
 EVERYTHING = 1 << 40
 
@@ -55,8 +57,8 @@ class EveryClass(engine._Sweep):
         anchors = torch.arange(outputs.num_anchors).repeat(outputs.num_images)
         scores = outputs.class_scores(images, anchors).view(*ious.shape, -1)
         best = torch.stack([confidence(scores, ious.unsqueeze(-1), rule).amax(-1) for rule in rules])
-        last = torch.arange(1, outputs.num_anchors + 1) * outputs.num_classes - 1
-        self.keys = engine._encode(best, last).masked_fill_(best <= settings.score_thr, engine.NOTHING)
+        self.keys = engine._encode(best, torch.arange(outputs.num_anchors) * outputs.num_classes)
+        self.bottom = engine._bottom(settings.score_thr)
 
 
 def all_scores(outputs: DenseOutputs, images: Tensor, anchors: Tensor) -> Tensor:
@@ -66,9 +68,15 @@ def all_scores(outputs: DenseOutputs, images: Tensor, anchors: Tensor) -> Tensor
     return torch.cat(levels, 1).double().sigmoid().float()[images, anchors]
 
 
-def all_boxes(outputs: DenseOutputs, image: int, anchors: Tensor) -> Tensor:
+def all_boxes(outputs: DenseOutputs, images: Sequence[int], anchors: Tensor) -> Tensor:
     """Decode the boxes of every anchor, then take those asked for."""
-    return _boxes(outputs, image, torch.arange(outputs.num_anchors))[anchors]
+    every = _boxes(outputs, images, torch.arange(outputs.num_anchors).expand(len(images), -1))
+    return every.gather(1, anchors.unsqueeze(-1).expand(-1, -1, 4))
+
+
+def one_by_one(outputs: DenseOutputs, images: Sequence[int], anchors: Tensor) -> Tensor:
+    """Decode the boxes of each image on their own."""
+    return torch.cat([_boxes(outputs, [image], row.unsqueeze(0)) for image, row in zip(images, anchors, strict=True)])
 
 
 _boxes = DenseOutputs.boxes
@@ -112,6 +120,7 @@ def switches(head: IoUAwareRetinaHead) -> dict[str, Switch]:
         "rank anchors by all their classes, not by the best": lambda: patch.object(engine, "_Sweep", EveryClass),
         "compute every anchor's class scores": lambda: patch.object(DenseOutputs, "class_scores", all_scores),
         "decode every anchor's box": lambda: patch.object(DenseOutputs, "boxes", all_boxes),
+        "decode the boxes of each image on its own": lambda: patch.object(DenseOutputs, "boxes", one_by_one),
         "take logarithms for each rule anew": lambda: patch.object(engine, "confidences", each_alone),
         "suppress to the end, beyond the cap": lambda: patch.object(engine, "suppress", to_the_end),
         "mmcv's NMS for each ranking and class": lambda: patch.multiple(
@@ -120,21 +129,17 @@ def switches(head: IoUAwareRetinaHead) -> dict[str, Switch]:
     }
 
 
-def whole(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> list[dict]:
-    """Return the detections of all images under all rules, by the engine as it is."""
-    return [found for outs, metas in batches for found in head.sweep(outs, metas, rules)]
+def whole(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> Swept:
+    """Return the detections of all batches under all rules, by the engine as it is."""
+    return [[head.sweep(outs, metas, rules) for outs, metas in batches]]
 
 
-def rule_by_rule(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> list[dict]:
+def rule_by_rule(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> Swept:
     """Return the same, from one sweep per rule."""
-    found: list[dict] = [{} for _, metas in batches for _ in metas]
-    for rule in rules:
-        for image, one in zip(found, whole(head, batches, [rule]), strict=True):
-            image.update(one)
-    return found
+    return [found for rule in rules for found in whole(head, batches, [rule])]
 
 
-def image_by_image(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> list[dict]:
+def image_by_image(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> Swept:
     """Return the same, from one sweep per image."""
     alone = [
         (tuple([level[place : place + 1] for level in part] for part in outs), [meta])
@@ -148,7 +153,7 @@ def variants(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -
     """Return what computes all detections with one speed-up switched off, by what is done instead."""
 
     def switched(switch: Switch) -> Work:
-        def work() -> list[dict]:
+        def work() -> Swept:
             with off:
                 return whole(head, batches, rules)
 
@@ -161,14 +166,20 @@ def variants(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -
     return found | {name: switched(switch) for name, switch in switches(head).items()}
 
 
-def equal(ours: list[dict], theirs: list[dict]) -> bool:
+def equal(ours: Swept, theirs: Swept) -> bool:
     """Whether all detections are the same, bit by bit."""
     return all(
-        torch.equal(getattr(one[rule], field), getattr(other[rule], field))
-        for one, other in zip(ours, theirs, strict=True)
+        torch.equal(one[rule][field], other[rule][field])
+        for one, other in zip(by_image(ours), by_image(theirs), strict=True)
         for rule in one
         for field in ("bboxes", "labels", "scores", "cls_scores", "iou_preds")
     )
+
+
+def by_image(swept: Swept) -> list[dict[str, InstanceData]]:
+    """Return each image's detections under all rules."""
+    parts = [[image for found in batches for image in found] for batches in swept]
+    return [{rule: part[rule] for part in image for rule in part} for image in zip(*parts, strict=True)]
 
 
 @torch.inference_mode()

@@ -25,6 +25,6 @@ class Depth:
     def learn(self, rules: Sequence[Rule], anchors: Sequence[int], pairs: Sequence[int]) -> None:
         """Take note of how many anchors and pairs each rule's deepest image of a batch needed."""
         for rule, *seen in zip(rules, anchors, pairs, strict=True):
-            now = [number + number // 8 + 8 for number in seen]
+            now = [number + number // 16 + 4 for number in seen]
             before = self._needed.get(rule, now)
             self._needed[rule] = tuple(max(new, (3 * old + new) // 4) for new, old in zip(now, before, strict=True))

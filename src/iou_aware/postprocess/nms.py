@@ -19,11 +19,11 @@ def survivors_of(boxes: Tensor, counts: list[int], iou_threshold: float) -> Tens
         iou_threshold: A box does not survive another one if their IoU exceeds it; not negative.
 
     Returns:
-        Masks (B, U, U), int16: ``[b, i, j]`` is 1 if j survives i, else 0; none survives itself. Undefined beyond the
+        Masks (B, U, U), int8: ``[b, i, j]`` is 1 if j survives i, else 0; none survives itself. Undefined beyond the
         counts.
     """
     num_boxes = boxes.shape[1]
-    masks = torch.empty((len(counts), num_boxes, num_boxes), dtype=torch.int16, device=boxes.device)
+    masks = torch.empty((len(counts), num_boxes, num_boxes), dtype=torch.int8, device=boxes.device)
     # Fresh memory of this size costs as much as the arithmetic: all images share it.
     space = torch.empty((3, num_boxes, num_boxes), dtype=boxes.dtype, device=boxes.device)
     smallest = torch.finfo(boxes.dtype).tiny
@@ -68,7 +68,7 @@ def suppress(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, n
     (num_rows, length), num_boxes = pairs.shape, survivors.shape[-1]
     # A candidate's rank counts down, so that the best has the largest and 0 can say "none"; (G * C, U).
     rank_type = torch.int16 if length < torch.iinfo(torch.int16).max else torch.int32
-    survivors = survivors.to(rank_type).flatten(0, 1)
+    survivors = survivors.flatten(0, 1)
     descending = torch.arange(length, 0, -1, dtype=rank_type, device=pairs.device)
     ranks = torch.zeros((num_rows, num_classes * num_boxes), dtype=rank_type, device=pairs.device)
     ranks = ranks.scatter_(1, pairs, ranked * descending).view(-1, num_boxes)
@@ -93,5 +93,6 @@ def suppress(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, n
         if not len(goes_on):
             break
         if len(goes_on) < len(active):
-            active, ranks, end = active[goes_on], ranks[goes_on], end[goes_on]
+            active, end = active[goes_on], end[goes_on]
+            ranks = ranks.index_select(0, goes_on)
     return length - kept.view(num_rows, -1).topk(cap).values.long()

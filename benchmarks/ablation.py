@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from iou_aware.confidence import Rule, confidence
 from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.postprocess import DenseOutputs, Depth, Found, Settings, engine
+from iou_aware.postprocess import nms as nms_steps
 from iou_aware.postprocess.nms import suppress
 
 Outs = tuple[list[Tensor], list[Tensor], list[Tensor]]
@@ -122,6 +123,7 @@ def switches(head: IoUAwareRetinaHead) -> dict[str, Switch]:
         "decode every anchor's box": lambda: patch.object(DenseOutputs, "boxes", all_boxes),
         "decode the boxes of each image on its own": lambda: patch.object(DenseOutputs, "boxes", one_by_one),
         "take logarithms for each rule anew": lambda: patch.object(engine, "confidences", each_alone),
+        "do not ask which classes are settled": lambda: patch.object(nms_steps, "PATIENCE", EVERYTHING),
         "suppress to the end, beyond the cap": lambda: patch.object(engine, "suppress", to_the_end),
         "mmcv's NMS for each ranking and class": lambda: patch.multiple(
             engine, survivors_of=lambda boxes, _, threshold: (boxes, threshold), suppress=by_mmcv
@@ -137,6 +139,13 @@ def whole(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> S
 def rule_by_rule(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> Swept:
     """Return the same, from one sweep per rule."""
     return [found for rule in rules for found in whole(head, batches, [rule])]
+
+
+def taken_apart(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> Swept:
+    """Return the same, taken apart by image and rule."""
+    swept = whole(head, batches, rules)
+    by_image(swept)
+    return swept
 
 
 def image_by_image(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -> Swept:
@@ -163,6 +172,7 @@ def variants(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -
     found: dict[str, Work] = {"sweep rule by rule": lambda: rule_by_rule(head, batches, rules)}
     if any(len(metas) > 1 for _, metas in batches):
         found["sweep image by image"] = lambda: image_by_image(head, batches, rules)
+    found["take the detections apart by image and rule"] = lambda: taken_apart(head, batches, rules)
     return found | {name: switched(switch) for name, switch in switches(head).items()}
 
 

@@ -12,7 +12,8 @@ What makes it fast, and why it stays exact:
   whatever the sorting algorithm.
 - Boxes, and so their overlaps, do not depend on the rule: the union of the anchors that any rule looks at is decoded
   and compared once.
-- All rules and images take each step together, on whatever device the outputs are.
+- All rules and images take each step together, on whatever device the outputs are, and their detections leave as
+  columns: nothing is made for each image and rule.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,6 @@ from iou_aware.postprocess.settings import Settings
 LOW = (1 << 32) - 1
 NOTHING, HIGHEST = -1, (1 << 63) - 1  # codes that no pair has: below all others and above
 MOST_KEYS = 1 << 24  # rules are taken together as long as their anchors' codes, of all images, are no more than this
-
 DONE = -1  # in place of a group
 Columns = tuple[dict[str, Tensor], Tensor]  # as in ``Found``: columns and groups
 

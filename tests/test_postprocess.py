@@ -58,7 +58,7 @@ def test_the_engine_equals_the_reference(
     }
     head = build_head(num_classes=num_classes, test_cfg=limits)
     outs = random_outputs(head, shape, 2, seed, coarse, spread)
-    rules = ["none", "alpha=1.00", "oracle=0.40", "alpha=0.70", "alpha=0.50", "alpha=0.15", "oracle", "alpha=0.00"]
+    rules = ["none", "alpha=1.00", "oracle=0.40", "alpha=0.70", "alpha=0.50", "alpha=0.15", "alpha=0.00"]
     truth = [random_boxes(seed, 3), random_boxes(seed, 0)]
     with pytest.MonkeyPatch.context() as patch:
         # Shallow first looks make the engine look again.

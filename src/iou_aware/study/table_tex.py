@@ -7,6 +7,8 @@ from iou_aware.study.verdict import CONTRADICTED, INCONCLUSIVE, MARKS, REPRODUCE
 
 # So many lines of the comparison fit on a page.
 _PAGE = 44
+# So many lines of the table itself fit on one with its notes, at the size of the paper's own tables.
+_SMALL = 36
 _SIGNS = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -43,7 +45,8 @@ def latex(sheet: Sheet) -> str:
             seeds = [_quoted(row.seeds)] if sheet.seeds else []
             lines.append(_ampersands([*map(_quoted, row.labels), *cells, *seeds]))
     caption = f"{_quoted(sheet.caption)} {_quoted(' '.join(sheet.notes))}"
-    main = _float(r"\small", caption, rf"\label{{tab:{sheet.name}}}", columns, heads, lines)
+    size = r"\small" if len(lines) <= _SMALL else r"\scriptsize"
+    main = _float(size, caption, rf"\label{{tab:{sheet.name}}}", columns, heads, lines)
     return "\n".join([r"% needs \usepackage{booktabs}", main, *_comparison(sheet.name, sheet.comparison)])
 
 

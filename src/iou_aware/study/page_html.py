@@ -16,7 +16,7 @@ class Html(str):
 def figure(file: Path, caption: str, text: str | None = None) -> str:
     """Return a picture file as a figure that holds it, with its caption and what it shows in words."""
     kind = {".svg": "svg+xml", ".jpg": "jpeg"}[file.suffix]
-    return picture(file.read_bytes(), kind, file.stem, caption, text)
+    return picture(file.read_bytes(), kind, f"figure-{file.stem}", caption, text)
 
 
 def picture(content: bytes, kind: str, name: str, caption: str, text: str | None = None) -> str:

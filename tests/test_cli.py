@@ -1,5 +1,6 @@
 """The command line: help, arguments, and mistakes told without a traceback."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,11 @@ def test_times_add_up_the_benchmark_files(project, capsys):
     assert shown["train"] == ["2", "1:40", "0.0417", "0", "1:40", "700", "MiB"]
     assert shown["collect"][0] == "1"
     assert shown["all"][0] == "3"
+
+
+def test_a_reader_who_has_enough_is_no_failure(project):
+    command = [sys.executable, "-m", "iou_aware.cli", "rows", project]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+        done.stdout.close()
+        assert done.stderr.read() == ""
+    assert done.returncode == 128 + signal.SIGPIPE

@@ -4,6 +4,8 @@ import argparse
 import contextlib
 import io
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -159,12 +161,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     del options["command"]
     try:
         options.pop("action")(**options)
+        sys.stdout.flush()
     except InputError as fault:
         print(f"iou-aware: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("iou-aware: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Who read the output, `head` say, has had enough. What is still unwritten must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

@@ -13,7 +13,7 @@ _SHOWN = 3
 
 
 def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
-    """Return the page: a table of all claims and a section for each."""
+    """Return the page: a table of all claims and a section for each that anything of has been run."""
     counts = Counter(claim.verdict for claim in claims)
     lines = [f"# {experiment.title}: the paper's claims", ""]
     lines += [", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + f", of {len(claims)} claims.", ""]
@@ -28,11 +28,15 @@ def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
         "",
         *_table(["claim", "place", "verdict", "what decides it"], [_summary(claim) for claim in claims]),
     ]
-    for claim in claims:
+    for claim in filter(_measured, claims):
         lines += ["", f"## {claim.id}: {claim.verdict}", "", f"{claim.statement} *({claim.place})*", ""]
         lines += [claim.reading, ""] if claim.reading else []
         lines += _table(_HEAD, [_row(finding) for finding in claim.findings])
     return "\n".join(lines) + "\n"
+
+
+def _measured(claim: Claim) -> bool:
+    return any(finding.quantity.value is not None for finding in claim.findings)
 
 
 def _summary(claim: Claim) -> list[str]:
@@ -40,7 +44,12 @@ def _summary(claim: Claim) -> list[str]:
     numbers = ", ".join(_signed(finding.quantity.value) + _bracketed(finding) for finding in deciding[:_SHOWN])
     more = ", …" if len(deciding) > _SHOWN else ""
     link = f"[{claim.statement}](#{claim.id}-{claim.verdict.replace(' ', '-')})"
-    return [link, claim.place, f"**{claim.verdict}**", claim.why + (f": {numbers}{more}" if numbers else "")]
+    return [
+        link if _measured(claim) else claim.statement,
+        claim.place,
+        f"**{claim.verdict}**",
+        claim.why + (f": {numbers}{more}" if numbers else ""),
+    ]
 
 
 def _row(finding: Finding) -> list[str]:

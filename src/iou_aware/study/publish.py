@@ -31,7 +31,6 @@ def publish(experiment: Experiment) -> Path:
         "## The paper's claims",
         _below(_text(paths.claims.with_suffix(".md")), levels=2),
         "## Tables",
-        "In each cell our value, and the paper's in parentheses.",
         *(_text(paths.table(name, "md")) for name in experiment.tables),
         "## Figures",
         *(f"![{figure_caption(file.stem)}]({experiment.name}/{file.name})" for file in figures),

@@ -25,6 +25,7 @@ from iou_aware.study.verdict import (
     NOT_RUN,
     ROUNDING,
     UNMET,
+    VERDICTS,
     Finding,
     judge_least,
     judge_number,
@@ -71,6 +72,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
     from iou_aware.study.claims_text import markdown  # which is about claims, and so above this module
 
     claims = judge(experiment)
+    counts = Counter(claim.verdict for claim in claims)
     source = experiment.paths.statements
     made = provenance.collect() | {
         "claims_sha256": sha256(source),
@@ -79,15 +81,14 @@ def write_claims(experiment: Experiment) -> list[Path]:
     data = {
         "experiment": experiment.name,
         "comparison": experiment.comparison,
-        "verdicts": dict(Counter(claim.verdict for claim in claims)),
+        "verdicts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
         "claims": [asdict(claim) for claim in claims],
         "provenance": made,
     }
     target = experiment.paths.claims
     write_json(target, data)
     write_text(target.with_suffix(".md"), markdown(experiment, claims))
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in data["verdicts"].items())
-    logger.info("%s: %s", target, counts)
+    logger.info("%s: %s", target, ", ".join(f"{count} {verdict}" for verdict, count in data["verdicts"].items()))
     return [target, target.with_suffix(".md")]
 
 

@@ -141,7 +141,7 @@ class Cells:
         """
         known = self._paper(paper, cells, statistic)
         if table is None:
-            return Quantity(label, paper=known, missing=f"no table {paper} here")
+            return Quantity(label, paper=known, missing=f"{paper} is not among this experiment's tables")
         absent = [row for row, _ in cells if row not in table.rows]
         if absent:
             return Quantity(label, paper=known, missing=f"{table.title} has no row {', '.join(dict.fromkeys(absent))}")

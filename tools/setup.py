@@ -60,8 +60,18 @@ def run(*command: str | Path) -> None:
 
 
 def pip_install(*arguments: str | Path) -> None:
-    """Install with the environment's pip: quietly, and compiling modules on first use rather than all of them now."""
+    """Install with the environment's pip: quietly, and leaving modules to be compiled by ``compile_modules``."""
     run(PYTHON, "-m", "pip", "install", "-qq", "--no-compile", "--disable-pip-version-check", *arguments)
+
+
+def compile_modules(name: str = "") -> None:
+    """Compile what is installed, or one package of it, on all cores.
+
+    Where Python is told not to write bytecode, as in many containers, every process would do it anew, which costs each
+    some seconds. Packages hold files for other Pythons as well: those fail and are never imported.
+    """
+    folder = Path(sysconfig.get_path("purelib", vars={"base": str(VENV), "platbase": str(VENV)})) / name
+    subprocess.run([PYTHON, "-m", "compileall", "-qq", "-j", "0", folder], check=False)
 
 
 def set_up() -> None:
@@ -79,12 +89,14 @@ def set_up() -> None:
         print("set-up: everything else in requirements.lock", flush=True)
         pip_install("--no-deps", *(pin for name, pin in pinned.items() if name != "onedl-mmcv"))
         pip_install("--no-deps", "--no-build-isolation", "-e", ROOT)
+        compile_modules()
         if builder.wait():
             sys.exit("set-up stopped: mmcv could not be built; the compiler's message is above")
     finally:
         builder.terminate()
         builder.wait()
     pip_install("--no-deps", "--force-reinstall", *wheels.glob(f"onedl_mmcv-{version}-*.whl"))
+    compile_modules("mmcv")
     run(PYTHON, "-c", "import mmcv.ops, mmdet, iou_aware, snakemake, hotcoco")
 
 

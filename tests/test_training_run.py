@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -172,6 +173,7 @@ def test_annotations_that_changed_since_they_were_prepared(fresh):
 
 
 def test_tensorboard_is_told_what_the_history_says(tmp_path, monkeypatch, trained):
+    """Even where the same run began in the same process within the same second, without TensorBoard."""
     told = []
 
     class Writer:
@@ -185,6 +187,8 @@ def test_tensorboard_is_told_what_the_history_says(tmp_path, monkeypatch, traine
             """Nothing is open."""
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setattr(time, "strftime", lambda *_: "20191213_000000")
+    train(project(tmp_path / "before", settings={"epochs": 1, "device": "cpu"}), IOU_AWARE)
     experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "tensorboard": True})
     train(experiment, IOU_AWARE)
     rows = list(csv.DictReader(experiment.paths.history(IOU_AWARE).open()))

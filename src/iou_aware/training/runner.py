@@ -1,5 +1,6 @@
 """MMEngine's runner, made to survive: it stops at any step, and goes on from there as if nothing had happened."""
 
+import itertools
 import logging
 import signal
 from types import FrameType
@@ -23,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 ASK_EVERY = 10
+
+# MMEngine knows runners of a process by their name and the second they began in, and gives one that has both in common
+# with an earlier one the earlier one's visualizer, which writes elsewhere or not at all. A number tells them apart.
+_NUMBERS = itertools.count()
 
 
 class Interrupted(SystemExit):
@@ -157,7 +162,7 @@ class Runner(MMEngineRunner):
             visualizer=dict(type="Visualizer", vis_backends=shown),
             default_scope=config.default_scope,
             randomness=config.randomness,
-            experiment_name=name,
+            experiment_name=f"{name}_{next(_NUMBERS)}",
         )
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:

@@ -6,7 +6,7 @@ The claims are data, ``reports/claims.yaml``; what a verdict is, ``verdict`` say
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from iou_aware import documents, provenance
 from iou_aware.documents import Document, Key
 from iou_aware.files import sha256, write_json, write_text
+from iou_aware.study.claims_text import markdown
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.paper import load_paper
 from iou_aware.study.quantity import METRICS, Cells, Noise, Quantity, Statistic, Term
@@ -26,6 +27,7 @@ from iou_aware.study.verdict import (
     ROUNDING,
     UNMET,
     VERDICTS,
+    Claim,
     Finding,
     judge_least,
     judge_number,
@@ -37,29 +39,6 @@ from iou_aware.study.verdict import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper with its verdict.
-
-    Attributes:
-        id: Its short name.
-        place: Where the paper makes it.
-        statement: What it says.
-        reading: How it was read, where the paper leaves room.
-        verdict: One of ``VERDICTS``.
-        why: What decided the verdict, one sentence.
-        findings: The numbers behind it.
-    """
-
-    id: str
-    place: str
-    statement: str
-    reading: str | None
-    verdict: str
-    why: str
-    findings: tuple[Finding, ...]
-
-
 def write_claims(experiment: Experiment) -> list[Path]:
     """Write ``results/<experiment>/claims.json`` and ``claims.md``, and return the paths.
 
@@ -69,8 +48,6 @@ def write_claims(experiment: Experiment) -> list[Path]:
         InputError: ``metrics.csv`` or ``reports/claims.yaml`` is malformed, or names a run, table, row or metric that
             does not exist.
     """
-    from iou_aware.study.claims_text import markdown  # which is about claims, and so above this module
-
     claims = judge(experiment)
     counts = Counter(claim.verdict for claim in claims)
     source = experiment.paths.statements

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iou_aware.study.bootstrap import RESAMPLES
-from iou_aware.study.claims import Claim
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.verdict import VERDICTS, Finding
+from iou_aware.study.verdict import VERDICTS, Claim, Finding
 
 _HEAD = ["what", "expected", "paper", "ours", "95 % interval", "n", "range over seeds", "verdict", "why"]
 _SHOWN = 3

@@ -1,6 +1,6 @@
 """An experiment: what is trained on what, how detections are ranked, which tables come out; checked as it is read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from iou_aware.documents import Document, Key
 from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.study.layout import Layout
-from iou_aware.study.packs import read_submissions
 from iou_aware.study.run import BASELINE_RULE, Run, grid, read_runs
 from iou_aware.study.table import Table, parse_rule, read_tables
 
@@ -171,7 +170,7 @@ def _read(document: Document, root: Path) -> Experiment:
         roots=dict(roots),
         runs=runs,
         tables=tables,
-        submissions=read_submissions(document, tables, runs, datasets),
+        submissions=_submissions(document, tables, runs, datasets),
         datasets=datasets,
         noise_in=dict(noise_in),
         paths=paths,
@@ -200,3 +199,20 @@ def _rules_by_run(document: Document, rules: tuple[str, ...]) -> dict[str, tuple
             mine = (*rules, *further) if run.is_iou_aware else (BASELINE_RULE,)
             found.setdefault(run.name, {}).update(dict.fromkeys(mine))
     return {name: tuple(mine) for name, mine in found.items()}
+
+
+def _submissions(
+    document: Document, tables: Mapping[str, Table], runs: Mapping[str, Run], datasets: Mapping[str, Dataset]
+) -> tuple[str, ...]:
+    """Return the tables whose models are packed, each with a split to submit and no row that needs boxes."""
+    names = document.content.get("submissions", [])
+    for i, name in enumerate(names):
+        key = ("submissions", i)
+        documents.require(document, key, name, list(tables), "table of this experiment")
+        for row in tables[name].rows.values():
+            data = datasets[runs[row.runs[0]].dataset]
+            if not data.submit:
+                raise document.error(key, f"{name}: {data.file} has no key `submit` that names a split to pack")
+            if Rule.parse(row.rule).kind == "oracle":
+                raise document.error(key, f"{name}: the row {row.key} ranks by {row.rule}, which needs boxes")
+    return tuple(names)

@@ -1,19 +1,13 @@
 """Packs for an evaluation server: whose detections on which unlabelled split, and what the files are called."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from iou_aware.confidence import Rule
-from iou_aware.data.dataset import Dataset
-from iou_aware.documents import Document, one_of, require
+from iou_aware.documents import one_of
 from iou_aware.errors import InputError
+from iou_aware.study.experiment import Experiment
 from iou_aware.study.run import Run
-from iou_aware.study.table import Table
-
-if TYPE_CHECKING:
-    from iou_aware.study.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -33,31 +27,7 @@ class Pack:
     name: str
 
 
-def read_submissions(
-    document: Document, tables: Mapping[str, Table], runs: Mapping[str, Run], datasets: Mapping[str, Dataset]
-) -> tuple[str, ...]:
-    """Return the tables whose models are packed.
-
-    Raises:
-        InputError: naming the one that does not exist, whose data have no split to submit, or that has an oracle row.
-    """
-    names = document.content.get("submissions", [])
-    for i, name in enumerate(names):
-        require(document, ("submissions", i), name, list(tables), "table of this experiment")
-        for row in tables[name].rows.values():
-            dataset = datasets[runs[row.runs[0]].dataset]
-            if not dataset.submit:
-                raise document.error(
-                    ("submissions", i), f"{name}: {dataset.file} has no key `submit` that names a split to pack"
-                )
-            if Rule.parse(row.rule).kind == "oracle":
-                raise document.error(
-                    ("submissions", i), f"{name}: the row {row.key} ranks by {row.rule}, which needs boxes"
-                )
-    return tuple(names)
-
-
-def requested(experiment: "Experiment") -> dict[str, Pack]:
+def requested(experiment: Experiment) -> dict[str, Pack]:
     """Return all packs that an experiment asks for (its ``submissions``), by name."""
     found: dict[str, Pack] = {}
     for table in experiment.submissions:
@@ -69,7 +39,7 @@ def requested(experiment: "Experiment") -> dict[str, Pack]:
     return found
 
 
-def one(experiment: "Experiment", run_name: str, split: str, rule: str) -> Pack:
+def one(experiment: Experiment, run_name: str, split: str, rule: str) -> Pack:
     """Return one pack, asked for or not.
 
     Raises:
@@ -94,13 +64,13 @@ def one(experiment: "Experiment", run_name: str, split: str, rule: str) -> Pack:
     return Pack(run_name, split, rule, f"detections_{dataset.submit[split]}_{model}_results")
 
 
-def predictions(experiment: "Experiment") -> list[tuple[str, str]]:
+def predictions(experiment: Experiment) -> list[tuple[str, str]]:
     """Return run name and split of every prediction: those to evaluate, then those to pack."""
     packed = [(pack.run, pack.split) for pack in requested(experiment).values()]
     return list(dict.fromkeys([*experiment.evaluations(), *packed]))
 
 
-def predicted(experiment: "Experiment", run: Run) -> list[str]:
+def predicted(experiment: Experiment, run: Run) -> list[str]:
     """Return the splits that a run detects on."""
     packed = [pack.split for pack in requested(experiment).values() if pack.run == run.name]
     return list(dict.fromkeys([*experiment.splits_for(run), *packed]))

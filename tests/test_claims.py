@@ -203,13 +203,18 @@ def test_correlations_decide_the_premise(tmp_path):
     made = study(tmp_path)
     values = {"cls": 0.3, "none": 0.6, "alpha=0.50": 0.61}
     rows = [
-        {"run": run, "split": "val", "rule": rule, "score": score, "min_iou": least, "spearman": value}
+        {"run": run, "split": "val", "rule": rule, "boxes": boxes, "score": score, "spearman": value}
         for run in made.runs
         for rule, value in values.items()
-        for score, least in [("confidence", 0.5), ("confidence", 0.0), ("cls_score", 0.5)]
+        for boxes, score in [
+            ("found", "confidence"),
+            ("near", "confidence"),
+            ("all", "confidence"),
+            ("found", "cls_score"),
+        ]
     ]
     frame = pd.DataFrame(rows).assign(pearson=0.2)
-    frame.loc[(frame["score"] != "confidence") | (frame["min_iou"] != 0.5), "spearman"] = -1.0
+    frame.loc[(frame["score"] != "confidence") | (frame["boxes"] != "found"), "spearman"] = -1.0
     made.paths.premise.mkdir()
     frame.to_csv(made.paths.premise / "correlations.csv", index=False)
     assert {verdicts(made)[name] for name in PREMISE} == {REPRODUCED}
@@ -220,7 +225,7 @@ def test_damaged_correlations_are_named(tmp_path):
     made.paths.premise.mkdir()
     for content, named in [
         ("", "not a CSV"),
-        ("run,split\n", "column min_iou, pearson, rule, score, spearman missing"),
+        ("run,split\n", "column boxes, pearson, rule, score, spearman missing"),
     ]:
         (made.paths.premise / "correlations.csv").write_text(content)
         with pytest.raises(InputError, match=rf"correlations\.csv.*{named}"):

@@ -85,6 +85,25 @@ def test_paired_iou_of_boxes_apart_touching_and_equal():
     assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0])
 
 
+def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
+    """Two objects that overlap: the second detection is nearer to the first object, which the first one has taken."""
+    plain = {"image_id": 1, "category_id": 1, "iscrowd": 0}
+    boxes = {1: [0, 0, 100, 100], 2: [0, 30, 100, 100], 3: [300, 0, 50, 50], 4: [500, 0, 50, 50]}
+    marked = [plain | {"id": key, "bbox": box, "area": box[2] * box[3]} for key, box in boxes.items()]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": marked}))
+    placed = {0.9: [0, 0, 100, 100], 0.8: [0, 12, 100, 100], 0.7: [300, 0, 50, 40], 0.6: [500, 0, 50, 30]}
+    duplicate = [1, 0, 0, 100, 52, 0.1, 1]
+    found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
+    truth = load_truth(path)
+    own = premise.own_overlaps(truth, found, Matcher(path).match(found, thresholds=HALF))
+    assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
+    rows = premise.correlations(found_of(found), overlaps(truth, found), own)
+    spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
+    assert spearman["found"] == pytest.approx(0.8)
+    assert spearman["near"] == pytest.approx(0.9)
+
+
 def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
     """Return the least of LRP at every confidence of one class, and its parts, counted out."""
     boxes = {a["id"]: a["bbox"] for a in content["annotations"]}
@@ -129,18 +148,22 @@ def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_cro
     confidences = np.array([0.1, 0.2, 0.5, 0.9, 0.95, 0.0])
     crowd = np.array([False] * 5 + [True])
     results = np.zeros((6, 7))
-    rows = premise.correlations(found_of(results, confidences, 1 - confidences), near_of(same, crowd))
-    first = {row["score"]: row for row in rows if row["min_iou"] == 0.5}
+    own = np.array([np.nan, 0.6, np.nan, 0.8, np.nan, np.nan])
+    rows = premise.correlations(found_of(results, confidences, 1 - confidences), near_of(same, crowd), own)
+    counts = {row["boxes"]: row["detections"] for row in rows}
+    assert counts == {"found": 2, "near": 4, "all": 5}
+    assert {row["spearman"] for row in rows if row["boxes"] == "found"} == {None}
+    first = {row["score"]: row for row in rows if row["boxes"] == "near"}
     assert first["confidence"]["spearman"] == pytest.approx(1)
     assert first["iou_pred"]["spearman"] == pytest.approx(-1)
-    assert first["confidence"]["detections"] == 4
     x, y = confidences[:4] - confidences[:4].mean(), same[:4] - same[:4].mean()
     assert first["confidence"]["pearson"] == pytest.approx((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()))
 
 
 def test_correlation_of_nothing_is_none():
     for count in (0, 2, 4):
-        rows = premise.correlations(found_of(np.zeros((count, 7))), near_of(np.linspace(0.5, 0.9, count)))
+        ious = np.linspace(0.5, 0.9, count)
+        rows = premise.correlations(found_of(np.zeros((count, 7))), near_of(ious), ious)
         assert {row["spearman"] for row in rows} == {None}
 
 
@@ -181,9 +204,11 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     assert set(draw_premise(study)) == {"premise_correlations", "premise_density", "premise_reliability"}
     table = pd.read_csv(study.paths.premise / "correlations.csv")
     assert set(table["run"]) == {baseline, ours}
-    shown = table[(table["score"] == "confidence") & (table["min_iou"] == 0.5)].set_index(["run", "rule"])["spearman"]
-    assert shown[ours, "none"] == pytest.approx(1)
-    assert shown[ours, "alpha=1.00"] == pytest.approx(shown[baseline, "cls"])
+    shown = table[table["score"] == "confidence"].set_index(["boxes", "run", "rule"])["spearman"]
+    assert shown["near", ours, "none"] == pytest.approx(1)
+    assert shown["found", ours, "none"] > shown["found", ours, "alpha=1.00"]
+    for boxes in premise.BOXES:
+        assert shown[boxes, ours, "alpha=1.00"] == pytest.approx(shown[boxes, baseline, "cls"])
     density = pd.read_csv(study.paths.premise / "density.csv")
     counts = density.groupby(["run", "rule"])["detections"].sum()
     assert (counts == (~near.crowd).sum()).all()
@@ -219,21 +244,27 @@ def test_tables_show_what_was_measured_with_the_baseline_first(tmp_path):
     content = write_dataset(study, "shapes", "val")
     ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
     found = noisy(content, 1)
-    near = overlaps(load_truth(study.paths.dataset_folder("shapes") / "val.json"), found)
+    annotations = study.paths.dataset_folder("shapes") / "val.json"
+    truth, matches = load_truth(annotations), Matcher(annotations).match(found, thresholds=HALF)
+    near, own = overlaps(truth, found), premise.own_overlaps(truth, found, matches)
     rules = dict.fromkeys(study.rules, found)
-    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
+    write_detections(study, ours, "val", rules, dict.fromkeys(rules, np.where(np.isnan(own), near.any, own)))
     write_detections(study, ours.replace("iou_aware_", "").replace(".bce", ""), "val", {"cls": found})
     premise.write_premise(study)
     confidence, bias = premise_table.grids(study)
     assert [row[1] for row in confidence.rows] == ["baseline, score", "alpha=1.00"]
     head = confidence.heads.index("Predicted IoU alone")
+    assert confidence.rows[0][2] == str((~np.isnan(own)).sum())
     assert (confidence.rows[0].pop(head), confidence.rows[1].pop(head)) == ("", "1.00")
+    confidence.heads.pop(head)
     assert confidence.rows[0][2:] == confidence.rows[1][2:]
-    spearman = premise.correlations(found_of(found), near)[0]["spearman"]
-    assert confidence.rows[0][confidence.heads.index("Spearman")] == f"{spearman:.2f}"
-    # A head that tells the truth has no bias, and all detections are in one of the groups.
+    rows = premise.correlations(found_of(found), near, own)
+    spearman = {row["boxes"]: f"{row['spearman']:.2f}" for row in rows if row["score"] == "confidence"}
+    shown = dict(zip(confidence.heads, confidence.rows[0], strict=True))
+    assert (shown["Spearman"], shown["With duplicates"]) == (spearman["found"], spearman["near"])
+    # A head that tells the truth has no bias off its objects, and all detections are in one of the groups.
     numbers = bias.rows[0][bias.numeric :]
-    assert numbers[1::3] == numbers[2::3]
+    assert numbers[4::3] == numbers[5::3]
     assert sum(int(number) for number in numbers[::3]) == (~near.crowd).sum()
     every = premise_table.grids(study, every=True)[0]
     assert [row[1] for row in every.rows] == ["baseline, score", "alpha=1.00", "alpha=0.90"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from iou_aware.evaluation.matching import Matches
-from iou_aware.evaluation.overlaps import Truth, paired_iou
+from iou_aware.evaluation.overlaps import Truth, placement
 
 LEAST = 0.5
 _BINS = 25
@@ -44,17 +44,13 @@ def errors(truth: Truth, results: np.ndarray, matches: Matches) -> Errors:
         results: ``(N, 7)``, the detections that were matched.
         matches: Their matching at the one threshold ``LEAST``.
     """
-    placed = np.zeros(len(matches.images))
-    true = matches.true[0]
-    order = np.argsort(truth.ids)
-    objects = order[np.searchsorted(truth.ids, matches.objects[0][true], sorter=order)]
-    placed[true] = paired_iou(results[matches.rows[true], 1:5], truth.boxes[objects])
+    true, ious = matches.true[0], placement(truth, results, matches)
     classes = []
     for k in range(len(matches.category_ids)):
         positives = int((matches.object_classes == k).sum())
         mine = (matches.classes == k) & ~matches.ignored[0]
         if positives:
-            arrays = true[mine], placed[mine], matches.confidences[mine]
+            arrays = true[mine], ious[mine], matches.confidences[mine]
             classes.append((*_best(*arrays, positives), _laece(*arrays)))
     columns = np.array(classes, dtype=np.float64).reshape(-1, 5)
     return Errors(*(_mean(columns[:, index]) for index in range(5)))

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask
 
+from iou_aware.evaluation.matching import Matches
+
 # A detection that overlaps an object of its class by so much has found it.
 MATCHED = 0.5
 
@@ -93,6 +95,22 @@ def overlaps(truth: Truth, results: np.ndarray) -> Overlaps:
         inside = np.where(of_class & groups, shares, 0.0).max(axis=1)
         crowd[mine] = (inside >= MATCHED) & (same[mine] < MATCHED)
     return Overlaps(same, nearest_any, nearest, crowd)
+
+
+def placement(truth: Truth, results: np.ndarray, matches: Matches) -> np.ndarray:
+    """Return ``(N,)``, in the order of ``matches``: the IoU of each true positive with its object, 0 for the others.
+
+    Args:
+        truth: The objects.
+        results: ``(N, 7)``, the detections that were matched.
+        matches: Their matching, of which the first threshold is looked at.
+    """
+    ious = np.zeros(len(matches.images))
+    true = matches.true[0]
+    order = np.argsort(truth.ids)
+    objects = order[np.searchsorted(truth.ids, matches.objects[0][true], sorter=order)]
+    ious[true] = paired_iou(results[matches.rows[true], 1:5], truth.boxes[objects])
+    return ious
 
 
 def paired_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:

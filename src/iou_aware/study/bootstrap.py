@@ -27,7 +27,7 @@ from iou_aware.errors import InputError
 from iou_aware.evaluation import resampled
 from iou_aware.evaluation.coco import THRESHOLDS, results_array
 from iou_aware.evaluation.matching import AREAS, Matcher
-from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, overlaps
+from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, placement
 from iou_aware.files import sha256, writing
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.layout import Layout
@@ -38,7 +38,7 @@ RESAMPLES = 1000
 SEED = 0
 LEVEL = 0.95
 METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "APs", "APm", "APl")
-# Of confidence with IoU, over the detections that overlap an object of their class by half or more.
+# Of confidence with IoU, over the true positives at an IoU of one half.
 CORRELATIONS = ("spearman", "pearson")
 # So many resamples at once keep the memory of a class of COCO's below a hundred megabytes.
 _AT_ONCE = 100
@@ -155,29 +155,28 @@ def distributions(
 
 
 def correlations(
+    matcher: Matcher,
     truth: Truth,
     found: np.ndarray,
-    image_ids: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, np.ndarray]:
     """Return how confidence correlates with IoU in every resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
 
     Args:
-        truth: The ground truth.
+        matcher: The ground truth, to match with.
+        truth: Its boxes.
         found: ``(N, 7)``, see ``evaluation.coco.results_array``.
-        image_ids: ``(I,)`` ascending, all images of the split.
         resamples: How many.
         seed: As for ``distributions``.
     """
-    near = overlaps(truth, found)
-    mine = (near.same >= MATCHED) & ~near.crowd
-    images = np.searchsorted(image_ids, found[mine, 0])
+    matches = matcher.match(found, thresholds=np.array([MATCHED]))
+    ious, true = placement(truth, found, matches), matches.true[0]
     parts = [
-        resampled.correlations(found[mine, 5], near.same[mine], images, drawn)
-        if mine.any()
+        resampled.correlations(matches.confidences[true], ious[true], matches.images[true], drawn)
+        if true.any()
         else np.full((len(CORRELATIONS), len(drawn)), np.nan)
-        for drawn in draws(len(image_ids), resamples, seed)
+        for drawn in draws(len(matcher.image_ids), resamples, seed)
     ]
     return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
 
@@ -196,7 +195,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     for rule in experiment.rules_for(run):
         found = results(detections.read(source, rule))
         values = distributions(matcher, found, resamples=resamples)
-        values |= correlations(truth, found, matcher.image_ids, resamples)
+        values |= correlations(matcher, truth, found, resamples)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {

@@ -20,7 +20,7 @@ def _shared(run: Run) -> tuple[str | int, ...]:
 
 
 def run_title(experiment: Experiment, name: str, apart: str = ", ") -> str:
-    """Return what tells a run from others of its kind; ``apart`` stands between what it is and its scale and seed."""
+    """Return what tells a run from others of its kind; ``apart`` stands between its model and how it was trained."""
     run = experiment.runs[name]
-    loss = f", {run.iou_loss}{' with target gradient' if run.target_grad else ''}" if run.iou_loss else ""
-    return f"{run.dataset}, {run.backbone}{loss}{apart}{run.scale}, seed {run.seed}"
+    loss = f"{run.iou_loss}{' with target gradient' if run.target_grad else ''}, " if run.iou_loss else ""
+    return f"{run.dataset}, {run.backbone}{apart}{loss}{run.scale}, seed {run.seed}"

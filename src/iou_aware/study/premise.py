@@ -18,9 +18,9 @@ from scipy import stats
 from iou_aware import detections
 from iou_aware.confidence import Rule
 from iou_aware.detections import Detections
-from iou_aware.evaluation.lrp import LEAST, Errors, errors
-from iou_aware.evaluation.matching import Matcher
-from iou_aware.evaluation.overlaps import MATCHED, Overlaps, load_truth, overlaps
+from iou_aware.evaluation.lrp import Errors, errors
+from iou_aware.evaluation.matching import Matcher, Matches
+from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
 from iou_aware.files import write_text
 from iou_aware.study.bootstrap import annotations_of, results
 from iou_aware.study.experiment import Experiment
@@ -29,12 +29,17 @@ from iou_aware.study.run import FIELDS
 logger = logging.getLogger(__name__)
 
 TABLES = {
-    "correlations": ["score", "min_iou", "detections", "spearman", "pearson"],
+    "correlations": ["boxes", "score", "detections", "spearman", "pearson"],
     "density": ["confidence", "iou", "detections"],
     "reliability": ["from", "to", "detections", "iou_pred", "iou"],
     "bias": ["group", "detections", "iou_pred", "iou", "bias"],
     "lrp": [field.name for field in fields(Errors)],
 }
+# Which detections correlations are over. ``found``: one for each object that was found, the true positives at an IoU of
+# one half, which is what AP ranks. ``near``: all that overlap an object of their class by so much, with the duplicates
+# that NMS has left; they are badly placed and low in rank by its making, and a rule that keeps more of them correlates
+# better for that alone. ``all``: objects and background.
+BOXES = ("found", "near", "all")
 BINS = 20
 # What a detection is, by its IoU with the nearest object of any class: the IoU head does not know classes.
 GROUPS = {"object": (0.5, 1.01), "poorly placed": (0.1, 0.5), "background": (-0.01, 0.1)}
@@ -48,7 +53,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
     Works on the runs that have detections. All tables have the run's fields, its split and the rule.
 
     - ``correlations``: Spearman's and Pearson's correlation of ``score`` (the confidence, the classification score
-      or the predicted IoU) with IoU, over detections with an IoU of ``min_iou`` or more with an object of their class.
+      or the predicted IoU) with the IoU with an object of the class, over some of the detections (``BOXES``).
     - ``density``: counts of detections by bins of confidence and IoU (lower edges, 20 bins of 0.05).
     - ``reliability``: by bins of predicted IoU, its mean and the mean IoU with the nearest object of any class.
     - ``bias``: predicted less true IoU, its mean over what is an object, a poorly placed box, background.
@@ -67,12 +72,13 @@ def write_premise(experiment: Experiment) -> list[Path]:
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
             array = results(found)
             near = overlaps(truth, array)
+            matches = matcher.match(array, thresholds=np.array([MATCHED]))
             parts = {
-                "correlations": correlations(found, near),
+                "correlations": correlations(found, near, own_overlaps(truth, array, matches)),
                 "density": density(found, near),
                 "reliability": reliability(found, near),
                 "bias": bias(found, near),
-                "lrp": [asdict(errors(truth, array, matcher.match(array, thresholds=np.array([LEAST]))))],
+                "lrp": [asdict(errors(truth, array, matches))],
             }
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]
@@ -106,19 +112,34 @@ def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, Matcher]]:
         yield name, split, *loaded[annotations]
 
 
-def correlations(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
-    """Return rows of ``correlations``; None where fewer than three detections, or equal ones, have no correlation."""
+def own_overlaps(truth: Truth, results: np.ndarray, matches: Matches) -> np.ndarray:
+    """Return ``(N,)``, in the order of ``results``: the IoU of a true positive with its object, NaN for the others."""
+    ious = np.full(len(results), np.nan)
+    true = matches.true[0]
+    ious[matches.rows[true]] = placement(truth, results, matches)[true]
+    return ious
+
+
+def correlations(found: Detections, near: Overlaps, own: np.ndarray) -> list[dict[str, Any]]:
+    """Return rows of ``correlations``; None where fewer than three detections, or equal ones, have no correlation.
+
+    Args:
+        found: N detections.
+        near: What they overlap.
+        own: ``(N,)`` IoU of each true positive with the object that it was matched with, NaN for the others.
+    """
     scores = {"confidence": found.confidences, "cls_score": found.cls_scores}
     if found.iou_preds is not None:
         scores["iou_pred"] = found.iou_preds
     rows = []
-    for least in (MATCHED, 0.0):
-        mine = (near.same >= least) & ~near.crowd
+    same = np.where(near.crowd, np.nan, near.same)
+    for boxes, ious in zip(BOXES, (own, np.where(same >= MATCHED, same, np.nan), same), strict=True):
+        mine = ~np.isnan(ious)
         for name, values in scores.items():
-            row: dict[str, Any] = {"score": name, "min_iou": least, "detections": int(mine.sum())}
-            defined = mine.sum() >= _FEWEST and np.ptp(values[mine]) > 0 and np.ptp(near.same[mine]) > 0
-            row["spearman"] = float(stats.spearmanr(values[mine], near.same[mine])[0]) if defined else None
-            row["pearson"] = float(stats.pearsonr(values[mine], near.same[mine])[0]) if defined else None
+            row: dict[str, Any] = {"boxes": boxes, "score": name, "detections": int(mine.sum())}
+            defined = mine.sum() >= _FEWEST and np.ptp(values[mine]) > 0 and np.ptp(ious[mine]) > 0
+            row["spearman"] = float(stats.spearmanr(values[mine], ious[mine])[0]) if defined else None
+            row["pearson"] = float(stats.pearsonr(values[mine], ious[mine])[0]) if defined else None
             rows.append(row)
     return rows
 

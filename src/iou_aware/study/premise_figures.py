@@ -11,11 +11,13 @@ from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import style
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.pairs import matched_pairs, run_title
-from iou_aware.study.premise import load_premise
+from iou_aware.study.premise import BINS, load_premise
 from iou_aware.study.run import BASELINE_RULE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
 _SHOWN = ("alpha=1.00", "alpha=0.50")
@@ -50,7 +52,7 @@ def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
 def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
     """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
     figure, axes = _grid(len(pairs), style.PANEL)
-    shown = table[(table["score"] == "confidence") & (table["min_iou"] == MATCHED)]
+    shown = table[(table["score"] == "confidence") & (table["boxes"] == "found")]
     for ax, (name, baseline) in zip(axes, pairs, strict=True):
         mine = shown[shown["run"] == name]
         rules = [Rule.parse(rule) for rule in mine["rule"]]
@@ -61,7 +63,7 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
         ax.axhline(level.iloc[0], color=style.COLOURS[1], linestyle=(0, (3, 2)), label="RetinaNet, score alone")
         ax.set_title(run_title(experiment, name, "\n"), fontsize=7)
     figure.supxlabel("α", fontsize="medium")
-    figure.supylabel("rank correlation with IoU", fontsize="medium")
+    figure.supylabel("rank correlation with IoU (Spearman)", fontsize="medium")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
@@ -69,36 +71,45 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
 def _density(
     experiment: Experiment, table: pd.DataFrame, correlations: pd.DataFrame, pairs: Sequence[tuple[str, str]]
 ) -> "Figure":
-    """Draw how often each confidence meets each IoU: the baseline, then the IoU-aware run under a few rules."""
+    """Draw how often each confidence meets each IoU: the baseline, then the IoU-aware run under a few rules.
+
+    Of every dataset its first pair is shown; the others have their numbers in ``density.csv``.
+    """
     import matplotlib.pyplot as plt
+    from matplotlib.colors import LogNorm
 
     rules = [rule for rule in _SHOWN if rule in experiment.rules] or list(experiment.rules[:1])
     columns = [None, *rules]
-    size = (style.WIDTH, 2.1 * len(pairs) + _LEGEND)
-    figure, axes = plt.subplots(len(pairs), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
-    for line, (name, baseline) in zip(axes, pairs, strict=True):
+    first = {experiment.runs[name].dataset: (name, baseline) for name, baseline in reversed(pairs)}
+    shown = [pair for pair in pairs if pair in first.values()]
+    size = (style.WIDTH, 2.1 * len(shown) + _LEGEND)
+    figure, axes = plt.subplots(len(shown), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
+    norm = LogNorm(1, max(table["detections"].max(), 2))
+    for line, (name, baseline) in zip(axes, shown, strict=True):
         for ax, rule in zip(line, columns, strict=True):
             run, ranked = (baseline, BASELINE_RULE) if rule is None else (name, rule)
-            mine = table[(table["run"] == run) & (table["rule"] == ranked)]
-            _heat(ax, mine)
+            drawn = _heat(ax, table[(table["run"] == run) & (table["rule"] == ranked)], norm)
             about = correlations[(correlations["run"] == run) & (correlations["rule"] == ranked)]
-            first = about[(about["score"] == "confidence") & (about["min_iou"] == MATCHED)]["spearman"].iloc[0]
-            ax.set_title(f"{'RetinaNet' if rule is None else f'IoU-aware, {rule}'}: ρ = {first:.2f}", fontsize=7)
+            spearman = about[(about["score"] == "confidence") & (about["boxes"] == "found")]["spearman"].iloc[0]
+            ax.set_title(f"{'RetinaNet' if rule is None else f'IoU-aware, {rule}'}: ρ = {spearman:.2f}", fontsize=7)
         line[0].set_ylabel(run_title(experiment, name, "\n"), fontsize=6)
+    figure.colorbar(drawn, ax=axes, label="detections", shrink=0.8)
     figure.supxlabel("confidence", fontsize="medium")
-    figure.supylabel("IoU with the nearest object", fontsize="medium")
+    figure.supylabel("IoU with the nearest object of the class", fontsize="medium")
     return figure
 
 
-def _heat(ax: "Axes", mine: pd.DataFrame) -> None:
-    from iou_aware.study.premise import BINS
-
-    counts = np.zeros((BINS, BINS))
+def _heat(ax: "Axes", mine: pd.DataFrame, norm: "LogNorm") -> "QuadMesh":
+    """Draw the counts as squares, which stay vectors; where there is no detection the paper shows."""
+    counts = np.full((BINS, BINS), np.nan)
     at = [np.rint(mine[axis] * BINS).astype(int) for axis in ("iou", "confidence")]
     counts[at[0], at[1]] = mine["detections"]
-    ax.imshow(np.log1p(counts), origin="lower", extent=(0, 1, 0, 1), cmap="cividis", interpolation="nearest")
-    ax.axhline(MATCHED, color="white", linewidth=0.6)
+    edges = np.linspace(0, 1, BINS + 1)
+    drawn = ax.pcolormesh(edges, edges, counts, norm=norm, cmap="cividis_r", edgecolors="face", linewidth=0.2)
+    ax.axhline(MATCHED, color="black", linewidth=0.6)
+    ax.set_aspect("equal")
     ax.grid(visible=False)
+    return drawn
 
 
 def _reliability(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":

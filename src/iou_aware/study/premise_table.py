@@ -6,7 +6,6 @@ from html import escape
 
 import pandas as pd
 
-from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.page_html import Html, table
 from iou_aware.study.pairs import matched_pairs, run_title
@@ -15,6 +14,7 @@ from iou_aware.study.run import BASELINE_RULE
 
 # Of all rules: the classification score alone, the paper's choice, and what the true IoU would give.
 SHOWN = ("alpha=1.00", "alpha=0.50", "oracle=0.50")
+_WHO = ("Run", "Ranked by")
 _ERRORS = {
     "olrp": "oLRP",
     "localisation": "Localisation",
@@ -45,19 +45,21 @@ def grids(experiment: Experiment, every: bool = False) -> list[Grid]:
     if frames is None:
         return []
     confidence = Grid(
-        "How confidence goes with IoU: correlation over the detections that overlap an object of their class by half "
-        "or more, and Spearman's of the predicted IoU alone (higher is better); oLRP with its three parts, and LaECE, "
-        "in percent (lower is better).",
-        ["Run", "Ranked by", "Detections", "Spearman", "Pearson", "Predicted IoU alone", *_ERRORS.values()],
+        "How confidence goes with IoU, over the detections that find an object, one for each, as AP at IoU 0.5 matches "
+        "them: Spearman's and Pearson's correlation, and Spearman's of the predicted IoU alone (higher is better). "
+        "“With duplicates” is Spearman's over all detections that overlap an object of their class by half or more; it "
+        "is higher because NMS leaves duplicates that are both low in rank and badly placed. oLRP with its three "
+        "parts, and LaECE, are in percent (lower is better).",
+        [*_WHO, "Objects found", "Spearman", "Pearson", "Predicted IoU alone", "With duplicates", *_ERRORS.values()],
         list(_confidence(experiment, frames, every)),
-        2,
+        len(_WHO),
     )
     bias = Grid(
         "What IoU the head predicts and what is true (means), by the IoU with the nearest object of any class: object "
         "(0.5 and more), poorly placed box, background (below 0.1). It is trained on boxes with an object alone.",
-        ["Run", "Ranked by", *(f"{group}: {what}" for group in GROUPS for what in ("number", "predicted", "true"))],
+        [*_WHO, *(f"{group}: {what}" for group in GROUPS for what in ("number", "predicted", "true"))],
         list(_bias(experiment, frames["bias"], every)),
-        2,
+        len(_WHO),
     )
     return [grid for grid in (confidence, bias) if grid.rows]
 
@@ -77,13 +79,15 @@ def markdown(experiment: Experiment) -> str:
 
 def _confidence(experiment: Experiment, frames: dict[str, pd.DataFrame], every: bool) -> Iterator[list[str]]:
     key = ["run", "split", "rule"]
-    near = frames["correlations"][frames["correlations"]["min_iou"] == MATCHED]
-    alone = near[near["score"] == "iou_pred"].rename(columns={"spearman": "head"})[[*key, "head"]]
-    measured = near[near["score"] == "confidence"].merge(frames["lrp"][[*key, *_ERRORS]], on=key)
-    measured = measured.merge(alone, on=key, how="left")
+    table = frames["correlations"]
+    by_score = {boxes: table[table["boxes"] == boxes].set_index("score") for boxes in ("found", "near")}
+    measured = by_score["found"].loc[["confidence"]].merge(frames["lrp"][[*key, *_ERRORS]], on=key)
+    for name, boxes, score in [("head", "found", "iou_pred"), ("duplicates", "near", "confidence")]:
+        other = by_score[boxes].loc[by_score[boxes].index == score, [*key, "spearman"]]
+        measured = measured.merge(other.rename(columns={"spearman": name}), on=key, how="left")
     for line in _ordered(experiment, measured, every):
         who = f"{run_title(experiment, line['run'])}, {line['split']}"
-        numbers = [_shown(line[name], 2) for name in ("spearman", "pearson", "head")]
+        numbers = [_shown(line[name], 2) for name in ("spearman", "pearson", "head", "duplicates")]
         errors = [_shown(line[name], 1) for name in _ERRORS]
         yield [who, line["ranked"], f"{line['detections']:,}", *numbers, *errors]
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from iou_aware.errors import InputError
-from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.study import bootstrap
 from iou_aware.study.bootstrap import CORRELATIONS, Choose, Interval
 from iou_aware.study.experiment import Experiment
@@ -178,7 +177,7 @@ class Cells:
             if self._correlations is None:
                 return {}
             source = self._correlations[
-                (self._correlations["score"] == "confidence") & (self._correlations["min_iou"] == MATCHED)
+                (self._correlations["score"] == "confidence") & (self._correlations["boxes"] == "found")
             ]
         elif metric not in source:
             raise InputError(
@@ -246,7 +245,7 @@ def _load_correlations(path: Path) -> pd.DataFrame | None:
     """Read the premise's correlations; None when they are not measured yet."""
     if not path.is_file():
         return None
-    needed = {"run", "split", "rule", "score", "min_iou", *CORRELATIONS}
+    needed = {"run", "split", "rule", "boxes", "score", *CORRELATIONS}
     try:
         table = pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:

@@ -66,8 +66,24 @@ def test_every_claim_stands_on_the_page_with_its_verdict_and_numbers(study):
         for finding in claim["findings"]:
             value = finding["quantity"]["value"]
             assert value is None or f"{value:+.2f}" in shown
+            interval = finding["quantity"]["low"], finding["quantity"]["high"]
+            assert value is None or " to ".join(f"{end:+.2f}" for end in interval) in shown
+    folded = [claim["statement"] for claim in judged["claims"] if claim["verdict"] == "not run"]
+    listed, _, rest = shown.partition('<details class="rest">')
+    assert folded and all(escape(text) in rest and escape(text) not in listed for text in folded)
+
+
+@pytest.mark.parametrize("comparison", ["pattern", "values"])
+def test_the_page_begins_with_how_many_claims_hold(study, tmp_path, comparison):
+    changed = experiment(tmp_path, comparison=comparison)
+    finish(changed)
+    first, _, _ = Results(changed.results).heading().partition("</p>")
+    words = re.sub("<[^>]+>", "", first)
+    judged = json.loads(changed.paths.claims.read_text())
+    assert f"{len(judged['claims'])} claims" in words
     for verdict, count in judged["verdicts"].items():
-        assert f"<strong>{count} {verdict}</strong>" in shown
+        assert f"{count} {verdict}" in words
+    assert ("sizes are not" in words) == (comparison == "pattern")
 
 
 def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_path, monkeypatch):

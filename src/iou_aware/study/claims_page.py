@@ -5,21 +5,42 @@ from html import escape
 from typing import Any
 
 from iou_aware.study.page_html import table
+from iou_aware.study.verdict import NOT_RUN
 
-HEADS = ["What", "Expected", "Paper", "Ours", "95 % interval", "Seeds", "Range over seeds", "Verdict", "Why"]
-NUMERIC = (2, 3, 5)
+HEADS = [
+    *("What", "Expected", "Paper", "Ours", "95 % interval", "With the noise of trainings"),
+    *("Seeds", "Range over seeds", "Verdict", "Why"),
+]
+NUMERIC = (2, 3, 6)
+_SIZES = {
+    "pattern": "Data and models are not the paper's, so signs and orderings are judged and sizes are not.",
+    "values": "Signs, orderings and sizes are judged.",
+}
+
+
+def answer(judged: Mapping[str, Any]) -> str:
+    """Return the first thing to read, HTML: how many claims of ``claims.json`` hold, and what that is about."""
+    counts = judged["verdicts"]
+    words = ", ".join(f"{_verdict(verdict, f'{count} {verdict}')}" for verdict, count in counts.items())
+    return (
+        f'<p class="answer"><strong>Does the paper reproduce?</strong> Of its {len(judged["claims"])} claims, here:'
+        f" {words}. {_SIZES[judged['comparison']]}</p>"
+    )
 
 
 def claims_page(judged: Mapping[str, Any]) -> str:
-    """Return HTML for the content of ``claims.json``."""
-    claims, counts = judged["claims"], judged["verdicts"]
-    words = ", ".join(f"<strong>{count} {escape(verdict)}</strong>" for verdict, count in counts.items())
-    return f'<p>{words}, of {len(claims)} claims.</p><ul class="claims">{"".join(map(_claim, claims))}</ul>'
+    """Return HTML for the content of ``claims.json``: the claims in the paper's order, those not run folded away."""
+    run, rest = (
+        [claim for claim in judged["claims"] if (claim["verdict"] == NOT_RUN) == is_rest] for is_rest in (0, 1)
+    )
+    lists = [f'<ul class="claims">{"".join(map(_claim, claims))}</ul>' if claims else "" for claims in (run, rest)]
+    summary = f"{len(rest)} {'claim' if len(rest) == 1 else 'claims'} not run here, and why"
+    return lists[0] + (f'<details class="rest"><summary>{summary}</summary>{lists[1]}</details>' if rest else "")
 
 
 def _claim(claim: Mapping[str, Any]) -> str:
     summary = (
-        f"{_verdict(claim['verdict'])}"
+        f"{_verdict(claim['verdict'], claim['verdict'])}"
         f'<span><span class="statement">{escape(claim["statement"])}</span>'
         f' <span class="place">{escape(claim["place"])}</span></span>'
         f' <span class="why">{escape(claim["why"])}</span>'
@@ -42,6 +63,7 @@ def _numbers(finding: Mapping[str, Any]) -> list[str]:
         _signed(quantity["paper"]),
         _signed(quantity["value"]),
         "" if interval is None else _range([interval["low"], interval["high"]]),
+        "" if quantity["value"] is None else _range([quantity["low"], quantity["high"]]),
         str(quantity["seeds"] or ""),
         "" if quantity["span"] is None else _range(quantity["span"]),
         finding["verdict"],
@@ -49,8 +71,8 @@ def _numbers(finding: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _verdict(verdict: str) -> str:
-    return f'<span class="verdict {escape(verdict.replace(" ", "-"))}">{escape(verdict)}</span>'
+def _verdict(verdict: str, text: str) -> str:
+    return f'<span class="verdict {escape(verdict.replace(" ", "-"))}">{escape(text)}</span>'
 
 
 def _signed(value: float | None) -> str:

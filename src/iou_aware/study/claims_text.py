@@ -7,8 +7,18 @@ from iou_aware.study.bootstrap import RESAMPLES
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.verdict import VERDICTS, Claim, Finding
 
-_HEAD = ["what", "expected", "paper", "ours", "95 % interval", "n", "range over seeds", "verdict", "why"]
-_SHOWN = 3
+_HEAD = [
+    "what",
+    "expected",
+    "paper",
+    "ours",
+    "95 % interval",
+    "with the noise of trainings",
+    "n",
+    "range over seeds",
+    "verdict",
+    "why",
+]
 
 
 def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
@@ -22,8 +32,8 @@ def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
             "",
         ]
     lines += [
-        f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples. A verdict also allows for the noise"
-        " between two trainings; n is the number of seeds, and there is no interval over seeds.",
+        f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples; beside them, and with the verdicts,"
+        " with the noise between two trainings as well. n is the number of seeds; there is no interval over seeds.",
         "",
         *_table(["claim", "place", "verdict", "what decides it"], [_summary(claim) for claim in claims]),
     ]
@@ -39,15 +49,12 @@ def _measured(claim: Claim) -> bool:
 
 
 def _summary(claim: Claim) -> list[str]:
-    deciding = [f for f in claim.findings if f.verdict == claim.verdict and f.quantity.value is not None]
-    numbers = ", ".join(_signed(finding.quantity.value) + _bracketed(finding) for finding in deciding[:_SHOWN])
-    more = ", …" if len(deciding) > _SHOWN else ""
     link = f"[{claim.statement}](#{claim.id}-{claim.verdict.replace(' ', '-')})"
     return [
         link if _measured(claim) else claim.statement,
         claim.place,
         f"**{claim.verdict}**",
-        claim.why + (f": {numbers}{more}" if numbers else ""),
+        claim.why,
     ]
 
 
@@ -60,7 +67,8 @@ def _row(finding: Finding) -> list[str]:
         finding.expected,
         _signed(quantity.paper),
         _signed(quantity.value),
-        _bracketed(finding).strip(),
+        "" if quantity.interval is None else _bracketed(quantity.interval.low, quantity.interval.high),
+        "" if quantity.value is None else _bracketed(quantity.low, quantity.high),
         seeds,
         span,
         finding.verdict,
@@ -72,9 +80,8 @@ def _signed(value: float | None) -> str:
     return "" if value is None else f"{value:+.2f}"
 
 
-def _bracketed(finding: Finding) -> str:
-    found = finding.quantity.interval
-    return "" if found is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+def _bracketed(low: float, high: float) -> str:
+    return f"[{low:+.2f}, {high:+.2f}]"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

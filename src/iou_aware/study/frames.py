@@ -1,5 +1,6 @@
 """What an experiment has measured, as pandas frames to work with in a notebook; and how a notebook draws them."""
 
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 10))
+_TITLE = 36  # letters that fit above a panel
 ALONE = "alpha=1.00"  # the classification score alone, of a model that has the IoU head
 
 
@@ -121,5 +123,8 @@ def shown(data: pd.DataFrame, draw: Callable[[pd.DataFrame], "Figure"], caption:
     if data.empty:
         return note(f"Not to be drawn yet, for want of data: {caption}")
     with style.look():
-        content = style.svg(draw(data), caption)
+        drawing = draw(data)
+        for ax in drawing.axes:  # a long name would run into the next panel's
+            ax.set_title(textwrap.fill(ax.get_title(loc="left"), _TITLE), loc="left")
+        content = style.svg(drawing, caption)
     return Html(picture(content, "svg+xml", "", caption))

@@ -12,12 +12,14 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.study import premise_table
 from iou_aware.study.checks import checks, checks_table
-from iou_aware.study.claims_page import claims_page
+from iou_aware.study.claims_page import answer, claims_page
 from iou_aware.study.collect import missing
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.page_html import Html, figure, items, table
 from iou_aware.study.page_links import notebook_link, runs_page
+from iou_aware.study.pairs import run_title
+from iou_aware.study.table_comparison import signed
 from iou_aware.study.times import Cost, clock, hours, run_costs, stage_costs
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
@@ -25,16 +27,19 @@ VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
 
 # By the beginning of a figure's file name, the longer before the shorter.
 CAPTIONS = {
-    "alpha_gain": "What alpha gains over the baseline, by IoU threshold; ours beside the paper's.",
-    "alpha": "AP by alpha and IoU threshold; ours beside the paper's.",
-    "oracle": "How far a better prediction of the IoU could go: AP by alpha with the predicted and with the true IoU.",
-    "gain_per_threshold": "Gain over the same model without the IoU head, by IoU threshold.",
-    "gain_per_size": "Gain over the same model without the IoU head, by size of objects.",
-    "gain_per_class": "Gain over the same model without the IoU head, by class.",
-    "premise_correlations": "Spearman's correlation of confidence with IoU, by alpha; the baseline's score beside it.",
-    "premise_density": "Where detections lie by confidence and IoU.",
-    "premise_reliability": "The predicted IoU against the true one.",
-    "training": "Losses while training, by step.",
+    "alpha_gain": "What alpha gains over the baseline, by IoU threshold, beside the paper's gain where it has one",
+    "alpha": "AP by alpha and IoU threshold, beside the paper's where it has it",
+    "oracle": "How far a better prediction of the IoU could go: AP by alpha with the predicted and with the true IoU",
+    "gain_per_threshold": "Gain over the same model without the IoU head, by IoU threshold",
+    "gain_per_size": "Gain over the same model without the IoU head, by size of objects",
+    "gain_per_class": "Gain over the same model without the IoU head, by class",
+    "premise_correlations": "Spearman's correlation of confidence with IoU, by alpha, over the detections that find an "
+    "object; that of the baseline's score beside it",
+    "premise_density": "Where all detections lie by confidence and IoU, of each dataset its first models. ρ is "
+    "Spearman's correlation over those that find an object, of those above the line one for each",
+    "premise_reliability": "The mean of the true IoU, with the nearest object of any class, against the predicted one. "
+    "On the broken line it is right; larger points are more detections",
+    "training": "Losses while training, by epoch",
 }
 
 
@@ -51,7 +56,7 @@ def figure_caption(name: str) -> str:
     for beginning, caption in CAPTIONS.items():
         if name.startswith(beginning):
             rest = name.removeprefix(beginning).strip("_").replace("_", ", ")
-            return f"{caption} ({rest})" if rest else caption
+            return f"{caption} ({rest})." if rest else f"{caption}."
     return name.replace("_", " ")
 
 
@@ -73,7 +78,7 @@ class Results:
         self.metrics = load_metrics(self.experiment.paths.metrics)
 
     def heading(self) -> Html:
-        """The title and one paragraph on what was run."""
+        """The title, how many claims hold, and one paragraph on what was run."""
         experiment = self.experiment
         runs, seeds = experiment.trained, {run.seed for run in experiment.runs.values()}
         sealed, fetched = (
@@ -88,7 +93,9 @@ class Results:
         )
         failed = [str(check) for check in checks(experiment, self.metrics) if check.met is False]
         warned = f"<p><strong>Checks that failed:</strong></p>{items(failed)}" if failed else ""
-        return Html(f"<h1>{escape(experiment.title)}</h1><p>{escape(text)}</p>{warned}{self.missing() or ''}")
+        judged = _read(experiment.paths.claims)
+        first = f"<h1>{escape(experiment.title)}</h1>{answer(judged) if judged else ''}"
+        return Html(f"{first}<p>{escape(text)}</p>{warned}{self.missing() or ''}")
 
     def missing(self) -> Html | None:
         """What the experiment asks for and has not been measured yet; None where nothing is missing."""
@@ -160,10 +167,13 @@ class Results:
         shown = pd.read_csv(folder / "gallery.csv")
         return Html(
             "".join(
-                figure(folder / line.file, f"{line.file_name}: {100 * line.change:+.1f} points of IoU", line.text)
+                figure(folder / line.file, self._changed(line.file_name, line.run, line.change), line.text)
                 for line in shown.itertuples()
             )
         )
+
+    def _changed(self, image: str, run: str, change: float) -> str:
+        return f"{image}: IoU {signed(change, '+.3f')} ({run_title(self.experiment, run)})"
 
     def costs(self) -> Html:
         """Time, memory, and the hours of CPUs and GPUs, by stage and by run, from Snakemake's benchmark files."""
@@ -194,12 +204,12 @@ class Results:
 
     def provenance(self) -> Html:
         """What made the numbers: versions, and for every run its config, weights, log and when it was trained."""
-        versions = [[name, _listed(self.metrics[name].dropna().unique())] for name in VERSIONS]
-        return Html(table(["", "Version"], versions) + runs_page(self.experiment))
+        versions = [[name.replace("_", " "), _listed(self.metrics[name].dropna().unique())] for name in VERSIONS]
+        return Html(table(["Of", "Version"], versions) + runs_page(self.experiment))
 
 
 def _costs(what: str, costs: Mapping[str, Cost]) -> str:
-    heads = [what, "Jobs", "Time", "CPU-hours", "GPU-hours", "Longest job", "Memory of one job, MiB"]
+    heads = [what, "Jobs", "Time, h:m:s", "CPU-hours", "GPU-hours", "Longest job", "Memory of one job, MiB"]
     rows = [
         [
             *(name, str(cost.jobs), clock(cost.wall), hours(cost.cpu), hours(cost.gpu) if cost.gpu else "none"),

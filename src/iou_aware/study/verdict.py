@@ -15,9 +15,11 @@ REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", 
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
 # Where there is room for a sign only.
 MARKS = {REPRODUCED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?"}
-# Of a number only, which stands beside the paper's where sizes are not to be met.
+# Of a number only, which stands beside the paper's where sizes are not compared.
 NOT_COMPARED = "not compared"
-UNMET = "sizes are not to be met here"
+UNMET = "sizes are not compared here"
+# So many of the numbers that decide a verdict are said.
+_SAID = 3
 # The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
 ROUNDING = 0.05
 
@@ -86,7 +88,7 @@ def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | N
     if compared and verdict == REPRODUCED:
         verdict, why = _by_range(quantity, span)
     elif span is not None and verdict == REPRODUCED and sign:
-        why += "; its size is not to be met here"
+        why += "; its size is not compared here"
     elif not sign and not compared:
         return Finding(quantity, expected, NOT_COMPARED, UNMET)
     return Finding(quantity, expected, verdict, why)
@@ -137,7 +139,7 @@ def judge_step(quantity: Quantity, sign: float, expected: str) -> Finding:
 
 
 def together(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Return the verdict on a claim all of whose findings must hold."""
+    """Return the verdict on a claim all of whose findings must hold, and why, with the numbers that decide it."""
     run = [finding for finding in findings if finding.quantity.value is not None]
     judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
     absent = len(findings) - len(run)
@@ -149,7 +151,16 @@ def together(findings: Sequence[Finding]) -> tuple[str, str]:
     for verdict in (CONTRADICTED, INCONCLUSIVE):
         if counts[verdict]:
             worst = next(finding for finding in judged if finding.verdict == verdict)
-            return verdict, f"{worst.quantity.label}: {worst.why}"
+            return verdict, _said(worst.why, [f for f in judged if (f.verdict, f.why) == (verdict, worst.why)])
     if absent:
         return INCONCLUSIVE, f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
-    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why
+    return REPRODUCED, _said(f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why, judged)
+
+
+def _said(why: str, deciding: Sequence[Finding]) -> str:
+    """Return a reason with the numbers behind it, each with all of its uncertainty."""
+    numbers = [
+        f"{number.label} {number.value:+.2f} ({number.low:+.2f} to {number.high:+.2f})"
+        for number in (finding.quantity for finding in deciding[:_SAID])
+    ]
+    return f"{why}: {'; '.join(numbers)}{'; …' if len(deciding) > _SAID else ''}"

@@ -1,5 +1,6 @@
 """Training really: no interruption, damage or trick changes what comes out."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -46,6 +47,23 @@ def test_sigterm_at_any_step_changes_nothing(trained, fresh, monkeypatch, step):
     assert len(saved(fresh, IOU_AWARE)) == 1 + (step > STEPS)
     train(fresh, IOU_AWARE)
     assert outcome(fresh, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+@pytest.mark.parametrize("fault", [None, SystemExit, InputError])
+def test_signals_are_taken_as_before_however_a_training_ended(fresh, monkeypatch, fault):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    taken = []
+
+    def end() -> None:
+        taken.extend(signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT))
+        if fault:
+            raise fault
+
+    at_step(monkeypatch, 2, end)
+    with pytest.raises(fault) if fault else contextlib.nullcontext():
+        train(fresh, RETINANET)
+    assert not set(taken) & set(before)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_sigterm_in_the_last_step_comes_too_late(trained, fresh, monkeypatch):

@@ -73,13 +73,14 @@ class Saving(Hook):
     def __init__(self, checkpoints: Checkpoints, every_seconds: float):
         self.checkpoints, self.every_seconds = checkpoints, every_seconds
         self._asked = False
+        self._handlers: dict[int, Any] = {}
 
     def before_train(self, runner) -> None:
         """Stop in good order when told to, by preemption or a time limit (SIGTERM) or by a person (SIGINT)."""
         self._handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
         self._saved_at = runner.progress.seconds
 
-    def after_train(self, runner) -> None:
+    def leave_signals(self) -> None:
         """Leave the signals to whom they belonged; a finished training needs no more than seconds."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -146,6 +147,7 @@ class Runner(MMEngineRunner):
         processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
         self.progress = Progress(name, config.train_dataloader.batch_size * processes)
         shown = [one for one in config.visualizer.vis_backends if one.type == TENSORBOARD]
+        self._saving = Saving(checkpoints, every_seconds)
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
             model=config.model,
@@ -155,7 +157,7 @@ class Runner(MMEngineRunner):
             optim_wrapper=config.optim_wrapper,
             param_scheduler=config.get("param_scheduler"),
             default_hooks=hooks,
-            custom_hooks=[self.progress, Saving(checkpoints, every_seconds), *config.get("custom_hooks", [])],
+            custom_hooks=[self.progress, self._saving, *config.get("custom_hooks", [])],
             launcher=launcher,
             env_cfg=config.env_cfg,
             log_level="WARNING",
@@ -164,6 +166,13 @@ class Runner(MMEngineRunner):
             randomness=config.randomness,
             experiment_name=f"{name}_{next(_NUMBERS)}",
         )
+
+    def train(self) -> torch.nn.Module:
+        """Train; however that ends, the process then takes signals as before."""
+        try:
+            return super().train()
+        finally:
+            self._saving.leave_signals()
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Put the model on its device, and into DistributedDataParallel where there are several processes."""

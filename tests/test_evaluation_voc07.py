@@ -1,6 +1,8 @@
 """VOC2007's 11-point AP: hand-made cases, and MMDetection's eval_map as the independent implementation."""
 
 import json
+from importlib import import_module
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -109,7 +111,9 @@ def test_mean_over_thresholds(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_mmdet(tmp_path, seed):
+def test_equals_mmdet(tmp_path, monkeypatch, seed):
+    # A pool of threads: processes forked from this one would have all that other tests left in it.
+    monkeypatch.setattr(import_module("mmdet.evaluation.functional.mean_ap"), "Pool", ThreadPool)
     random = np.random.default_rng(seed)
     images, classes = 25, 4
     boxes, found = [], []

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from torch.distributed import TCPStore
 
 from iou_aware.data.prepare import prepare
 from iou_aware.files import sha256
@@ -113,11 +113,11 @@ def project(folder: Path, images: int = 18, **changes) -> Experiment:
 
 def together(experiment: Experiment, run: str, processes: int = 2) -> list[int]:
     """Train a run with several processes, forked from this one and so with all its patches; return their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # Where they meet is open before they start, as torchrun has it: a port that is only known to be free may be taken.
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context("fork")
-    ranks = [context.Process(target=_rank, args=(n, processes, port, experiment, run)) for n in range(processes)]
+    arguments = [(number, processes, meeting.port, experiment, run) for number in range(processes)]
+    ranks = [context.Process(target=_rank, args=values) for values in arguments]
     for process in ranks:
         process.start()
     for process in ranks:
@@ -128,7 +128,7 @@ def together(experiment: Experiment, run: str, processes: int = 2) -> list[int]:
 def _rank(number: int, processes: int, port: int, experiment: Experiment, run: str) -> None:
     """Be one of several training processes, as torchrun would start it."""
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     train(experiment, run)
 
 

@@ -6,11 +6,12 @@ import re
 
 import pandas as pd
 import pytest
-from study_project import RULES, experiment, paper_shaped, write_evaluation, write_results, write_run
+from study_project import RULES, SMALL_RUN, experiment, paper_shaped, write_evaluation, write_results, write_run
 
 from iou_aware.errors import InputError
 from iou_aware.study.collect import collect, missing
 from iou_aware.study.metrics import load_metrics, load_per_class
+from iou_aware.study.quantity import Cells, Noise, Term
 
 CONTRACT = (
     "run,dataset,split,detector,backbone,iou_loss,target_grad,recipe,scale,seed,rule,"
@@ -102,6 +103,24 @@ def test_unfinished_study_says_what_is_missing_and_why(study):
     detections.parent.mkdir(parents=True)
     detections.touch()
     assert {gap.run: gap.why for gap in missing(study)}[other] == "not evaluated"
+
+
+def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path):
+    for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
+        path = tmp_path / "configs" / file
+        path.parent.mkdir(parents=True)
+        path.write_text("released = dict(tiny='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')")
+    rows = {"ours": {"recipe": "quick"}, "theirs": {"recipe": "zoo"}}
+    table = {"caption": "Both.", "split": "val", "columns": ["AP"], "rows": rows}
+    runs = [SMALL_RUN | {"detector": "retinanet", "recipe": ["quick", "zoo"]}]
+    study = experiment(tmp_path, runs=runs, tables={"both": table})
+    expected = {BASELINE: "not trained", BASELINE.replace("quick", "zoo"): "not fetched"}
+    assert {gap.run: gap.why for gap in collect(study)} == expected
+    told = [
+        Cells(study).quantity("AP", study.tables["both"], "table1", [Term(1, row, "AP")], Noise(0, 0)).missing
+        for row in rows
+    ]
+    assert told == [f"{run} is {why}" for run, why in expected.items()]
 
 
 def test_nothing_yet_gives_an_empty_table(study):

@@ -77,6 +77,7 @@ def test_a_run_against_its_equal_is_equal(ranked, capsys):
         ("{results}@none", "{results}", "expected it with a run's folder"),
         ("{results}/nothing", "{base}", "no such folder"),
         ("{results}/runs", "{base}", "neither"),
+        ("/", "{base}", "neither"),
         ("{results}", "{results}", "iou-aware collect"),
     ],
 )

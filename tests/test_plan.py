@@ -17,6 +17,7 @@ from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
 from iou_aware.study.costs import Costs, Estimates
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.layout import STAGES
 from iou_aware.study.listing import print_rows
 from iou_aware.study.needs import Needs
 from iou_aware.study.plan import duration, jobs, makespan, print_plan
@@ -154,6 +155,8 @@ def test_jobs_are_those_that_snakemake_would_run(submissions):
     assert {stage: str(number) for stage, number in jobs(paper).items()} == {
         stage: number for stage, number in counted.items() if stage not in ("all", "total")
     }
+    if submissions:  # then nothing of the workflow is left out
+        assert counted.keys() - {"all", "total"} == set(STAGES)
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(1, 40))

@@ -209,7 +209,7 @@ def test_partial_metrics_give_a_table_in_which_the_rest_is_missing_with_its_reas
     assert found.loc["retinanet_r50", "ours"] == pytest.approx(31.9)
     assert found.loc[ROWS, "gain_verdict"].tolist() == [NOT_RUN] * 3
     assert "is not trained" in found.loc["iou_aware_r50", "gain_why"]
-    assert "is not evaluated on val" in found.loc["iou_aware_r101", "why"]
+    assert "is not predicted on val" in found.loc["iou_aware_r101", "why"]
     assert found.loc["yolov2", ["verdict", "why"]].isna().all()
     for suffix in ("md", "tex", "html"):
         assert text(study, "table1", suffix).count("is not trained") >= 7

@@ -15,6 +15,7 @@ from iou_aware.study.checks import write_checks
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE, TIMES, load_metrics
 from iou_aware.study.run import Run
+from iou_aware.training.seal import AGAIN
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +77,13 @@ def missing(experiment: Experiment) -> Iterator[Missing]:
             absent = [rule for rule in rules if rule not in _read(path)["rules"]]
             why = "evaluated before this rule was asked for"
         else:
-            absent, why = rules, _why(experiment, name, split)
+            absent, why = rules, lack(experiment, name, split)
         if absent:
             yield Missing(name, split, absent, why)
 
 
-def _why(experiment: Experiment, run: str, split: str) -> str:
+def lack(experiment: Experiment, run: str, split: str) -> str:
+    """Return what has not happened yet to a run that has no evaluation on a split."""
     paths = experiment.paths
     if not paths.seal(run).is_file():
         return "not fetched" if experiment.run(run).is_released else "not trained"
@@ -107,7 +109,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist, but the run has been evaluated. Train it again.") from error
+        raise InputError(f"{path} does not exist, but the run has been evaluated. {AGAIN}") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}. Remove it and run its stage.") from error
 

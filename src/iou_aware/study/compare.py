@@ -45,7 +45,7 @@ class Side:
         """The dataset of the run."""
         path = self.paths.seal(self.run or "")
         if not path.is_file():
-            raise InputError(f"{path} does not exist; expected a finished run of `iou-aware train` at {self.text}.")
+            raise InputError(f"{path} does not exist: expected a finished run, trained or released, at {self.text}.")
         return json.loads(path.read_text())["run"]["dataset"]
 
 
@@ -106,7 +106,7 @@ def parse(text: str) -> Side:
     folder = Path(place)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; expected results/EXPERIMENT, or a run's folder below it.")
-    parts = folder.absolute().parts
+    parts = ("", "", "", *folder.absolute().parts)
     if parts[-2] == "results":
         if rule:
             raise InputError(f"{text}: found a rule with a folder of results; expected it with a run's folder.")

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPORT = "report"
+#: The stages of the workflow, which logs and benchmarks are named after, in the order in which people read of them.
+STAGES = (
+    *("prepare", "backbone", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
+    *("bootstrap", "premise", "gallery", "claims", "notebook", "report", "submission"),
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from iou_aware.errors import InputError
 from iou_aware.study import packs, workflow
 from iou_aware.study.costs import Estimates
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.layout import STAGES
 
 HOURS_PER_DAY = 24
 UNKNOWN = "?"
@@ -81,26 +82,25 @@ def jobs(experiment: Experiment) -> Counter[str]:
     """Return how many jobs each stage of the workflow has when nothing is there yet."""
     evaluations = sum(1 for _ in experiment.evaluations())
     pretrained = {file for run in experiment.trained.values() for file in workflow.pretrained(experiment.paths, run)}
-    return +Counter(
-        {
-            "prepare": len(experiment.datasets),
-            "backbone": len(pretrained),
-            "train": len(experiment.trained),
-            "release": len(experiment.released),
-            "predict": len(packs.predictions(experiment)),
-            "evaluate": evaluations,
-            "bootstrap": evaluations,
-            "collect": 1,
-            "table": len(experiment.tables),
-            "figures": 1,
-            "premise": 1,
-            "gallery": 1,
-            "claims": 1,
-            "notebook": len(experiment.paths.notebooks),
-            "report": 1,
-            "submission": len(packs.requested(experiment)),
-        }
-    )
+    numbers = {
+        "prepare": len(experiment.datasets),
+        "backbone": len(pretrained),
+        "train": len(experiment.trained),
+        "release": len(experiment.released),
+        "predict": len(packs.predictions(experiment)),
+        "evaluate": evaluations,
+        "bootstrap": evaluations,
+        "collect": 1,
+        "table": len(experiment.tables),
+        "figures": 1,
+        "premise": 1,
+        "gallery": 1,
+        "claims": 1,
+        "notebook": len(experiment.paths.notebooks),
+        "report": 1,
+        "submission": len(packs.requested(experiment)),
+    }
+    return +Counter({stage: numbers[stage] for stage in STAGES})
 
 
 def _why_unknown(estimates: Estimates, name: str) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from iou_aware.errors import InputError
 from iou_aware.study import bootstrap
 from iou_aware.study.bootstrap import CORRELATIONS, Choose, Interval
+from iou_aware.study.collect import lack
 from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import COUNTS, FURTHER, PAPER, load_metrics
 from iou_aware.study.paper import load_paper
@@ -234,10 +235,9 @@ class Cells:
         if self._correlations is None and not set(CORRELATIONS).isdisjoint(metrics):
             return "`iou-aware premise` has not run"
         run, paths = row.runs[0], self.experiment.paths
-        if not paths.seal(run).is_file():
-            return f"{run} is not trained"
         if not paths.evaluation(run, table.split).is_file():
-            return f"{run} is not evaluated on {table.split}"
+            where = f" on {table.split}" if paths.seal(run).is_file() else ""
+            return f"{run} is {lack(self.experiment, run, table.split)}{where}"
         return f"no value of {run} under the rule {row.rule} on {table.split}"
 
 

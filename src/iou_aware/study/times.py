@@ -13,12 +13,8 @@ from typing import Any
 
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
+from iou_aware.study.layout import STAGES
 from iou_aware.study.needs import Needs
-
-STAGES = (
-    *("prepare", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
-    *("bootstrap", "premise", "gallery", "claims", "notebook", "report"),
-)
 
 
 @dataclass(frozen=True)

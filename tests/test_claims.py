@@ -195,7 +195,7 @@ def test_missing_says_what_has_not_happened(tmp_path):
     collect(made)
     quantity = next(claim for claim in judge(made) if claim.id == "voc-ap-gain").findings[0].quantity
     assert quantity.value is None
-    assert quantity.missing == f"{run} is not evaluated on test"
+    assert quantity.missing == f"{run} is not predicted on test"
     assert quantity.paper == pytest.approx(2.2)
 
 

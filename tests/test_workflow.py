@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import parse_config
+from snakemake.utils import update_config
 from study_project import RULES, SMALL_RUN
-from workflow_project import REPOSITORY, SMALL, STAND_IN, Project
+from workflow_project import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
+
+from iou_aware.study import workflow
 
 BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
@@ -218,6 +222,23 @@ def test_the_stages_read_what_the_command_line_changed(study):
     study.run("--config", "rules=[none,alpha=0.5,alpha=0.25]")
     resolved = study.folder / "results/study/experiment.yaml"
     assert yaml.safe_load(resolved.read_text())["rules"] == ["none", "alpha=0.5", "alpha=0.25"]
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "found"),
+    [
+        ("settings={epochs: 3, amp: false}", "settings", {"epochs": 3, "amp": False, "device": "cpu"}),
+        ("noise_in={losses: 1.5}", "noise_in", {"losses": 1.5}),
+        ("roots={shapes: 2024}", "roots", {"shapes": "2024"}),
+        ("rules=[none, alpha=0.5]", "rules", ("none", "alpha=0.50")),
+    ],
+)
+def test_values_within_one_of_the_command_line_are_what_they_are_in_the_file(study, option, key, found):
+    study.set(settings={"device": "cpu", "epochs": 2}, roots={"shapes": "2024"})
+    file = study.folder / CONFIG
+    config = yaml.safe_load(file.read_text())
+    update_config(config, parse_config([option]))
+    assert getattr(workflow.load([file], config), key) == found
 
 
 def test_a_dry_run_writes_nothing(tmp_path):

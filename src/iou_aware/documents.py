@@ -73,6 +73,15 @@ def read(path: str | Path) -> Document:
     return Document(str(path), content, lines)
 
 
+def scalar(text: str) -> Any:
+    """Return what a word means that stands in YAML without quotes: text, a number, a truth value or nothing."""
+    loader = _Loader("")
+    try:
+        return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
+    finally:
+        loader.dispose()
+
+
 def load(path: str | Path, schema: str) -> Any:
     """Read a YAML file, hold it against ``schemas/<schema>.schema.yaml`` and return its content.
 

@@ -3,9 +3,11 @@
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from iou_aware import documents
 from iou_aware.data import backbones, zoo
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
@@ -29,7 +31,25 @@ def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
     """
     if not files:
         raise InputError("no experiment was given; expected --configfile configs/experiments/<name>.yaml")
-    return Experiment.load(files[-1], config)
+    return Experiment.load(files[-1], _typed(config, documents.read(files[-1]).content))
+
+
+def _typed(value: Any, written: Any) -> Any:
+    """Return a value with its words as YAML means them: within one of ``--config`` Snakemake takes all for text.
+
+    Args:
+        value: what Snakemake has.
+        written: what the file has in its place, which stays as it is.
+    """
+    if value == written:
+        return value
+    if isinstance(value, Mapping):
+        known = written if isinstance(written, Mapping) else {}
+        return {key: _typed(part, known.get(key)) for key, part in value.items()}
+    if isinstance(value, list):
+        known = written[: len(value)] if isinstance(written, list) else []
+        return [_typed(part, one) for part, one in zip_longest(value, known)]
+    return documents.scalar(value) if isinstance(value, str) else value
 
 
 def config_files(paths: Layout, run: Run) -> list[Path]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iou_aware import __version__
+from iou_aware import __version__, process
 from iou_aware.errors import InputError
 
 DESCRIPTION = """\
@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     del options["command"]
+    process.keep_freed_memory()
     try:
         options.pop("action")(**options)
         sys.stdout.flush()
@@ -287,7 +288,8 @@ def _checked(experiment: Any, name: str, value: str) -> str:
 def _function(place: str) -> Callable[..., None]:
     """Return the function that ``module:name`` names."""
     module, name = place.split(":")
-    with contextlib.redirect_stdout(io.StringIO()):  # MMDetection prints which optional packages it does without
+    # MMDetection prints which optional packages it does without.
+    with process.importing(), contextlib.redirect_stdout(io.StringIO()):
         function = getattr(import_module(module), name)
         if "mmdet" in sys.modules:
             import_module("mmdet.datasets")  # else on first use

@@ -69,6 +69,17 @@ def change(content, what):
             annotations[1]["image_id"] = 7
         case "no images":
             content["images"] = []
+        case "no categories":
+            content["categories"] = []
+        case "file twice":
+            images[1]["file_name"] = "1.jpg"
+        case "fractions":
+            for annotation in annotations:
+                annotation["bbox"] = [0.1, 0.2, 0.5, 1.0]
+        case "negative area":
+            annotations[1]["area"] = -3
+        case "crowd in words":
+            annotations[1]["iscrowd"] = "no"
         case "no annotations":
             del content["annotations"]
         case "nothing annotated":
@@ -99,6 +110,11 @@ def change(content, what):
         ("category unknown", r"key annotations\[1\]\.category_id: the category 3 is unknown.*Known: 1 cat, 2 dog"),
         ("image unknown", r"key annotations\[1\]\.image_id: the image 7 is unknown \(annotation id 2\)"),
         ("no images", r"`images` is empty"),
+        ("no categories", r"`categories` is empty"),
+        ("file twice", r"key images\[1\]\.file_name: the file_name 1\.jpg is duplicated, images\[0\] has it already"),
+        ("fractions", r"key annotations\[0\]\.bbox: found \[0\.1, .*expected .* in pixels\. Multiply fractions by"),
+        ("negative area", r"key annotations\[1\]\.area: found -3, expected a number of square pixels"),
+        ("crowd in words", r"key annotations\[1\]\.iscrowd: found 'no', expected 0 or 1"),
         ("no annotations", r"key annotations: found nothing, expected a list"),
         ("nothing annotated", r"2 images but no box to be found.*labelled: false"),
         ("three numbers", r"key annotations\[1\]\.bbox: found \[1, 2, 3\], expected four numbers"),
@@ -144,6 +160,14 @@ def test_what_is_no_coco_file_is_refused(tmp_path, content, told):
         prepared(tmp_path)
 
 
+def test_a_folder_in_place_of_the_annotations_is_named(tmp_path):
+    file = write(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match=r"train\.json: cannot be read \(Is a directory\)"):
+        prepared(tmp_path)
+
+
 BAD = [
     ([10, 10, 0, 5], "has no area"),
     ([10, 10, 5, 0], "has no area"),
@@ -163,7 +187,8 @@ def test_an_invalid_box_stops_is_left_out_or_is_kept_but_always_named(tmp_path, 
     write(tmp_path, content)
     with pytest.raises(InputError) as caught:
         prepared(tmp_path)
-    for part in ("train.json: box 1 (cat) of image 1.jpg", why, "`invalid_boxes: exclude`", "own.yaml"):
+    place = f"{tmp_path}/data/own/train.json, key annotations[1].bbox: box (cat) of image 1.jpg"
+    for part in (place, f"[x, y, width, height] {why}", "`invalid_boxes: exclude`", "own.yaml"):
         assert part in str(caught.value)
 
     write(tmp_path, content, invalid_boxes="exclude")

@@ -35,6 +35,15 @@ def test_every_shipped_dataset_is_valid(path):
     assert load(REPOSITORY, path.stem).name == path.stem
 
 
+@pytest.mark.parametrize("root", ["~/cells", "$SCRATCH/cells"])
+def test_a_root_may_start_at_home_or_from_a_variable(tmp_path, monkeypatch, root):
+    monkeypatch.setenv("HOME", "/somewhere")
+    monkeypatch.setenv("SCRATCH", "/somewhere")
+    describe(tmp_path, root=root)
+    assert load(tmp_path, "own").root == Path("/somewhere/cells")
+    assert load(tmp_path, "own", {"own": f"{root}/more"}).root == Path("/somewhere/cells/more")
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [

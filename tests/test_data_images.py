@@ -47,6 +47,14 @@ def test_an_image_cut_short_is_found(tmp_path, form, keep):
         read_header(put(tmp_path / "cut", content[: int(keep * len(content))]), "test")
 
 
+@pytest.mark.parametrize(("form", "mode"), [("GIF", "P"), ("TIFF", "F")])
+def test_an_image_that_training_could_not_read_is_refused(tmp_path, form, mode):
+    path = tmp_path / "a"
+    Image.linear_gradient("L").convert(mode).save(path, form)
+    with pytest.raises(InputError, match=f"a: the image cannot be read .*cannot decode {form}; JPEG and PNG it can"):
+        read_header(path, "test")
+
+
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
     header = read_header(put(tmp_path / "a.jpg", picture() + bytes(5000)), "test")
     assert (header.width, header.height) == (WIDTH, HEIGHT)

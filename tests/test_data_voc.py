@@ -220,8 +220,13 @@ def spoil(root, what):
         put(root / "ImageSets/Main/train.txt", "a\n\na\n")
     elif what == "class list":
         put(root / "ImageSets/Main/train.txt", "a -1\n")
+    elif what == "another encoding":
+        put(root / "ImageSets/Main/train.txt", "Z\xe4hler\n".encode("latin-1"))
     elif what == "no xml":
         (root / "Annotations/a.xml").unlink()
+    elif what == "a folder as xml":
+        (root / "Annotations/a.xml").unlink()
+        (root / "Annotations/a.xml").mkdir()
     elif what == "no image":
         (root / "JPEGImages/a.jpg").unlink()
     elif what == "other size":
@@ -235,6 +240,8 @@ def spoil(root, what):
         ("empty list", r"train\.txt: the image list is empty"),
         ("listed twice", r"train\.txt, line 3: the image 'a' is named a second time; first on line 1"),
         ("class list", r"train\.txt, line 1: found 'a -1', expected the name of one image"),
+        ("another encoding", r"train\.txt: byte 1 is not UTF-8 text"),
+        ("a folder as xml", r"a\.xml: cannot be read \(Is a directory\)"),
         ("no xml", r"a\.xml: there is no such annotation file, but an image list names it"),
         ("no image", r"a\.jpg: there is no such image, but .*a\.xml names it"),
         ("other size", r"a\.jpg: the image is 48x64 pixels, but .*a\.xml says 64x48"),
@@ -247,6 +254,14 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, what, told):
     with pytest.raises(InputError, match=told):
         prepared(tmp_path)
     assert not list((tmp_path / "results").rglob("*.json")) if (tmp_path / "results").exists() else True
+
+
+def test_names_of_images_may_have_spaces_and_letters_of_any_alphabet(tmp_path):
+    name = "weiße Zelle 3 細胞"
+    write(tmp_path, voc_object("cat", 1, 1, 10, 20), name=name)
+    describe(tmp_path)
+    prepared(tmp_path)
+    assert converted(tmp_path, "train")["images"][0]["file_name"] == f"JPEGImages/{name}.jpg"
 
 
 def test_a_class_that_is_not_listed_is_named_with_the_closest(tmp_path):

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from iou_aware.errors import InputError
@@ -35,8 +36,8 @@ class InvalidBox:
     why: str
 
     def __str__(self) -> str:
-        place = f"{self.file}, line {self.line}" if self.line else self.file
-        return f"{place}: box {self.index} ({self.category}) of image {self.image}: {self.box} {self.why}"
+        place = f"line {self.line}: box {self.index}" if self.line else f"key annotations[{self.index}].bbox: box"
+        return f"{self.file}, {place} ({self.category}) of image {self.image}: {self.box} {self.why}"
 
 
 @dataclass
@@ -51,12 +52,12 @@ class InvalidBoxes:
         self.found.append(box)
         return self.policy == "keep" and all(map(math.isfinite, box.box))
 
-    def settle(self, dataset_file: object) -> None:
-        """Raise InputError when any was found and the policy is ``error``."""
+    def settle(self, root: Path, dataset_file: Path) -> None:
+        """Raise InputError when any was found, in a file below ``root``, and the policy is ``error``."""
         if self.policy == "error" and self.found:
-            more = f" ({len(self.found) - 1} more are like this)" if len(self.found) > 1 else ""
+            more = f" ({len(self.found) - 1} more boxes are wrong)" if len(self.found) > 1 else ""
             raise InputError(
-                f"{self.found[0]}{more}. Correct the annotation, or set `invalid_boxes: exclude` (leave such boxes "
+                f"{root}/{self.found[0]}{more}. Correct the annotation, or set `invalid_boxes: exclude` (leave such boxes "
                 f"out, named in the manifest) or `keep` in {dataset_file}."
             )
 

@@ -49,6 +49,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{place}: the file {what} ({error.msg}). {_RESTORE}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8 text. {_RESTORE}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected an annotation file, JSON.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: found a JSON {type(content).__name__}, expected an object with `images`. {_RESTORE}")
     return content
@@ -72,18 +74,21 @@ def read_split(dataset: Dataset, split: Split, invalid: InvalidBoxes) -> CocoSpl
     path = dataset.root / split.annotations
     content = read_json(path)
     images = _entries(content, "images", path, {"id": int, "file_name": str, "width": int, "height": int})
-    if not images:
-        raise InputError(f"{path}: `images` is empty. A split needs at least one image.")
     categories = _entries(content, "categories", path, {"id": int, "name": str})
+    for key, entries in (("images", images), ("categories", categories)):
+        if not entries:
+            raise InputError(f"{path}: `{key}` is empty. A split needs at least one entry there.")
     names = _unique(categories, "categories", path)
     _check_classes(dataset, [entry["name"] for entry in categories], path)
     sizes = _unique(images, "images", path)
+    _unique(images, "images", path, "file_name")
     folder = dataset.root / split.images
     turned = _check_images(images, folder, f"{dataset.name} {split.name}", path)
     if not split.labelled:
         return CocoSplit(content, False, turned)
     annotations = _entries(content, "annotations", path, {"id": int, "image_id": int, "category_id": int, "bbox": list})
     _unique(annotations, "annotations", path)
+    _refuse_fractions(annotations, path)
     kept, changed = [], False
     for index, annotation in enumerate(annotations):
         image, category = _references(index, annotation, sizes, names, path)
@@ -119,22 +124,32 @@ def _entries(content: dict[str, Any], key: str, path: Path, fields: dict[str, ty
     return entries
 
 
-def _unique(entries: list[dict[str, Any]], key: str, path: Path) -> dict[int, dict[str, Any]]:
-    """Return the entries by id.
+def _unique(entries: list[dict[str, Any]], key: str, path: Path, field: str = "id") -> dict[Any, dict[str, Any]]:
+    """Return the entries by one of their fields.
 
     Raises:
-        InputError: An id occurs twice.
+        InputError: A value occurs twice.
     """
-    by_id: dict[int, dict[str, Any]] = {}
+    by_value: dict[Any, dict[str, Any]] = {}
     for index, entry in enumerate(entries):
-        if entry["id"] in by_id:
-            first = entries.index(by_id[entry["id"]])
+        if entry[field] in by_value:
+            first = entries.index(by_value[entry[field]])
             raise InputError(
-                f"{path}, key {key}[{index}].id: the id {entry['id']} is duplicated, {key}[{first}] has it already. "
-                "Give each entry an id of its own."
+                f"{path}, key {key}[{index}].{field}: the {field} {entry[field]} is duplicated, {key}[{first}] has it "
+                f"already. Give each entry one of its own."
             )
-        by_id[entry["id"]] = entry
-    return by_id
+        by_value[entry[field]] = entry
+    return by_value
+
+
+def _refuse_fractions(annotations: list[dict[str, Any]], path: Path) -> None:
+    """Raise InputError if no box is wider or higher than a pixel: fractions of the image, as YOLO's files have."""
+    boxes = [annotation["bbox"] for annotation in annotations]
+    if boxes and all(len(box) == 4 and all(_is_number(side) and 0 <= side <= 1 for side in box) for box in boxes):
+        raise InputError(
+            f"{path}, key annotations[0].bbox: found {boxes[0]}, and no box of the file is larger than one pixel; "
+            "expected [x, y, width, height] in pixels. Multiply fractions by the image's width and height."
+        )
 
 
 def _check_classes(dataset: Dataset, names: list[str], path: Path) -> None:
@@ -194,9 +209,12 @@ def _defect(index: int, annotation: dict[str, Any], image: dict[str, Any], path:
             f"{path}, key annotations[{index}].bbox: found {box!r}, expected four numbers [x, y, width, height]."
         )
     area = annotation.get("area", 0)
-    if not _is_number(area) or not math.isfinite(area):
+    if not _is_number(area) or not math.isfinite(area) or area < 0:
         raise InputError(f"{path}, key annotations[{index}].area: found {area!r}, expected a number of square pixels.")
-    return defect(box, image["width"], image["height"])
+    if annotation.get("iscrowd", 0) not in (0, 1):
+        raise InputError(f"{path}, key annotations[{index}].iscrowd: found {annotation['iscrowd']!r}, expected 0 or 1.")
+    why = defect(box, image["width"], image["height"])
+    return why and f"[x, y, width, height] {why}"
 
 
 def _is_number(value: object) -> bool:

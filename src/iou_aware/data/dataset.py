@@ -1,5 +1,6 @@
 """A dataset as ``configs/datasets/<name>.yaml`` describes it: layout, place, splits, classes."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
         name=name,
         file=file,
         layout=content["layout"],
-        root=Path(project) / (overridden or content["root"]),
+        root=Path(project) / os.path.expandvars(os.path.expanduser(overridden or content["root"])),
         root_from=f"`roots.{name}` of the experiment" if overridden else f"`root` of {file}",
         splits=splits,
         train=content["train"],

@@ -100,5 +100,10 @@ def check_size(header: Header, path: Path, width: int, height: int, named_by: st
 
 
 def _decode(path: Path) -> None:
+    """Read a whole image, also as training will: OpenCV knows fewer formats, and says nothing of what is missing."""
+    import cv2  # slow to import, and most data sets are JPEG or PNG throughout
+
     with Image.open(path) as image:
         image.load()
+    if cv2.imread(str(path)) is None:
+        raise OSError(f"OpenCV, which training reads images with, cannot decode {image.format}; JPEG and PNG it can")

@@ -81,7 +81,7 @@ def _prepare_voc(dataset: Dataset, folder: Path, project: Path) -> tuple[list[di
         _check_number(dataset, dataset.splits[name], len(split.images))
         invalid = InvalidBoxes(dataset.invalid_boxes)
         content = voc.to_coco(split, classes, dataset.root, invalid)
-        invalid.settle(dataset.file)
+        invalid.settle(dataset.root, dataset.file)
         categories = content["categories"]
         _write(folder / f"{name}.json", content)
         splits[name] = _split_data(folder / f"{name}.json", dataset.root, project, content, invalid, split.turned)
@@ -94,7 +94,7 @@ def _prepare_coco(dataset: Dataset, folder: Path, project: Path) -> tuple[list[d
     for name, split in dataset.present().items():
         invalid = InvalidBoxes(dataset.invalid_boxes)
         read = coco.read_split(dataset, split, invalid)
-        invalid.settle(dataset.file)
+        invalid.settle(dataset.root, dataset.file)
         _check_number(dataset, split, len(read.content["images"]))
         file = dataset.root / split.annotations
         categories.append((str(file), read.content["categories"]))

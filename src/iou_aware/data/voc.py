@@ -16,6 +16,7 @@ take `ignore` from ``iscrowd`` whatever the file says, and MMDetection drops an 
 therefore it is not written. VOC07 AP is computed with VOC's own rule (`iou_aware.evaluation.voc07`).
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from iou_aware.data.voc_xml import VocAnnotation, VocObject, line_of, read_annot
 from iou_aware.documents import closest
 from iou_aware.errors import InputError
 
+_OF_ONE_CLASS = re.compile(r"\s(-1|0|1)$")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
 
 
@@ -38,7 +40,7 @@ def read_list(root: Path, folder: str, name: str) -> list[str]:
         The images' names without their suffix, in order.
 
     Raises:
-        InputError: The list is missing or empty, names an image twice, or has more than a name on a line.
+        InputError: The list is missing, empty or not UTF-8, names an image twice, or is that of one class.
     """
     path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
     if not path.is_file():
@@ -46,17 +48,24 @@ def read_list(root: Path, folder: str, name: str) -> list[str]:
         raise InputError(
             f"{path}: there is no such image list.{closest(name, known)} Found there: {known or 'nothing'}."
         )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8 text. Save the list as UTF-8.") from error
     first: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        words = line.split()
-        if len(words) > 1:
-            raise InputError(f"{path}, line {number}: found {line!r}, expected the name of one image and nothing else.")
-        if words and words[0] in first:
+    for number, name in enumerate(map(str.strip, lines), start=1):
+        if _OF_ONE_CLASS.search(name):
             raise InputError(
-                f"{path}, line {number}: the image {words[0]!r} is named a second time; first on line "
-                f"{first[words[0]]}. Remove one of them: image ids must be unique."
+                f"{path}, line {number}: found {name!r}, expected the name of one image and nothing else. VOC's lists "
+                "of one class, with 1 or -1 behind each name, are no lists of a split."
             )
-        first.update((word, number) for word in words)
+        if name in first:
+            raise InputError(
+                f"{path}, line {number}: the image {name!r} is named a second time; first on line {first[name]}. "
+                "Remove one of them: image ids must be unique."
+            )
+        if name:
+            first[name] = number
     if not first:
         raise InputError(f"{path}: the image list is empty. A split needs at least one image.")
     return list(first)

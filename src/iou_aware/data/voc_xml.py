@@ -54,8 +54,11 @@ def read_annotation(path: Path) -> VocAnnotation:
         tree = ElementTree.fromstring(content)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path}: there is no such annotation file, but an image list names it. Add it, or take it off the list."
+            f"{path}: there is no such annotation file, but an image list names it. Add it, or take it off the list, "
+            "which names images without a suffix."
         ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected an annotation file, XML.") from error
     except expat.ExpatError as error:
         raise InputError(
             f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]}). The file may be "

@@ -51,7 +51,10 @@ def test_every_example_names_its_arguments(stage):
         (["prepare", "{}", "shape"], "no dataset 'shape'; expected shapes or marks. Did you mean 'shapes'?"),
         (["table", "{}", "table6"], "no table 'table6'; expected table1, table2"),
         (["train", "{}", "shapes.retinanet"], "no run 'shapes.retinanet'"),
-        (["collect", "configs/experiments/stud.yaml"], "configs/experiments/stud.yaml: cannot be read"),
+        (
+            ["collect", "configs/experiments/stud.yaml"],
+            "stud.yaml: there is no such file; expected configs/experiments/study.yaml.",
+        ),
         (["times", "{}"], "no benchmark files"),
         (["fetch", "shape"], "there is no dataset 'shape'"),
     ],

@@ -261,6 +261,10 @@ MISTAKES = {
     "cited row": ("      bce:", "      other:", 20, "rows.other", "table2.csv"),
     "unknown table": ("paper: table2", "paper: table9", 14, "key tables.table2.paper", "Did you mean 'table2'?"),
     "columns missing": ("    paper: table2\n", "", 13, "key tables.table2", "columns is missing"),
+    "unknown column": ("paper: table2", "columns: [AP, APP50]", 14, "tables.table2.columns[1]", "Did you mean 'AP50'?"),
+    "a list's kind": ("[none, alpha=0.5, alpha=1]", "none", 4, "key rules: found 'none', expected a list: "),
+    "misspelt, so missing": ("title: A", "titel: A", 2, "key titel: unknown key; expected", "Did you mean 'title'?"),
+    "another's name": ("experiment: trial", "experiment: trail", 1, "'trail', expected 'trial', the name of the file"),
     "unknown split": ("split: val", "split: vall", 16, "key tables.table2.split", "Did you mean 'val'?"),
     "bad name": ("experiment: trial", "experiment: ../trial", 1, "key experiment", "letters, digits"),
     "empty": (TEXT, "", "configs/experiments/trial.yaml"),
@@ -281,8 +285,14 @@ def test_mistakes_are_named_with_file_line_and_key(project, mistake):
         assert (f", line {part}" if isinstance(part, int) else part) in message
 
 
+def test_an_override_may_rename_an_experiment(project):
+    renamed = load(experiment="other")
+    assert renamed.results == Path("results/other")
+    assert Experiment.load(renamed.write_resolved()).name == "other"
+
+
 def test_a_missing_file_is_named(project):
-    with pytest.raises(InputError, match=r"configs/experiments/trail\.yaml"):
+    with pytest.raises(InputError, match=r"trail\.yaml: there is no such file; .* Did you mean '.*/trial\.yaml'"):
         Experiment.load("configs/experiments/trail.yaml")
 
 

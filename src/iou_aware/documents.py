@@ -24,6 +24,9 @@ Key = tuple[str | int, ...]
 # So many names are listed in an error; a grid of runs can have hundreds.
 MOST_LISTED = 16
 
+# How an error calls what a schema asks for; where it offers several types, their description says it.
+_KINDS = {"array": " a list", "object": " a mapping", "string": " text", "integer": " a whole number"}
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -56,6 +59,9 @@ def read(path: str | Path) -> Document:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as fault:
+        known = sorted(str(other) for other in Path(path).parent.glob(f"*{Path(path).suffix}"))
+        raise InputError(f"{path}: there is no such file; expected {one_of(known, path)}") from fault
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({fault}). Check the name of the file.") from fault
     loader = _Loader(text)
@@ -185,12 +191,13 @@ def _explained(document: Document, schema: str) -> InputError:
 
     validator = validators.validator_for(_schema(schema))(_schema(schema))
     faults = [fault for top in validator.iter_errors(document.content) for fault in _leaves(top)]
-    # The fault nearest to the top of the file is the one to show: later ones are often its consequences.
+    # The fault nearest to the top of the file is the one to show: later ones are often its consequences. But what is
+    # missing comes last: it may stand there misspelt, and is then found as an unknown key.
     return min(
-        (_fault(document, fault) for fault in faults),
-        key=lambda fault: document.lines.get(fault[0], 0),
-        default=((), document.error((), f"does not follow the schema {schema}")),
-    )[1]
+        (((fault.validator == "required"), *_fault(document, fault)) for fault in faults),
+        key=lambda fault: (fault[0], document.lines.get(fault[1], 0)),
+        default=(False, (), document.error((), f"does not follow the schema {schema}")),
+    )[2]
 
 
 def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
@@ -224,7 +231,8 @@ def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputErro
     if fault.validator == "enum":
         return key, document.error(key, f"found {found!r}, expected {one_of(expected, found)}")
     meaning = " ".join(fault.schema.get("description", fault.message).split())
-    return key, document.error(key, f"found {_shortened(found)}, expected: {meaning}")
+    kind = _KINDS.get(str(fault.schema.get("type")), "")
+    return key, document.error(key, f"found {_shortened(found)}, expected{kind}: {meaning}")
 
 
 def _shortened(found: Any, limit: int = 80) -> str:

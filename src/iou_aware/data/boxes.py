@@ -57,8 +57,8 @@ class InvalidBoxes:
         if self.policy == "error" and self.found:
             more = f" ({len(self.found) - 1} more boxes are wrong)" if len(self.found) > 1 else ""
             raise InputError(
-                f"{root}/{self.found[0]}{more}. Correct the annotation, or set `invalid_boxes: exclude` (leave such boxes "
-                f"out, named in the manifest) or `keep` in {dataset_file}."
+                f"{root}/{self.found[0]}{more}. Correct the annotation, or set `invalid_boxes: exclude` (leave such "
+                f"boxes out, named in the manifest) or `keep` in {dataset_file}."
             )
 
     def as_json(self) -> list[dict[str, Any]]:

@@ -71,11 +71,21 @@ class Experiment:
         Raises:
             InputError: naming file, line and key, what was found, what was expected.
         """
+        path = Path(path)
         document = documents.read(path)
+        content = document.content
         if overrides:
-            document = Document(document.name, (document.content or {}) | overrides, document.lines)
+            document = Document(document.name, (content or {}) | overrides, document.lines)
         documents.check(document, "experiment")
-        return _read(document, _project(Path(path)))
+        loaded = _read(document, _project(path))
+        name = (content or {}).get("experiment", path.stem)  # an override may well change it
+        if name != path.stem and path.resolve() != loaded.paths.resolved.resolve():
+            raise document.error(
+                ("experiment",),
+                f"found {name!r}, expected {path.stem!r}, the name of the file. Another experiment's results may lie"
+                " under that name: correct the key, or rename the file",
+            )
+        return loaded
 
     @property
     def root(self) -> Path:

@@ -7,11 +7,9 @@ import pandas as pd
 
 from iou_aware.confidence import ALLOWED, Rule
 from iou_aware.errors import InputError
+from iou_aware.study.columns import FURTHER, PAPER
 
 RUN = ["run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"]
-PAPER = ["AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "APl"]
-VOC07 = ["VOC07_AP", *(f"VOC07_AP{percent}" for percent in range(50, 100, 5))]
-FURTHER = ["AP55", "AP65", "AP85", "AP95", "AR100", *VOC07]
 PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]
 # Seconds of training: by the clock, of all CPUs, and of the device: those of the CPUs where it ran on them, which other
 # work on the machine does not lengthen as it does the clock's, and the clock's times the number of GPUs where on those.

@@ -10,6 +10,7 @@ from iou_aware.confidence import Rule
 from iou_aware.data.dataset import Dataset
 from iou_aware.documents import Document, Key, one_of, require
 from iou_aware.errors import InputError
+from iou_aware.study.columns import FURTHER, PAPER
 from iou_aware.study.layout import Layout
 from iou_aware.study.run import BASELINE_RULE, FIELDS, Run
 
@@ -117,6 +118,8 @@ class _Reader:
             self._check_keys((*key, "rows"), paper, content["rows"])
         elif "columns" not in content:
             raise self.document.error(key, "columns is missing, which a table that is not the paper's needs")
+        for i, column in enumerate(content.get("columns", ())):
+            require(self.document, (*key, "columns", i), column, [*PAPER, *FURTHER], "metric")
         rows = {row: self._row((*key, "rows", row), content, content["rows"][row] or {}) for row in content["rows"]}
         return Table(
             name=name,

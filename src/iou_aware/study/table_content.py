@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from iou_aware.errors import InputError
+from iou_aware.study.columns import VOC07
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.metrics import FURTHER, PAPER, VOC07, load_metrics, load_per_class
+from iou_aware.study.metrics import load_metrics, load_per_class
 from iou_aware.study.paper import PaperRow, PaperTable, load_paper
 from iou_aware.study.table import Row, Table
 
@@ -67,7 +68,7 @@ def build(experiment: Experiment, table: Table) -> Content:
             paper's table nor marked as an addition.
     """
     paper = load_paper(experiment.paths.paper(table.paper)) if table.paper else None
-    metrics = _metrics(experiment, table, paper)
+    metrics = tuple(dict.fromkeys([*(paper.metrics if paper else ()), *table.columns]))
     lines = _lines(experiment, table, paper)
     classes = {}
     if table.per_class:
@@ -88,17 +89,6 @@ def difference(ours: Values, theirs: Values | None, metric: str, decimals: int =
     if theirs is None or metric not in ours or metric not in theirs:
         return None
     return round(ours[metric] - theirs[metric], decimals)
-
-
-def _metrics(experiment: Experiment, table: Table, paper: PaperTable | None) -> tuple[str, ...]:
-    """Return the paper's metrics and after them the table's own columns."""
-    unknown = [column for column in table.columns if column not in PAPER and column not in FURTHER]
-    if unknown:
-        raise InputError(
-            f"experiment {experiment.name}, tables.{table.name}.columns: found {', '.join(unknown)}, "
-            f"expected of {', '.join([*PAPER, *FURTHER])}."
-        )
-    return tuple(dict.fromkeys([*(paper.metrics if paper else ()), *table.columns]))
 
 
 def _lines(experiment: Experiment, table: Table, paper: PaperTable | None) -> list[Line]:

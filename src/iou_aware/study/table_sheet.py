@@ -2,8 +2,8 @@
 
 from iou_aware.study.bootstrap import RESAMPLES
 from iou_aware.study.collect import missing
+from iou_aware.study.columns import VOC07
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.metrics import VOC07
 from iou_aware.study.table import Table
 from iou_aware.study.table_compared import Comparisons
 from iou_aware.study.table_comparison import count, lay_out, shown, signed

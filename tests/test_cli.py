@@ -1,5 +1,6 @@
 """The command line: help, arguments, and mistakes told without a traceback."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -36,12 +37,36 @@ def test_every_stage_has_help_with_an_example(stage, capsys):
     assert f"example:\n  iou-aware {stage}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", [[], *([stage] for stage in [*cli.STAGES, "fetch", "compare", "detect"])])
+def test_help_fits_a_terminal_but_for_names_that_stay_whole(arguments, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--help"])
+    wide = [line.removesuffix("\\").split() for line in capsys.readouterr().out.splitlines() if len(line) > 80]
+    assert [line for line in wide if len(line) > 1] == []
+
+
+def test_what_the_machine_refuses_is_one_line_and_status_1(project, capsys, monkeypatch):
+    def full(experiment, *rest):
+        raise OSError(errno.ENOSPC, "No space left on device", "results/study/metrics.csv")
+
+    monkeypatch.setattr("iou_aware.study.collect.collect", full)
+    assert cli.main(["collect", project]) == 1
+    assert capsys.readouterr().err == "iou-aware: [Errno 28] No space left on device: 'results/study/metrics.csv'\n"
+
+
+def test_a_module_that_is_not_installed_is_named(project, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "iou_aware.study.collect", None)
+    assert cli.main(["collect", project]) == 2
+    assert "iou_aware.study.collect" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_example_names_its_arguments(stage):
     """The example of a stage's help has what its parser asks for."""
     parser = cli._parser()
     commands = next(action for action in parser._actions if action.dest == "command")
-    example = commands.choices[stage].epilog.split()
+    example = commands.choices[stage].epilog.replace("\\\n", "").split()
     parser.parse_args(example[example.index("iou-aware") + 1 :])
 
 
@@ -55,6 +80,8 @@ def test_every_example_names_its_arguments(stage):
             ["collect", "configs/experiments/stud.yaml"],
             "stud.yaml: there is no such file; expected configs/experiments/study.yaml.",
         ),
+        (["backbone", "{}", "r5"], "no backbone 'r5'"),
+        (["detect", "configs", "--weights", "nowhere"], "there is no picture in this folder"),
         (["times", "{}"], "no benchmark files"),
         (["fetch", "shape"], "there is no dataset 'shape'"),
     ],

@@ -117,6 +117,26 @@ def test_photographs_are_checked_before_anything_is_loaded(study, tmp_path):
         detect([good], nowhere, None, tmp_path / "out")
 
 
+def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(study, tmp_path):
+    images = sorted(photos(study).values())[:2]
+    folder = tmp_path / "my photographs"
+    folder.mkdir()
+    for image in images:
+        (folder / image.name).write_bytes(image.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    run = study.paths.run_folder(IOU_AWARE)
+    one, other = (tmp_path / "one", tmp_path / "other")
+    assert [path.name for path in detect([folder], run / "weights.pth", None, one)] == [
+        *(f"{image.stem}.jpg" for image in images),
+        "detections.csv",
+    ]
+    detect(images, run, None, other)
+    found, expected = ([{**line, "photo": ""} for line in lines(out / "detections.csv")] for out in (one, other))
+    assert found == expected != []
+    with pytest.raises(InputError, match="there is no picture in this folder"):
+        detect([study.root / "configs"], run, None, tmp_path / "out")
+
+
 def test_turned_photograph_is_detected_as_it_is_seen(study, tmp_path):
     upright = next(iter(photos(study).values()))
     with Image.open(upright) as picture:

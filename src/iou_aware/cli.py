@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +17,14 @@ from iou_aware import __version__, process
 from iou_aware.errors import InputError
 
 DESCRIPTION = """\
-A reproduction of 'IoU-aware Single-stage Object Detector for Accurate Localization'.
+A reproduction of 'IoU-aware Single-stage Object Detector for Accurate
+Localization'.
 
-An experiment (EXPERIMENT) is a YAML in configs/experiments/, or its copy with all changes applied, which Snakemake
-writes to results/<experiment>/experiment.yaml. Run from the project's folder. `snakemake` runs all stages in order."""
+An experiment (EXPERIMENT) is a YAML in configs/experiments/, or its copy with
+all changes applied, which Snakemake writes to
+results/<experiment>/experiment.yaml. Run from the project's folder.
+`snakemake` runs all stages in order; `iou-aware COMMAND --help` has an example
+of each."""
 
 
 class Stage(NamedTuple):
@@ -31,6 +36,8 @@ class Stage(NamedTuple):
     example: str = ""
     experiment: str = "micro"
 
+
+_WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
 IOU_AWARE = "micro-coco.iou_aware_retinanet.micro_r50.bce.micro.72x72.seed0"
@@ -150,7 +157,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the process's exit status: 2 when the user gave something wrong."""
+    """Run one command and return the process's exit status: 2 when the user gave something wrong, 1 for the machine."""
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(
         level=logging.DEBUG if options.pop("verbose") else logging.INFO,
@@ -166,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as fault:
         print(f"iou-aware: {fault}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as fault:
+        print(f"iou-aware: {fault}; the environment of `make setup` has what the study needs", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("iou-aware: interrupted", file=sys.stderr)
         return 130
@@ -173,6 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who read the output, `head` say, has had enough. What is still unwritten must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as fault:
+        logging.debug("where it happened:", exc_info=True)
+        print(f"iou-aware: {fault}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -230,12 +244,15 @@ def _compare(first: str, second: str, split: str | None, resamples: int) -> None
 
 def _add_detect(commands: Any) -> None:
     purpose = "Draw the boxes of a trained run on photographs of one's own."
-    example = f"iou-aware detect photo.jpg --run results/micro/runs/{IOU_AWARE} --rule alpha=0.50 --out drawn"
+    example = f"iou-aware detect photo.jpg --weights results/micro/runs/{IOU_AWARE} --rule alpha=0.50 --out drawn"
     command = _command(commands, "detect", purpose, example)
-    command.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="a picture")
-    command.add_argument("--run", metavar="FOLDER", type=Path, required=True, help="the folder of a finished run")
-    command.add_argument("--rule", metavar="RULE", help="none, cls or alpha=A; by default alpha=0.50, or cls")
-    command.add_argument("--out", metavar="FOLDER", type=Path, default=Path("detected"), help="where to (detected)")
+    command.add_argument("photos", metavar="PHOTO", type=Path, nargs="+", help="a picture, or a folder of pictures")
+    trained = "a finished run: its folder, results/EXPERIMENT/runs/RUN, or the weights.pth there"
+    command.add_argument("--weights", "--run", dest="run", metavar="RUN", type=Path, required=True, help=trained)
+    by = "none, cls or alpha=A (alpha=0.50; cls for a detector that predicts no IoU)"
+    command.add_argument("--rule", metavar="RULE", help=by)
+    into = "where to write the pictures and detections.csv (detected)"
+    command.add_argument("--out", metavar="FOLDER", type=Path, default=Path("detected"), help=into)
     command.add_argument("--least", metavar="C", type=float, default=0.3, help="least confidence to draw (0.3)")
     command.set_defaults(action=_detect)
 
@@ -248,8 +265,9 @@ def _command(commands: Any, name: str, purpose: str, example: str) -> argparse.A
     command = commands.add_parser(
         name,
         help=purpose,
-        description=purpose,
-        epilog=f"example:\n  {example}",
+        description="\n".join(textwrap.wrap(purpose, 79)),
+        # Names are long, and stay whole: to be copied, an example goes on after a backslash.
+        epilog="example:\n  " + " \\\n    ".join(textwrap.wrap(example, 75, **_WHOLE)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--verbose", action="store_true", help="say more")
@@ -276,6 +294,7 @@ def _checked(experiment: Any, name: str, value: str) -> str:
 
     known = {
         "dataset": experiment.datasets,
+        "backbone": sorted(file.stem for file in experiment.paths.backbone("any").parent.glob("*.py")),
         "run": experiment.runs,
         "table": experiment.tables,
         "notebook": experiment.paths.notebooks,

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from PIL.Image import Image
+from PIL.Image import Image, registered_extensions
 from torch import nn
 
 from iou_aware import drawing
@@ -39,8 +39,8 @@ def detect(
     """Draw what a run finds on photographs: ``out/<name>.jpg`` for each, and all boxes in ``out/detections.csv``.
 
     Args:
-        photos: Pictures of any format that Pillow reads; EXIF's turning is followed.
-        run: The folder of a finished run, ``results/<experiment>/runs/<run>``.
+        photos: Pictures of any format that Pillow reads, or folders of them; EXIF's turning is followed.
+        run: The folder of a finished run, ``results/<experiment>/runs/<run>``, or its weights there.
         rule: How confidence is computed, ``none``, ``alpha=0.50`` or ``cls``; None for alpha 0.5 where IoU is
             predicted, and for the classification score where it is not.
         out: Where to write.
@@ -51,13 +51,16 @@ def detect(
         What was written.
 
     Raises:
-        InputError: A photograph is missing, unreadable, or shares its name with another; the run is not finished or
-            damaged; the rule is not one for it.
+        InputError: A photograph is missing, unreadable, or shares its name with another; a folder has none; the run is
+            not finished or damaged; the rule is not one for it.
     """
     if not 0 <= least <= 1:
         raise InputError(f"the least confidence: found {least}, expected a number from 0 to 1.")
-    pictures = {photo: drawing.load(photo) for photo in photos}
+    photos = [photo for place in photos for photo in _pictures(place)]
     targets = _targets(photos, out)
+    for photo in photos:
+        drawing.load(photo)  # all of them before the first is worked on, and none kept: there may be thousands
+    run = run.parent if run.is_file() else run
     seal.verify(run)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     config = Config.fromfile(str(run / "config.py"))
@@ -67,7 +70,8 @@ def detect(
     classes = config.train_dataloader.dataset.metainfo.classes
 
     lines: list[dict[str, Any]] = []
-    for photo, picture in pictures.items():
+    for photo in photos:
+        picture = drawing.load(photo)
         found = [_line(photo, classes, one) for one in _detect(model, config, _pixels(photo, picture), ranked)]
         shown = [line for line in found if line["confidence"] >= least]
         drawing.save(_drawn(picture, shown, classes), targets[photo])
@@ -79,6 +83,17 @@ def detect(
     writer.writerows(lines)
     write_text(out / "detections.csv", text.getvalue())
     return [*targets.values(), out / "detections.csv"]
+
+
+def _pictures(place: Path) -> list[Path]:
+    """Return a photograph itself, or those of a folder, by the suffixes that Pillow knows."""
+    if not place.is_dir():
+        return [place]
+    known = registered_extensions()
+    found = sorted(file for file in place.iterdir() if file.suffix.lower() in known and file.is_file())
+    if not found:
+        raise InputError(f"{place}: there is no picture in this folder; expected files such as photo.jpg in it.")
+    return found
 
 
 def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:

@@ -64,8 +64,8 @@ def build(experiment: Experiment, table: Table) -> Content:
     """Return a table's rows with our numbers from ``metrics.csv`` and the paper's.
 
     Raises:
-        InputError: ``metrics.csv`` or the paper's table is malformed, or a row is neither in the
-            paper's table nor marked as an addition.
+        InputError: ``metrics.csv`` or the paper's table is malformed, or a row is neither in the paper's
+            table nor marked as an addition.
     """
     paper = load_paper(experiment.paths.paper(table.paper)) if table.paper else None
     metrics = tuple(dict.fromkeys([*(paper.metrics if paper else ()), *table.columns]))

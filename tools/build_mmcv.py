@@ -8,15 +8,19 @@ flags is ignored by GCC, so the worst case is a slower build, never a wrong one.
 Usage: python build_mmcv.py VERSION DEST      (prints the wheel's path; torch, setuptools and ninja must be installed)
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 CXX = shlex.split(os.environ.get("CXX", "c++"))
@@ -27,6 +31,22 @@ HELPER = "mmcv/ops/csrc/common/pytorch_cpp_helper.hpp"
 def cache_dir() -> Path:
     """Return the per-user cache folder of finished wheels."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "iou-aware" / "wheels"
+
+
+@contextlib.contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Wait until no other process is within this block for the same folder; it is left even by one that is killed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # network file systems that do not lock
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{doing}: another process is at it; waiting for that one", flush=True)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def cache_key(version: str) -> str:
@@ -64,6 +84,7 @@ def build(version: str, work: Path) -> Path:
     # The header is included by force because a precompiled one counts only where it comes first.
     flags = f"{CFLAGS} -include {source / HELPER}"
     environment = dict(os.environ, CFLAGS=flags, MAX_JOBS=str(len(os.sched_getaffinity(0))), CUDA_VISIBLE_DEVICES="")
+    environment["TMPDIR"] = str(work)  # so that nothing is left behind by what is stopped
     wheel = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(work / "wheel"), str(source)]
     subprocess.run(wheel, check=True, env=environment)
     return next((work / "wheel").glob("*.whl"))
@@ -71,16 +92,18 @@ def build(version: str, work: Path) -> Path:
 
 def main() -> None:
     """Copy the wheel from the cache to the destination folder, building it first if it is not there."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and tidy up on the way
     version, destination = sys.argv[1], Path(sys.argv[2])
     cached = cache_dir() / cache_key(version)
-    if not list(cached.glob("*.whl")):
-        print(f"building mmcv {version} with its ops; once per machine, about 2 minutes on two cores", flush=True)
-        with tempfile.TemporaryDirectory() as work:
-            wheel = build(version, Path(work))
-            cached.mkdir(parents=True, exist_ok=True)
-            beside = cached / (wheel.name + ".part")
-            shutil.copyfile(wheel, beside)
-            beside.rename(cached / wheel.name)
+    cached.mkdir(parents=True, exist_ok=True)
+    with alone(cached, f"building mmcv {version}"):
+        if not list(cached.glob("*.whl")):
+            print(f"building mmcv {version} with its ops; once per machine, about 2 minutes on two cores", flush=True)
+            with tempfile.TemporaryDirectory() as work:
+                wheel = build(version, Path(work))
+                beside = cached / (wheel.name + ".part")
+                shutil.copyfile(wheel, beside)
+                beside.rename(cached / wheel.name)
     wheel = next(cached.glob("*.whl"))
     destination.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(wheel, destination / wheel.name)

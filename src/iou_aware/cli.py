@@ -131,8 +131,9 @@ STAGES = {
     ),
     "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
     "rows": Stage(
-        "List every row of the tables: rule, recipe, config files, runs (tab-separated).",
+        "List every row of the tables: rule, recipe, config files, runs.",
         "iou_aware.study.listing:print_rows",
+        ("--markdown",),
     ),
     "plan": Stage(
         "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
@@ -149,6 +150,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
+    "--markdown": {"action": "store_true", "help": "drawn together as docs/rows.md has it; else tab-separated"},
     "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
     "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
     "--out": {"metavar": "FILE", "type": Path, "required": True, "help": "the JSON to write"},

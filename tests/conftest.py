@@ -1,14 +1,23 @@
-"""One thread per test process.
+"""One thread per test process, and no figure that one test leaves for the next.
 
 pytest-xdist gives every core a process of its own already, and tests that fork a training into several processes must
 not have used threads before: a forked process waits forever for the threads of its parent's OpenMP pool.
 """
 
 import os
+import sys
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    """Close what a test has drawn."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The bootstrap against pycocotools: evaluating duplicated images must give what weighting them gives."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -176,6 +177,20 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     difference = bootstrap.combined([(1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")])
     assert difference == pytest.approx(np.zeros(50))
     assert bootstrap.combined([(1, study.paths.bootstrap("none", "val"), "cls", "AP")]) is None
+
+
+def test_what_is_written_anew_within_one_tick_of_the_clock_is_read_anew(tmp_path):
+    study = experiment(tmp_path, tables={})
+    content = write_dataset(study, "shapes", "val")
+    run, moment = next(name for name in study.runs if ".retinanet" in name), 10**18
+    read = []
+    for seed in (1, 2):
+        write_detections(study, run, "val", {"cls": noisy(content, seed)})
+        path = bootstrap.resample(study, run, "val", resamples=5)
+        os.utime(path, ns=(moment, moment))
+        read.append(bootstrap.load(path))
+        assert bootstrap.load(path) is read[-1]
+    assert (read[0].values("cls", "AP") != read[1].values("cls", "AP")).any()
 
 
 def test_resamples_of_different_images_are_not_compared(tmp_path):

@@ -253,13 +253,17 @@ class Resamples:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, changed: int) -> Resamples:
+def _load(path: Path, version: tuple[int, ...]) -> Resamples:
     return Resamples(path)
 
 
 def load(path: Path) -> Resamples | None:
     """Return the resamples at ``path``, read once; None when there are none yet."""
-    return _load(path, path.stat().st_mtime_ns) if path.is_file() else None
+    if not path.is_file():
+        return None
+    status = path.stat()
+    # The clock of a file system ticks slowly; whatever is renamed to this path is another file at least.
+    return _load(path, (status.st_mtime_ns, status.st_ino, status.st_size))
 
 
 def combined(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iou_aware.confidence import Rule, confidence, confidences
+from iou_aware.confidence import PLAIN, Rule, confidence, confidences
 from iou_aware.errors import InputError
 
 ALPHAS = st.floats(0, 1)
@@ -140,3 +140,12 @@ def test_zeros_and_ones_give_numbers(rule):
         found = confidence(scores, torch.tensor([[iou]]), rule)
         assert ((found >= 0) & (found <= 1)).all()
     assert confidence(torch.ones(1, 1), torch.ones(1, 1), rule).item() == 1
+
+
+def test_a_further_rule_is_one_line(monkeypatch):
+    monkeypatch.setitem(PLAIN, "least", torch.minimum)
+    p, iou = random_scores()
+    least, cls = confidences(p, iou, ["least", "cls"])
+    assert torch.equal(least, torch.where(p < iou, p, iou))
+    assert torch.equal(cls, p)
+    assert str(Rule.parse("least")) == "least"

@@ -1,11 +1,13 @@
 import math
+from importlib.resources import files
 
 import pytest
 import torch
+import yaml
 from mmdet.registry import MODELS
 
 from iou_aware.errors import InputError
-from iou_aware.losses import IoUPredictionLoss
+from iou_aware.losses import KINDS, IoUPredictionLoss
 
 LOGITS = [-3.0, 0.0, 0.5, 4.0]
 TARGETS = [0.1, 0.0, 1.0, 0.73]
@@ -60,3 +62,10 @@ def test_an_unknown_kind_is_refused_by_name():
 
 def test_the_settings_are_printed():
     assert repr(IoUPredictionLoss("l1", 0.5)) == "IoUPredictionLoss(kind=l1, loss_weight=0.5)"
+
+
+def test_an_experiment_may_ask_for_every_kind():
+    """The schema lists them once more: an experiment is read without torch."""
+    schema = yaml.safe_load((files("iou_aware") / "schemas" / "experiment.schema.yaml").read_text())
+    one, several = schema["properties"]["runs"]["items"]["properties"]["iou_loss"]["anyOf"]
+    assert one["enum"] == several["items"]["enum"] == list(KINDS)

@@ -18,7 +18,13 @@ from iou_aware.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALLOWED = "'cls', 'none', 'alpha=A' or 'oracle=A' with A in [0, 1]"
+# The rules without a number, from p and the IoU to the confidence; one more is one more line. What a rule gives must
+# lie in [0, 1] and not fall while p rises: an anchor's best class is then the same under every rule.
+PLAIN = {
+    "cls": lambda p, iou: p,
+    "none": lambda p, iou: p * iou,
+}
+ALLOWED = f"{', '.join(map(repr, PLAIN))}, 'alpha=A' or 'oracle=A' with A in [0, 1]"
 _OF_ALPHA = ("alpha", "oracle")
 _ORACLE_ALPHA = 0.5  # of ``oracle`` without a number: what ranks as p * IoU does
 
@@ -28,10 +34,10 @@ class Rule:
     """A confidence rule (the paper's Eq. 5 and its variants in Tables 3 and 4).
 
     Attributes:
-        kind: ``cls`` (the classification score p alone), ``none`` (p * IoU, no exponents), ``alpha``
-            (p^alpha * IoU^(1-alpha)) or ``oracle`` (the same with the IoU of the nearest ground truth in place of the
-            predicted one: the upper bound of what a better prediction of the IoU could give).
-        alpha: The exponent of p, in [0, 1]; None for ``cls`` and ``none``.
+        kind: One of ``PLAIN``, that is ``cls`` (the classification score p alone) or ``none`` (p * IoU, no exponents);
+            ``alpha`` (p^alpha * IoU^(1-alpha)) or ``oracle`` (the same with the IoU of the nearest ground truth in
+            place of the predicted one: the upper bound of what a better prediction of the IoU could give).
+        alpha: The exponent of p, in [0, 1]; None for one of ``PLAIN``.
 
     Raises:
         InputError: If the kind is unknown or alpha is not a number in [0, 1].
@@ -41,7 +47,7 @@ class Rule:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("cls", "none", *_OF_ALPHA):
+        if self.kind not in (*PLAIN, *_OF_ALPHA):
             raise InputError(f"confidence rule: found kind {self.kind!r}, expected {ALLOWED}")
         if (self.kind in _OF_ALPHA) != (self.alpha is not None):
             raise InputError(
@@ -69,11 +75,6 @@ class Rule:
         if name not in _OF_ALPHA or not 0 <= alpha <= 1:
             raise InputError(f"confidence rule: found {text!r}, expected {ALLOWED}")
         return cls(name, alpha + 0.0)  # -0.0 becomes 0.0
-
-    @property
-    def exponent(self) -> float | None:
-        """Alpha of Eq. 5, where the rule is an instance of it: 1 for ``cls``, None for ``none``."""
-        return 1.0 if self.kind == "cls" else self.alpha
 
     def __str__(self) -> str:
         """Return the text that ``parse`` reads back to an equal rule; alpha has two decimals, more where needed."""
@@ -113,17 +114,17 @@ def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str | Rule]
 
 
 def _needs_logarithms(rule: Rule) -> bool:
-    return rule.exponent not in (None, 0, 0.5, 1)
+    return rule.alpha not in (None, 0, 0.5, 1)
 
 
 def _confidence(cls_score: Tensor, iou_pred: Tensor, rule: Rule, logarithms: tuple[Tensor, Tensor] | None) -> Tensor:
-    if rule.kind == "none":
-        return cls_score * iou_pred
-    if rule.exponent == 1:
+    if rule.kind in PLAIN:
+        return PLAIN[rule.kind](cls_score, iou_pred)
+    if rule.alpha == 1:
         return cls_score
-    if rule.exponent == 0:
+    if rule.alpha == 0:
         return iou_pred.expand_as(cls_score)
-    if rule.exponent == 0.5:
+    if rule.alpha == 0.5:
         return (cls_score * iou_pred).sqrt()
     log_score, log_iou = logarithms
-    return (log_score * rule.exponent + log_iou * (1 - rule.exponent)).exp().float()
+    return (log_score * rule.alpha + log_iou * (1 - rule.alpha)).exp().float()

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -52,17 +53,28 @@ def test_every_line_of_the_lock_is_one_exact_pin():
 
 
 def test_whatever_the_package_needs_is_pinned():
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"]
     assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
 
 
 def test_whatever_the_package_imports_is_named_as_its_need():
-    needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"])
     providers = packages_distributions()
     imported = {name for file in (ROOT / "src").rglob("*.py") for name in top_level_imports(file)}
     assert {"torch", "cv2", "yaml"} <= imported
     for name in imported - sys.stdlib_module_names - {"iou_aware"}:
         assert {provider.lower() for provider in providers[name]} & needed, name
+
+
+def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
+    """Installed on its own, the package asks for nothing: it must not put another PyTorch or mmcv over a project's."""
+    assert not tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("dependencies")
+    code = (
+        "import sys, mmdet.models; before = set(sys.modules); import iou_aware.heads, iou_aware.normaliser;"
+        "print({name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(answer.stdout.splitlines()[-1]) == {"iou_aware"}
 
 
 def top_level_imports(file: Path) -> set[str]:

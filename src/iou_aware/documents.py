@@ -124,7 +124,7 @@ def written(key: Key) -> str:
 
 def one_of(choices: Iterable[Any], found: Any = None) -> str:
     """Return ``a, b or c.`` as the end of a sentence, and the one that may have been meant: `` Did you mean 'b'?``."""
-    names = [str(choice) for choice in choices]
+    names = list(dict.fromkeys(str(choice) for choice in choices))
     if len(names) > MOST_LISTED:
         listed = f"{', '.join(names[: MOST_LISTED - 1])} or one of {len(names) - MOST_LISTED + 1} more"
     else:

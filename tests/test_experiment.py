@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from iou_aware.documents import one_of
 from iou_aware.errors import InputError
 from iou_aware.study.experiment import Experiment
 
@@ -300,6 +301,10 @@ def test_an_experiment_outside_of_a_project_is_refused(tmp_path):
     (tmp_path / "trial.yaml").write_text(TEXT)
     with pytest.raises(InputError, match="configs/"):
         Experiment.load(tmp_path / "trial.yaml")
+
+
+def test_a_name_is_listed_once(project):
+    assert one_of(["bce", "l2", "bce"]) == "bce or l2."
 
 
 def test_many_names_are_not_all_listed(project):

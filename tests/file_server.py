@@ -1,11 +1,13 @@
 """A local HTTP server that misbehaves on demand, for the tests of downloads."""
 
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import patch
 
 
 @dataclass
@@ -68,13 +70,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(files: dict[str, Served]) -> Iterator[str]:
-    """Serve files by path, such as ``/a.zip``, and yield the server's address."""
+    """Serve files by path, such as ``/a.zip``, and yield the server's address, which no proxy stands before."""
     handler = type("Handler", (_Handler,), {"files": files})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        with patch.dict(os.environ, no_proxy="127.0.0.1"):
+            yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -20,7 +20,7 @@ from iou_aware.training import config
 ROOT = Path(__file__).parent.parent
 CONTENT = b"weights"
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
-AT_ONCE = Patience(tries=1, pause=0, timeout=5)
+AT_ONCE = Patience(tries=1, pause=0)
 EXPERIMENT = """
 experiment: one
 title: One model

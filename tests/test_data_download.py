@@ -13,7 +13,7 @@ from iou_aware.data.download import Checksum, Patience, download
 from iou_aware.errors import InputError
 
 CONTENT = random.Random(0).randbytes(300_000)
-HASTY = Patience(tries=3, pause=0.0, timeout=5.0)
+HASTY = Patience(tries=3, pause=0.0)
 
 
 def checksum(content=CONTENT, kind="sha256"):

@@ -16,7 +16,7 @@ from iou_aware.data.download import Patience
 from iou_aware.data.fetch import content_digest, fetch
 from iou_aware.errors import InputError
 
-HASTY = Patience(tries=2, pause=0.0, timeout=5.0)
+HASTY = Patience(tries=2, pause=0.0)
 BOX = [voc_object("cat", 1, 1, 10, 20)]
 
 

@@ -40,7 +40,7 @@ from iou_aware.training.train import train
 ROOT = Path(__file__).parent.parent
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
 RELEASED = "shapes.retinanet.tiny.zoo.64x64.seed0"
-AT_ONCE = Patience(tries=1, pause=0, timeout=5)
+AT_ONCE = Patience(tries=1, pause=0)
 # A config of the form that MMDetection's have: its own names for data that lie elsewhere.
 STOCK = """
 _base_ = ["../detectors/quick/retinanet.py", "mmdet::_base_/default_runtime.py"]

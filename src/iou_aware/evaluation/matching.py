@@ -6,12 +6,14 @@ by class and descending confidence, which is the order in which AP walks through
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import hotcoco
 import numpy as np
 
 from iou_aware.evaluation.coco import THRESHOLDS
+from iou_aware.process import without_garbage_search
 
 # COCO's area ranges, in square pixels of the ground truth.
 AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
@@ -79,7 +81,8 @@ class Matcher:
         evaluation.params.max_dets = [LIMIT]
         evaluation.params.iou_thrs = list(thresholds)
         evaluation.evaluate()
-        return self._flatten([cell for cell in evaluation.eval_imgs if cell], len(thresholds))
+        with without_garbage_search():  # some fifty lists per image and class
+            return self._flatten([cell for cell in evaluation.eval_imgs if cell], len(thresholds))
 
     def _flatten(self, cells: list[dict], thresholds: int) -> Matches:
         cells.sort(key=lambda cell: cell["image_id"])
@@ -109,7 +112,7 @@ class Matcher:
 
 
 def _joined(lists: Iterable[list], dtype: type) -> np.ndarray:
-    return np.array([value for values in lists for value in values], dtype=dtype)
+    return np.array(list(chain.from_iterable(lists)), dtype=dtype)
 
 
 def _stacked(cells: list[dict], key: str, thresholds: int, dtype: type) -> np.ndarray:

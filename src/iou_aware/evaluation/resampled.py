@@ -25,14 +25,13 @@ def average_precisions(matches: Matches, weights: np.ndarray) -> np.ndarray:
     Returns:
         ``(B, T, K)`` in [0, 1]; NaN where a class has no object in a resample.
     """
-    weights = np.ascontiguousarray(weights.T, dtype=np.float64)  # (I, B)
-    classes = len(matches.category_ids)
-    positives = _counts(matches.object_classes, matches.object_images, (classes, len(weights))) @ weights
-    result = np.full((weights.shape[1], len(matches.matched), classes), np.nan)
+    classes, of_images = len(matches.category_ids), np.ascontiguousarray(weights.T)
+    positives = _counts(matches.object_classes, matches.object_images, (classes, len(of_images))) @ of_images
+    result = np.full((len(weights), len(matches.matched), classes), np.nan)
     bounds = np.searchsorted(matches.classes, np.arange(classes + 1))
     for k in range(classes):
         if positives[k].any():
-            result[:, :, k] = _of_class(matches, slice(bounds[k], bounds[k + 1]), positives[k], weights)
+            result[:, :, k] = _of_class(matches, slice(bounds[k], bounds[k + 1]), positives[k], of_images)
     return result
 
 
@@ -76,54 +75,69 @@ def _correlation(first: np.ndarray, second: np.ndarray, times: np.ndarray) -> np
 
 
 def _of_class(matches: Matches, mine: slice, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return ``(B, T)``, the AP of one class; ``positives`` is ``(B,)``, how many objects there are.
+    """Return ``(B, T)``, the AP of one class.
 
-    Precision and recall matter only where a true positive stands, so false positives are counted between those. Most
-    of them find nothing at any threshold; only the few others differ from threshold to threshold.
+    Precision and recall matter only where a true positive stands, so what else counts is added up between those stops.
+    Most of it is wrong at all thresholds alike; what counts at some thresholds only is a stop as well.
+
+    Args:
+        matches: Of all classes.
+        mine: Where the class's detections stand.
+        positives: ``(B,)``, how many objects there are.
+        weights: ``(I, B)``.
     """
-    images, matched, ignored = matches.images[mine], matches.matched[:, mine], matches.ignored[:, mine]
-    ever = matched.any(axis=0)
-    stops = np.flatnonzero(ever)
-    result = np.where(positives > 0, 0.0, np.nan)[:, None].repeat(len(matched), axis=1)
+    images, ignored = matches.images[mine], matches.ignored[:, mine]
+    true = matches.true[:, mine]
+    stop = true.any(axis=0) | (ignored.any(axis=0) & ~ignored.all(axis=0))
+    stops, plain = np.flatnonzero(stop), np.flatnonzero(~stop & ~ignored[0])
+    true, counted = true[:, stops], ~ignored[:, stops]
+    result = np.where(positives > 0, 0.0, np.nan)[:, None].repeat(len(true), axis=1)
     if not len(stops):
         return result
-    plain = np.flatnonzero(~ever & ~ignored[0])  # what never finds anything is ignored at all thresholds or at none
     between = np.searchsorted(stops, plain)
-    before = between < len(stops)  # what comes after the last true positive changes nothing
+    before = between < len(stops)  # what comes after the last stop changes nothing
     segments = _counts(between[before], images[plain[before]], (len(stops), len(weights)))
-    wrong_anyway = np.cumsum(segments @ weights, axis=0)
-    here = weights[images[stops]]
-    for t in range(len(matched)):
-        true = (matched[t] & ~ignored[t])[stops]
-        if not true.any():
+    # Along the stops from here on, (B, S), so that running sums walk through memory in order.
+    wrong = np.ascontiguousarray((segments @ weights).T).cumsum(axis=1)
+    here = np.ascontiguousarray(weights[images[stops]].T)
+    recalls = _recalls_by_count(positives)
+    for t in range(len(true)):
+        right = np.flatnonzero(true[t])
+        if not len(right):
             continue
-        # What finds something at another threshold only is wrong at this one.
-        wrong = np.where((~matched[t] & ~ignored[t])[stops][:, None], here, 0.0).cumsum(axis=0)
-        average = _interpolated(here[true], wrong_anyway[true] + wrong[true], positives)
+        if t == 0 or (counted[t] != counted[t - 1]).any():
+            seen = wrong + (here * counted[t]).cumsum(axis=1)
+        average = _interpolated(here[:, right], seen[:, right], recalls)
         result[:, t] = np.where(positives > 0, average, np.nan)
     return result
 
 
-def _interpolated(found: np.ndarray, false: np.ndarray, positives: np.ndarray) -> np.ndarray:
+def _interpolated(found: np.ndarray, seen: np.ndarray, recalls: np.ndarray) -> np.ndarray:
     """Return ``(B,)``, precision averaged over the 101 recalls.
 
     Args:
-        found: ``(P, B)``, how often each true positive counts.
-        false: ``(P, B)``, the false positives before it.
-        positives: ``(B,)``.
+        found: ``(B, P)``, how often each true positive counts.
+        seen: ``(B, P)``, the detections up to it that count, itself included.
+        recalls: ``(B, 1 + objects)``, see ``_recalls_by_count``.
     """
-    right = found.cumsum(axis=0)
-    precision = right / (right + false + _EPSILON)
-    highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reached = _recalls_reached(right / positives)
-    steps = np.diff(reached, axis=0, prepend=0)
-    return (highest * steps).sum(axis=0) / 101
+    right = found.cumsum(axis=1)
+    precision = right / (seen + _EPSILON)
+    highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    reached = recalls.take(right + recalls.shape[1] * np.arange(len(right))[:, None], mode="clip")
+    steps = np.diff(reached, axis=1, prepend=0)
+    return np.multiply(highest.T, steps.T, order="C").sum(axis=0) / 101
+
+
+def _recalls_by_count(positives: np.ndarray) -> np.ndarray:
+    """Return ``(B, 1 + objects)``: how many of the 101 recalls each number of objects found reaches."""
+    counts = np.arange(positives.max() + 1)
+    recall = np.minimum(counts / np.maximum(positives, 1)[:, None], 1.0)
+    return _recalls_reached(recall).astype(np.int8)
 
 
 def _recalls_reached(recall: np.ndarray) -> np.ndarray:
     """Return how many of the 101 recalls are at most ``recall``, exactly as comparing each of them would."""
-    guess = np.nan_to_num(recall * 100.0).astype(np.int64)
+    guess = (recall * 100.0).astype(np.int64)
     guess += _RECALLS[guess + 1] <= recall
     guess -= _RECALLS[guess] > recall
     return guess + 1
@@ -131,4 +145,4 @@ def _recalls_reached(recall: np.ndarray) -> np.ndarray:
 
 def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
     """Return how often each pair of indices occurs, ``shape`` as a sparse matrix."""
-    return sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()
+    return sparse.coo_array((np.ones(len(rows), np.int64), (rows, columns)), shape=shape).tocsr()

@@ -44,7 +44,7 @@ def sampled(matches: Matches, images: np.ndarray) -> Matches:
 
 def metrics(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return AP and AP75, ``(B,)`` percent each."""
-    found = 100 * average_precisions(matches, weights)
+    found = 100 * average_precisions(matches, [weights])
     return {"AP": np.nanmean(found, axis=(1, 2)), "AP75": np.nanmean(found[:, AP75], axis=1)}
 
 

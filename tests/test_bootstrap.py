@@ -56,7 +56,7 @@ def test_every_image_once_is_the_plain_evaluation(tmp_path):
     found = noisy(scene(path), 3)
     matcher, curves = Matcher(path), coco.Referee(path).curves(found)
     for index, area in enumerate(AREAS):
-        precisions = average_precisions(matcher.match(found, area), np.ones((1, IMAGES), dtype=int))[0]
+        precisions = average_precisions(matcher.match(found, area), [np.ones((1, IMAGES), dtype=int)])[0]
         expected = curves.precision[:, :, :, index, -1].mean(axis=1)
         assert np.array_equal(np.isnan(precisions), expected == -1)
         assert np.nan_to_num(precisions, nan=-1) == pytest.approx(expected, abs=1e-12)
@@ -69,7 +69,7 @@ def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     assert (values["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
     matches = Matcher(path).match(np.zeros((0, 7)))
-    assert np.isnan(average_precisions(matches, weights)).all()
+    assert np.isnan(average_precisions(matches, [weights])).all()
 
 
 def test_recall_on_the_grid_is_compared_to_the_last_bit():

@@ -117,4 +117,5 @@ def _joined(lists: Iterable[list], dtype: type) -> np.ndarray:
 
 def _stacked(cells: list[dict], key: str, thresholds: int, dtype: type) -> np.ndarray:
     """Return ``(T, N)`` of what every cell holds per threshold."""
-    return np.stack([_joined((cell[key][t] for cell in cells), dtype) for t in range(thresholds)])
+    by_threshold = zip(*(cell[key] for cell in cells), strict=True)
+    return np.array([list(chain.from_iterable(lists)) for lists in by_threshold], dtype=dtype).reshape(thresholds, -1)

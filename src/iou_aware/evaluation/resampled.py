@@ -6,6 +6,8 @@ which precision and recall are made. The result equals evaluating duplicated ima
 pycocotools), but for one thing: detections of equal confidence within one image may change places.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy import sparse
 
@@ -15,24 +17,19 @@ _RECALLS = np.append(np.linspace(0.0, 1.0, 101), np.inf)
 _EPSILON = np.spacing(1)
 
 
-def average_precisions(matches: Matches, weights: np.ndarray) -> np.ndarray:
+def average_precisions(matches: Matches, weights: Iterable[np.ndarray]) -> np.ndarray:
     """Return the AP of each class at each threshold in each resample.
 
     Args:
         matches: Of one set of detections in one area range.
-        weights: ``(B, I)`` integers, how often each of the I images counts in each of B resamples.
+        weights: ``(b, I)`` integers each, how often each of the I images counts in each of the next b of B resamples.
 
     Returns:
         ``(B, T, K)`` in [0, 1]; NaN where a class has no object in a resample.
     """
-    classes, of_images = len(matches.category_ids), np.ascontiguousarray(weights.T)
-    positives = _counts(matches.object_classes, matches.object_images, (classes, len(of_images))) @ of_images
-    result = np.full((len(weights), len(matches.matched), classes), np.nan)
-    bounds = np.searchsorted(matches.classes, np.arange(classes + 1))
-    for k in range(classes):
-        if positives[k].any():
-            result[:, :, k] = _of_class(matches, slice(bounds[k], bounds[k + 1]), positives[k], of_images)
-    return result
+    classes = [_Class(matches, k) for k in range(len(matches.category_ids))]
+    of_images = (np.ascontiguousarray(part.T) for part in weights)
+    return np.concatenate([np.stack([one.average_precisions(part) for one in classes], 2) for part in of_images])
 
 
 def correlations(first: np.ndarray, second: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,42 +71,44 @@ def _correlation(first: np.ndarray, second: np.ndarray, times: np.ndarray) -> np
         return np.where(spread > 0, (one * two * times).sum(axis=0) / spread, np.nan)
 
 
-def _of_class(matches: Matches, mine: slice, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return ``(B, T)``, the AP of one class.
+class _Class:
+    """What the AP of one class is made of, whatever the images' weights.
 
     Precision and recall matter only where a true positive stands, so what else counts is added up between those stops.
     Most of it is wrong at all thresholds alike; what counts at some thresholds only is a stop as well.
-
-    Args:
-        matches: Of all classes.
-        mine: Where the class's detections stand.
-        positives: ``(B,)``, how many objects there are.
-        weights: ``(I, B)``.
     """
-    images, ignored = matches.images[mine], matches.ignored[:, mine]
-    true = matches.true[:, mine]
-    stop = true.any(axis=0) | (ignored.any(axis=0) & ~ignored.all(axis=0))
-    stops, plain = np.flatnonzero(stop), np.flatnonzero(~stop & ~ignored[0])
-    true, counted = true[:, stops], ~ignored[:, stops]
-    result = np.where(positives > 0, 0.0, np.nan)[:, None].repeat(len(true), axis=1)
-    if not len(stops):
+
+    def __init__(self, matches: Matches, k: int):
+        mine = slice(*np.searchsorted(matches.classes, [k, k + 1]))
+        images, ignored, true = matches.images[mine], matches.ignored[:, mine], matches.true[:, mine]
+        stop = true.any(axis=0) | (ignored.any(axis=0) & ~ignored.all(axis=0))
+        stops, plain = np.flatnonzero(stop), np.flatnonzero(~stop & ~ignored[0])
+        between = np.searchsorted(stops, plain)
+        before = between < len(stops)  # what comes after the last stop changes nothing
+        objects = matches.object_images[matches.object_classes == k]
+        self._objects = _counts(np.zeros_like(objects), objects, (1, len(matches.image_ids)))
+        self._between = _counts(between[before], images[plain[before]], (len(stops), len(matches.image_ids)))
+        self._images = images[stops]
+        self._counted = ~ignored[:, stops]
+        self._true = [np.flatnonzero(row) for row in true[:, stops]]
+
+    def average_precisions(self, weights: np.ndarray) -> np.ndarray:
+        """Return ``(b, T)``, the AP in resamples whose ``weights`` are ``(I, b)``."""
+        positives = (self._objects @ weights)[0]
+        result = np.where(positives > 0, 0.0, np.nan)[:, None].repeat(len(self._true), axis=1)
+        if not len(self._images) or not positives.any():
+            return result
+        # Along the S stops, (b, S), so that running sums walk through memory in order.
+        wrong = np.ascontiguousarray((self._between @ weights).T).cumsum(axis=1)
+        here = np.ascontiguousarray(weights[self._images].T)
+        recalls = _recalls_by_count(positives)
+        for t, (true, counted) in enumerate(zip(self._true, self._counted, strict=True)):
+            if t == 0 or (counted != self._counted[t - 1]).any():
+                seen = wrong + (here * counted).cumsum(axis=1)
+            if len(true):
+                average = _interpolated(here[:, true], seen[:, true], recalls)
+                result[:, t] = np.where(positives > 0, average, np.nan)
         return result
-    between = np.searchsorted(stops, plain)
-    before = between < len(stops)  # what comes after the last stop changes nothing
-    segments = _counts(between[before], images[plain[before]], (len(stops), len(weights)))
-    # Along the stops from here on, (B, S), so that running sums walk through memory in order.
-    wrong = np.ascontiguousarray((segments @ weights).T).cumsum(axis=1)
-    here = np.ascontiguousarray(weights[images[stops]].T)
-    recalls = _recalls_by_count(positives)
-    for t in range(len(true)):
-        right = np.flatnonzero(true[t])
-        if not len(right):
-            continue
-        if t == 0 or (counted[t] != counted[t - 1]).any():
-            seen = wrong + (here * counted[t]).cumsum(axis=1)
-        average = _interpolated(here[:, right], seen[:, right], recalls)
-        result[:, t] = np.where(positives > 0, average, np.nan)
-    return result
 
 
 def _interpolated(found: np.ndarray, seen: np.ndarray, recalls: np.ndarray) -> np.ndarray:
@@ -124,7 +123,9 @@ def _interpolated(found: np.ndarray, seen: np.ndarray, recalls: np.ndarray) -> n
     precision = right / (seen + _EPSILON)
     highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     reached = recalls.take(right + recalls.shape[1] * np.arange(len(right))[:, None], mode="clip")
-    steps = np.diff(reached, axis=1, prepend=0)
+    steps = reached.copy()
+    steps[:, 1:] -= reached[:, :-1]
+    # By stop again, (P, b), which is summed one after the other.
     return np.multiply(highest.T, steps.T, order="C").sum(axis=0) / 101
 
 

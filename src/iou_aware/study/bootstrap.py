@@ -142,9 +142,8 @@ def distributions(
         if not wanted:
             continue
         matches = matcher.match(found, area)
-        precisions = np.concatenate(
-            [resampled.average_precisions(matches, drawn) for drawn in draws(len(matcher.image_ids), resamples, seed)]
-        )
+        drawn = draws(len(matcher.image_ids), resamples, seed)
+        precisions = resampled.average_precisions(matches, drawn)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
             by_threshold = 100 * np.nanmean(precisions, axis=2)

@@ -113,8 +113,9 @@ def test_photographs_are_checked_before_anything_is_loaded(study, tmp_path):
         detect([jpeg], nowhere, None, tmp_path)
     with pytest.raises(InputError, match="from 0 to 1"):
         detect([good], nowhere, None, tmp_path / "out", least=30)
-    with pytest.raises(InputError, match="not finished"):
-        detect([good], nowhere, None, tmp_path / "out")
+    for run in (nowhere, good):
+        with pytest.raises(InputError, match=r"found no run\.json there; expected a finished run, the folder results/"):
+            detect([good], run, None, tmp_path / "out")
 
 
 def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(study, tmp_path):
@@ -126,7 +127,7 @@ def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(study
     (folder / "notes.txt").write_text("no picture")
     run = study.paths.run_folder(IOU_AWARE)
     one, other = (tmp_path / "one", tmp_path / "other")
-    assert [path.name for path in detect([folder], run / "weights.pth", None, one)] == [
+    assert [path.name for path in detect([folder, folder / images[0].name], run / "weights.pth", None, one)] == [
         *(f"{image.stem}.jpg" for image in images),
         "detections.csv",
     ]

@@ -255,7 +255,7 @@ def _add_detect(commands: Any) -> None:
     command.add_argument("--rule", metavar="RULE", help=by)
     into = "where to write the pictures and detections.csv (detected)"
     command.add_argument("--out", metavar="FOLDER", type=Path, default=Path("detected"), help=into)
-    command.add_argument("--least", metavar="C", type=float, default=0.3, help="least confidence to draw (0.3)")
+    command.add_argument("--least", metavar="C", type=float, default=0.5, help="least confidence to draw (0.5)")
     command.set_defaults(action=_detect)
 
 

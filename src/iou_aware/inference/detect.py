@@ -34,7 +34,7 @@ _LONGEST, _SHORTEST = 1600, 900
 
 
 def detect(
-    photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.3, device: str | None = None
+    photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.5, device: str | None = None
 ) -> list[Path]:
     """Draw what a run finds on photographs: ``out/<name>.jpg`` for each, and all boxes in ``out/detections.csv``.
 
@@ -56,11 +56,16 @@ def detect(
     """
     if not 0 <= least <= 1:
         raise InputError(f"the least confidence: found {least}, expected a number from 0 to 1.")
-    photos = [photo for place in photos for photo in _pictures(place)]
+    photos = list(dict.fromkeys(photo for place in photos for photo in _pictures(place)))
     targets = _targets(photos, out)
     for photo in photos:
         drawing.load(photo)  # all of them before the first is worked on, and none kept: there may be thousands
     run = run.parent if run.is_file() else run
+    if not (run / seal.FILE).is_file():
+        raise InputError(
+            f"{run}: found no {seal.FILE} there; expected a finished run, the folder results/EXPERIMENT/runs/RUN or the"
+            " weights.pth in it."
+        )
     seal.verify(run)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     config = Config.fromfile(str(run / "config.py"))

@@ -96,6 +96,23 @@ def test_loading_processes_change_nothing(trained, tmp_path, monkeypatch, worker
     assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, number):
+    """Slurm signals every process of a job's step, those that load images included; a terminal does so as well."""
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": 2})
+    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
+        for line in process.stderr:
+            if "epoch 1/2" in line:
+                os.killpg(process.pid, number)
+                break
+        process.stderr.read()
+    assert process.returncode == INTERRUPTED
+    assert len(saved(experiment, IOU_AWARE)) == 1
+    train(experiment, IOU_AWARE)
+    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
 def test_finished_run_trains_no_further(trained, fresh, monkeypatch):
     train(fresh, RETINANET)
     at_step(monkeypatch, 1, lambda: pytest.fail("a step was made"))

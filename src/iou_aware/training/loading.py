@@ -7,6 +7,7 @@ import contextlib
 import io
 import itertools
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -159,6 +160,17 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
         num_workers=config.num_workers,
         collate_fn=pseudo_collate,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_outlive_signals,
         # Its own generator, so that starting an epoch a second time draws nothing from the model's.
         generator=torch.Generator(),
     )
+
+
+def _outlive_signals(number: int) -> None:
+    """Let a loading process leave it to its training process when to end.
+
+    A cluster's signal reaches every process of a job. PyTorch's loading processes would die of it at once, and their
+    death ends the training process before it can save.
+    """
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sent, signal.SIG_IGN)

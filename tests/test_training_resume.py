@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import run as torchrun
 from training_project import (
     ENVIRONMENT,
     FASTER_RCNN,
@@ -31,7 +33,7 @@ from training_project import (
 from iou_aware.errors import InputError
 from iou_aware.files import sha256
 from iou_aware.study.experiment import Experiment
-from iou_aware.training import checkpoints, progress, seal
+from iou_aware.training import checkpoints, launch, progress, seal
 from iou_aware.training.runner import INTERRUPTED
 from iou_aware.training.train import train
 
@@ -234,6 +236,18 @@ def test_cpu_time_has_that_of_children_while_they_live_and_after():
     child.join()
     assert living - before >= spent
     assert progress.cpu_seconds() - time.process_time() - before >= spent
+
+
+def test_processes_have_almost_all_of_a_clusters_notice_to_save(monkeypatch):
+    """Given as seconds before the time limit in the profile; torchrun's own patience is 30 seconds."""
+    profile = (Path(__file__).parents[1] / "workflow" / "profiles" / "slurm" / "profile.yaml").read_text()
+    notice = int(re.search(r"--signal=TERM@(\d+)", profile)[1])
+    configs = []
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30")  # what the call sets, it shall not leave behind
+    monkeypatch.setattr(torchrun, "elastic_launch", lambda config, entrypoint: lambda *_: configs.append(config))
+    launch.launch(2, ["train", "study.yaml", IOU_AWARE])
+    assert 0.75 * notice <= configs[0].shutdown_timeout <= notice - 10
+    assert configs[0].local_addr == "127.0.0.1"
 
 
 def test_processes_are_started_and_stopped_as_one_command(tmp_path):

@@ -12,6 +12,10 @@ from iou_aware.training.runner import INTERRUPTED, Interrupted
 
 logger = logging.getLogger(__name__)
 
+# How long the processes have to save once SIGTERM has come, in seconds; torchrun would end them after 30, which a slow
+# file system may need for the checkpoint alone. The cluster's profile gives 120 seconds' notice of a time limit.
+SAVING_SECONDS = 100
+
 
 def is_one_of_many() -> bool:
     """Say whether this process was started by torchrun."""
@@ -39,8 +43,11 @@ def launch(processes: int, arguments: list[str]) -> None:
         SystemExit: One of them failed, with its exit code; it has said why.
     """
     logger.info("Starting %d processes: iou-aware %s", processes, " ".join(arguments))
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(SAVING_SECONDS)
+    # They meet at the machine's own address: the name of a cluster's node may not lead back to it.
+    options = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
     try:
-        torchrun.main(["--standalone", f"--nproc-per-node={processes}", "-m", "iou_aware.cli", *arguments])
+        torchrun.main([*options, "-m", "iou_aware.cli", *arguments])
     except SignalException as fault:
         raise Interrupted from fault
     except ChildFailedError as fault:

@@ -78,6 +78,10 @@ rule all:
 
 onstart:
     experiment.write_resolved()
+    # What would fail on every GPU is told before a job waits for one.
+    rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if experiment.settings.get("device") == "cuda" and rules & {"train", "predict"}:
+        shell("iou-aware check {paths.resolved}")
 
 
 onsuccess:

@@ -210,6 +210,19 @@ def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
     assert project.plan() == {"train": 1, **PREDICTED}
 
 
+def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(study):
+    stand_in = study.folder / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }; echo $1 >> called"))
+    study.set(settings={"device": "cuda"})
+    study.run("--forcerun", "collect")  # what computes on no GPU needs none
+    assert "predict" not in (study.folder / "called").read_text()
+    (study.folder / "called").unlink()
+    stopped = study.snakemake("--forcerun", "train")
+    assert stopped.returncode != 0
+    assert "no CUDA" in stopped.stdout + stopped.stderr
+    assert not (study.folder / "called").exists()
+
+
 def test_checkpoints_outlive_a_training_that_is_run_again(study):
     checkpoint = study.folder / "results/study/checkpoints" / AWARE / "epoch_3.pth"
     checkpoint.parent.mkdir(parents=True)

@@ -135,6 +135,11 @@ STAGES = {
         "iou_aware.study.listing:print_rows",
         ("--markdown",),
     ),
+    "check": Stage(
+        "Say whether this environment, and the GPUs that are here, can compute what the experiment asks for.",
+        "iou_aware.training.device:check",
+        experiment="paper",
+    ),
     "plan": Stage(
         "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
         "iou_aware.study.plan:print_plan",

@@ -47,6 +47,9 @@ def predict(experiment, run_name: str, split: str) -> None:
             boxes although every rule needs them, or has other classes than the run was trained on.
     """
     paths, run = experiment.paths, experiment.runs[run_name]
+    chosen = device.choose(experiment.settings)
+    if chosen == "cuda":
+        device.prove(chosen)
     record = seal.verify(paths.run_folder(run_name))
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     rules = experiment.rules_for(run, split)
@@ -60,7 +63,7 @@ def predict(experiment, run_name: str, split: str) -> None:
 
     config = Config.fromfile(str(paths.config(run_name)))
     init_default_scope(config.default_scope)
-    model = load_model(config, paths.weights(run_name)).to(device.choose(experiment.settings))
+    model = load_model(config, paths.weights(run_name)).to(chosen)
     loader = build_loader(config, manifest, experiment.root, split, experiment.settings)
     made = provenance.collect() | {
         "run": run_name,

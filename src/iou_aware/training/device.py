@@ -1,27 +1,101 @@
-"""Where to compute: what an experiment's settings ask for, held against what the machine has."""
+"""Where to compute: what an experiment's settings ask for, held against what the environment and the machine have."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
+import mmcv
 import torch
+from mmcv.ops import get_compiling_cuda_version, nms
 
 from iou_aware.errors import InputError
 
+WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together and with which GPUs"
 
-def choose(settings: Mapping[str, Any]) -> str:
+
+def check(experiment) -> None:
+    """Print whether this environment, and the GPUs that are here, can compute what an experiment asks for.
+
+    On a login node, which has no GPU, it tells what can be told there.
+
+    Raises:
+        InputError: They cannot.
+    """
+    settings = experiment.settings
+    if settings.get("device") != "cuda":
+        print(f"{experiment.name} does not insist on a GPU (settings.device is not cuda); nothing to check.")
+        return
+    _require_build()
+    versions = f"PyTorch {torch.__version__} and mmcv {mmcv.__version__} are built for CUDA {torch.version.cuda}"
+    if not torch.cuda.is_available():
+        print(f"{versions}. No GPU is here; run the same command on a GPU node before anything is submitted.")
+        return
+    choose(settings, settings.get("gpus", 1))
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    for number in range(len(names)):
+        prove(f"cuda:{number}")
+    print(f"{versions}, and compute on {', '.join(names)}.")
+
+
+def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
     """Return ``cuda`` or ``cpu``, and hide the GPUs from this process when it is to use the CPU.
+
+    No GPU is touched: one that takes a single process must be left to the training process that is to have it.
 
     Args:
         settings: ``device`` (auto, cpu or cuda; auto takes a GPU where there is one).
+        gpus: How many GPUs are needed where any are used.
 
     Raises:
-        InputError: A GPU is asked for where there is none.
+        InputError: A GPU is asked for where there is none, or where nothing can compute on it; or there are too few.
     """
     device = settings.get("device") or "auto"
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # MMEngine looks for itself, and takes what it finds
         return "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU.")
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        _require_build()
+        if not torch.cuda.is_available():
+            raise InputError(
+                "settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU. On a "
+                "cluster the job was given none, or its driver is too old for this CUDA, which `nvidia-smi` would tell."
+            )
+    if not torch.cuda.is_available():
+        return "cpu"
+    if torch.cuda.device_count() < gpus:
+        raise InputError(
+            f"settings.gpus: found {gpus}, but PyTorch sees {torch.cuda.device_count()} here; expected no more. "
+            "On a cluster the profile must ask for the same number (gpu, or gres)."
+        )
+    return "cuda"
+
+
+def prove(device: str) -> None:
+    """Compute something on a GPU, with PyTorch and with mmcv's ops; the first batch of a training is minutes away.
+
+    Args:
+        device: Such as ``cuda`` or ``cuda:1``.
+
+    Raises:
+        InputError: It does not work: PyTorch or mmcv is not built for this GPU, or someone else has it.
+    """
+    try:
+        box = torch.zeros(1, 4, device=device)
+        nms(box, box.new_ones(1), 0.5)
+    except RuntimeError as fault:
+        raise InputError(
+            f"PyTorch {torch.__version__} and mmcv {mmcv.__version__} cannot compute on {device} here: "
+            f"{str(fault).splitlines()[0]} ({WHICH_GO_TOGETHER})"
+        ) from fault
+
+
+def _require_build() -> None:
+    """Raise InputError unless PyTorch and mmcv are built with CUDA, which can be told without a GPU."""
+    without = [] if torch.version.cuda else [f"PyTorch {torch.__version__}"]
+    if get_compiling_cuda_version() == "not available":
+        without.append(f"mmcv {mmcv.__version__}")
+    if without:
+        raise InputError(
+            f"settings.device: found cuda, but built without it in this environment: {' and '.join(without)}, as "
+            f"`make` sets it up; expected the environment of environment.yml ({WHICH_GO_TOGETHER})."
+        )

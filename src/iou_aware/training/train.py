@@ -44,7 +44,8 @@ def train(experiment, run_name: str) -> None:
     settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
     if run.is_released:
         raise InputError(f"{run_name}: its weights were released and are not trained; run `iou-aware release`.")
-    if device.choose(settings) == "cpu" and settings.get("amp"):
+    chosen = device.choose(settings, settings.get("gpus", 1))
+    if chosen == "cpu" and settings.get("amp"):
         raise InputError("settings.amp: found true, but mixed precision needs a GPU and there is none; expected false.")
     if settings.get("tensorboard"):
         _require_tensorboard()
@@ -53,6 +54,8 @@ def train(experiment, run_name: str) -> None:
     elif settings.get("gpus", 1) > 1:
         launch.launch(settings["gpus"], ["train", str(experiment.write_resolved()), run_name])
         return
+    if chosen == "cuda":
+        device.prove(chosen)
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     backbones.require(experiment, run.backbone)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))

@@ -249,6 +249,20 @@ def test_jobs_ask_for_what_their_run_needs(tmp_path):
     assert four.testing_memory(2) > four.testing_memory(1)
 
 
+def test_jobs_that_are_tried_again_and_again_still_fit_a_node_and_a_partition(paper):
+    """Every preemption with notice is an attempt, and the profile allows ten more than one."""
+    needs, name = Needs(paper), next(iter(paper.trained))
+    assert needs.training_memory(11) == needs.training_memory(2) <= 128_000
+    assert needs.training_memory(2) > needs.training_memory(1)
+    for asked in (
+        needs.testing_memory,
+        lambda attempt: needs.memory(4000, attempt),
+        lambda attempt: int(needs.testing_time(name, "val", attempt).removesuffix("m")),
+        lambda attempt: int(needs.hours(2, attempt).removesuffix("h")),
+    ):
+        assert asked(1) < asked(2) < asked(11) == 3 * asked(1)
+
+
 def test_time_limits_leave_room_over_the_estimate(paper):
     needs, estimates = Needs(paper), Estimates(paper)
     for name, run in paper.trained.items():

@@ -14,8 +14,8 @@ rule bootstrap:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime="2h",
+        mem_mb=lambda wildcards, attempt: needs.memory(4000, attempt),
+        runtime=lambda wildcards, attempt: needs.hours(2, attempt),
     params:
         experiment=paths.resolved,
     message:

@@ -13,8 +13,8 @@ rule evaluate:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime="1h",
+        mem_mb=lambda wildcards, attempt: needs.memory(8000, attempt),
+        runtime=lambda wildcards, attempt: needs.hours(1, attempt),
     params:
         experiment=paths.resolved,
         referee=experiment.referee,

@@ -17,7 +17,9 @@ rule predict:
         gpu=needs.testing_gpus,
         nodes=1,
         mem_mb=lambda wildcards, attempt: needs.testing_memory(attempt),
-        runtime=lambda wildcards: needs.testing_time(wildcards.run, wildcards.split),
+        runtime=lambda wildcards, attempt: needs.testing_time(
+            wildcards.run, wildcards.split, attempt
+        ),
     params:
         experiment=paths.resolved,
         rules=lambda wildcards: experiment.rules_for(

@@ -16,8 +16,8 @@ rule premise:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime="2h",
+        mem_mb=lambda wildcards, attempt: needs.memory(4000, attempt),
+        runtime=lambda wildcards, attempt: needs.hours(2, attempt),
     params:
         experiment=paths.resolved,
     message:
@@ -43,8 +43,8 @@ rule gallery:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime="1h",
+        mem_mb=lambda wildcards, attempt: needs.memory(4000, attempt),
+        runtime=lambda wildcards, attempt: needs.hours(1, attempt),
     params:
         experiment=paths.resolved,
     message:

@@ -11,8 +11,8 @@ rule prepare:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime="2h",
+        mem_mb=lambda wildcards, attempt: needs.memory(8000, attempt),
+        runtime=lambda wildcards, attempt: needs.hours(2, attempt),
     params:
         experiment=paths.resolved,
         root=lambda wildcards: experiment.roots.get(wildcards.dataset),

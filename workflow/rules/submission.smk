@@ -17,8 +17,8 @@ rule submission:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="1h",
+        mem_mb=lambda wildcards, attempt: needs.memory(2000, attempt),
+        runtime=lambda wildcards, attempt: needs.hours(1, attempt),
     params:
         experiment=paths.resolved,
         run=lambda wildcards: packs[wildcards.pack].run,

@@ -11,6 +11,11 @@ TRAINING_MARGIN = 1.5
 # Every rule is suppressed and measured on the same pass, which takes longer than the one rule of the measurements.
 TESTING_MARGIN = 4
 START_MINUTES = 30
+# A job is tried again for many reasons, preemption among them, and what it asks for grows no further than to so many
+# times what it asked for first: more than any node has, or a partition allows, would never start. A training, which has
+# a good part of its node and goes on after a time-out from where it was, asks for more memory only once.
+MOST = 3
+MOST_OF_TRAINING = 2
 # Where nothing is known of a run.
 TRAINING_MINUTES = 12 * 60
 TESTING_MINUTES = 4 * 60
@@ -62,27 +67,34 @@ class Needs:
 
     def training_memory(self, attempt: int) -> int:
         """Memory of one training in MB, more when it is tried again, which may be for the lack of it."""
-        return self._processes * self._memory() * attempt
+        return self._processes * self._memory() * min(attempt, MOST_OF_TRAINING)
 
     def testing_memory(self, attempt: int) -> int:
         """Memory of one prediction in MB."""
-        return self._memory() * attempt
+        return self.memory(self._memory(), attempt)
+
+    @staticmethod
+    def memory(first: int, attempt: int) -> int:
+        """Memory of a job in MB that asks for ``first`` at first."""
+        return first * min(attempt, MOST)
+
+    @staticmethod
+    def hours(first: int, attempt: int) -> str:
+        """Return the time limit of a job that starts over when it is tried again, as Snakemake takes it: ``2h``."""
+        return f"{first * min(attempt, MOST)}h"
 
     def training_time(self, name: str) -> str:
         """Return the time limit of one training, as Snakemake takes it: ``1234m``."""
         hours = self._estimates.training_hours(self.experiment.run(name))
         if hours is None:
             return f"{TRAINING_MINUTES}m"
-        return _minutes(hours / self._processes * TRAINING_MARGIN)
+        return f"{START_MINUTES + math.ceil(hours / self._processes * TRAINING_MARGIN * 60)}m"
 
-    def testing_time(self, name: str, split: str) -> str:
-        """Return the time limit of one prediction."""
+    def testing_time(self, name: str, split: str, attempt: int) -> str:
+        """Return the time limit of one prediction, which starts over when it is tried again."""
         hours = self._estimates.testing_hours(self.experiment.run(name), split)
-        return f"{TESTING_MINUTES}m" if hours is None else _minutes(hours * TESTING_MARGIN)
+        minutes = TESTING_MINUTES if hours is None else START_MINUTES + math.ceil(hours * TESTING_MARGIN * 60)
+        return f"{minutes * min(attempt, MOST)}m"
 
     def _memory(self) -> int:
         return PROCESS_MB + self._workers * WORKER_MB if self.training_gpus else CPU_PROCESS_MB
-
-
-def _minutes(hours: float) -> str:
-    return f"{START_MINUTES + math.ceil(hours * 60)}m"

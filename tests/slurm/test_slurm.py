@@ -25,6 +25,14 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 EXPERIMENT = "configs/experiments/cluster.yaml"
 NODE = socket.gethostname().split(".")[0]
+# Stands before Slurm's own: while a file `down` lies beside it, it fails as if nobody answered, and counts the calls.
+SQUEUE = """\
+#!/bin/sh
+here=$(dirname "$0")
+[ -e "$here/down" ] || exec {squeue} "$@"
+echo called >> "$here/down"
+exit 1
+"""
 # What differs from one time to the next, and may.
 TIMES = {"train_seconds", "train_cpu_seconds", "train_device_seconds"}
 
@@ -44,6 +52,10 @@ class Clone:
     def log(self) -> Path:
         return self.folder.parent / "snakemake.log"
 
+    @property
+    def programs(self) -> Path:
+        return self.folder.parent / "programs"
+
     def start(self) -> subprocess.Popen:
         """Start the workflow by the command of the documentation; what follows it says which experiment."""
         bin_folder = Path(sys.executable).parent
@@ -51,7 +63,7 @@ class Clone:
             key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "SLURM", "SNAKEMAKE"))
         } | {
             "HOME": str(self.home),
-            "PATH": f"{bin_folder}:{os.environ['PATH']}",
+            "PATH": f"{self.programs}:{bin_folder}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder / "src"),
             "OMP_NUM_THREADS": "1",
         }
@@ -113,7 +125,11 @@ def clone(source: Path, parent: Path) -> Clone:
     """Return a fresh clone, with a fresh home folder beside it."""
     (parent / "home").mkdir()
     shutil.copytree(source, parent / "clone", symlinks=True)
-    return Clone(parent / "clone", parent / "home")
+    made = Clone(parent / "clone", parent / "home")
+    made.programs.mkdir()
+    (made.programs / "squeue").write_text(SQUEUE.format(squeue=shutil.which("squeue")))
+    (made.programs / "squeue").chmod(0o755)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +213,7 @@ class Disturbance:
 
     def all(self) -> set[str]:
         """Do everything, and return the runs whose training was interrupted."""
+        self.give_no_news()
         for step in (self.cancel, self.requeue, self.run_out_of_time, self.preempt, self.kill_the_node):
             job = self.training()
             print(f"{step.__name__} {job.number}: {job.run} at iteration {self.reached[job.run]}", flush=True)
@@ -216,6 +233,13 @@ class Disturbance:
         wait(one_has_come_further, "a training saves a checkpoint", self.process)
         self.reached[found[0].run] = self.clone.saved(found[0])
         return found[0]
+
+    def give_no_news(self) -> None:
+        """Let Slurm not say how the jobs are, more often in a row than the plugin puts up with by itself."""
+        down = self.clone.programs / "down"
+        down.touch()
+        wait(lambda: down.read_text().count("called") > 8, "Snakemake asks for news again and again", self.process)
+        down.unlink()
 
     def cancel(self, job: Job) -> None:
         slurm("scancel", job.number)

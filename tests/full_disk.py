@@ -1,6 +1,7 @@
 """A disk that fills up: what still fits is written, and the rest refused as the operating system refuses it."""
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 class Disk:
     """Room for so many more bytes, in all files together that are opened for writing by their paths."""
 
-    def __init__(self, room: int):
-        self.room = room
+    def __init__(self, room: int, fault: int):
+        self.room, self.fault = room, fault
 
 
 class _File:
@@ -34,13 +35,13 @@ class _File:
         self._disk.room -= len(fitting)
         self._file.write(fitting)
         if len(fitting) < len(content):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(self._disk.fault, os.strerror(self._disk.fault))
         return len(content)
 
 
-def mount(patch: pytest.MonkeyPatch, room: int) -> Disk:
+def mount(patch: pytest.MonkeyPatch, room: int, fault: int = errno.ENOSPC) -> Disk:
     """Let every file that is written from now on lie on a disk with so much room, in bytes; return it."""
-    disk, opened = Disk(room), Path.open
+    disk, opened = Disk(room, fault), Path.open
 
     def on_disk(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
         file = opened(self, mode, *args, **options)

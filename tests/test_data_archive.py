@@ -1,5 +1,6 @@
 """Archives: good ones are extracted, and a bad one harms nothing."""
 
+import errno
 import io
 import shutil
 import stat
@@ -170,10 +171,11 @@ def test_too_small_a_disk_is_noticed_beforehand(tmp_path, monkeypatch):
     assert not tree(tmp_path / "out")
 
 
-def test_a_disk_that_fills_up_is_told(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("fault", "told"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota .* is used up")])
+def test_a_disk_that_fills_up_is_told(tmp_path, monkeypatch, fault, told):
     path = packed(tmp_path / "a.tar")
-    disk = mount(monkeypatch, room=3)
-    with pytest.raises(InputError, match=r"the disk is full: a\.tar needs \d+ bytes there, \d+ are free now"):
+    disk = mount(monkeypatch, room=3, fault=fault)
+    with pytest.raises(InputError, match=rf"{told}: a\.tar needs \d+ bytes there, \d+ are free now"):
         extract(path, tmp_path / "out")
     disk.room = 10**9
     extract(path, tmp_path / "out")

@@ -1,8 +1,11 @@
 """Downloads continue where they broke off, from servers that allow it and from those that do not."""
 
+import errno
 import hashlib
+import http.client
 import random
 import shutil
+import ssl
 from collections import namedtuple
 
 import pytest
@@ -48,6 +51,30 @@ def test_a_connection_that_is_cut_is_continued(tmp_path):
     served = Served(CONTENT, cuts=[100_000, 0, 50_000])
     assert fetched(tmp_path, served).read_bytes() == CONTENT
     assert served.asked == [None, "bytes=100000-", "bytes=100000-", "bytes=150000-"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError("bad record mac")])
+@pytest.mark.parametrize("place", ["getresponse", "read"])
+def test_a_network_that_gives_out_is_continued(tmp_path, monkeypatch, fault, place):
+    """None of these is a ConnectionError."""
+    whole = http.client.HTTPConnection.getresponse
+    broken = iter([fault])
+
+    def stumble(*_):
+        for error in broken:
+            raise error
+
+    def getresponse(connection):
+        if place == "getresponse":
+            stumble()
+        response = whole(connection)
+        if place == "read":
+            read = response.read
+            monkeypatch.setattr(response, "read", lambda *size: stumble() or read(*size))
+        return response
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", getresponse)
+    assert fetched(tmp_path, Served(CONTENT)).read_bytes() == CONTENT
 
 
 def test_a_later_call_continues_too(tmp_path):
@@ -154,10 +181,11 @@ def test_too_small_a_disk_is_noticed_beforehand(tmp_path, monkeypatch):
     assert not (tmp_path / "a.bin.part").exists()
 
 
-def test_a_disk_that_fills_up_is_told_and_what_arrived_is_kept(tmp_path, monkeypatch):
-    disk = mount(monkeypatch, room=1000)
+@pytest.mark.parametrize(("fault", "told"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota .* is used up")])
+def test_a_disk_that_fills_up_is_told_and_what_arrived_is_kept(tmp_path, monkeypatch, fault, told):
+    disk = mount(monkeypatch, room=1000, fault=fault)
     served = Served(CONTENT)
-    with pytest.raises(InputError, match=r"full: 1000 bytes had arrived, \d+ are free now\. .*: it continues"):
+    with pytest.raises(InputError, match=rf"{told}: 1000 bytes had arrived, \d+ are free now\. .*: it continues"):
         fetched(tmp_path, served)
     assert (tmp_path / "a.bin.part").read_bytes() == CONTENT[:1000]
     disk.room = 10**9

@@ -1,8 +1,11 @@
 """Fetching a dataset from a local server, end to end: it appears complete, or not at all."""
 
+import errno
+import fcntl
 import hashlib
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -238,6 +241,20 @@ def test_an_archive_without_a_checksum_that_is_cut_is_refused(tmp_path):
         with pytest.raises(InputError, match="truncated"):
             fetched(tmp_path)
     assert not (tmp_path / "data" / "own").exists()
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog, fault):
+    def flock(*_):
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    archives = coco_archives()
+    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
+        describe_coco(tmp_path, address, archives)
+        fetched(tmp_path)
+    assert "cannot be locked" in caplog.text
+    prepared(tmp_path)
 
 
 def test_two_fetches_do_not_mix(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside their destination, flushed to disk, then renamed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# Why nothing more can be written, where making room is the answer.
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota on the disk is used up"}
 
 
 @contextmanager

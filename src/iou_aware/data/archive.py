@@ -5,7 +5,6 @@ folder, a link, a device or a promise of far more bytes than the archive could h
 is written. Checksums normally rule all of this out; an archive without one, or a wrong mirror, is why it is here.
 """
 
-import errno
 import shutil
 import stat
 import tarfile
@@ -20,6 +19,7 @@ from typing import IO
 from tqdm import tqdm
 
 from iou_aware.errors import InputError
+from iou_aware.files import FULL
 
 MOST_MEMBERS = 2_000_000
 RATIO = 20  # photographs hardly compress and annotations about fivefold; bombs a thousandfold
@@ -64,10 +64,10 @@ def extract(archive: Path, folder: Path, select: str | None = None) -> int:
             f"{archive}: the archive is truncated or damaged ({error}). Delete it and fetch again."
         ) from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             free = shutil.disk_usage(folder).free
             raise InputError(
-                f"{folder}: the disk is full: {archive.name} needs {needed} bytes there, {free} are free now. Make "
+                f"{folder}: {FULL[error.errno]}: {archive.name} needs {needed} bytes there, {free} are free now. Make "
                 "room, then run the same command again: it extracts this archive anew."
             ) from error
         raise

@@ -1,6 +1,5 @@
 """Downloading a large file over HTTP so that an interruption costs what was in flight and no more."""
 
-import errno
 import hashlib
 import http.client
 import logging
@@ -17,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from iou_aware.errors import InputError
+from iou_aware.files import FULL
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +103,9 @@ def download(
             log.warning("%s: %s", url, failure)
             answers.append(f"{url}: {failure}")
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in FULL:
                 raise
-            raise _disk_full(part, checksum) from error
+            raise _disk_full(part, checksum, error) from error
     raise InputError(
         f"{target.name} could not be fetched. " + "; ".join(answers) + ". Try again later, or download it by hand to "
         f"{target}; a dataset's own file may name further mirrors."
@@ -168,7 +168,7 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
     if offset:
         headers["Range"] = f"bytes={offset}-"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        with _answer(urllib.request.Request(url, headers=headers), timeout) as response:
             start, total = _extent(response)
             if start not in (0, offset):
                 part.unlink()
@@ -187,7 +187,22 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
             raise _Interrupted("the server has less than what was fetched before") from error
         kind = _Interrupted if error.code in _RETRIED else _Failed
         raise kind(f"HTTP {error.code} {error.reason}") from error
-    except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+    except http.client.HTTPException as error:
+        raise _Interrupted(f"{type(error).__name__}: {error}") from error
+
+
+def _answer(request: urllib.request.Request, timeout: float) -> Any:
+    """Return the server's response, as a context.
+
+    Raises:
+        _Interrupted: The network is at fault.
+        urllib.error.HTTPError: The server answers with an error.
+    """
+    try:
+        return urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError:
+        raise
+    except OSError as error:
         raise _Interrupted(f"{type(error).__name__}: {error}") from error
 
 
@@ -210,7 +225,7 @@ def _append(response: Any, part: Path, start: int, total: int | None) -> None:
         file.seek(start)
         label = part.name.removesuffix(".part")
         with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=label, mininterval=1) as bar:
-            while chunk := response.read(_CHUNK):
+            while chunk := _read(response):
                 done += len(chunk)
                 if done > (total or _LIMIT_UNKNOWN):
                     raise _Failed(f"the server sends more than {total or _LIMIT_UNKNOWN} bytes")
@@ -218,6 +233,19 @@ def _append(response: Any, part: Path, start: int, total: int | None) -> None:
                 bar.update(len(chunk))
     if total is not None and done < total:
         raise _Interrupted(f"the connection was cut at byte {done} of {total}")
+
+
+def _read(response: Any) -> bytes:
+    """Return the next bytes of a response, none at its end.
+
+    Raises:
+        _Interrupted: The network is at fault, in one of many ways: no answer, no route any more, a record of TLS that
+            is damaged. What is raised for it cannot be told from a fault of the disk later.
+    """
+    try:
+        return response.read(_CHUNK)
+    except OSError as error:
+        raise _Interrupted(f"{type(error).__name__}: {error}") from error
 
 
 def _size(part: Path) -> int:
@@ -229,7 +257,7 @@ def _require_size(size: int | None, total: int | None) -> None:
         raise _Failed(f"the server's file has {total} bytes, expected {size}")
 
 
-def _disk_full(part: Path, checksum: Checksum | None) -> InputError:
+def _disk_full(part: Path, checksum: Checksum | None, error: OSError) -> InputError:
     """Return what to say of a disk that filled up meanwhile; what cannot be continued makes room."""
     there, further = _size(part), "it continues"
     if checksum is None:
@@ -237,7 +265,7 @@ def _disk_full(part: Path, checksum: Checksum | None) -> InputError:
         further = "it starts over, for want of a checksum"
     free = shutil.disk_usage(part.parent).free
     return InputError(
-        f"{part}: the disk is full: {there} bytes had arrived, {free} are free now. Make room, then run the same "
+        f"{part}: {FULL[error.errno]}: {there} bytes had arrived, {free} are free now. Make room, then run the same "
         f"command: {further}."
     )
 

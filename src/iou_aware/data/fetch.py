@@ -135,4 +135,6 @@ def _alone(downloads: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{downloads}: another fetch is at work there. Wait until it is done.") from error
+        except OSError as error:  # Clusters mount some file systems without locks.
+            log.warning("%s: cannot be locked (%s); let no other fetch work there.", downloads, error.strerror)
         yield

@@ -144,13 +144,16 @@ def test_run_without_an_undamaged_checkpoint_stops(fresh, monkeypatch):
         train(fresh, IOU_AWARE)
 
 
-def test_checkpoint_of_another_config_is_not_taken(fresh, monkeypatch):
+def test_checkpoint_of_another_config_is_not_taken_and_named(fresh, monkeypatch, caplog):
     interrupt(fresh, IOU_AWARE, monkeypatch, 3)
+    assert "Starting from the beginning" not in caplog.text
     changed = fresh.root / "configs" / "schedules" / "quick.py"
     changed.write_text(changed.read_text().replace("weight_decay=0.05,", "weight_decay=0.04,"))
     at_step(monkeypatch, 1, lambda: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):  # it starts with the first step
         train(fresh, IOU_AWARE)
+    (before,) = saved(fresh, IOU_AWARE)
+    assert f"Starting from the beginning: {before} is of another config" in caplog.text
 
 
 class Hostile:

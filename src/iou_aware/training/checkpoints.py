@@ -90,6 +90,11 @@ class Checkpoints:
             )
         return None
 
+    def of_other_configs(self) -> list[Path]:
+        """Return the run's checkpoints under other configs, which lie in folders beside this one."""
+        beside = (Checkpoints(folder) for folder in self.folder.parent.glob("*") if folder != self.folder)
+        return [found.path for checkpoints in beside for found in checkpoints._newest_first()]
+
     def keep(self, newest: int) -> None:
         """Remove all checkpoints but the ``newest``."""
         for candidate in self._newest_first()[newest:]:

@@ -186,6 +186,12 @@ class Runner(MMEngineRunner):
         """Look for a checkpoint first: what is resumed needs no initial weights, which may have to be fetched."""
         found = self._checkpoints.load()
         if found is None:
+            if is_main_process() and (others := self._checkpoints.of_other_configs()):
+                logger.warning(
+                    "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
+                    "Stop this training and take the change back to go on from there.",
+                    others[0],
+                )
             super()._init_model_weights()
             return
         self._resumed, path = found

@@ -83,9 +83,9 @@ def one_by_one(outputs: DenseOutputs, images: Sequence[int], anchors: Tensor) ->
 _boxes = DenseOutputs.boxes
 
 
-def each_alone(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[Rule]) -> list[Tensor]:
+def each_alone(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[Rule]) -> Tensor:
     """Compute each rule's confidences on its own, logarithms and all."""
-    return [confidence(cls_score, iou_pred, rule) for rule in rules]
+    return torch.stack([confidence(cls_score, iou_pred, rule) for rule in rules])
 
 
 def to_the_end(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, num_classes: int, cap: int) -> Tensor:

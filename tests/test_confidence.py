@@ -111,8 +111,10 @@ def test_an_oracle_is_the_same_function_of_other_ious(alpha):
     assert torch.equal(confidence(scores, ious, Rule("oracle", alpha)), confidence(scores, ious, Rule("alpha", alpha)))
 
 
-def test_all_rules_at_once_give_what_each_gives_alone():
+@pytest.mark.parametrize("together", [1, 2, 100])
+def test_all_rules_at_once_give_what_each_gives_alone(together, monkeypatch):
     scores, ious = random_scores(3)
+    monkeypatch.setattr("iou_aware.confidence._MOST", together * scores.numel())
     for rule, found in zip(SWEEP, confidences(scores, ious, SWEEP), strict=True):
         assert torch.equal(found, confidence(scores, ious, rule))
 

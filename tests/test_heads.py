@@ -6,7 +6,9 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from iou_aware import heads
 from iou_aware.errors import InputError
+from iou_aware.postprocess import nearest_iou
 
 SHAPE = (48, 64)
 BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])
@@ -290,6 +292,20 @@ def test_oracle_without_ground_truth_is_refused(candidates):
         head.sweep(random_outputs(head), metas_of(), ["oracle"])
     with pytest.raises(InputError, match=r"'oracle'.*labelled"):
         head.predict(features(SHAPE), samples(BOXES, BOXES))
+
+
+@pytest.mark.parametrize("candidates", ["anchors", "pairs"])
+def test_a_sweep_of_no_rules_is_refused(candidates):
+    head = build_head(test_cfg={"candidates": candidates})
+    with pytest.raises(InputError, match="rules: found none, expected one or more of 'cls', 'none'"):
+        head.sweep(random_outputs(head), metas_of(), [])
+
+
+def test_true_ious_of_pairs_are_computed_once_for_all_oracles(monkeypatch):
+    head, seen = build_head(test_cfg={"candidates": "pairs"}), []
+    monkeypatch.setattr(heads, "nearest_iou", lambda *args: seen.append(args) or nearest_iou(*args))
+    head.sweep(random_outputs(head), metas_of(), ["none", "oracle=0.30", "oracle=0.60"], gt_bboxes=[BOXES, BOXES])
+    assert len(seen) == len(metas_of())
 
 
 def test_loss_and_predict_work_together():

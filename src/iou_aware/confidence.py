@@ -26,6 +26,7 @@ PLAIN = {
 }
 ALLOWED = f"{', '.join(map(repr, PLAIN))}, 'alpha=A' or 'oracle=A' with A in [0, 1]"
 _OF_ALPHA = ("alpha", "oracle")
+_MOST = 1 << 18  # rules are computed together up to so many confidences: enough for all cores, few enough for caches
 _ORACLE_ALPHA = 0.5  # of ``oracle`` without a number: what ranks as p * IoU does
 
 
@@ -105,26 +106,30 @@ def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str | Rule) -> Tensor:
     return confidences(cls_score, iou_pred, [rule])[0]
 
 
-def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str | Rule]) -> list[Tensor]:
-    """Return ``confidence(cls_score, iou_pred, rule)`` for each rule, sharing what the rules have in common."""
+def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str | Rule]) -> Tensor:
+    """Return ``confidence(cls_score, iou_pred, rule)`` of R rules, (R, ...), sharing what the rules have in common."""
     rules = [Rule.parse(rule) for rule in rules]
-    inside = any(_needs_logarithms(rule) for rule in rules)
-    logarithms = (cls_score.double().log(), iou_pred.double().log()) if inside else None
-    return [_confidence(cls_score, iou_pred, rule, logarithms) for rule in rules]
+    found = cls_score.new_empty((len(rules), *cls_score.shape))
+    powers = []
+    for place, rule in enumerate(rules):
+        if rule.alpha in (None, 0, 0.5, 1):
+            found[place] = _without_powers(cls_score, iou_pred, rule)
+        else:
+            powers.append(place)
+    if powers:
+        log_score, log_iou = cls_score.double().log(), iou_pred.double().log()
+        together = max(_MOST // max(cls_score.numel(), 1), 1)
+        for start in range(0, len(powers), together):
+            some = powers[start : start + together]
+            alphas = log_score.new_tensor([rules[place].alpha for place in some])
+            alphas = alphas.unflatten(0, (-1, *[1] * log_score.dim()))
+            found[some] = (log_score * alphas).add_(log_iou * (1 - alphas)).exp_().float()
+    return found
 
 
-def _needs_logarithms(rule: Rule) -> bool:
-    return rule.alpha not in (None, 0, 0.5, 1)
-
-
-def _confidence(cls_score: Tensor, iou_pred: Tensor, rule: Rule, logarithms: tuple[Tensor, Tensor] | None) -> Tensor:
+def _without_powers(cls_score: Tensor, iou_pred: Tensor, rule: Rule) -> Tensor:
     if rule.kind in PLAIN:
         return PLAIN[rule.kind](cls_score, iou_pred)
-    if rule.alpha == 1:
-        return cls_score
-    if rule.alpha == 0:
-        return iou_pred.expand_as(cls_score)
     if rule.alpha == 0.5:
         return (cls_score * iou_pred).sqrt()
-    log_score, log_iou = logarithms
-    return (log_score * rule.alpha + log_iou * (1 - rule.alpha)).exp().float()
+    return cls_score if rule.alpha == 1 else iou_pred

@@ -14,7 +14,7 @@ from mmengine.model import normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from iou_aware.confidence import Rule, confidence
+from iou_aware.confidence import ALLOWED, Rule, confidence
 from iou_aware.errors import InputError
 from iou_aware.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the head
 from iou_aware.postprocess import DenseOutputs, Depth, Found, Settings, nearest_iou, rescaled, sweep
@@ -217,7 +217,7 @@ class IoUAwareRetinaHead(RetinaHead):
         Args:
             x: The neck's features, or what ``forward`` returned for them.
             batch_img_metas: Per image: ``img_shape`` and, to rescale, ``scale_factor``.
-            rules: Confidence rules, or their texts.
+            rules: Confidence rules, or their texts; at least one.
             rescale: Whether boxes are returned in pixels of the stored image rather than of the network's input.
             gt_bboxes: Per image, ground-truth boxes (G, 4) in the same pixels as the result; needed by ``oracle``.
             cfg: Used in place of ``test_cfg``.
@@ -228,10 +228,12 @@ class IoUAwareRetinaHead(RetinaHead):
             (n,). Under ``oracle``, ``iou_preds`` holds the true IoUs.
 
         Raises:
-            InputError: If a rule is unknown, or is ``oracle`` while no ground truth is given.
+            InputError: If there is no rule, or one is unknown, or is ``oracle`` while no ground truth is given.
         """
         cfg = self.test_cfg if cfg is None else cfg
         rules = [Rule.parse(rule) for rule in rules]
+        if not rules:
+            raise InputError(f"confidence rules: found none, expected one or more of {ALLOWED}")
         if gt_bboxes is None and any(rule.kind == "oracle" for rule in rules):
             raise InputError("confidence rule 'oracle': found no ground-truth boxes; it needs a labelled split")
         outs = self(x) if isinstance(x[0], Tensor) else x
@@ -272,11 +274,11 @@ class IoUAwareRetinaHead(RetinaHead):
         """Rank, suppress and cap one image's pairs under every rule: MMDetection's, but for the confidence."""
         p, iou_pred = results.scores, results.score_factors
         by_rule = {}
+        if any(rule.kind == "oracle" for rule in cfg.rules):
+            boxes = rescaled(results.bboxes, img_meta) if rescale else results.bboxes
+            true_iou = nearest_iou(boxes, img_meta["gt_bboxes"])
         for rule in cfg.rules:
-            iou = iou_pred
-            if rule.kind == "oracle":
-                boxes = rescaled(results.bboxes, img_meta) if rescale else results.bboxes
-                iou = nearest_iou(boxes, img_meta["gt_bboxes"])
+            iou = true_iou if rule.kind == "oracle" else iou_pred
             scores = confidence(p, iou, rule)
             ranked = InstanceData(
                 bboxes=results.bboxes, labels=results.labels, scores=scores, cls_scores=p, iou_preds=iou

@@ -26,19 +26,20 @@ def survivors_of(boxes: Tensor, counts: list[int], iou_threshold: float) -> Tens
     masks = torch.empty((len(counts), num_boxes, num_boxes), dtype=torch.int8, device=boxes.device)
     # Fresh memory of this size costs as much as the arithmetic: all images share it.
     space = torch.empty((3, num_boxes, num_boxes), dtype=boxes.dtype, device=boxes.device)
-    smallest = torch.finfo(boxes.dtype).tiny
-    for mask, corners, count in zip(masks, boxes, counts, strict=True):
-        left, top, right, bottom = corners[:count].T.contiguous()
-        # Too little to change any sum but 0 + 0, whose quotient it makes 0.
-        area = ((right - left) * (bottom - top)).clamp_(min=smallest)
+    left, top, right, bottom = boxes.permute(2, 0, 1).contiguous()
+    # Too little to change any sum but 0 + 0, whose quotient it makes 0.
+    areas = ((right - left) * (bottom - top)).clamp_(min=torch.finfo(boxes.dtype).tiny)
+    for image, count in enumerate(counts):
         width, height, other = space[:, :count, :count]
-        _shared(left, right, width, other)
-        _shared(top, bottom, height, other)
+        _shared(left[image, :count], right[image, :count], width, other)
+        _shared(top[image, :count], bottom[image, :count], height, other)
         # Where the widths do not meet, the product is negative or zero, as good as no intersection at all.
         shared = width.mul_(height.clamp_(min=0))
+        area = areas[image, :count]
         union = torch.add(area.unsqueeze(1), area, out=other).sub_(shared)
-        torch.le(shared.div_(union), iou_threshold, out=mask[:count, :count])
-        mask.fill_diagonal_(0)
+        # Compared in place and then copied: a comparison of floats into integers is slower than both.
+        masks[image, :count, :count] = shared.div_(union).le_(iou_threshold)
+    masks.diagonal(dim1=1, dim2=2).zero_()
     return masks
 
 

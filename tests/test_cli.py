@@ -95,6 +95,15 @@ def test_mistakes_are_one_line_and_status_2(project, arguments, expected, capsys
     assert expected in said.err
 
 
+def test_make_names_a_mistyped_experiment():
+    command = ["make", "-s", "-o", "setup", "reproduce", "EXPERIMENT=mikro"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("iou-aware: configs/experiments/mikro.yaml: there is no such file; expected ")
+    assert "Did you mean 'configs/experiments/micro.yaml'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_runs_are_listed_one_per_line(project, capsys):
     assert cli.main(["runs", project]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "shapes.faster_rcnn.tiny.quick.96x96.seed0"

@@ -188,7 +188,7 @@ def test_an_invalid_box_stops_is_left_out_or_is_kept_but_always_named(tmp_path, 
     with pytest.raises(InputError) as caught:
         prepared(tmp_path)
     place = f"{tmp_path}/data/own/train.json, key annotations[1].bbox: box (cat) of image 1.jpg"
-    for part in (place, f"[x, y, width, height] {why}", "`invalid_boxes: exclude`", "own.yaml"):
+    for part in (place, f"(x, y, width, height) {why}", "`invalid_boxes: exclude`", "own.yaml"):
         assert part in str(caught.value)
 
     write(tmp_path, content, invalid_boxes="exclude")

@@ -214,7 +214,7 @@ def _defect(index: int, annotation: dict[str, Any], image: dict[str, Any], path:
     if annotation.get("iscrowd", 0) not in (0, 1):
         raise InputError(f"{path}, key annotations[{index}].iscrowd: found {annotation['iscrowd']!r}, expected 0 or 1.")
     why = defect(box, image["width"], image["height"])
-    return why and f"[x, y, width, height] {why}"
+    return why and f"(x, y, width, height) {why}"
 
 
 def _is_number(value: object) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 60
+PATIENCE_S = 300  # far more than any machine needs
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
@@ -29,6 +29,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Return the answer to one command of the protocol; what the browser reports meanwhile goes to ``events``."""
@@ -46,12 +47,9 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Load a page from disk; ``events`` then holds what happened on the way, and nothing from before."""
+        self._load("about:blank")
         self.events.clear()
-        self.call("Page.navigate", url="about:blank")
-        self._until("Page.loadEventFired")
-        self.events.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
-        self._until("Page.loadEventFired")
+        self._load(page.resolve().as_uri())
 
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression."""
@@ -93,8 +91,13 @@ class Browser:
                     found.append(about["request"]["url"])
         return found
 
-    def _until(self, method: str) -> None:
-        while not any(event.get("method") == method for event in self.events):
+    def _load(self, address: str) -> None:
+        """Go to a page and wait until that very page has loaded: one from before may still be about to say so."""
+        loaded = {"loaderId": self.call("Page.navigate", url=address)["loaderId"], "name": "load"}
+        while not any(
+            event.get("method") == "Page.lifecycleEvent" and loaded.items() <= event["params"].items()
+            for event in self.events
+        ):
             self.events.append(self._receive())
 
     def _receive(self) -> dict[str, Any]:

@@ -183,6 +183,9 @@ def test_partial_metrics_judge_what_is_there(tmp_path):
     found = {claim.id: claim for claim in judge(made)}
     assert found["coco-ap-gain"].verdict == INCONCLUSIVE
     assert "2 of 3 parts" in found["coco-ap-gain"].why
+    assert [text.partition(" = ")[0] for text in found["coco-ap-gain"].deciding] == [
+        f"AP: iou_aware_{one} − retinanet_{one}" for one in ("r50", "x101")
+    ]
     assert found["best-alpha"].verdict == NOT_RUN
     made.paths.metrics.write_text("\n".join(lines[:2]) + "\n")
     assert set(verdicts(made).values()) == {NOT_RUN}

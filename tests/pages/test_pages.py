@@ -48,6 +48,12 @@ CONTRASTS = """
 FOCUSABLE = """
   [...document.querySelectorAll("a[href], summary, [tabindex='0']")].filter(one => one.checkVisibility())
 """
+# What is wider than its frame, and may be scrolled.
+SCROLLING = """
+  [...document.querySelectorAll("main *")].filter(
+    one => one.scrollWidth > one.clientWidth && getComputedStyle(one).overflowX === "auto"
+  )
+"""
 LINKS = "[...document.querySelectorAll('a[href]')].map(link => link.href)"
 IDS = "[...document.querySelectorAll('[id]')].map(one => one.id)"
 
@@ -111,11 +117,24 @@ def test_pictures_are_shown_and_described(page, browser):
     assert [alt for alt, shown in pictures if not alt.strip() or not shown] == []
 
 
+def test_no_header_is_empty_and_no_landmark_has_the_name_of_another(page, browser):
+    assert browser.run("[...document.querySelectorAll('th')].filter(one => !one.textContent.trim()).length") == 0
+    names = browser.run("[...document.querySelectorAll('[aria-label]')].map(one => one.ariaLabel)")
+    assert len(names) == len(set(names))
+
+
 def test_headers_of_tables_say_what_they_head(study, browser):
     browser.open(study.paths.report)
     assert browser.run("document.querySelectorAll('table').length") > len(study.tables)
     assert browser.run("[...document.querySelectorAll('th:not([scope])')].map(one => one.textContent)") == []
     assert browser.run("[...document.querySelectorAll('table')].filter(one => !one.querySelector('th')).length") == 0
+
+
+def test_what_scrolls_by_itself_scrolls_by_keyboard(page, browser):
+    browser.width(PHONE)
+    browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert browser.run(f"{SCROLLING}.length") > 0
+    assert browser.run(f"{SCROLLING}.filter(one => one.tabIndex !== 0).map(one => one.outerHTML)") == []
 
 
 def test_the_keyboard_skips_to_the_contents_and_reaches_everything_in_order(page, browser):

@@ -98,14 +98,21 @@ class _Judge:
             key = (*self.key, "checks", index)
             self._check_names(key, check)
             findings += self._findings(key, check)
-        verdict, why = together(findings)
+        verdict, why, deciding = together(findings)
         text = {
             name: " ".join(self.content[name].split())
             for name in ("place", "statement", "reading")
             if name in self.content
         }
         return Claim(
-            self.content["id"], text["place"], text["statement"], text.get("reading"), verdict, why, tuple(findings)
+            self.content["id"],
+            text["place"],
+            text["statement"],
+            text.get("reading"),
+            verdict,
+            why,
+            deciding,
+            tuple(findings),
         )
 
     def _check_names(self, key: Key, check: Mapping[str, Any]) -> None:

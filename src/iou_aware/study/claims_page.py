@@ -43,7 +43,7 @@ def _claim(claim: Mapping[str, Any]) -> str:
         f"{_verdict(claim['verdict'], claim['verdict'])}"
         f'<span><span class="statement">{escape(claim["statement"])}</span>'
         f' <span class="place">{escape(claim["place"])}</span></span>'
-        f' <span class="why">{escape(claim["why"])}</span>'
+        f' <span class="why">{"<br>".join(escape(line) for line in (claim["why"], *claim["deciding"]))}</span>'
     )
     reading = f"<p>{escape(claim['reading'])}</p>" if claim["reading"] else ""
     numbers = table(HEADS, [_numbers(finding) for finding in claim["findings"]], NUMERIC)

@@ -54,7 +54,7 @@ def _summary(claim: Claim) -> list[str]:
         link if _measured(claim) else claim.statement,
         claim.place,
         f"**{claim.verdict}**",
-        claim.why,
+        claim.why + (f": {'; '.join(claim.deciding)}" if claim.deciding else ""),
     ]
 
 

@@ -88,8 +88,8 @@ class Results:
         text = (
             f"{sealed} of {len(runs)} models trained on {_listed(experiment.datasets)} with "
             f"{_counted(len(seeds), 'seed')}{besides}; {_counted(len(self.metrics), 'evaluation')}. Each image passed "
-            f"through a model once: the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model "
-            "rank it."
+            f"through a model once; the {_counted(len(experiment.rules), 'confidence rule')} of an IoU-aware model "
+            "rank what came out."
         )
         failed = [str(check) for check in checks(experiment, self.metrics) if check.met is False]
         warned = f"<p><strong>Checks that failed:</strong></p>{items(failed)}" if failed else ""
@@ -128,7 +128,7 @@ class Results:
         title = escape(self.experiment.tables[name].title)
         file = self.experiment.paths.table(name, "html")
         shown = file.read_text(encoding="utf-8") if file.is_file() else f"<p>{title} is not written yet: {file}</p>"
-        return Html(f'<section id="{escape(name)}" aria-label="{title}">{shown}</section>')
+        return Html(f'<div class="table" id="{escape(name)}">{shown}</div>')
 
     def figures(self) -> Html:
         """The figures of the tables' numbers."""

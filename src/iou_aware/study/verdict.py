@@ -45,6 +45,7 @@ class Claim:
         reading: How it was read, where the paper leaves room.
         verdict: One of ``VERDICTS``.
         why: What decided the verdict, one sentence.
+        deciding: The numbers that it is about, the first of them, each with its uncertainty.
         findings: The numbers behind it.
     """
 
@@ -54,6 +55,7 @@ class Claim:
     reading: str | None
     verdict: str
     why: str
+    deciding: tuple[str, ...]
     findings: tuple[Finding, ...]
 
 
@@ -138,29 +140,31 @@ def judge_step(quantity: Quantity, sign: float, expected: str) -> Finding:
     return Finding(quantity, expected, INCONCLUSIVE, "it goes the other way, but not surely")
 
 
-def together(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Return the verdict on a claim all of whose findings must hold, and why, with the numbers that decide it."""
+def together(findings: Sequence[Finding]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the verdict on a claim all of whose findings must hold, why, and the numbers that decide it."""
     run = [finding for finding in findings if finding.quantity.value is not None]
     judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
     absent = len(findings) - len(run)
     if not run:
-        return NOT_RUN, findings[0].why
+        return NOT_RUN, findings[0].why, ()
     if not judged:
-        return INCONCLUSIVE, run[0].why
+        return INCONCLUSIVE, run[0].why, ()
     counts = Counter(finding.verdict for finding in judged)
     for verdict in (CONTRADICTED, INCONCLUSIVE):
         if counts[verdict]:
             worst = next(finding for finding in judged if finding.verdict == verdict)
-            return verdict, _said(worst.why, [f for f in judged if (f.verdict, f.why) == (verdict, worst.why)])
+            return verdict, worst.why, _said([f for f in judged if (f.verdict, f.why) == (verdict, worst.why)])
     if absent:
-        return INCONCLUSIVE, f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
-    return REPRODUCED, _said(f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why, judged)
+        why = f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
+        return INCONCLUSIVE, why, _said(judged)
+    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why, _said(judged)
 
 
-def _said(why: str, deciding: Sequence[Finding]) -> str:
-    """Return a reason with the numbers behind it, each with all of its uncertainty."""
+def _said(deciding: Sequence[Finding]) -> tuple[str, ...]:
+    """Return what the first of some numbers are, each with all of its uncertainty, and that there are more."""
     numbers = [
-        f"{number.label} {number.value:+.2f} ({number.low:+.2f} to {number.high:+.2f})"
+        f"{number.label} = {number.value:+.2f} ({number.low:+.2f} to {number.high:+.2f})"
         for number in (finding.quantity for finding in deciding[:_SAID])
     ]
-    return f"{why}: {'; '.join(numbers)}{'; …' if len(deciding) > _SAID else ''}"
+    more = len(deciding) - len(numbers)
+    return (*numbers, *([f"and {more} more"] if more else []))

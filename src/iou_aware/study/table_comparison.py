@@ -40,7 +40,10 @@ def _caption(content: Content, compared: Comparisons) -> str:
         return ""
     parts = ["Gains are over the same model without the IoU head."]
     if any(gain.quantity.interval for gain in gains):
-        parts.append(f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples.")
+        parts.append(
+            f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples. A verdict allows for what two"
+            " trainings differ by as well, so it may be inconclusive where the interval is not."
+        )
     if any(gain.quantity.value is not None and gain.quantity.interval is None for gain in gains):
         parts.append("Without one: the images are not resampled, or the metric is none of those that are.")
     if any(len(line.runs) > 1 for line in content.lines):

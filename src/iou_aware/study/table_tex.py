@@ -81,7 +81,8 @@ def _float(size: str, caption: str, label: str, columns: str, heads: list[str], 
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}",
+            # LaTeX's own classes expect captions below, and leave no space between one above and the table.
+            rf"\centering{size}\setlength{{\tabcolsep}}{{4pt}}\setlength{{\belowcaptionskip}}{{6pt}}",
             rf"\caption{{{caption}}}",
             *([label] if label else []),
             r"\sbox0{%",

@@ -9,6 +9,7 @@ from detection_project import CLASSES, noisy, scene, write_dataset, write_detect
 from study_project import experiment
 
 from iou_aware.detections import Detections
+from iou_aware.errors import InputError
 from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou
@@ -273,6 +274,15 @@ def test_tables_show_what_was_measured_with_the_baseline_first(tmp_path):
     for row in premise_table.grids(study)[0].rows:
         assert f"| {' | '.join(row)} |" in text
         assert all(f">{cell}</t" in page for cell in row)
+
+
+def test_annotations_that_went_missing_are_named(tmp_path):
+    study = experiment(tmp_path)
+    found = noisy(write_dataset(study, "shapes", "val"), 1)
+    write_detections(study, next(name for name in study.runs if ".retinanet" in name), "val", {"cls": found})
+    (study.paths.dataset_folder("shapes") / "val.json").unlink()
+    with pytest.raises(InputError, match=r"val\.json: missing.*iou-aware prepare"):
+        premise.write_premise(study)
 
 
 def test_nothing_predicted_gives_empty_tables(tmp_path):

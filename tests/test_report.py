@@ -65,9 +65,9 @@ def test_every_claim_stands_on_the_page_with_its_verdict_and_numbers(study):
         assert f'<div id="{claim["id"]}">' in shown
         for finding in claim["findings"]:
             value = finding["quantity"]["value"]
-            assert value is None or f"{value:+.2f}" in shown
+            assert value is None or f"{value:+.2f}".replace("-0.00", "+0.00") in shown
             interval = finding["quantity"]["low"], finding["quantity"]["high"]
-            assert value is None or " to ".join(f"{end:+.2f}" for end in interval) in shown
+            assert value is None or " to ".join(f"{end:+.2f}" for end in interval).replace("-0.00", "+0.00") in shown
     folded = [claim["statement"] for claim in judged["claims"] if claim["verdict"] == "not run"]
     listed, _, rest = shown.partition('<details class="rest">')
     assert folded and all(escape(text) in rest and escape(text) not in listed for text in folded)

@@ -219,7 +219,10 @@ def results(found: detections.Detections) -> np.ndarray:
 
 def annotations_of(paths: Layout, dataset: str, split: str) -> Path:
     """Return the COCO instances file of a split; InputError unless the dataset is prepared and has it."""
-    return paths.root / Manifest.load(paths.manifest(dataset)).split(split).annotations
+    file = paths.root / Manifest.load(paths.manifest(dataset)).split(split).annotations
+    if not file.is_file():
+        raise InputError(f"{file}: missing, though {dataset} was prepared. Run `iou-aware prepare` for it again.")
+    return file
 
 
 class Resamples:

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from iou_aware.study.page_html import table
-from iou_aware.study.verdict import NOT_RUN
+from iou_aware.study.verdict import NOT_RUN, signed
 
 HEADS = [
     *("What", "Expected", "Paper", "Ours", "95 % interval", "With the noise of trainings"),
@@ -76,8 +76,8 @@ def _verdict(verdict: str, text: str) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2f}"
+    return "" if value is None else signed(value)
 
 
 def _range(ends: Sequence[float]) -> str:
-    return f"{ends[0]:+.2f} to {ends[1]:+.2f}"
+    return f"{signed(ends[0])} to {signed(ends[1])}"

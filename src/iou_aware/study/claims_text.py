@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from iou_aware.study.bootstrap import RESAMPLES
 from iou_aware.study.experiment import Experiment
-from iou_aware.study.verdict import VERDICTS, Claim, Finding
+from iou_aware.study.verdict import VERDICTS, Claim, Finding, signed
 
 _HEAD = [
     "what",
@@ -61,7 +61,7 @@ def _summary(claim: Claim) -> list[str]:
 def _row(finding: Finding) -> list[str]:
     quantity = finding.quantity
     seeds = str(quantity.seeds) if quantity.seeds else ""
-    span = f"{quantity.span[0]:+.2f} … {quantity.span[1]:+.2f}" if quantity.span else ""
+    span = f"{signed(quantity.span[0])} … {signed(quantity.span[1])}" if quantity.span else ""
     return [
         quantity.label,
         finding.expected,
@@ -77,11 +77,11 @@ def _row(finding: Finding) -> list[str]:
 
 
 def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2f}"
+    return "" if value is None else signed(value)
 
 
 def _bracketed(low: float, high: float) -> str:
-    return f"[{low:+.2f}, {high:+.2f}]"
+    return f"[{signed(low)}, {signed(high)}]"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -163,8 +163,13 @@ def together(findings: Sequence[Finding]) -> tuple[str, str, tuple[str, ...]]:
 def _said(deciding: Sequence[Finding]) -> tuple[str, ...]:
     """Return what the first of some numbers are, each with all of its uncertainty, and that there are more."""
     numbers = [
-        f"{number.label} = {number.value:+.2f} ({number.low:+.2f} to {number.high:+.2f})"
+        f"{number.label} = {signed(number.value)} ({signed(number.low)} to {signed(number.high)})"
         for number in (finding.quantity for finding in deciding[:_SAID])
     ]
     more = len(deciding) - len(numbers)
     return (*numbers, *([f"and {more} more"] if more else []))
+
+
+def signed(value: float) -> str:
+    """Return a number as claims show it: with its sign, and nothing as +0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}"

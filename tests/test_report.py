@@ -171,7 +171,9 @@ def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
     notebook = nbformat.read(NOTEBOOKS / "tables.ipynb", as_version=4)
     folder = {"metadata": {"path": str(tmp_path / "reports")}}
     NotebookClient(notebook, kernel_name="python3", resources=folder).execute()
-    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    # What Matplotlib says where its cache is new or cannot be written, which takes its time, is left out of pages too.
+    shown = [output for output in outputs if output.get("name") != "stderr"]
     assert shown and all(output.output_type == "execute_result" for output in shown)
 
 

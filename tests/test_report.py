@@ -177,6 +177,27 @@ def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
     assert shown and all(output.output_type == "execute_result" for output in shown)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", r"reports/own\.ipynb: cannot be run as a notebook"),
+        (
+            nbformat.writes(
+                nbformat.v4.new_notebook(
+                    cells=[nbformat.v4.new_code_cell("1 / 0")], metadata={"language_info": {"name": "python"}}
+                )
+            ),
+            r"reports/own\.ipynb: a cell failed(.|\n)*In \[\d\](.|\n)*ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_notebook_of_ones_own_that_fails_is_named(study, content, told):
+    (study.root / "reports" / "own.ipynb").write_text(content)
+    with pytest.raises(InputError, match=told):
+        write_notebook(study, "own")
+    assert not study.paths.page("own").exists()
+
+
 def test_costs_count_every_gpu_of_a_job(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = experiment(tmp_path, settings={"gpus": 2})

@@ -25,7 +25,8 @@ def write_report(experiment: Experiment) -> Path:
     The page loads nothing from anywhere; its source stays without outputs.
 
     Raises:
-        InputError: the notebook is missing, or the results it reads are missing or malformed.
+        InputError: the notebook is missing or is none, one of its cells fails, or the results it reads are missing or
+            malformed.
     """
     return _write(experiment, REPORT, experiment.paths.report, with_code=False)
 
@@ -77,7 +78,9 @@ def _execute(source: Path, executed: Path, experiment: Experiment) -> None:
     except PapermillExecutionError as fault:
         if fault.ename == InputError.__name__:
             raise InputError(fault.evalue) from fault
-        raise
+        raise InputError(f"{source}: a cell failed. Correct it, in Jupyter say.\n{fault}") from fault
+    except ValueError as fault:
+        raise InputError(f"{source}: cannot be run as a notebook ({fault}). Correct it, or take it away.") from fault
 
 
 def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: bool) -> str:

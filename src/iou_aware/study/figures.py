@@ -38,14 +38,18 @@ def write_figures(experiment: Experiment) -> list[Path]:
     folder = experiment.paths.figures
     folder.mkdir(parents=True, exist_ok=True)
     with style.styled():
-        drawn = dict(_drawings([panel for panel in panels(experiment) if panel.series]))
-        drawn |= draw_premise(experiment)
-        drawn |= draw_training(experiment)
-        paths = [style.save(figure, folder / f"{name}.svg") for name, figure in drawn.items()]
+        # One after the other: an open figure takes memory, and of more than twenty matplotlib complains.
+        paths = [style.save(figure, folder / f"{name}.svg") for name, figure in _drawn(experiment)]
     for old in set(folder.glob("*.svg")) - set(paths):
         old.unlink()
     logger.info("%d figures in %s", len(paths), folder)
     return paths
+
+
+def _drawn(experiment: Experiment) -> Iterable[tuple[str, "Figure"]]:
+    yield from _drawings([panel for panel in panels(experiment) if panel.series])
+    yield from draw_premise(experiment).items()
+    yield from draw_training(experiment).items()
 
 
 def _drawings(found: list[Panel]) -> Iterable[tuple[str, "Figure"]]:

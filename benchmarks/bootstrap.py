@@ -78,7 +78,7 @@ def main() -> None:
         started = time.perf_counter()
         values = bootstrap.distributions(matcher, found, resamples=options.resamples)
         aps = time.perf_counter()
-        bootstrap.correlations(objects, found, matcher.image_ids, options.resamples)
+        bootstrap.correlations(matcher, objects, found, options.resamples)
         done = time.perf_counter()
         plain = summarise(CocoEvaluator(path).curves(found))["AP"]
     limits = bootstrap.interval(plain, values["AP"])

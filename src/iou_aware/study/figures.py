@@ -22,6 +22,7 @@ _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
 _MOST_CLASSES = 30
 # Below, the gains of low alphas would flatten everything else; the figure of the values shows them in full.
 _LOWEST_GAIN = -4.0
+_ASIDE = 0.12  # how far markers of one place stand apart, in places
 
 
 def write_figures(experiment: Experiment) -> list[Path]:
@@ -64,7 +65,7 @@ def _drawings(found: list[Panel]) -> Iterable[tuple[str, "Figure"]]:
     few = [panel.thinned() for panel in found]
     if few:
         yield "gain_per_threshold", _gains(few, THRESHOLDS, "IoU threshold", _percent_of)
-        yield "gain_per_size", _gains(few, SIZES, "objects", _size_of)
+        yield "gain_per_size", _gains(few, SIZES, "objects", _size_of, ordered=False)
     if any(_classes(panel) for panel in few):
         yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
 
@@ -146,15 +147,20 @@ def _oracle(bound: Panel) -> "Figure":
     return figure
 
 
-def _gains(found: list[Panel], metrics: tuple[str, ...], xlabel: str, tick) -> "Figure":
-    """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row."""
+def _gains(found: list[Panel], metrics: tuple[str, ...], xlabel: str, tick, ordered: bool = True) -> "Figure":
+    """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
+
+    Metrics that are not ``ordered`` have nothing between them: markers beside each other, without a line.
+    """
     figure, axes = _grid(found)
     for ax, panel in zip(axes, found, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
+            aside = 0.0 if ordered else _ASIDE * (index - (len(panel.series) - 1) / 2)
             for source, line in [("ours", style.OURS), ("paper", style.PAPER)]:
-                points = [(metrics.index(metric), gain) for metric, gain in series.gains(metrics, source)]
+                points = [(metrics.index(metric) + aside, gain) for metric, gain in series.gains(metrics, source)]
                 if points:
+                    line = line if ordered else line | {"linestyle": ""}
                     label = series.label if source == "ours" else None
                     ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | line)
         ax.set_xticks(range(len(metrics)), [tick(metric) for metric in metrics])

@@ -1,15 +1,21 @@
-"""One thread per test process, and no figure that one test leaves for the next.
+"""What holds for all tests: one thread per process, the same examples on any machine, no figures left for the next.
 
 pytest-xdist gives every core a process of its own already, and tests that fork a training into several processes must
 not have used threads before: a forked process waits forever for the threads of its parent's OpenMP pool.
+
+Examples that are drawn are the same every time and may take their time, so that a test fails for its cause and not by
+luck or load; `pytest --hypothesis-profile=default` draws others.
 """
 
 import os
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["OMP_NUM_THREADS"] = "1"
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def test_the_ends_are_exact():
 
 
 @given(ALPHAS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_equation_5_to_single_precision(alpha):
     scores, ious = random_scores(1, 200)
     found = confidence(scores, ious, Rule("alpha", alpha))
@@ -105,7 +105,7 @@ def test_a_value_does_not_depend_on_where_it_stands(rule):
 
 
 @given(ALPHAS)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_an_oracle_is_the_same_function_of_other_ious(alpha):
     scores, ious = random_scores(6, 100)
     assert torch.equal(confidence(scores, ious, Rule("oracle", alpha)), confidence(scores, ious, Rule("alpha", alpha)))

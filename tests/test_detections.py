@@ -42,7 +42,7 @@ def assert_equal(ours: Detections, theirs: Detections) -> None:
             assert getattr(ours, name).dtype == getattr(theirs, name).dtype
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rules=arrays.arrays(np.int64, st.integers(0, 200), elements=st.integers(0, len(RULES) - 1)),
     chunks=st.integers(1, 7),

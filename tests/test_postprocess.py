@@ -45,7 +45,7 @@ def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=
     first_look=st.sampled_from([(1, 1), (5, 20), (30, 30), (512, 1536)]),
     scale=st.sampled_from([(1.0, 1.0), (0.5, 0.51)]),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_the_engine_equals_the_reference(
     seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, first_look, scale
 ):
@@ -199,7 +199,7 @@ def random_boxes(seed, num=120, coarse=False):
 
 
 @given(st.integers(0, 2**31), st.booleans(), st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), st.integers(1, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_suppression_equals_mmcv_class_by_class(seed, coarse, threshold, num_classes):
     boxes = random_boxes(seed, coarse=coarse)
     boxes[::10, 2] = boxes[::10, 0]  # no area

@@ -6,6 +6,7 @@
 
 from iou_aware.study import workflow as study
 from iou_aware.study.needs import Needs
+from iou_aware.study.relay import relay_sigterm
 from iou_aware.study.packs import requested
 from snakemake.utils import min_version
 
@@ -23,6 +24,9 @@ paths = experiment.paths
 packs = requested(experiment)
 # What the jobs ask of a machine: a laptop shares out what it has, a cluster gives it.
 needs = Needs(experiment)
+# In a cluster's job, which is asked to end when its time is up or others need its node.
+if workflow.remote_exec:
+    relay_sigterm()
 
 
 report: "workflow/report/workflow.rst"

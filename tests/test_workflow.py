@@ -223,6 +223,24 @@ def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(
     assert not (study.folder / "called").exists()
 
 
+def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path):
+    """As where Slurm tracks processes by control groups: its signals reach the first process of a job's step alone."""
+    project = Project(tmp_path, **SMALL)
+    project.run("--until", "prepare")
+    os.mkfifo(tmp_path / "started")
+    saving = "trap 'kill $!; echo saved > saved; exit 75' TERM; echo > started; tail -f /dev/null & wait"
+    stand_in = tmp_path / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
+    with project.start("--mode", "remote", f"results/study/runs/{BASELINE}/run.json") as job:
+        (tmp_path / "started").read_text()
+        job.terminate()
+        try:
+            assert job.wait(timeout=30) != 0
+        finally:
+            job.kill()
+    assert (tmp_path / "saved").read_text() == "saved\n"
+
+
 def test_checkpoints_outlive_a_training_that_is_run_again(study):
     checkpoint = study.folder / "results/study/checkpoints" / AWARE / "epoch_3.pth"
     checkpoint.parent.mkdir(parents=True)

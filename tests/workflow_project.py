@@ -75,16 +75,21 @@ class Project:
         manifest = Manifest("shapes", "coco", "data/shapes", ["disc"], [1], "val", ["val"], "error", splits)
         manifest.write(stand_in.with_name("manifest.json"))
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def start(self, *arguments: str) -> subprocess.Popen:
         path = os.pathsep.join([str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        return subprocess.run(
+        return subprocess.Popen(
             ["snakemake", "--cores", "4", *arguments, "--configfile", CONFIG],
             cwd=self.folder,
             env=os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        process = self.start(*arguments)
+        out, errors = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
     def run(self, *arguments: str) -> None:
         done = self.snakemake(*arguments)

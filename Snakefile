@@ -6,8 +6,8 @@
 
 from iou_aware.study import workflow as study
 from iou_aware.study.needs import Needs
-from iou_aware.study.relay import relay_sigterm
 from iou_aware.study.packs import requested
+from iou_aware.study.relay import relay_sigterm
 from snakemake.utils import min_version
 
 min_version("9.0")

@@ -20,6 +20,7 @@ class Served:
         cuts: Connections to close early, by how many bytes each still sends; a negative number answers that status.
         length: Whether the size is announced.
         wrong_range: Answer requests for a part with another part.
+        retry_after: What an answered status says of when to come again.
         asked: The Range header of each request so far.
     """
 
@@ -28,6 +29,7 @@ class Served:
     cuts: list[int] = field(default_factory=list)
     length: bool = True
     wrong_range: bool = False
+    retry_after: str = ""
     asked: list[str | None] = field(default_factory=list)
 
 
@@ -43,7 +45,11 @@ class _Handler(BaseHTTPRequestHandler):
         served.asked.append(wanted)
         cut = served.cuts.pop(0) if served.cuts else None
         if cut is not None and cut < 0:
-            self.send_error(-cut)
+            self.send_response(-cut)
+            if served.retry_after:
+                self.send_header("Retry-After", served.retry_after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and served.ranges else 0
         size = len(served.content)

@@ -6,6 +6,7 @@ import http.client
 import random
 import shutil
 import ssl
+import time
 from collections import namedtuple
 
 import pytest
@@ -127,6 +128,14 @@ def test_a_wrong_size_is_refused_before_anything_is_downloaded(tmp_path):
 def test_passing_trouble_is_waited_out(tmp_path):
     served = Served(CONTENT, cuts=[-503, -429])
     assert fetched(tmp_path, served).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("99999", 600.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)])
+def test_a_server_is_left_alone_for_as_long_as_it_asks(tmp_path, monkeypatch, asked, waited):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    assert fetched(tmp_path, Served(CONTENT, cuts=[-503], retry_after=asked)).read_bytes() == CONTENT
+    assert pauses == [waited]
 
 
 def test_a_mirror_takes_over(tmp_path):

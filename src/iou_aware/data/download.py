@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
 _LIMIT_UNKNOWN = 4 << 30  # bytes taken from a server that does not say how much it will send
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
+_LONGEST_PAUSE = 600.0  # seconds that a server may ask to be left alone for
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ class _Failed(Exception):
 
 
 class _Interrupted(Exception):
-    """An attempt broke off; another may continue."""
+    """An attempt broke off; another may continue, after so many seconds if the server has asked for them."""
+
+    def __init__(self, message: str, pause: float = 0.0):
+        super().__init__(message)
+        self.pause = min(pause, _LONGEST_PAUSE)
 
 
 def download(
@@ -151,7 +156,7 @@ def _complete(url: str, part: Path, size: int | None, patience: Patience) -> Non
                 raise _Failed(
                     f"{interruption}; given up after {fruitless} attempts in a row without progress"
                 ) from None
-            pause = patience.pause * 2 ** max(0, fruitless - 1)
+            pause = max(patience.pause * 2 ** max(0, fruitless - 1), interruption.pause)
             log.warning("%s: %s after %d bytes; trying again in %.0f s", url, interruption, now, pause)
             time.sleep(pause)
 
@@ -185,8 +190,10 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
                 return
             part.unlink()
             raise _Interrupted("the server has less than what was fetched before") from error
-        kind = _Interrupted if error.code in _RETRIED else _Failed
-        raise kind(f"HTTP {error.code} {error.reason}") from error
+        if error.code not in _RETRIED:
+            raise _Failed(f"HTTP {error.code} {error.reason}") from error
+        asked = error.headers.get("Retry-After", "")  # in seconds; a date is not waited for
+        raise _Interrupted(f"HTTP {error.code} {error.reason}", float(asked) if asked.isdecimal() else 0.0) from error
     except http.client.HTTPException as error:
         raise _Interrupted(f"{type(error).__name__}: {error}") from error
 

@@ -74,17 +74,27 @@ def test_sigterm_in_the_last_step_comes_too_late(trained, fresh, monkeypatch):
     assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
 
 
-def test_killed_run_goes_on_to_the_same_bits(trained, fresh):
-    start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True}
-    with subprocess.Popen(command(fresh, "train", FASTER_RCNN), stderr=subprocess.PIPE, **start) as process:
-        for line in process.stderr:
-            if "epoch 2/2" in line:  # the first epoch's checkpoint is there, the second's is not
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
+def forked(experiment: Experiment, run: str) -> int:
+    """Train a run in a process and session of its own, with all patches of this one; return its exit code."""
+
+    def begin() -> None:
+        os.setsid()
+        train(experiment, run)
+
+    process = multiprocessing.get_context("fork").Process(target=begin)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch):
+    with monkeypatch.context() as patch:  # the first epoch's checkpoint is there, the second's is not
+        at_step(patch, STEPS + 2, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        assert forked(fresh, FASTER_RCNN) == -signal.SIGKILL
     assert not fresh.paths.weights(FASTER_RCNN).exists()
     assert len(saved(fresh, FASTER_RCNN)) == 1
-    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, capture_output=True, **start)
+    start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
+    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, **start)
     assert "Resuming from" in resumed.stderr
     assert "epoch 1/2" not in resumed.stderr
     assert outcome(fresh, FASTER_RCNN) == outcome(trained, FASTER_RCNN)
@@ -99,17 +109,12 @@ def test_loading_processes_change_nothing(trained, tmp_path, monkeypatch, worker
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, number):
+def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, monkeypatch, number):
     """Slurm signals every process of a job's step, those that load images included; a terminal does so as well."""
     experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": 2})
-    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE, "start_new_session": True}
-    with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
-        for line in process.stderr:
-            if "epoch 1/2" in line:
-                os.killpg(process.pid, number)
-                break
-        process.stderr.read()
-    assert process.returncode == INTERRUPTED
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: os.killpg(0, number))
+        assert forked(experiment, IOU_AWARE) == INTERRUPTED
     assert len(saved(experiment, IOU_AWARE)) == 1
     train(experiment, IOU_AWARE)
     assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
@@ -254,11 +259,12 @@ def test_processes_have_almost_all_of_a_clusters_notice_to_save(monkeypatch):
 
 
 def test_processes_are_started_and_stopped_as_one_command(tmp_path):
-    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "gpus": 2})
+    """After the first epoch, of so many that they cannot be over before the signal arrives."""
+    experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu", "gpus": 2})
     start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
     with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
         for line in process.stderr:
-            if "epoch 1/2" in line:
+            if "epoch 1/500" in line:
                 process.send_signal(signal.SIGTERM)
     assert process.returncode == INTERRUPTED
-    assert len(saved(experiment, IOU_AWARE)) == 1
+    assert saved(experiment, IOU_AWARE)

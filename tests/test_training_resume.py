@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -112,8 +113,13 @@ def test_loading_processes_change_nothing(trained, tmp_path, monkeypatch, worker
 def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, monkeypatch, number):
     """Slurm signals every process of a job's step, those that load images included; a terminal does so as well."""
     experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": 2})
+
+    def signal_all() -> None:  # from outside: loading processes end in good order where their own parent asks them to
+        send = f"import os; os.killpg({os.getpid()}, {int(number)})"
+        subprocess.run([sys.executable, "-c", send], check=True, start_new_session=True)
+
     with monkeypatch.context() as patch:
-        at_step(patch, 3, lambda: os.killpg(0, number))
+        at_step(patch, 3, signal_all)
         assert forked(experiment, IOU_AWARE) == INTERRUPTED
     assert len(saved(experiment, IOU_AWARE)) == 1
     train(experiment, IOU_AWARE)

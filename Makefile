@@ -38,6 +38,7 @@ reproduce: setup
 lint: setup
 	ruff check .
 	ruff format --check .
+	lint-imports --no-cache --no-logo
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

@@ -4,10 +4,10 @@
 #   snakemake --cores 2 --configfile configs/experiments/bccd.yaml --config roots="{bccd: some/folder}"
 #   snakemake --profile slurm                                    on a cluster
 
-from iou_aware.study import workflow as study
-from iou_aware.study.needs import Needs
-from iou_aware.study.packs import requested
-from iou_aware.study.relay import relay_sigterm
+from iou_aware.experiment import workflow as study
+from iou_aware.experiment.needs import Needs
+from iou_aware.experiment.packs import requested
+from iou_aware.experiment.relay import relay_sigterm
 from snakemake.utils import min_version
 
 min_version("9.0")

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.study.bootstrap import METRICS
 from iou_aware.study.collect import collect
-from iou_aware.study.experiment import Experiment
 
 REPORTS = Path(__file__).parent.parent / "reports"
 RULES = ["none", *(f"alpha={tenths / 10:.2f}" for tenths in range(10, -1, -1))]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from file_server import Served, serving
 
-from iou_aware.data.backbones import address, fetch, require
 from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
-from iou_aware.study import workflow
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import Run
+from iou_aware.experiment import workflow
+from iou_aware.experiment.backbones import address, fetch, require
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 from iou_aware.training import config
 
 ROOT = Path(__file__).parent.parent

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from study_project import RULES, experiment, write_run
 
-from iou_aware import detections
+from iou_aware import detections, seal
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.files import sha256
 from iou_aware.study.collect import collect
 from iou_aware.study.metrics import load_metrics
-from iou_aware.training import seal
 
 BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 SWEEP = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"

@@ -10,7 +10,7 @@ import yaml
 
 from iou_aware.documents import one_of
 from iou_aware.errors import InputError
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
 
 EXPERIMENTS = Path(__file__).parent.parent / "configs" / "experiments"
 TEXT = """\
@@ -316,7 +316,7 @@ def test_many_names_are_not_all_listed(project):
 
 def test_reading_one_needs_neither_torch_nor_a_second(project):
     code = (
-        "import sys; from iou_aware.study.experiment import Experiment;"
+        "import sys; from iou_aware.experiment.experiment import Experiment;"
         "Experiment.load('configs/experiments/trial.yaml');"
         "print([name for name in ('torch', 'mmengine', 'pandas', 'jsonschema') if name in sys.modules])"
     )

@@ -19,14 +19,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from training_project import FASTER_RCNN, IOU_AWARE, RETINANET, RULES, project
 
-from iou_aware import cli, detections
+from iou_aware import cli, detections, seal
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict as inference
 from iou_aware.inference.batches import same_shape
 from iou_aware.inference.predict import predict
 from iou_aware.postprocess import Settings, reference
-from iou_aware.study.experiment import Experiment
-from iou_aware.training import seal
 from iou_aware.training.train import train
 
 IMAGES = [10 * number for number in range(1, 8)]

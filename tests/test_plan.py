@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from iou_aware.assignments import place
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
-from iou_aware.study.costs import Costs, Estimates
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import STAGES
-from iou_aware.study.listing import print_rows
-from iou_aware.study.needs import Needs
-from iou_aware.study.plan import duration, jobs, makespan, print_plan
-from iou_aware.study.recipe import Recipe
+from iou_aware.experiment.costs import Costs, Estimates
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import STAGES
+from iou_aware.experiment.listing import print_rows
+from iou_aware.experiment.needs import Needs
+from iou_aware.experiment.plan import duration, jobs, makespan, print_plan
+from iou_aware.experiment.recipe import Recipe
 from iou_aware.training import config
 
 ROOT = Path(__file__).parent.parent

@@ -17,9 +17,9 @@ from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
 from iou_aware.evaluation import submission
 from iou_aware.evaluation.submission import check
+from iou_aware.experiment import packs
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256
-from iou_aware.study import packs
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.submission import write_submission
 
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"

@@ -14,9 +14,9 @@ from training_project import IOU_AWARE, RETINANET, project
 
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 from iou_aware.heads import IoUAwareRetinaHead
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import Run
 from iou_aware.training import config, loading
 
 ROOT = Path(__file__).parent.parent

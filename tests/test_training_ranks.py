@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from training_project import BACKBONE, FASTER_RCNN, IOU_AWARE, RETINANET, project, together
 
 from iou_aware.data.manifest import Manifest
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import config, launch, loading
 from iou_aware.training.progress import Progress
 from iou_aware.training.train import train

@@ -31,10 +31,11 @@ from training_project import (
     together,
 )
 
+from iou_aware import seal
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256
-from iou_aware.study.experiment import Experiment
-from iou_aware.training import checkpoints, launch, progress, seal
+from iou_aware.training import checkpoints, launch, progress
 from iou_aware.training.runner import INTERRUPTED
 from iou_aware.training.train import train
 

@@ -27,10 +27,11 @@ from training_project import (
     saved,
 )
 
+from iou_aware import seal
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256
-from iou_aware.study.experiment import Experiment
-from iou_aware.training import checkpoints, seal
+from iou_aware.training import checkpoints
 from iou_aware.training.progress import Progress
 from iou_aware.training.train import train
 

@@ -18,7 +18,7 @@ from snakemake.utils import update_config
 from study_project import RULES, SMALL_RUN
 from workflow_project import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 
-from iou_aware.study import workflow
+from iou_aware.experiment import workflow
 
 BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from iou_aware.data import published, zoo
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.errors import InputError
-from iou_aware.study.run import Run
+from iou_aware.experiment.run import Run
 from iou_aware.training import config
 
 ROOT = Path(__file__).parent.parent

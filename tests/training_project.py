@@ -14,8 +14,8 @@ import yaml
 from torch.distributed import TCPStore
 
 from iou_aware.data.prepare import prepare
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256
-from iou_aware.study.experiment import Experiment
 from iou_aware.training.progress import Progress
 from iou_aware.training.runner import INTERRUPTED
 from iou_aware.training.train import train

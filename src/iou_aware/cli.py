@@ -52,7 +52,7 @@ STAGES = {
     ),
     "backbone": Stage(
         "Fetch a backbone's ImageNet weights, for trainings on machines without a network.",
-        "iou_aware.data.backbones:fetch",
+        "iou_aware.experiment.backbones:fetch",
         ("backbone",),
         "r50",
     ),
@@ -129,10 +129,10 @@ STAGES = {
         "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
         "iou_aware.study.publish:publish",
     ),
-    "runs": Stage("List the experiment's runs.", "iou_aware.study.listing:print_runs"),
+    "runs": Stage("List the experiment's runs.", "iou_aware.experiment.listing:print_runs"),
     "rows": Stage(
         "List every row of the tables: rule, recipe, config files, runs.",
-        "iou_aware.study.listing:print_rows",
+        "iou_aware.experiment.listing:print_rows",
         ("--markdown",),
     ),
     "check": Stage(
@@ -142,7 +142,7 @@ STAGES = {
     ),
     "plan": Stage(
         "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
-        "iou_aware.study.plan:print_plan",
+        "iou_aware.experiment.plan:print_plan",
         ("--gpus",),
         "--gpus 16",
     ),
@@ -285,7 +285,7 @@ def _action(stage: Stage) -> Callable[..., None]:
     """Return what runs a stage; its module, which may be slow to import, is looked up only then."""
 
     def action(experiment: Path, **values: Any) -> None:
-        from iou_aware.study.experiment import Experiment
+        from iou_aware.experiment.experiment import Experiment
 
         loaded = Experiment.load(experiment)
         names = [argument.lstrip("-") for argument in stage.arguments]

@@ -21,7 +21,7 @@ from iou_aware.errors import InputError
 from iou_aware.files import writing
 
 if TYPE_CHECKING:
-    from iou_aware.study.experiment import Experiment
+    from iou_aware.experiment.experiment import Experiment
 
 BOX = ("x1", "y1", "x2", "y2")
 SCHEMA = pa.schema(

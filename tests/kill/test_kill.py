@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 from training_project import ENVIRONMENT, IOU_AWARE, command, project
 
+from iou_aware import seal
 from iou_aware.evaluation.evaluate import evaluate
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256
 from iou_aware.inference.predict import predict
-from iou_aware.study.experiment import Experiment
-from iou_aware.training import seal
 
 KILLS = int(os.environ.get("KILLS", "24"))
 KILLS_PER_RUN = 3

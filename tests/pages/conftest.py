@@ -8,7 +8,7 @@ import pytest
 from browser import browser as running
 from tiny_project import REPOSITORY, finished
 
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
 
 PROGRAMS = ["chromium", "pdflatex", "pdftotext"]
 PACKAGES = ["chromium", "texlive-latex-base", "texlive-latex-recommended", "poppler-utils"]

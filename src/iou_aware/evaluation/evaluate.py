@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iou_aware import detections, provenance
+from iou_aware import detections, provenance, seal
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco, voc07
 from iou_aware.files import sha256, write_json
-from iou_aware.training import seal
 
 if TYPE_CHECKING:
-    from iou_aware.study.experiment import Experiment
+    from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 

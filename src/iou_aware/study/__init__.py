@@ -1,1 +1,1 @@
-"""The study: from an experiment's YAML to runs, metrics, tables, figures and the report."""
+"""The study: from evaluated runs to metrics, tables, figures, claims and the report."""

@@ -28,9 +28,9 @@ from iou_aware.evaluation import resampled
 from iou_aware.evaluation.coco import THRESHOLDS, results_array
 from iou_aware.evaluation.matching import AREAS, Matcher
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, placement
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import Layout
 from iou_aware.files import sha256, writing
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import Layout
 
 logger = logging.getLogger(__name__)
 

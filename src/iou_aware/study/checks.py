@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import BASELINE_RULE
 from iou_aware.files import write_json
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.page_html import Html, table
-from iou_aware.study.run import BASELINE_RULE
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from iou_aware import documents, provenance
 from iou_aware.documents import Document, Key
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.table import Table
 from iou_aware.files import sha256, write_json, write_text
 from iou_aware.study.claims_text import markdown
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.paper import load_paper
 from iou_aware.study.quantity import METRICS, Cells, Noise, Quantity, Statistic, Term
-from iou_aware.study.table import Table
 from iou_aware.study.verdict import (
     INCONCLUSIVE,
     NOT_COMPARED,

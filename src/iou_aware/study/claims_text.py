@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.study.bootstrap import RESAMPLES
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.verdict import VERDICTS, Claim, Finding, signed
 
 _HEAD = [

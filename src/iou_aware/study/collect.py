@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 from iou_aware.files import write_text
+from iou_aware.seal import AGAIN
 from iou_aware.study.checks import write_checks
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE, TIMES, load_metrics
-from iou_aware.study.run import Run
-from iou_aware.training.seal import AGAIN
 
 logger = logging.getLogger(__name__)
 

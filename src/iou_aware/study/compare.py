@@ -20,10 +20,10 @@ from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.matching import Matcher
+from iou_aware.experiment.columns import PAPER
+from iou_aware.experiment.layout import Layout
 from iou_aware.study import bootstrap
 from iou_aware.study.bootstrap import METRICS, RESAMPLES, Interval, annotations_of, distributions, interval
-from iou_aware.study.columns import PAPER
-from iou_aware.study.layout import Layout
 from iou_aware.study.metrics import PROVENANCE, load_metrics
 
 logger = logging.getLogger(__name__)

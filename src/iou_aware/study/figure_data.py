@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from iou_aware.confidence import Rule
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.study.metrics import PER_CLASS_CSV, RUN
 from iou_aware.study.table_content import Line, Values, build, difference
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 from iou_aware.study import style
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.study import style
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.figure_data import SIZES, THRESHOLDS, Panel, panels
 from iou_aware.study.figure_training import draw_training
 from iou_aware.study.premise_figures import draw_premise

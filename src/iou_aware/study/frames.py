@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from iou_aware.confidence import Rule
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run
 from iou_aware.study import bootstrap, style
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.page_html import Html, note, picture
 from iou_aware.study.pairs import matched_pairs
 from iou_aware.study.premise import TABLES, load_premise
-from iou_aware.study.run import BASELINE_RULE, FIELDS, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,11 +25,11 @@ from iou_aware import detections, drawing
 from iou_aware.data.manifest import Manifest
 from iou_aware.drawing import Mark
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import BASELINE_RULE
 from iou_aware.files import write_text
 from iou_aware.study import bootstrap
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.pairs import matched_pairs
-from iou_aware.study.run import BASELINE_RULE
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.study.page_html import Html
 from iou_aware.study.times import clock
 

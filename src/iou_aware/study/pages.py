@@ -10,11 +10,11 @@ import pandas as pd
 
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.study import premise_table
 from iou_aware.study.checks import checks, checks_table
 from iou_aware.study.claims_page import answer, claims_page
 from iou_aware.study.collect import missing
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.page_html import Html, figure, items, table
 from iou_aware.study.page_links import notebook_link, runs_page

@@ -2,8 +2,8 @@
 
 from collections.abc import Container
 
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import Run
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 
 BASELINE = "retinanet"
 

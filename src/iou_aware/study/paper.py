@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iou_aware.errors import InputError
-from iou_aware.study.columns import FURTHER, PAPER
+from iou_aware.experiment.columns import FURTHER, PAPER
 
 
 @dataclass(frozen=True)

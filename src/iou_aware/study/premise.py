@@ -21,10 +21,10 @@ from iou_aware.detections import Detections
 from iou_aware.evaluation.lrp import Errors, errors
 from iou_aware.evaluation.matching import Matcher, Matches
 from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import FIELDS
 from iou_aware.files import write_text
 from iou_aware.study.bootstrap import annotations_of, results
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import FIELDS
 
 logger = logging.getLogger(__name__)
 

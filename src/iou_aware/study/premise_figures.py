@@ -8,11 +8,11 @@ import pandas as pd
 
 from iou_aware.confidence import Rule
 from iou_aware.evaluation.overlaps import MATCHED
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import BASELINE_RULE
 from iou_aware.study import style
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.pairs import matched_pairs, run_title
 from iou_aware.study.premise import BINS, load_premise
-from iou_aware.study.run import BASELINE_RULE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

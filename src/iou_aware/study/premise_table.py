@@ -6,11 +6,11 @@ from html import escape
 
 import pandas as pd
 
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import BASELINE_RULE
 from iou_aware.study.page_html import Html, table
 from iou_aware.study.pairs import matched_pairs, run_title
 from iou_aware.study.premise import GROUPS, load_premise
-from iou_aware.study.run import BASELINE_RULE
 
 # Of all rules: the classification score alone, the paper's choice, and what the true IoU would give.
 SHOWN = ("alpha=1.00", "alpha=0.50", "oracle=0.50")

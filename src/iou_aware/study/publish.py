@@ -7,9 +7,9 @@ from pathlib import Path
 
 from iou_aware.data import dataset
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import write_text, writing
 from iou_aware.study import premise_table
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import load_metrics
 from iou_aware.study.pages import figure_caption
 from iou_aware.study.times import clock, hours, stage_costs

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from iou_aware.errors import InputError
+from iou_aware.experiment.columns import FURTHER, PAPER
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.table import Row, Table
 from iou_aware.study import bootstrap
 from iou_aware.study.bootstrap import CORRELATIONS, Choose, Interval
 from iou_aware.study.collect import lack
-from iou_aware.study.columns import FURTHER, PAPER
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.metrics import COUNTS, load_metrics
 from iou_aware.study.paper import load_paper
-from iou_aware.study.table import Row, Table
 
 METRICS = (*PAPER, *FURTHER, *COUNTS, *CORRELATIONS)
 # Sums of decimals are not exact in binary.

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import REPORT
 from iou_aware.files import write_text
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import REPORT
 from iou_aware.study.page_links import notebook_title
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from iou_aware import documents
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.table import Table
 from iou_aware.study.quantity import Cells, Noise, Quantity, Term
-from iou_aware.study.table import Table
 from iou_aware.study.table_content import Content, Line, difference
 from iou_aware.study.verdict import NOT_RUN, Finding, judge_number, noise_in
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.table import Table
 from iou_aware.study.bootstrap import RESAMPLES
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.quantity import Quantity
-from iou_aware.study.table import Table
 from iou_aware.study.table_compared import Compared, Comparisons
 from iou_aware.study.table_content import Content, Line
 from iou_aware.study.table_parts import DAGGER, MISSING, Column, Comparison, Group

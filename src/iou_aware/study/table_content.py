@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from iou_aware.errors import InputError
-from iou_aware.study.columns import VOC07
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.columns import VOC07
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.table import Row, Table
 from iou_aware.study.metrics import load_metrics, load_per_class
 from iou_aware.study.paper import PaperRow, PaperTable, load_paper
-from iou_aware.study.table import Row, Table
 
 Values = dict[str, float]
 

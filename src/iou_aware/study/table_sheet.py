@@ -1,10 +1,10 @@
 """From a table's numbers to what its reader sees: which sections, which digits, what is bold, what the notes say."""
 
+from iou_aware.experiment.columns import VOC07
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.table import Table
 from iou_aware.study.bootstrap import RESAMPLES
 from iou_aware.study.collect import missing
-from iou_aware.study.columns import VOC07
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.table import Table
 from iou_aware.study.table_compared import Comparisons
 from iou_aware.study.table_comparison import count, lay_out, shown, signed
 from iou_aware.study.table_content import Content, Line

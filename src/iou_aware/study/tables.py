@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import write_text
-from iou_aware.study.experiment import Experiment
 from iou_aware.study.table_compared import Compared, Comparisons, compare, of_class
 from iou_aware.study.table_content import Content, Line, build
 from iou_aware.study.table_html import html

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.errors import InputError
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import STAGES
-from iou_aware.study.needs import Needs
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import STAGES
+from iou_aware.experiment.needs import Needs
 
 
 @dataclass(frozen=True)

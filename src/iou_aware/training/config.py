@@ -11,7 +11,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine.config import Config, ConfigDict
 
 from iou_aware.errors import InputError
-from iou_aware.study.layout import Layout
+from iou_aware.experiment.layout import Layout
 
 # By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"

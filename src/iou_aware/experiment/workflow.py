@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware import documents
-from iou_aware.data import backbones, zoo
+from iou_aware.data import zoo
 from iou_aware.errors import InputError
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import Layout
-from iou_aware.study.run import RELEASED, Run
+from iou_aware.experiment import backbones
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.run import RELEASED, Run
 
 # How Snakemake tells runs by their names, which end in recipe, scale and seed, where it looks for them as folders.
 RELEASED_RUN = rf"[^/]+\.{RELEASED}\.[^./]+\.seed\d+"
@@ -140,7 +141,7 @@ def table_values(experiment: Experiment, name: str) -> str:
 
 def sources(*patterns: str) -> list[Path]:
     """Return modules of ``study`` by pattern (``table*``): what is drawn anew, cheaply, when its code changes."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1] / "study"
     here = Path.cwd()
     folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
     return sorted(file for pattern in patterns for file in folder.glob(f"{pattern}.py"))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from iou_aware.confidence import Rule
 from iou_aware.documents import one_of
 from iou_aware.errors import InputError
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import Run
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 
 
 @dataclass(frozen=True)

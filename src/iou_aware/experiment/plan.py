@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from iou_aware.errors import InputError
-from iou_aware.study import packs, workflow
-from iou_aware.study.costs import Estimates
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.layout import STAGES
+from iou_aware.experiment import packs, workflow
+from iou_aware.experiment.costs import Estimates
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import STAGES
 
 HOURS_PER_DAY = 24
 UNKNOWN = "?"

@@ -10,9 +10,9 @@ from iou_aware.confidence import Rule
 from iou_aware.data.dataset import Dataset
 from iou_aware.documents import Document, Key, one_of, require
 from iou_aware.errors import InputError
-from iou_aware.study.columns import FURTHER, PAPER
-from iou_aware.study.layout import Layout
-from iou_aware.study.run import BASELINE_RULE, FIELDS, Run
+from iou_aware.experiment.columns import FURTHER, PAPER
+from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run
 
 
 @dataclass(frozen=True)

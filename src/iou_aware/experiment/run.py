@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.documents import Document, one_of
-from iou_aware.study.layout import Layout
+from iou_aware.experiment.layout import Layout
 
 BASELINE_RULE = "cls"
 # The recipe of runs that are not trained: their weights were released by others and are fetched.

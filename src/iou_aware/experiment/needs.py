@@ -3,8 +3,8 @@
 import math
 from functools import cached_property
 
-from iou_aware.study.costs import Estimates
-from iou_aware.study.experiment import Experiment
+from iou_aware.experiment.costs import Estimates
+from iou_aware.experiment.experiment import Experiment
 
 # Time limits: published seconds are no promise. A training that is cut off goes on from where it was.
 TRAINING_MARGIN = 1.5

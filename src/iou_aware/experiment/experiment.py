@@ -13,10 +13,10 @@ from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
 from iou_aware.documents import Document, Key
 from iou_aware.errors import InputError
+from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.run import BASELINE_RULE, Run, grid, read_runs
+from iou_aware.experiment.table import Table, parse_rule, read_tables
 from iou_aware.files import write_text
-from iou_aware.study.layout import Layout
-from iou_aware.study.run import BASELINE_RULE, Run, grid, read_runs
-from iou_aware.study.table import Table, parse_rule, read_tables
 
 # What changes the machine and not the outcome: no reason to train again.
 MACHINE_SETTINGS = ("workers", "device", "tensorboard")

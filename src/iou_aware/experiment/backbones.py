@@ -10,7 +10,7 @@ from iou_aware.data.download import Patience
 from iou_aware.errors import InputError
 
 if TYPE_CHECKING:
-    from iou_aware.study.experiment import Experiment
+    from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 

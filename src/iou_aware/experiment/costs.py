@@ -8,10 +8,10 @@ from typing import Any
 
 from iou_aware import documents
 from iou_aware.data.manifest import Manifest
-from iou_aware.study import packs
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.recipe import Recipe
-from iou_aware.study.run import Run
+from iou_aware.experiment import packs
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.recipe import Recipe
+from iou_aware.experiment.run import Run
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from iou_aware.confidence import Rule
 from iou_aware.data import zoo
-from iou_aware.study.experiment import Experiment
-from iou_aware.study.run import Run
-from iou_aware.study.table import Row
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
+from iou_aware.experiment.table import Row
 
 _HEADS = ["tables", "rows", "ranked by", "recipe", "detector config", "IoU loss", "backbone", "data and scale", "seeds"]
 _LISTED = 3

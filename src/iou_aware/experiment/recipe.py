@@ -7,7 +7,7 @@ from typing import Any
 
 from iou_aware import assignments
 from iou_aware.errors import InputError
-from iou_aware.study.run import Run
+from iou_aware.experiment.run import Run
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,7 @@ class Disturbance:
         for step in (self.cancel, self.requeue, self.run_out_of_time, self.preempt, self.kill_the_node):
             job = self.training()
             print(f"{step.__name__} {job.number}: {job.run} at iteration {self.reached[job.run]}", flush=True)
+            hang(job)
             step(job)
         self.drain_the_node()
         self.cancel_a_prediction()
@@ -251,13 +252,11 @@ class Disturbance:
 
     def run_out_of_time(self, job: Job) -> None:
         """Let a training's time be up, for which Slurm looks twice a minute."""
-        hang(job)
         slurm("scontrol", "update", f"JobId={job.number}", "EndTime=now")
         self.leaves(job, "TIMEOUT")
 
     def preempt(self, job: Job) -> None:
         """Let the node's owners push a training off it. One that ends within its notice has failed, to Slurm."""
-        hang(job)
         owners = slurm("sbatch", "--parsable", "--partition=owners", "--gpus=2", "--output=/dev/null", "--wrap=true")
         self.leaves(job, "PENDING", "PREEMPTED", "REQUEUED", "COMPLETING", "FAILED")
         wait(lambda: state(owners.strip()) == "COMPLETED", "the node's owners have had their turn", self.process)

@@ -228,14 +228,14 @@ def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tm
     project = Project(tmp_path, **SMALL)
     project.run("--until", "prepare")
     os.mkfifo(tmp_path / "started")
-    saving = "trap 'kill $!; echo saved > saved; exit 75' TERM; echo > started; tail -f /dev/null & wait"
+    saving = "trap 'kill $!; echo saved > saved; exit 75' TERM; tail -f /dev/null & echo > started; wait"
     stand_in = tmp_path / "bin" / "iou-aware"
     stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
     with project.start("--mode", "remote", f"results/study/runs/{BASELINE}/run.json") as job:
         (tmp_path / "started").read_text()
         job.terminate()
         try:
-            assert job.wait(timeout=30) != 0
+            assert job.wait(timeout=300) != 0
         finally:
             job.kill()
     assert (tmp_path / "saved").read_text() == "saved\n"

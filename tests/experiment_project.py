@@ -1,0 +1,62 @@
+"""A small experiment to read, and what it needs to be valid."""
+
+from pathlib import Path
+
+from iou_aware.experiment.experiment import Experiment
+
+TEXT = """\
+experiment: trial
+title: A trial
+defaults: {recipe: quick, seed: 0, target_grad: false}
+rules: [none, alpha=0.5, alpha=1]
+runs:
+  - {dataset: shapes, scale: 96x64, detector: [faster_rcnn, retinanet], backbone: [r50, r101]}
+  - dataset: shapes
+    scale: 96x64
+    detector: iou_aware_retinanet
+    backbone: [r50, r101]
+    iou_loss: [bce, l2]
+tables:
+  table2:
+    paper: table2
+    caption: Losses
+    split: val
+    select: {dataset: shapes, backbone: r50}
+    rows:
+      baseline: {detector: retinanet}
+      bce: {iou_loss: bce, rule: none}
+      half: {iou_loss: bce, rule: alpha=0.50, label: Half, addition: true}
+"""
+DATASET = """\
+dataset: shapes
+layout: coco
+root: data/shapes
+splits:
+  train: {annotations: train.json, images: train}
+  val: {annotations: val.json, images: val}
+train: train
+evaluate: [val]
+"""
+FILES = {
+    "configs/experiments/trial.yaml": TEXT,
+    "configs/datasets/shapes.yaml": DATASET,
+    "configs/detectors/quick/faster_rcnn.py": "",
+    "configs/detectors/quick/retinanet.py": "",
+    "configs/detectors/quick/iou_aware_retinanet.py": "",
+    "configs/backbones/r50.py": "",
+    "configs/backbones/r101.py": "",
+    "configs/schedules/quick.py": "",
+    "reports/paper/table2.csv": "row,cited,Loss,AP\nother,1,Other,1.0\nbaseline,0,baseline,2.0\nbce,0,BCE,3.0\n",
+}
+
+
+def write(folder: Path) -> None:
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def load(text: str = TEXT, **overrides) -> Experiment:
+    path = Path("configs/experiments/trial.yaml")
+    path.write_text(text)
+    return Experiment.load(path, overrides)

@@ -7,7 +7,7 @@
 from iou_aware.experiment import workflow as study
 from iou_aware.experiment.needs import Needs
 from iou_aware.experiment.packs import requested
-from iou_aware.experiment.relay import relay_sigterm
+from iou_aware.relay import relay_sigterm
 from snakemake.utils import min_version
 
 min_version("9.0")

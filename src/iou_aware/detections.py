@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,8 @@ import pyarrow.parquet as pq
 
 from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import writing
-
-if TYPE_CHECKING:
-    from iou_aware.experiment.experiment import Experiment
 
 BOX = ("x1", "y1", "x2", "y2")
 SCHEMA = pa.schema(
@@ -180,7 +178,7 @@ def write_coco(file: IO[str], found: Iterable[Detections]) -> int:
     return number
 
 
-def export(experiment: "Experiment", run_name: str, split: str, rule: str, target: Path) -> None:
+def export(experiment: Experiment, run_name: str, split: str, rule: str, target: Path) -> None:
     """Write what one run found on one split by one rule as COCO's results JSON, see ``export_coco``.
 
     Raises:

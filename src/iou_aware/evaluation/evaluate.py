@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +11,15 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco, voc07
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256, write_json
-
-if TYPE_CHECKING:
-    from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 
 _AGAIN = "Run `iou-aware predict` again for this run and split."
 
 
-def evaluate(experiment: "Experiment", run_name: str, split: str) -> Path:
+def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     """Write ``results/<experiment>/evaluations/<run>/<split>.json`` and return its path.
 
     Args:

@@ -2,15 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from iou_aware import assignments
 from iou_aware.data import published
 from iou_aware.data.download import Patience
 from iou_aware.errors import InputError
-
-if TYPE_CHECKING:
-    from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +26,7 @@ def address(config: Path) -> str | None:
     return None if found is None else published.checked(found, f"{config}, model.backbone.init_cfg.checkpoint")
 
 
-def fetch(experiment: "Experiment", backbone: str, patience: Patience | None = None) -> None:
+def fetch(experiment: Experiment, backbone: str, patience: Patience | None = None) -> None:
     """Fetch a backbone's weights to where trainings look for them, unless they are there.
 
     Args:
@@ -48,7 +45,7 @@ def fetch(experiment: "Experiment", backbone: str, patience: Patience | None = N
     logger.info("%s: weights of %s", target, backbone)
 
 
-def require(experiment: "Experiment", backbone: str) -> None:
+def require(experiment: Experiment, backbone: str) -> None:
     """Raise InputError unless a backbone's weights are there, or it has none."""
     file = experiment.paths.pretrained(backbone)
     if not file.is_file() and address(experiment.paths.backbone(backbone)):

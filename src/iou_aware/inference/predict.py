@@ -22,6 +22,7 @@ from iou_aware import detections, provenance, seal
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference.batches import same_shape
 from iou_aware.postprocess import Found
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 SAY_EVERY_SECONDS = 10
 
 
-def predict(experiment, run_name: str, split: str) -> None:
+def predict(experiment: Experiment, run_name: str, split: str) -> None:
     """Write the detections of one run on one split, under every rule, from one forward pass per image.
 
     Args:

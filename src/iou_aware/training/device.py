@@ -9,11 +9,12 @@ import torch
 from mmcv.ops import get_compiling_cuda_version, nms
 
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 
 WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together and with which GPUs"
 
 
-def check(experiment) -> None:
+def check(experiment: Experiment) -> None:
     """Print whether this environment, and the GPUs that are here, can compute what an experiment asks for.
 
     On a login node, which has no GPU, it tells what can be told there.

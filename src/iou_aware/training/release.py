@@ -14,6 +14,7 @@ from iou_aware.data import published, zoo
 from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import sha256, write_text
 from iou_aware.training import checkpoints, config
 
@@ -27,7 +28,7 @@ NUMBERS = [
 ]
 
 
-def release(experiment, run_name: str, patience: Patience | None = None) -> None:
+def release(experiment: Experiment, run_name: str, patience: Patience | None = None) -> None:
     """Fetch the weights of one run and write its ``weights.pth``, ``config.py`` and, last, ``run.json``.
 
     There is no ``history.csv``. What is published of the model, its AP included, stands in ``run.json``.

@@ -16,6 +16,7 @@ from iou_aware import heads, losses, normaliser, provenance, seal
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.experiment import backbones
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import write_text
 from iou_aware.training import checkpoints, config, device, launch
 from iou_aware.training.checkpoints import Checkpoints
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 SAVE_EVERY_SECONDS = 15 * 60
 
 
-def train(experiment, run_name: str) -> None:
+def train(experiment: Experiment, run_name: str) -> None:
     """Train one run and write its ``weights.pth``, ``config.py``, ``history.csv`` and, last, ``run.json``.
 
     A run that was interrupted goes on where it was; on a CPU it ends with the same bits as one that never was. With

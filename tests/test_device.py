@@ -61,6 +61,13 @@ def test_every_gpu_is_tried(gpus, capsys, monkeypatch):
     assert "GPU 0, GPU 1" in capsys.readouterr().out
 
 
+def test_a_login_node_with_fewer_gpus_than_a_job_passes(gpus, capsys, monkeypatch):
+    gpus(1)
+    monkeypatch.setattr(device, "prove", lambda where: None)
+    device.check(asking(device="cuda", gpus=4))
+    assert "asks for 4 GPUs" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("asked", ["auto", "cuda"])
 def test_fewer_gpus_than_processes_are_told(gpus, asked):
     gpus(1)

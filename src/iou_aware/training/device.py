@@ -17,7 +17,7 @@ WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together an
 def check(experiment: Experiment) -> None:
     """Print whether this environment, and the GPUs that are here, can compute what an experiment asks for.
 
-    On a login node, which has no GPU, it tells what can be told there.
+    On a login node, which has no GPU or fewer than a job, it tells what can be told there.
 
     Raises:
         InputError: They cannot.
@@ -31,11 +31,12 @@ def check(experiment: Experiment) -> None:
     if not torch.cuda.is_available():
         print(f"{versions}. No GPU is here; run the same command on a GPU node before anything is submitted.")
         return
-    choose(settings, settings.get("gpus", 1))
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     for number in range(len(names)):
         prove(f"cuda:{number}")
     print(f"{versions}, and compute on {', '.join(names)}.")
+    if len(names) < settings.get("gpus", 1):
+        print(f"A training asks for {settings['gpus']} GPUs (settings.gpus), more than are here; a job must have them.")
 
 
 def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:

@@ -130,7 +130,7 @@ class Estimates:
         return images / per_second / SECONDS_PER_HOUR
 
     def gpu_hours(self, run: Run) -> float | None:
-        """Return the GPU-hours of training a run and of of its detections on all its splits."""
+        """Return the GPU-hours of training a run and of its detections on all its splits."""
         splits = packs.predicted(self.experiment, run)
         parts = [self.training_hours(run), *(self.testing_hours(run, split) for split in splits)]
         known = [part for part in parts if part is not None]

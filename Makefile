@@ -41,6 +41,7 @@ lint: setup
 	lint-imports --no-cache --no-logo
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	@python tools/budget.py
 
 test: lint
 	pytest -n $(CORES) -m "not e2e"

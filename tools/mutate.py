@@ -41,9 +41,7 @@ def mutations(tree: ast.Module) -> Iterator[tuple[int, str, ast.AST, str, object
                 "ops",
                 [new, *node.ops[1:]],
             )
-        elif (
-            isinstance(node, ast.Constant) and id(node) not in docstrings and isinstance(node.value, (bool, int, float))
-        ):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
             new = not node.value if isinstance(node.value, bool) else node.value + 1
             yield node.lineno, f"{node.value!r} -> {new!r}", node, "value", new
 

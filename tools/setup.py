@@ -45,8 +45,8 @@ def check_tools() -> None:
 
 
 def fingerprint() -> str:
-    """Return what a finished set-up was made from: the pins, this script's folder, the interpreter and its place."""
-    sources = [LOCK, ROOT / "pyproject.toml", *sorted((ROOT / "tools").glob("*.py"))]
+    """Return what a finished set-up was made from: the pins, the scripts, the interpreter and its place."""
+    sources = [LOCK, ROOT / "pyproject.toml", Path(__file__), ROOT / "tools" / "build_mmcv.py"]
     digest = hashlib.sha256(f"{sys.version} {ROOT}".encode())
     for source in sources:
         digest.update(source.read_bytes())

@@ -89,6 +89,34 @@ def test_single_runs_have_rules_of_their_own(project):
     assert everywhere.runs == experiment.runs
 
 
+def test_a_new_alpha_is_one_edit(project):
+    sweep = """      sweep: {iou_loss: bce, by_rule: {oracle: "{alpha} {true}", alpha: null}}"""
+    run = "dataset: shapes, scale: 96x64, detector: iou_aware_retinanet, backbone: r50, iou_loss: bce"
+    text = TEXT.replace("tables:", f"  - {{{run}, rules: [oracle=*]}}\ntables:") + sweep
+    expected = ["baseline", "bce", "half"]
+    for alphas in (["1.0", "0.5"], ["1.0", "0.55", "0.5"]):  # the second has one more in `rules` and nowhere else
+        table = load(text.replace("alpha=1]", f"{', '.join(f'alpha={alpha}' for alpha in alphas if alpha != '0.5')}]"))
+        rows = table.tables["table2"].rows
+        assert list(rows) == expected + [f"{kind}_{alpha}" for alpha in alphas for kind in ("oracle", "alpha")]
+        assert [rows[f"oracle_{alpha}"].label for alpha in alphas] == [f"{alpha} {{true}}" for alpha in alphas]
+        assert {str(float(rows[f"alpha_{alpha}"].rule.partition("=")[2])) for alpha in alphas} == set(alphas)
+        assert all(rows[f"alpha_{alpha}"].addition and rows[f"alpha_{alpha}"].label is None for alpha in alphas)
+
+
+def test_rows_of_the_paper_are_no_additions_when_they_are_swept(project):
+    (project / "reports/paper/table2.csv").write_text("row,cited,Loss,AP\nalpha_0.5,0,half,2.0\n")
+    text = TEXT[: TEXT.index("      baseline:")] + "      sweep: {iou_loss: bce, by_rule: {alpha: null}}\n"
+    rows = load(text).tables["table2"].rows
+    assert {key: row.addition for key, row in rows.items()} == {"alpha_1.0": True, "alpha_0.5": False}
+
+
+def test_a_sweep_over_rules_that_are_not_computed_is_refused(project):
+    with pytest.raises(
+        InputError, match=r"line 22, key tables\.table2\.rows\.sweep: .* has no rule of the kind oracle"
+    ):
+        load(TEXT + "      sweep: {iou_loss: bce, by_rule: {oracle: null}}\n")
+
+
 def test_splits_come_from_the_dataset(project):
     experiment = load()
     assert set(experiment.evaluations()) == {(run, "val") for run in experiment.runs}

@@ -45,8 +45,11 @@ class Document:
     lines: dict[Key, int]
 
     def error(self, key: Key, message: str) -> InputError:
-        """Return the error to raise about ``key``: ``file, line 7, key tables.table2.rows: message``."""
-        line = self.lines.get(key)
+        """Return the error to raise about ``key``: ``file, line 7, key tables.table2.rows: message``.
+
+        The line of a key that does not stand in the file is that of the nearest one above it that does.
+        """
+        line = next((self.lines[key[:depth]] for depth in range(len(key), -1, -1) if key[:depth] in self.lines), None)
         place = [self.name, f"line {line}" if line else "", f"key {written(key)}" if key else ""]
         return InputError(f"{', '.join(part for part in place if part)}: {message}")
 

@@ -18,6 +18,8 @@ from iou_aware.experiment.run import BASELINE_RULE, Run, grid, read_runs
 from iou_aware.experiment.table import Table, parse_rule, read_tables
 from iou_aware.files import write_text
 
+# Among a run's own rules: an oracle with every alpha of the experiment.
+EVERY_ORACLE = "oracle=*"
 # What changes the machine and not the outcome: no reason to train again.
 MACHINE_SETTINGS = ("workers", "device", "tensorboard")
 
@@ -188,14 +190,19 @@ def _read(document: Document, root: Path) -> Experiment:
     )
 
 
-def _rules(document: Document, key: Key, texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the rules at ``key`` in their written form, each valid and none twice."""
+def _rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the rules at ``key`` in their written form, each valid and none twice.
+
+    ``oracle=*`` stands for an oracle with every alpha among the ``known`` rules.
+    """
+    alphas = [rule.alpha for rule in map(Rule.parse, known) if rule.kind == "alpha"]
     rules: dict[str, None] = {}
     for i, text in enumerate(texts):
-        rule = parse_rule(document, (*key, i), text)
-        if rule in rules:
-            raise document.error((*key, i), f"the rule {rule} stands here twice")
-        rules[rule] = None
+        for one in [str(Rule("oracle", alpha)) for alpha in alphas] if text == EVERY_ORACLE else [text]:
+            rule = parse_rule(document, (*key, i), one)
+            if rule in rules:
+                raise document.error((*key, i), f"the rule {rule} stands here twice")
+            rules[rule] = None
     return tuple(rules)
 
 
@@ -203,7 +210,7 @@ def _rules_by_run(document: Document, rules: tuple[str, ...]) -> dict[str, tuple
     """Return each run's rules; where equal runs merge, so do theirs."""
     found: dict[str, dict[str, None]] = {}
     for i, entry in enumerate(document.content["runs"]):
-        further = _rules(document, ("runs", i, "rules"), entry.get("rules", ()))
+        further = _rules(document, ("runs", i, "rules"), entry.get("rules", ()), known=rules)
         for values in grid(entry, document.content["defaults"]):
             run = Run(**values)
             mine = (*rules, *further) if run.is_iou_aware else (BASELINE_RULE,)

@@ -111,16 +111,19 @@ class _Reader:
 
     def table(self, name: str, content: Mapping[str, Any]) -> Table:
         key = ("tables", name)
-        paper = content.get("paper")
+        paper, printed = content.get("paper"), []
         if paper is not None:
             known = sorted(file.stem for file in self.paths.paper(paper).parent.glob("*.csv"))
             require(self.document, (*key, "paper"), paper, known, "table of the paper")
-            self._check_keys((*key, "rows"), paper, content["rows"])
+            printed = self._printed(paper)
+        written = self._written_out((*key, "rows"), content, printed)
+        if paper is not None:
+            self._check_keys((*key, "rows"), paper, printed, written)
         elif "columns" not in content:
             raise self.document.error(key, "columns is missing, which a table that is not the paper's needs")
         for i, column in enumerate(content.get("columns", ())):
             require(self.document, (*key, "columns", i), column, [*PAPER, *FURTHER], "metric")
-        rows = {row: self._row((*key, "rows", row), content, content["rows"][row] or {}) for row in content["rows"]}
+        rows = {row: self._row((*key, "rows", row), content, own) for row, own in written.items()}
         return Table(
             name=name,
             caption=content["caption"],
@@ -131,21 +134,56 @@ class _Reader:
             per_class=content.get("per_class", False),
         )
 
-    def _check_keys(self, key: Key, paper: str, rows: Mapping[str, Any]) -> None:
-        """Raise InputError about a row that neither the paper's table has nor is marked as an addition to it."""
-        file = self.paths.paper(paper)
-        with file.open(encoding="utf-8", newline="") as lines:
-            ours = [row["row"] for row in csv.DictReader(lines) if row["cited"] != "1"]
-        for row, own in rows.items():
-            if row not in ours and not (own or {}).get("addition"):
+    def _printed(self, paper: str) -> list[str]:
+        """Return the keys of the paper's rows that it does not cite from elsewhere."""
+        with self.paths.paper(paper).open(encoding="utf-8", newline="") as lines:
+            return [row["row"] for row in csv.DictReader(lines) if row["cited"] != "1"]
+
+    def _written_out(self, key: Key, table: Mapping[str, Any], printed: list[str]) -> dict[str, Mapping[str, Any]]:
+        """Return a table's rows by key, each row with ``by_rule`` as one row per rule, named ``alpha_0.5``.
+
+        The rules are those of the row's runs, in the order of falling alpha, then of the kinds as written. Where the
+        paper's table has no such row, it is an addition.
+        """
+        rows: dict[str, Mapping[str, Any]] = {}
+        for name, own in table["rows"].items():
+            own = dict(own or {})
+            labels = own.pop("by_rule", None)
+            if labels is None:
+                rows[name] = own
+                continue
+            runs = self._find((*key, name), self._selector(table, own))
+            kinds = list(labels)
+            swept = [rule for rule in map(Rule.parse, self.rules[runs[0]]) if rule.kind in kinds]
+            if not swept:
                 raise self.document.error(
-                    (*key, row), f"{file} has no such row to reproduce; expected {one_of(ours, row)}, or addition: true"
+                    (*key, name),
+                    f"{runs[0]} has no rule of the kind {one_of(kinds)}; add some to `rules`, or correct the row",
+                )
+            for rule in sorted(swept, key=lambda rule: (-rule.alpha, kinds.index(rule.kind))):
+                row = f"{rule.kind}_{rule.alpha}"
+                label = labels[rule.kind] and labels[rule.kind].replace("{alpha}", str(rule.alpha))
+                rows[row] = own | {"rule": str(rule), "label": label, "addition": bool(printed) and row not in printed}
+        return rows
+
+    def _check_keys(self, key: Key, paper: str, printed: list[str], rows: Mapping[str, Any]) -> None:
+        """Raise InputError about a row that neither the paper's table has nor is marked as an addition to it."""
+        for row, own in rows.items():
+            if row not in printed and not own.get("addition"):
+                raise self.document.error(
+                    (*key, row),
+                    f"{self.paths.paper(paper)} has no such row to reproduce; expected {one_of(printed, row)}, or "
+                    "addition: true",
                 )
 
-    def _row(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> Row:
+    @staticmethod
+    def _selector(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that a row's runs must have, the table's ``select`` among them."""
         wanted = dict(table.get("select", {})) | own
-        selector = {name: wanted[name] for name in FIELDS if wanted.get(name) is not None}
-        runs = self._find(key, selector)
+        return {name: wanted[name] for name in FIELDS if wanted.get(name) is not None}
+
+    def _row(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> Row:
+        runs = self._find(key, self._selector(table, own))
         splits = self.datasets[self.runs[runs[0]].dataset].evaluate
         if table["split"] not in splits:
             raise self.document.error(
@@ -156,7 +194,7 @@ class _Reader:
         return Row(
             key=str(key[-1]),
             runs=runs,
-            rule=self._rule(key, wanted.get("rule"), runs),
+            rule=self._rule(key, own.get("rule", table.get("select", {}).get("rule")), runs),
             label=own.get("label"),
             addition=own.get("addition", False),
         )

@@ -10,8 +10,8 @@ from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.postprocess.reference import Level
 
 STRIDES = [8, 16, 32]
-MODERN = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
-LEGACY = {"type": "LegacyDeltaXYWHBBoxCoder"}
+CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
+SCALED = CODER | {"target_stds": [0.5, 0.5, 1.5, 1.5]}
 TEST_CFG = {
     "nms_pre": 1000,
     "min_bbox_size": 0,
@@ -22,12 +22,12 @@ TEST_CFG = {
 
 
 def build_head(
-    kind="IoUAwareRetinaHead", num_classes=3, coder=MODERN, anchors="AnchorGenerator", test_cfg=None, **options
+    kind="IoUAwareRetinaHead", num_classes=3, coder=CODER, anchors="AnchorGenerator", test_cfg=None, **options
 ):
     """Return a narrow head of three levels with three anchors per place."""
     assert iou_aware.heads
     generator = {"type": anchors, "octave_base_scale": 3, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]}
-    generator |= {"strides": STRIDES} | ({"center_offset": 0.5} if anchors == "LegacyAnchorGenerator" else {})
+    generator |= {"strides": STRIDES}
     assigner = {
         "type": "MaxIoUAssigner",
         "pos_iou_thr": 0.5,

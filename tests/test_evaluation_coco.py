@@ -7,7 +7,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from iou_aware.evaluation import coco
+from iou_aware.evaluation import coco, voc07
+from iou_aware.evaluation.overlaps import load_truth, overlaps
 
 THRESHOLDS = [f"AP{percent}" for percent in range(50, 100, 5)]
 ALL = ["AP", *THRESHOLDS, "APs", "APm", "APl"]
@@ -138,6 +139,23 @@ def test_no_detections_at_all(tmp_path, evaluator):
     metrics = coco.summarise(curves)
     assert (metrics["AP"], metrics["AP50"], metrics["APm"], metrics["AR100"], metrics["APs"]) == (0, 0, 0, 0, None)
     assert coco.summarise_classes(curves)[1]["AP"] is None
+
+
+@pytest.mark.parametrize("evaluator", [coco.CocoEvaluator, coco.Referee])
+def test_detections_without_area_are_wrong_wherever_they_lie(tmp_path, evaluator):
+    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 0, 0, 100, 100, 0), (1, 1, 0, 120, 100, 100, 1)])
+    beside = [(50, 50, 50, 50), (10, 30, 90, 30), (100, 0, 100, 100), (50, 150, 50, 150), (320, 240, 320, 240)]
+    found = results([*((1, 1, *corners, 0.9) for corners in beside), (1, 1, 0, 0, 100, 100, 0.5)])
+    with np.errstate(all="raise"):
+        metrics = coco.summarise(evaluator(annotations).curves(found))
+        near = overlaps(load_truth(annotations), found)
+        corners = found[:, 1:5] + np.pad(found[:, 1:3], ((0, 0), (2, 0)))
+        columns = found[:, 0].astype(int), corners, found[:, 5], found[:, 6].astype(int)
+        eleven = voc07.average_precisions(voc07.load_ground_truth(annotations), *columns)
+    assert [metrics[name] for name in THRESHOLDS] == pytest.approx([100 / 6] * 10)
+    assert eleven == pytest.approx(np.full((10, 1), 1 / 6))
+    assert near.same.tolist() == near.any.tolist() == [0, 0, 0, 0, 0, 1]
+    assert not near.crowd.any()
 
 
 def test_only_the_hundred_most_confident_of_an_image_count(tmp_path):

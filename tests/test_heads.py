@@ -1,6 +1,6 @@
 import pytest
 import torch
-from head_project import LEGACY, MODERN, build_head, features, levels_of, metas_of, random_outputs
+from head_project import CODER, SCALED, build_head, features, levels_of, metas_of, random_outputs
 from mmcv.ops import batched_nms
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
@@ -12,7 +12,7 @@ from iou_aware.postprocess import nearest_iou
 
 SHAPE = (48, 64)
 BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])
-CODERS = [(MODERN, "AnchorGenerator"), (LEGACY, "LegacyAnchorGenerator")]
+CODERS = [(CODER, "AnchorGenerator"), (SCALED, "RoundedAnchorGenerator")]
 
 
 def samples(*boxes_per_image):

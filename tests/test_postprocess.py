@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from head_project import LEGACY, build_head, levels_of, metas_of, random_outputs
+from head_project import SCALED, build_head, levels_of, metas_of, random_outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcv.ops import nms
@@ -84,8 +84,8 @@ def test_oracles_over_alpha_equal_the_reference():
         assert torch.equal(image["oracle=1.00"].bboxes, image["cls"].bboxes)
 
 
-def test_the_legacy_coder_and_the_network_s_pixels():
-    head = build_head(coder=LEGACY, anchors="LegacyAnchorGenerator")
+def test_another_coder_and_the_network_s_pixels():
+    head = build_head(coder=SCALED, anchors="RoundedAnchorGenerator")
     assert_equals_reference(head, random_outputs(head), metas_of(scale=(0.25, 0.25)), rescale=False)
 
 

@@ -51,7 +51,26 @@ def resolve(run: Run, **settings) -> Config:
 
 
 def stock(recipe: str, detector: str) -> Config:
-    return Config.fromfile(Path(mmdet.__file__).parent / ".mim" / "configs" / f"{STOCK[recipe, detector]}.py")
+    found = Config.fromfile(Path(mmdet.__file__).parent / ".mim" / "configs" / f"{STOCK[recipe, detector]}.py")
+    return trained(found) if recipe == "paper" else found
+
+
+def trained(legacy: Config) -> Config:
+    """Return what has to become of a config that MMDetection has for testing weights of 1.x, to train as 1.x did.
+
+    Its box coder leaves out the half pixels of 1.x's when it decodes; ``test_boxes`` says what 1.x computed.
+    """
+    model = legacy.model
+    first = model.get("rpn_head") or model.bbox_head
+    for head in (first, model.get("roi_head", model).bbox_head):
+        head.bbox_coder.type = "DeltaXYWHBBoxCoder"
+    first.anchor_generator.type = "RoundedAnchorGenerator"
+    del first.anchor_generator.center_offset
+    for test_cfg in [model.test_cfg.rpn, model.train_cfg.rpn_proposal] if "rpn_head" in model else [model.test_cfg]:
+        test_cfg.min_bbox_size = -1
+    if "rpn_head" in model:
+        model.train_cfg.rpn.allowed_border = 0.5
+    return legacy
 
 
 def plain(value):
@@ -104,8 +123,8 @@ def test_paper_is_trained_as_its_authors_did():
     assert (steps.milestones, steps.gamma, steps.by_epoch) == ([8, 11], 0.1, True)
     assert resolved.train_cfg.max_epochs == 12
     head = resolved.model.bbox_head
-    assert head.anchor_generator.type == "LegacyAnchorGenerator"
-    assert head.bbox_coder.type == "LegacyDeltaXYWHBBoxCoder"
+    assert head.anchor_generator.type == "RoundedAnchorGenerator"
+    assert head.bbox_coder.type == "DeltaXYWHBBoxCoder"
     assert (head.loss_bbox.type, head.loss_bbox.beta) == ("SmoothL1Loss", 0.11)
 
 

@@ -1,8 +1,8 @@
 """IoU-aware single-stage object detection: the head, the confidence rules, and the study that reproduces the paper.
 
 In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes ``IoUAwareRetinaHead``,
-``IoUPredictionLoss`` and ``BatchNormaliser`` known. Elsewhere the import stays light (no torch): the stages that only
-read files start fast.
+``IoUPredictionLoss``, ``RoundedAnchorGenerator`` and ``BatchNormaliser`` known. Elsewhere the import stays light (no
+torch): the stages that only read files start fast.
 """
 
 import sys

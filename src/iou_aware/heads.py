@@ -14,6 +14,7 @@ from mmengine.model import normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from iou_aware.anchors import RoundedAnchorGenerator as RoundedAnchorGenerator  # registered with the head
 from iou_aware.confidence import ALLOWED, Rule, confidence
 from iou_aware.errors import InputError
 from iou_aware.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the head

@@ -2,7 +2,6 @@
 
 _base_ = "./retinanet.py"
 
-custom_imports = dict(imports=["iou_aware"])
 model = dict(
     bbox_head=dict(
         type="IoUAwareRetinaHead",

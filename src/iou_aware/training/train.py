@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from iou_aware import heads, losses, normaliser, provenance, seal
+from iou_aware import anchors, heads, losses, normaliser, provenance, seal
 from iou_aware.data.manifest import Manifest
 from iou_aware.errors import InputError
 from iou_aware.experiment import backbones
@@ -85,7 +85,7 @@ def _identity(resolved: Config, manifest: Manifest) -> str:
     """Return what a checkpoint must agree with to go on from it: the config, the method's code and the annotations."""
     digest = hashlib.sha256(config.science(resolved).encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
-    for module in (heads, losses, normaliser):
+    for module in (anchors, heads, losses, normaliser):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 

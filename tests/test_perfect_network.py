@@ -1,0 +1,214 @@
+"""A network that is always right has AP 100 at every threshold: each recipe, detector and layout, at two scales.
+
+Its heads answer with the targets of their own loss, taken for the images of the training pipeline. All else is real:
+decoding, suppression, scaling back, the files between the stages, evaluation. A box that comes out half a pixel wrong
+anywhere on the way costs AP at the high thresholds.
+"""
+
+import json
+import math
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from data_project import describe, picture, put, voc_object, voc_xml
+from mmdet.models.task_modules.samplers import PseudoSampler
+from mmdet.registry import DATASETS, MODELS
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from iou_aware import seal
+from iou_aware.data.manifest import Manifest
+from iou_aware.data.prepare import prepare
+from iou_aware.evaluation.evaluate import evaluate
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.inference import predict as inference
+from iou_aware.training import checkpoints
+from iou_aware.training import config as configs
+
+ROOT = Path(__file__).parent.parent
+SURE = 12.0  # as a logit
+CLASSES = ["cat", "dog", "emu"]
+SCALES = ["96x72", "160x120"]
+# Images (width, height), scaled down and up by slightly different factors across and down, as sides are whole numbers
+# of pixels; and their objects: class, x, y, width, height. Some reach the border of the image.
+SCENES = [
+    ((113, 87), [(0, 0, 0, 24, 26), (1, 40, 30, 47, 33), (1, 90, 2, 23, 41)]),
+    ((120, 89), [(2, 5, 50, 60, 39), (0, 71, 7, 29, 22)]),
+    ((83, 97), [(1, 11, 13, 51, 71)]),
+]
+# What the convolutions say is not heard: a few filters will do.
+ONE_STAGE = """
+model = dict(
+    backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=16),
+)
+"""
+TWO_STAGES = """
+model = dict(
+    backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
+    rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(bbox_roi_extractor=dict(out_channels=16), bbox_head=dict(in_channels=16, fc_out_channels=16)),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory) -> Experiment:
+    """A project with the repository's detectors under every recipe, and a data set in each layout."""
+    folder = tmp_path_factory.mktemp("perfect")
+    put(folder / "configs/backbones/one_stage.py", ONE_STAGE)
+    put(folder / "configs/backbones/two_stages.py", TWO_STAGES)
+    for part in ("detectors", "schedules"):
+        (folder / "configs" / part).symlink_to(ROOT / "configs" / part)
+    categories = [{"id": number + 5, "name": name} for number, name in enumerate(CLASSES)]
+    content = {"images": [], "annotations": [], "categories": categories}
+    for number, ((width, height), objects) in enumerate(SCENES, start=1):
+        for layout in ("coco", "voc"):
+            put(folder / f"data/{layout}/JPEGImages/{number}.jpg", picture(width, height))
+        content["images"].append({"id": number, "file_name": f"{number}.jpg", "width": width, "height": height})
+        for kind, x, y, *sides in objects:
+            box = {"bbox": [x, y, *sides], "area": math.prod(sides), "iscrowd": 0}
+            place = {"id": len(content["annotations"]) + 1, "image_id": number, "category_id": kind + 5}
+            content["annotations"].append(box | place)
+        # VOC counts pixels from 1, and both corners belong to the box.
+        lines = [voc_object(CLASSES[kind], x + 1, y + 1, x + w, y + h) for kind, x, y, w, h in objects]
+        put(folder / f"data/voc/Annotations/{number}.xml", voc_xml(lines, width, height))
+    put(folder / "data/coco/train.json", json.dumps(content))
+    put(folder / "data/voc/ImageSets/Main/train.txt", "".join(f"{number + 1}\n" for number in range(len(SCENES))))
+    describe(folder, "voc", classes=CLASSES)
+    describe(folder, "coco", layout="coco", splits={"train": {"annotations": "train.json", "images": "JPEGImages"}})
+    every = {"dataset": ["coco", "voc"], "scale": SCALES, "recipe": ["paper", "mmdet3", "micro"]}
+    text = {
+        "experiment": "perfect",
+        "title": "A network that is always right",
+        "defaults": {"seed": 0, "target_grad": False},
+        "rules": ["none", "alpha=0.50", "alpha=0.10", "oracle=0.50"],
+        "runs": [
+            every | {"detector": "retinanet", "backbone": "one_stage"},
+            every | {"detector": "iou_aware_retinanet", "iou_loss": "bce", "backbone": "one_stage"},
+            every | {"detector": "faster_rcnn", "backbone": "two_stages"},
+        ],
+        "settings": {"augmentations": [], "device": "cpu"},
+        "tables": {},
+    }
+    put(folder / "configs/experiments/perfect.yaml", yaml.safe_dump(text))
+    loaded = Experiment.load(folder / "configs/experiments/perfect.yaml")
+    for layout in ("coco", "voc"):
+        prepare(loaded, layout)
+    return loaded
+
+
+class Perfect:
+    """Makes a model's heads answer with the targets of their own loss.
+
+    Args:
+        model: A detector.
+        dataset: The images that it is trained on.
+    """
+
+    def __init__(self, model, dataset):
+        self.model, self.targets, self.truth, self.factors = model, {}, {}, {}
+        self.head = model.rpn_head if hasattr(model, "rpn_head") else model.bbox_head
+        for item in dataset:
+            self.learn(item)
+        model.data_preprocessor.register_forward_hook(self.see)
+        self.head.register_forward_hook(self.answer)
+        if hasattr(model, "roi_head"):
+            model.roi_head.bbox_roi_extractor.register_forward_hook(self.see_regions)
+            model.roi_head.bbox_head.register_forward_hook(self.answer_regions)
+
+    def learn(self, item) -> None:
+        """Take the loss of one image, and keep the labels and box targets that it is computed from."""
+        given, own = [], self.head.get_targets
+        self.head.get_targets = lambda *args, **options: given.append(own(*args, **options)) or given[0]
+        data = self.model.data_preprocessor(pseudo_collate([item]), True)
+        assert self.model.parse_losses(self.model(**data, mode="loss"))[0].isfinite()
+        del self.head.get_targets
+        sample, (labels, _, targets, *_) = data["data_samples"][0], given[0]
+        self.targets[sample.img_id] = list(zip(labels, targets, strict=True))
+        self.truth[sample.img_id] = sample.gt_instances
+        self.factors[sample.img_id] = sample.scale_factor
+
+    def see(self, _module, _args, output) -> None:
+        self.images = [sample.img_id for sample in output["data_samples"]]
+
+    def answer(self, head, _args, outs):
+        """Return perfect outputs in place of a dense head's."""
+        levels = []
+        for level in range(len(outs[0])):
+            labels, targets = (
+                torch.cat(part) for part in zip(*(self.targets[i][level] for i in self.images), strict=True)
+            )
+            positive = (labels >= 0) & (labels < head.num_classes)
+            sure = torch.where(positive, SURE, -SURE)
+            by_class = torch.full((*labels.shape, head.cls_out_channels), -SURE)
+            by_class[positive, labels[positive]] = SURE
+            parts = (by_class, targets, sure)[: len(outs)]
+            likes = [part[level] for part in outs]
+            levels.append([self.as_map(part, like) for part, like in zip(parts, likes, strict=True)])
+        return tuple(map(list, zip(*levels, strict=True)))
+
+    @staticmethod
+    def as_map(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Return values per anchor (B, H * W * A, ...) as a map (B, A * ..., H, W)."""
+        images, channels, height, width = like.shape
+        return values.reshape(images, height, width, channels).permute(0, 3, 1, 2)
+
+    def see_regions(self, _module, args, _output) -> None:
+        self.regions = args[1]
+
+    def answer_regions(self, head, _args, outs):
+        """Return perfect outputs in place of the second stage's; each object must be among the regions."""
+        scores, deltas = (torch.zeros_like(part) for part in outs)
+        for place, image in enumerate(self.images):
+            rows = (self.regions[:, 0] == place).nonzero().flatten()
+            regions, truth = InstanceData(priors=self.regions[rows, 1:]), self.truth[image]
+            off = (regions.priors[:, None] - truth.bboxes).abs().amax(2).amin(0)
+            assert off.max() < 1e-2, "the first stage proposes each object as it is"
+            assigned = self.model.roi_head.bbox_assigner.assign(regions, truth)
+            sampled = PseudoSampler().sample(assigned, regions, truth)
+            labels, _, targets, _ = head.get_targets([sampled], self.model.train_cfg.rcnn)
+            rows = rows[torch.cat([sampled.pos_inds, sampled.neg_inds])]
+            scores[rows, labels] = SURE
+            by_class = deltas.view(len(deltas), -1, 4)
+            positive = labels < head.num_classes
+            by_class[rows[positive], labels[positive]] = targets[positive]
+        return scores, deltas
+
+
+@pytest.mark.parametrize(
+    ("recipe", "detector"), product(["paper", "mmdet3", "micro"], ["retinanet", "iou_aware_retinanet", "faster_rcnn"])
+)
+def test_ap_is_100_at_every_threshold(experiment, recipe, detector, monkeypatch):
+    init_default_scope("mmdet")
+    runs = [name for name, run in experiment.runs.items() if (run.recipe, run.detector) == (recipe, detector)]
+    assert len(runs) == 2 * len(SCALES)
+    original, perfect = inference.load_model, []
+    for name in runs:
+        run, paths = experiment.runs[name], experiment.paths
+        manifest = Manifest.load(paths.manifest(run.dataset))
+        resolved = configs.resolve(run, manifest, experiment.root, experiment.settings, "work")
+        put(paths.config(name), configs.to_text(resolved))
+        checkpoints.save_weights(MODELS.build(resolved.model), manifest.classes, paths.weights(name))
+        put(paths.run_folder(name) / "history.csv", "")
+        seal.write(paths.run_folder(name), {"run": run.as_dict()})
+
+        def load(*args, dataset=resolved.train_dataloader.dataset):
+            perfect.append(Perfect(original(*args), DATASETS.build(dataset | {"serialize_data": False})))
+            return perfect[-1].model
+
+        monkeypatch.setattr(inference, "load_model", load)
+        inference.predict(experiment, name, "train")
+        found = json.loads(evaluate(experiment, name, "train").read_text())["rules"]
+        assert list(found) == experiment.rules_for(run)
+        for rule, values in found.items():
+            wanted = [key for key in values["metrics"] if key.removeprefix("VOC07_").removeprefix("AP").isdigit()]
+            assert len(wanted) == (20 if run.dataset == "voc" else 10)
+            assert {key: values["metrics"][key] for key in wanted} == pytest.approx(dict.fromkeys(wanted, 100)), rule
+    assert all(across != down for model in perfect for across, down in model.factors.values())

@@ -4,6 +4,7 @@
 #   snakemake --cores 2 --configfile configs/experiments/bccd.yaml --config roots="{bccd: some/folder}"
 #   snakemake --profile slurm                                    on a cluster
 
+from iou_aware.documents import NAME
 from iou_aware.experiment import workflow as study
 from iou_aware.experiment.needs import Needs
 from iou_aware.experiment.packs import requested
@@ -33,12 +34,13 @@ report: "workflow/report/workflow.rst"
 
 
 wildcard_constraints:
-    backbone="[^/]+",
-    dataset="[^/]+",
+    backbone=NAME.pattern,
+    dataset=NAME.pattern,
     notebook="|".join(paths.notebooks),
-    run="[^/]+",
-    split="[^/]+",
-    table="[^/]+",
+    pack=NAME.pattern,
+    run=study.RUN,
+    split=NAME.pattern,
+    table=NAME.pattern,
 
 
 localrules:
@@ -85,7 +87,7 @@ onstart:
     # What would fail on every GPU is told before a job waits for one.
     rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
     if experiment.settings.get("device") == "cuda" and rules & {"train", "predict"}:
-        shell("iou-aware check {paths.resolved}")
+        shell("iou-aware check {paths.resolved:q}")
 
 
 onsuccess:

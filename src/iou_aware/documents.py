@@ -5,6 +5,7 @@ an error and every key keeps its line, so that whoever checks the content later 
 """
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 Key = tuple[str | int, ...]
+
+# What may be part of a path and a word on a command line: datasets, splits, tables and all else that people name. The
+# schemas call it the format `name`.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME_IN_WORDS = "a name of letters, digits, '-' and '_' that starts with a letter or digit"
 
 # So many names are listed in an error; a grid of runs can have hundreds.
 MOST_LISTED = 16
@@ -121,6 +127,7 @@ def written(key: Key) -> str:
     """Return a key's path as a person writes it: ``runs[2].detector``."""
     text = ""
     for part in key:
+        part = part if isinstance(part, int) or part.isprintable() else repr(part)
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
@@ -177,6 +184,10 @@ def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str)
         seen[own] = line
 
 
+def _is_name(text: object) -> bool:
+    return not isinstance(text, str) or NAME.fullmatch(text) is not None
+
+
 @cache
 def _schema(name: str) -> dict[str, Any]:
     return yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)
@@ -186,13 +197,15 @@ def _schema(name: str) -> dict[str, Any]:
 def _validator(name: str) -> Any:
     import fastjsonschema
 
-    return fastjsonschema.compile(_schema(name), use_default=False)
+    return fastjsonschema.compile(_schema(name), formats={"name": _is_name}, use_default=False)
 
 
 def _explained(document: Document, schema: str) -> InputError:
-    from jsonschema import validators
+    from jsonschema import FormatChecker, validators
 
-    validator = validators.validator_for(_schema(schema))(_schema(schema))
+    formats = FormatChecker([])
+    formats.checks("name")(_is_name)
+    validator = validators.validator_for(_schema(schema))(_schema(schema), format_checker=formats)
     faults = [fault for top in validator.iter_errors(document.content) for fault in _leaves(top)]
     # The fault nearest to the top of the file is the one to show: later ones are often its consequences. But what is
     # missing comes last: it may stand there misspelt, and is then found as an unknown key.
@@ -234,6 +247,10 @@ def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputErro
     if fault.validator == "enum":
         return key, document.error(key, f"found {found!r}, expected {one_of(expected, found)}")
     meaning = " ".join(fault.schema.get("description", fault.message).split())
+    if fault.validator == "format":
+        # Of a key that is no name the schema's library says only in which mapping it stands.
+        key = (*key, found) if (*key, found) in document.lines else key
+        return key, document.error(key, f"found {_shortened(found)}, expected {NAME_IN_WORDS}: {meaning}")
     kind = _KINDS.get(str(fault.schema.get("type")), "")
     return key, document.error(key, f"found {_shortened(found)}, expected{kind}: {meaning}")
 

@@ -19,4 +19,4 @@ rule backbone:
     message:
         "Fetch the ImageNet weights of {wildcards.backbone}"
     shell:
-        "iou-aware backbone {params.experiment} {wildcards.backbone} > {log} 2>&1"
+        "iou-aware backbone {params.experiment:q} {wildcards.backbone:q} > {log:q} 2>&1"

@@ -21,4 +21,4 @@ rule bootstrap:
     message:
         "Resample the images of {wildcards.split} under {wildcards.run}"
     shell:
-        "iou-aware bootstrap {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"
+        "iou-aware bootstrap {params.experiment:q} {wildcards.run:q} --split {wildcards.split:q} > {log:q} 2>&1"

@@ -29,4 +29,4 @@ rule claims:
     message:
         "Judge the paper's claims"
     shell:
-        "iou-aware claims {params.experiment} > {log} 2>&1"
+        "iou-aware claims {params.experiment:q} > {log:q} 2>&1"

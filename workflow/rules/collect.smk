@@ -24,4 +24,4 @@ rule collect:
     message:
         "Collect the evaluations"
     shell:
-        "iou-aware collect {params.experiment} > {log} 2>&1"
+        "iou-aware collect {params.experiment:q} > {log:q} 2>&1"

@@ -21,4 +21,4 @@ rule evaluate:
     message:
         "Evaluate {wildcards.run} on {wildcards.split}"
     shell:
-        "iou-aware evaluate {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"
+        "iou-aware evaluate {params.experiment:q} {wildcards.run:q} --split {wildcards.split:q} > {log:q} 2>&1"

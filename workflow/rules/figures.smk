@@ -29,4 +29,4 @@ rule figures:
     message:
         "Draw the figures"
     shell:
-        "iou-aware figures {params.experiment} > {log} 2>&1"
+        "iou-aware figures {params.experiment:q} > {log:q} 2>&1"

@@ -28,4 +28,4 @@ rule predict:
     message:
         "Detect with {wildcards.run} on {wildcards.split}"
     shell:
-        "iou-aware predict {params.experiment} {wildcards.run} --split {wildcards.split} > {log} 2>&1"
+        "iou-aware predict {params.experiment:q} {wildcards.run:q} --split {wildcards.split:q} > {log:q} 2>&1"

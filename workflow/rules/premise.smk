@@ -23,7 +23,7 @@ rule premise:
     message:
         "Measure what confidence has to do with IoU"
     shell:
-        "iou-aware premise {params.experiment} > {log} 2>&1"
+        "iou-aware premise {params.experiment:q} > {log:q} 2>&1"
 
 
 rule gallery:
@@ -50,4 +50,4 @@ rule gallery:
     message:
         "Draw the images on which the rule changed most"
     shell:
-        "iou-aware gallery {params.experiment} > {log} 2>&1"
+        "iou-aware gallery {params.experiment:q} > {log:q} 2>&1"

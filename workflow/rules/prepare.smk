@@ -19,4 +19,4 @@ rule prepare:
     message:
         "Prepare {wildcards.dataset}"
     shell:
-        "iou-aware prepare {params.experiment} {wildcards.dataset} > {log} 2>&1"
+        "iou-aware prepare {params.experiment:q} {wildcards.dataset:q} > {log:q} 2>&1"

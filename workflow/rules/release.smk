@@ -27,4 +27,4 @@ rule release:
     message:
         "Fetch the released weights of {wildcards.run}"
     shell:
-        "iou-aware release {params.experiment} {wildcards.run} > {log} 2>&1"
+        "iou-aware release {params.experiment:q} {wildcards.run:q} > {log:q} 2>&1"

@@ -35,11 +35,11 @@ rule notebook:
         runtime="10m",
     params:
         experiment=paths.resolved,
-        title=experiment.title,
+        title=lambda wildcards: experiment.title,
     message:
         "Execute the notebook {wildcards.notebook}"
     shell:
-        "iou-aware notebook {params.experiment} {wildcards.notebook} > {log} 2>&1"
+        "iou-aware notebook {params.experiment:q} {wildcards.notebook:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -64,8 +64,8 @@ rule report:
         runtime="10m",
     params:
         experiment=paths.resolved,
-        title=experiment.title,
+        title=lambda wildcards: experiment.title,
     message:
         "Write the report"
     shell:
-        "iou-aware report {params.experiment} > {log} 2>&1"
+        "iou-aware report {params.experiment:q} > {log:q} 2>&1"

@@ -27,4 +27,4 @@ rule submission:
     message:
         "Pack {wildcards.pack}"
     shell:
-        "iou-aware submission {params.experiment} {params.run} --split {params.split} --rule {params.rule} > {log} 2>&1"
+        "iou-aware submission {params.experiment:q} {params.run:q} --split {params.split:q} --rule {params.rule:q} > {log:q} 2>&1"

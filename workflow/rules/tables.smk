@@ -33,4 +33,4 @@ rule table:
     message:
         "Write {wildcards.table}"
     shell:
-        "iou-aware table {params.experiment} {wildcards.table} > {log} 2>&1"
+        "iou-aware table {params.experiment:q} {wildcards.table:q} > {log:q} 2>&1"

@@ -42,4 +42,4 @@ rule train:
         "Train {wildcards.run}; how it goes: {log}"
     # exec, so that it is the training which a cluster's signal reaches: the shell would die of it at once.
     shell:
-        "exec iou-aware train {params.experiment} {wildcards.run} > {log} 2>&1"
+        "exec iou-aware train {params.experiment:q} {wildcards.run:q} > {log:q} 2>&1"

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from iou_aware.documents import NAME, NAME_IN_WORDS
+from iou_aware.errors import InputError
+
 REPORT = "report"
 #: The stages of the workflow, which logs and benchmarks are named after, in the order in which people read of them.
 STAGES = (
@@ -61,7 +64,11 @@ class Layout:
     @property
     def notebooks(self) -> list[str]:
         """The names of the notebooks beside the report's own, each of which becomes a page beside it."""
-        return sorted({file.stem for file in self.notebook("*").parent.glob("*.ipynb")} - {REPORT})
+        files = sorted(self.notebook("*").parent.glob("*.ipynb"))
+        for file in files:
+            if not NAME.fullmatch(file.stem):
+                raise InputError(f"{file}: expected {NAME_IN_WORDS}; rename the notebook.")
+        return [file.stem for file in files if file.stem != REPORT]
 
     @property
     def claims(self) -> Path:

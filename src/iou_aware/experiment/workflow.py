@@ -9,12 +9,15 @@ from typing import Any
 
 from iou_aware import documents
 from iou_aware.data import zoo
+from iou_aware.documents import NAME
 from iou_aware.errors import InputError
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import RELEASED, Run
 
+# A run's name, which is made of names.
+RUN = rf"{NAME.pattern}(?:\.{NAME.pattern})*"
 # How Snakemake tells runs by their names, which end in recipe, scale and seed, where it looks for them as folders.
 RELEASED_RUN = rf"[^/]+\.{RELEASED}\.[^./]+\.seed\d+"
 TRAINED_RUN = rf"(?!{RELEASED_RUN}/)[^/]+"

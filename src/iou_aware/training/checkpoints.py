@@ -1,13 +1,12 @@
-"""Checkpoints that cannot be lost: whole or absent, self-checking, and read without running anything in them.
+"""Checkpoints that cannot be lost, and the one loader of weights, which runs nothing that a file holds.
 
-A checkpoint's name holds how far the run had come and the start of its own SHA-256, so that damage shows before the
-file is opened. The one before the newest is always kept.
+A checkpoint is whole or absent. Its name holds how far the run had come and the start of its own SHA-256, so that
+damage shows before the file is opened. The one before the newest is always kept.
 """
 
 import hashlib
 import logging
 import os
-import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from mmengine.registry import WEIGHT_INITIALIZERS
 
 from iou_aware.errors import InputError
 from iou_aware.files import sha256, writing
@@ -26,6 +26,12 @@ NAME = re.compile(r"iteration_(?P<iteration>\d{8,})-(?P<digest>[0-9a-f]{16})\.pt
 KEPT = 2
 # How PyTorch names what it refuses to import, in the middle of advice to trust the file.
 FOREIGN = re.compile(r"GLOBAL (?P<name>\S+)")
+# MMEngine tries again without safety what it cannot load with it; PyTorch refuses that, too, where this is set.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+# What weights of a backbone may hold beyond it, the classifier of ImageNet, and lack: BN's counters, which files from
+# before PyTorch 0.4.1 do not have and only a cumulative average reads.
+CLASSIFIER = "fc."
+COUNTER = ".num_batches_tracked"
 
 
 @dataclass(frozen=True, order=True)
@@ -127,28 +133,64 @@ def load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
         raise InputError(f"{path} does not exist; expected a file of weights.") from fault
-    except pickle.UnpicklingError as fault:
+    except Exception as fault:  # PyTorch stumbles over damage in any way: IndexError, KeyError, AssertionError, ...
         named = FOREIGN.search(str(fault))
+        if named:
+            raise InputError(
+                f"{path}: refused, nothing in it was run: it holds {named['name']}, more than tensors and plain "
+                "values. Take it from a source you trust, or train again."
+            ) from fault
         raise InputError(
-            f"{path}: refused, nothing in it was run: it holds more than tensors and plain values, or is no PyTorch "
-            f"file ({named['name'] if named else str(fault).splitlines()[0]}). Take it from a source you trust, or "
-            "train again."
+            f"{path}: truncated, damaged or no PyTorch file ({type(fault).__name__}); nothing in it was run. Fetch "
+            "it, or train again."
         ) from fault
-    except (RuntimeError, EOFError, ValueError, OSError) as fault:
-        raise InputError(f"{path}: truncated or no PyTorch file: {str(fault).splitlines()[0]}") from fault
 
 
-def load_into(model: torch.nn.Module, path: Path, config: str | Path) -> None:
-    """Load a file of weights into the model of a config.
+def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bool = False) -> None:
+    """Load a file of weights into a model: all of them, or none.
+
+    Args:
+        model: The model.
+        path: The file, with a ``state_dict`` in it or one itself.
+        name: What to call the model.
+        backbone: Whether the file may hold a classifier as well, and lack BN's counters.
 
     Raises:
         InputError: The file holds more than weights, or those of another model.
     """
-    content = load(path)
-    try:
-        model.load_state_dict(content["state_dict"])
-    except (RuntimeError, KeyError, TypeError) as fault:
-        raise InputError(f"{path}: not the weights of {config}: {fault}") from fault
+    found = load(path)
+    for _ in range(2):  # the file's content, then what it calls its state_dict
+        found = found.get("state_dict", found) if isinstance(found, dict) else {}
+    expected = model.state_dict()
+    faults = {
+        "missing": [key for key in expected if key not in found and not (backbone and key.endswith(COUNTER))],
+        "of another shape": [
+            key for key in expected if key in found and getattr(found[key], "shape", None) != expected[key].shape
+        ],
+        "unknown": [key for key in found if key not in expected and not (backbone and str(key).startswith(CLASSIFIER))],
+    }
+    told = "; ".join(f"{what}: {len(keys)}, such as {keys[0]!r:.80}" for what, keys in faults.items() if keys)
+    if told:
+        raise InputError(f"{path}: not the weights of {name}: {told}.")
+    model.load_state_dict(found, strict=False)
+
+
+@WEIGHT_INITIALIZERS.register_module("Pretrained", force=True)
+class Pretrained:
+    """The initial weights of a module whose ``init_cfg`` names a file of them.
+
+    In place of MMEngine's, which goes on with random weights where those of the file do not fit.
+
+    Args:
+        checkpoint: The file.
+    """
+
+    def __init__(self, checkpoint: str):
+        self.path = Path(checkpoint)
+
+    def __call__(self, module: torch.nn.Module) -> None:
+        """Load the file; InputError as from ``load_into``."""
+        load_into(module, self.path, type(module).__name__, backbone=True)
 
 
 def save_weights(model: torch.nn.Module, classes: Sequence[str], path: Path) -> dict[str, torch.Tensor]:

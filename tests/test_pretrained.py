@@ -22,10 +22,10 @@ from iou_aware.training.checkpoints import load_into
 from iou_aware.training.train import train
 
 
-@pytest.fixture
-def study(tmp_path):
-    """A project whose backbone starts from weights that are not there yet."""
-    made = project(tmp_path, runs=[{"detector": "retinanet"}])
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A project whose backbone starts from weights, which each test writes."""
+    made = project(tmp_path_factory.mktemp("study"), runs=[{"detector": "retinanet"}])
     publish(made, "https://somewhere/tiny-00000000.pth")
     made.paths.pretrained("tiny").parent.mkdir(parents=True)
     return made

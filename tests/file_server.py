@@ -21,6 +21,7 @@ class Served:
         length: Whether the size is announced.
         wrong_range: Answer requests for a part with another part.
         retry_after: What an answered status says of when to come again.
+        redirect: A status and where it leads, answered instead of the content.
         asked: The Range header of each request so far.
     """
 
@@ -30,6 +31,7 @@ class Served:
     length: bool = True
     wrong_range: bool = False
     retry_after: str = ""
+    redirect: tuple[int, str] | None = None
     asked: list[str | None] = field(default_factory=list)
 
 
@@ -43,6 +45,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         wanted = self.headers.get("Range")
         served.asked.append(wanted)
+        if served.redirect:
+            status, location = served.redirect
+            self.send_response(status)
+            self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         cut = served.cuts.pop(0) if served.cuts else None
         if cut is not None and cut < 0:
             self.send_response(-cut)

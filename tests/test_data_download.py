@@ -154,6 +154,50 @@ def test_a_mirror_continues_what_another_began(tmp_path):
     assert second.asked == ["bytes=100000-"]
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_file_that_has_moved_is_fetched_where_it_is_now_and_continued_there(tmp_path, status):
+    moved, old = Served(CONTENT, cuts=[100_000]), Served(b"", redirect=(status, "/elsewhere/a"))
+    with serving({"/old": old, "/elsewhere/a": moved}) as address:
+        download([f"{address}/old"], tmp_path / "a.bin", checksum(), patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert moved.asked == [None, "bytes=100000-"]
+
+
+def test_a_redirect_to_something_else_is_found_out_by_the_checksum(tmp_path):
+    page, old, good = Served(b"<html>We have moved</html>"), Served(b"", redirect=(301, "/page")), Served(CONTENT)
+    with serving({"/page": page, "/old": old, "/good": good}) as address:
+        download([f"{address}/old", f"{address}/good"], tmp_path / "a.bin", checksum(), patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_page_in_the_place_of_the_file_costs_nothing_of_what_arrived_before(tmp_path):
+    first, page, good = Served(CONTENT, cuts=[100_000, 0, 0, 0]), Served(b"<html>", ranges=False), Served(CONTENT)
+    with serving({"/first": first, "/page": page, "/good": good}) as address:
+        urls = [f"{address}/{name}" for name in ("first", "page", "good")]
+        download(urls, tmp_path / "a.bin", checksum(), len(CONTENT), HASTY)
+    assert good.asked == ["bytes=100000-"]
+
+
+def test_a_redirect_in_circles_is_told_at_once_and_the_next_address_is_taken(tmp_path):
+    there, back = Served(b"", redirect=(302, "/back")), Served(b"", redirect=(301, "/there"))
+    with serving({"/there": there, "/back": back, "/good": Served(CONTENT)}) as address:
+        with pytest.raises(InputError) as caught:
+            download([f"{address}/there"], tmp_path / "a.bin", checksum(), patience=HASTY)
+        assert "/there: it redirects in circles, at last to /" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert len(there.asked) + len(back.asked) <= 11, "a circle is not tried again"
+        download([f"{address}/there", f"{address}/good"], tmp_path / "a.bin", checksum(), patience=HASTY)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_redirect_out_of_the_network_is_not_followed(tmp_path):
+    told = r"HTTP 301 .*file:///etc/hostname' is not allowed"
+    served = Served(b"", redirect=(301, "file:///etc/hostname"))
+    with serving({"/a": served}) as address, pytest.raises(InputError, match=told):
+        download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_answer_is_told_when_none_is_good(tmp_path):
     with serving({"/gone": Served(CONTENT, cuts=[-410])}) as address, pytest.raises(InputError) as caught:
         download([f"{address}/missing", f"{address}/gone"], tmp_path / "a.bin", checksum(), patience=HASTY)

@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -280,6 +281,18 @@ def test_the_shipped_datasets_that_can_be_fetched_have_something_to_verify_them_
             assert "md5" in archive or "sha256" in archive or "content" in content["fetch"], path
         if "fetch" in content:
             assert all("expected_images" in split for split in content["splits"].values()), path
+
+
+def test_voc_is_fetched_from_more_than_one_host_each_archive_known_by_its_checksum():
+    content = yaml.safe_load((Path(__file__).parents[1] / "configs" / "datasets" / "voc0712.yaml").read_text())
+    archives = content["fetch"]["archives"]
+    assert len(archives) == 3
+    for archive in archives:
+        addresses = [archive["url"], *archive["mirrors"]]
+        assert {address.rsplit("/", 1)[-1] for address in addresses} == {archive["url"].rsplit("/", 1)[-1]}
+        owners = {urlsplit(address).hostname.split(".", 1)[-1] for address in addresses}
+        assert len(owners - {"com", "pjreddie.com"}) > 1, "two institutions, beside one that redirects in circles"
+        assert len(archive["md5"]) == 32
 
 
 def test_an_empty_folder_counts_as_absent(tmp_path):

@@ -190,6 +190,8 @@ def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
                 return
             part.unlink()
             raise _Interrupted("the server has less than what was fetched before") from error
+        if str(error.reason).startswith(urllib.request.HTTPRedirectHandler.inf_msg):
+            raise _Failed(f"it redirects in circles, at last to {error.headers['Location']}") from error
         if error.code not in _RETRIED:
             raise _Failed(f"HTTP {error.code} {error.reason}") from error
         asked = error.headers.get("Retry-After", "")  # in seconds; a date is not waited for

@@ -45,6 +45,16 @@ def test_conda_takes_the_python_that_has_prebuilt_wheels_and_refuses_an_mmcv_wit
     assert {"torch", "onedl-mmcv"} <= conda_pins().keys()
 
 
+def test_conda_finds_a_torch_and_an_mmcv_that_are_built_for_each_other():
+    """The ops of mmcv load only with the PyTorch they were compiled for; its version list says what is published."""
+    pins = conda_pins()
+    torch, cuda = pins["torch"].split("+")
+    assert (pins["onedl-mmcv"], torch, cuda) in {("2.3.6", "2.9.0", "cu129"), ("2.3.6", "2.10.0", "cu129")}
+    pip = next(entry["pip"] for entry in conda_dependencies() if isinstance(entry, dict))
+    assert f"--extra-index-url https://download.pytorch.org/whl/{cuda}" in pip
+    assert f"--extra-index-url https://mmwheels.onedl.ai/{cuda}-torch{torch.replace('.', '')}/simple/" in pip
+
+
 def test_every_line_of_the_lock_is_one_exact_pin():
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
     names = [line.split("==")[0].lower().replace("_", "-") for line in lines]

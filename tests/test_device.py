@@ -9,7 +9,7 @@ from training_project import RETINANET, project
 from iou_aware import cli
 from iou_aware.errors import InputError
 from iou_aware.inference.predict import predict
-from iou_aware.training import device
+from iou_aware.training import device, kernels
 from iou_aware.training.train import train
 
 
@@ -23,6 +23,8 @@ def gpus(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: number > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"GPU {place}")
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (8, 0))
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
 
     return have
 
@@ -80,6 +82,41 @@ def test_mmcv_that_cannot_compute_on_a_device_is_named():
     with pytest.raises(InputError, match=r"mmcv .* cannot compute on meta here: nms_impl: implementation for device"):
         device.prove("meta")
     device.prove("cpu")
+
+
+NO_KERNELS = RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
+
+
+def test_a_gpu_that_mmcv_has_no_kernels_for_is_named_with_what_the_wheel_is_for_and_the_command(gpus, monkeypatch):
+    """As an A100 with mmcv's prebuilt wheel."""
+    gpus(1, cuda="12.9", mmcv="12.9")
+    monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1, 4))
+    monkeypatch.setattr(device, "nms", lambda *_: (_ for _ in ()).throw(NO_KERNELS))
+    told = (
+        r"^GPU cuda:0 has compute capability 8\.0, and mmcv \S+ has no kernels for it; its prebuilt wheels .* 7\.5, "
+        r"8\.6, 8\.9, 9\.0, 12\.0\. Compile mmcv for .*, which takes nvcc of CUDA 12: `make setup CUDA=1 ARCHS=8\.0`"
+    )
+    with pytest.raises(InputError, match=told):
+        device.check(asking(device="cuda"))
+
+
+def test_a_gpu_that_pytorch_has_no_kernels_for_is_named_with_what_it_is_built_for(gpus, monkeypatch):
+    gpus(1)
+    monkeypatch.setattr(torch, "ones", lambda *_, device: (_ for _ in ()).throw(NO_KERNELS))
+    with pytest.raises(
+        InputError, match=r"^GPU cuda:0 has .* 8\.0, and PyTorch \S+ has no .* it is compiled for sm_75, sm_90\."
+    ):
+        device.check(asking(device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "fits"),
+    [("7.0", False), ("7.5", True), ("8.0", False), ("8.6", True), ("8.9", True), ("9.0", True), ("10.0", False)],
+)
+def test_which_gpus_the_prebuilt_kernels_run_on(gpu, fits):
+    """NVIDIA's rule: on the same major version, from the minor one they are compiled for on."""
+    assert kernels.run_on(gpu) is fits
+    assert kernels.run_on("8.9", ["8.0"]) and not kernels.run_on("8.0", ["8.6"])
 
 
 @pytest.mark.parametrize("stage", [train, predict])

@@ -10,6 +10,7 @@ from mmcv.ops import get_compiling_cuda_version, nms
 
 from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.training import kernels
 
 WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together and with which GPUs"
 
@@ -82,13 +83,30 @@ def prove(device: str) -> None:
         InputError: It does not work: PyTorch or mmcv is not built for this GPU, or someone else has it.
     """
     try:
-        box = torch.zeros(1, 4, device=device)
+        box = torch.ones(1, 4, device=device) * 2
+    except RuntimeError as fault:
+        compiled = ", ".join(torch.cuda.get_arch_list())
+        remedy = f"it is compiled for {compiled}. Take another GPU, or a PyTorch that is compiled for this one"
+        raise _fault(device, f"PyTorch {torch.__version__}", remedy, fault) from fault
+    try:
         nms(box, box.new_ones(1), 0.5)
     except RuntimeError as fault:
-        raise InputError(
-            f"PyTorch {torch.__version__} and mmcv {mmcv.__version__} cannot compute on {device} here: "
-            f"{str(fault).splitlines()[0]} ({WHICH_GO_TOGETHER})"
-        ) from fault
+        remedy = (
+            f"its prebuilt wheels are compiled for {', '.join(kernels.MMCV_WHEEL)}. Compile mmcv for this GPU, which "
+            f"takes nvcc of CUDA {str(torch.version.cuda).partition('.')[0]}: `make setup CUDA=1 ARCHS={{gpu}}`"
+        )
+        raise _fault(device, f"mmcv {mmcv.__version__}", remedy, fault) from fault
+
+
+def _fault(device: str, library: str, remedy: str, fault: RuntimeError) -> InputError:
+    """Return what to say of a library that cannot compute: that it has no kernels for the GPU, or its own words."""
+    reason = f"{library} cannot compute on {device} here: {str(fault).splitlines()[0]}"
+    if "no kernel image" in str(fault):
+        major, minor = torch.cuda.get_device_capability(device)
+        gpu = f"{major}.{minor}"
+        name = torch.cuda.get_device_name(device)
+        reason = f"{name} has compute capability {gpu}, and {library} has no kernels for it; {remedy.format(gpu=gpu)}"
+    return InputError(f"{reason} ({WHICH_GO_TOGETHER})")
 
 
 def _require_build() -> None:
@@ -99,5 +117,5 @@ def _require_build() -> None:
     if without:
         raise InputError(
             f"settings.device: found cuda, but built without it in this environment: {' and '.join(without)}, as "
-            f"`make` sets it up; expected the environment of environment.yml ({WHICH_GO_TOGETHER})."
+            f"`make` sets it up; expected that of environment.yml or of `make setup CUDA=1` ({WHICH_GO_TOGETHER})."
         )

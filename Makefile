@@ -6,21 +6,23 @@
 #   make test-pages  the report in a real browser, the tables in LaTeX; installs both on Debian
 #   make bench       the benchmarks behind docs/performance.md
 # CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.
+# CUDA=1 makes `.venv` one for NVIDIA GPUs: docs/cluster.md, step 1.
 
 SHELL := /bin/bash
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 EXPERIMENT ?= micro
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# The first interpreter that runs and is new enough; a version manager may list one that it cannot start.
-FIND_PYTHON = for python in $(PYTHON) python3 python3.12 python3.11; do \
+# The first interpreter that runs and is new enough; a version manager may list one that it cannot start. For GPUs mmcv
+# is prebuilt for 3.12.
+FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) python3 python3.12 python3.11; do \
 	  $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	    && { echo $$python; exit; }; done
 
 .PHONY: help setup reproduce test test-slurm test-kill test-pages lint bench clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -9
 
 setup:
 	@python=$$($(FIND_PYTHON)); \

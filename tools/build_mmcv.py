@@ -5,7 +5,10 @@ things cut that: no debug information, a precompiled header of what every source
 finished wheel, keyed by everything that its content depends on. A precompiled header that does not match the compiler's
 flags is ignored by GCC, so the worst case is a slower build, never a wrong one.
 
-Usage: python build_mmcv.py VERSION DEST      (prints the wheel's path; torch, setuptools and ninja must be installed)
+Usage: python build_mmcv.py VERSION DEST [CAPABILITY ...]
+
+Prints the wheel's path; torch, setuptools and ninja must be installed. With compute capabilities, such as 8.0, the ops
+are compiled for GPUs of these as well, which takes nvcc and no GPU.
 """
 
 import contextlib
@@ -20,7 +23,7 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 CXX = shlex.split(os.environ.get("CXX", "c++"))
@@ -49,12 +52,25 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def cache_key(version: str) -> str:
+def find_nvcc() -> Path | None:
+    """Return the CUDA compiler that PyTorch's build would take, None where there is none."""
+    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    folders = [*(f"{home}/bin" for home in homes), os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
+    found = shutil.which("nvcc", path=os.pathsep.join(folders))
+    return Path(found).resolve() if found else None
+
+
+def cache_key(version: str, capabilities: Sequence[str]) -> str:
     """Return a key that changes whenever the built wheel's content would."""
     import torch
 
-    compiler = subprocess.run([*CXX, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    def says(*command: str | Path) -> str:
+        return subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+
+    compiler = says(*CXX).splitlines()[0]
     parts = [version, torch.__version__, sys.implementation.cache_tag, sysconfig.get_platform(), compiler, CFLAGS]
+    if capabilities:
+        parts += [*capabilities, says(find_nvcc())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -70,21 +86,25 @@ def precompile_header(source: Path) -> None:
     subprocess.run([*command, str(header), "-o", f"{header}.gch"], check=True)
 
 
-def build(version: str, work: Path) -> Path:
+def build(version: str, work: Path, capabilities: Sequence[str]) -> Path:
     """Download mmcv's source, build its wheel in ``work`` and return the wheel's path."""
+    # No GPU is looked for: with one in sight mmcv would want nvcc, and what to compile for has been decided.
+    environment = {"MAX_JOBS": str(len(os.sched_getaffinity(0)))} | os.environ
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "FORCE_CUDA": "0"}
+    environment["TMPDIR"] = str(work)  # so that nothing is left behind by what is stopped
+    if capabilities:
+        environment |= {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": ";".join(capabilities)}
+        environment["CUDA_HOME"] = str(find_nvcc().parent.parent)
     pip = [sys.executable, "-m", "pip"]
     fetch = [*pip, "download", "-q", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
-    subprocess.run([*fetch, f"onedl-mmcv=={version}", "-d", str(work)], check=True)
+    subprocess.run([*fetch, f"onedl-mmcv=={version}", "-d", str(work)], check=True, env=environment)
     archive = next(work.glob("*.tar.gz"))
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
     source = work / archive.name.removesuffix(".tar.gz")
     precompile_header(source)
-    # No GPU is looked for: with one in sight mmcv would want nvcc. Clusters take prebuilt CUDA wheels instead.
     # The header is included by force because a precompiled one counts only where it comes first.
-    flags = f"{CFLAGS} -include {source / HELPER}"
-    environment = dict(os.environ, CFLAGS=flags, MAX_JOBS=str(len(os.sched_getaffinity(0))), CUDA_VISIBLE_DEVICES="")
-    environment["TMPDIR"] = str(work)  # so that nothing is left behind by what is stopped
+    environment["CFLAGS"] = f"{CFLAGS} -include {source / HELPER}"
     wheel = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(work / "wheel"), str(source)]
     subprocess.run(wheel, check=True, env=environment)
     return next((work / "wheel").glob("*.whl"))
@@ -93,14 +113,17 @@ def build(version: str, work: Path) -> Path:
 def main() -> None:
     """Copy the wheel from the cache to the destination folder, building it first if it is not there."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and tidy up on the way
-    version, destination = sys.argv[1], Path(sys.argv[2])
-    cached = cache_dir() / cache_key(version)
+    version, destination, capabilities = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+    cached = cache_dir() / cache_key(version, capabilities)
     cached.mkdir(parents=True, exist_ok=True)
     with alone(cached, f"building mmcv {version}"):
         if not list(cached.glob("*.whl")):
-            print(f"building mmcv {version} with its ops; once per machine, about 2 minutes on two cores", flush=True)
+            what = (
+                f"for compute capability {', '.join(capabilities)}" if capabilities else "about 2 minutes on two cores"
+            )
+            print(f"building mmcv {version} with its ops; once per machine, {what}", flush=True)
             with tempfile.TemporaryDirectory() as work:
-                wheel = build(version, Path(work))
+                wheel = build(version, Path(work), capabilities)
                 beside = cached / (wheel.name + ".part")
                 shutil.copyfile(wheel, beside)
                 beside.rename(cached / wheel.name)

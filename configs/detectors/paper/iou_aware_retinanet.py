@@ -1,7 +1,8 @@
-"""RetinaNet of the same recipe with the paper's IoU prediction head."""
+"""RetinaNet of the same recipe with the paper's IoU prediction head; the file of every recipe is a link to this one."""
 
 _base_ = "./retinanet.py"
 
+custom_imports = dict(imports=["iou_aware"])
 model = dict(
     bbox_head=dict(
         type="IoUAwareRetinaHead",

@@ -22,6 +22,4 @@ batch_sizes = [
     dict(backbone="x101_32x4d", batch_size=8),
 ]
 
-# One thing differs from the authors' trainings: there each GPU divided its losses by the positives of its own images,
-# here by those of the whole batch, in every recipe. So the number of GPUs changes nothing, for the baseline as for the
-# method; with `settings: {gpus: 4, normaliser: process}` an experiment trains as they did.
+# docs/deviations.md lists what differs from the authors' trainings.

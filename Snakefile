@@ -4,11 +4,14 @@
 #   snakemake --cores 2 --configfile configs/experiments/bccd.yaml --config roots="{bccd: some/folder}"
 #   snakemake --profile slurm                                    on a cluster
 
+from iou_aware.attempts import end_at_once
 from iou_aware.documents import NAME
 from iou_aware.experiment import workflow as study
 from iou_aware.experiment.needs import Needs
 from iou_aware.experiment.packs import requested
 from iou_aware.relay import relay_sigterm
+from snakemake.jobs import GroupJob, Job
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -25,9 +28,11 @@ paths = experiment.paths
 packs = requested(experiment)
 # What the jobs ask of a machine: a laptop shares out what it has, a cluster gives it.
 needs = Needs(experiment)
+# What a stage finds wrong with its input, it would find again.
+end_at_once(Job, GroupJob)
 # In a cluster's job, which is asked to end when its time is up or others need its node.
 if workflow.remote_exec:
-    relay_sigterm()
+    relay_sigterm(JobScheduler)
 
 
 report: "workflow/report/workflow.rst"

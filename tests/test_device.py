@@ -7,7 +7,7 @@ import torch
 from training_project import RETINANET, project
 
 from iou_aware import cli
-from iou_aware.errors import InputError
+from iou_aware.errors import InputError, MachineError
 from iou_aware.inference.predict import predict
 from iou_aware.training import device, kernels
 from iou_aware.training.train import train
@@ -117,6 +117,18 @@ def test_which_gpus_the_prebuilt_kernels_run_on(gpu, fits):
     """NVIDIA's rule: on the same major version, from the minor one they are compiled for on."""
     assert kernels.run_on(gpu) is fits
     assert kernels.run_on("8.9", ["8.0"]) and not kernels.run_on("8.0", ["8.6"])
+
+
+def test_a_gpu_that_fails_or_is_taken_may_be_another_next_time(gpus, monkeypatch):
+    """Unlike one that a library is not built for, it is worth another attempt."""
+    gpus(1)
+    told = {"all CUDA-capable devices are busy or unavailable": True, "no kernel image is available": False}
+    for words, worth in told.items():
+        fault = RuntimeError(f"CUDA error: {words}")
+        monkeypatch.setattr(device, "nms", lambda *_, fault=fault: (_ for _ in ()).throw(fault))
+        with pytest.raises(InputError) as raised:
+            device.prove("cpu")
+        assert isinstance(raised.value, MachineError) is worth
 
 
 @pytest.mark.parametrize("stage", [train, predict])

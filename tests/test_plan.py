@@ -19,7 +19,7 @@ from iou_aware.experiment.costs import Costs, Estimates
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.experiment.listing import print_rows
-from iou_aware.experiment.needs import Needs
+from iou_aware.experiment.needs import MOST_OF_TRAINING, Needs
 from iou_aware.experiment.plan import duration, jobs, makespan, print_plan
 from iou_aware.experiment.recipe import Recipe
 from iou_aware.training import config
@@ -244,18 +244,15 @@ def test_jobs_ask_for_what_their_run_needs(tmp_path):
     assert (four.training_gpus, four.training_cores, four.testing_gpus, four.testing_cores) == (4, 16, 1, 4)
     assert (eight.training_gpus, eight.training_cores, eight.testing_gpus) == (8, 32, 1)
     assert (none.training_gpus, none.training_cores, none.testing_gpus) == (0, 1, 0)
-    assert eight.training_memory(1) == 2 * four.training_memory(1) > none.training_memory(1)
-    assert four.training_memory(2) > four.training_memory(1)
-    assert four.testing_memory(2) > four.testing_memory(1)
+    assert eight.training_memory(IOU_AWARE, 1) == 2 * four.training_memory(IOU_AWARE, 1)
+    assert four.training_memory(IOU_AWARE, 1) > none.training_memory(IOU_AWARE, 1)
 
 
 def test_jobs_that_are_tried_again_and_again_still_fit_a_node_and_a_partition(paper):
     """Every preemption with notice is an attempt, and the profile allows ten more than one."""
     needs, name = Needs(paper), next(iter(paper.trained))
-    assert needs.training_memory(11) == needs.training_memory(2) <= 128_000
-    assert needs.training_memory(2) > needs.training_memory(1)
+    assert MOST_OF_TRAINING * needs.training_memory(name, 11) <= 128_000
     for asked in (
-        needs.testing_memory,
         lambda attempt: needs.memory(4000, attempt),
         lambda attempt: int(needs.testing_time(name, "val", attempt).removesuffix("m")),
         lambda attempt: int(needs.hours(2, attempt).removesuffix("h")),

@@ -34,9 +34,10 @@ from training_project import (
 from iou_aware import seal
 from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256
+from iou_aware.files import sha256, write_json
 from iou_aware.training import checkpoints, launch, progress
-from iou_aware.training.runner import INTERRUPTED
+from iou_aware.training import train as training
+from iou_aware.training.runner import INTERRUPTED, Interrupted
 from iou_aware.training.train import train
 
 
@@ -74,6 +75,30 @@ def test_sigterm_in_the_last_step_comes_too_late(trained, fresh, monkeypatch):
     at_step(monkeypatch, 2 * STEPS, lambda: os.kill(os.getpid(), signal.SIGTERM))
     train(fresh, RETINANET)
     assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+
+
+def test_sigterm_while_a_finished_training_is_written_comes_too_late(trained, fresh, monkeypatch):
+    wrote = training.write_text
+    monkeypatch.setattr(training, "write_text", lambda *file: (os.kill(os.getpid(), signal.SIGTERM), wrote(*file)))
+    assert forked(fresh, RETINANET) == 0
+    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+    seal.verify(fresh.paths.run_folder(RETINANET))
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_processes_that_finish_although_asked_to_stop_have_not_been_interrupted(tmp_path, monkeypatch, finished):
+    experiment = project(tmp_path, settings={"device": "cpu", "gpus": 2})
+    sealed = experiment.paths.seal(RETINANET)
+    write_json(sealed, "an earlier training, by hand")
+
+    def asked_to_stop(*_) -> None:
+        if finished:
+            write_json(sealed, "this one")
+        raise Interrupted
+
+    monkeypatch.setattr(launch, "launch", asked_to_stop)
+    with contextlib.nullcontext() if finished else pytest.raises(Interrupted):
+        train(experiment, RETINANET)
 
 
 def forked(experiment: Experiment, run: str) -> int:

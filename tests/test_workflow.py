@@ -223,22 +223,29 @@ def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(
     assert not (study.folder / "called").exists()
 
 
-def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path):
-    """As where Slurm tracks processes by control groups: its signals reach the first process of a job's step alone."""
+@pytest.mark.parametrize("finishes", [False, True])
+def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path, finishes):
+    """As where Slurm tracks processes by control groups: its signals reach the first process of a job's step alone.
+
+    One that still finishes within the notice is finished, and its job has not failed.
+    """
     project = Project(tmp_path, **SMALL)
     project.run("--until", "prepare")
     os.mkfifo(tmp_path / "started")
-    saving = "trap 'kill $!; echo saved > saved; exit 75' TERM; tail -f /dev/null & echo > started; wait"
+    then = "" if finishes else "; exit 75"
+    saving = f"trap 'kill $!; echo saved > saved{then}' TERM; tail -f /dev/null & echo > started; wait || :"
     stand_in = tmp_path / "bin" / "iou-aware"
     stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
-    with project.start("--mode", "remote", f"results/study/runs/{BASELINE}/run.json") as job:
+    seal = f"results/study/runs/{BASELINE}/run.json"
+    with project.start("--mode", "remote", seal) as job:
         (tmp_path / "started").read_text()
         job.terminate()
         try:
-            assert job.wait(timeout=300) != 0
+            assert (job.wait(timeout=300) == 0) is finishes
         finally:
             job.kill()
     assert (tmp_path / "saved").read_text() == "saved\n"
+    assert (tmp_path / seal).is_file() is finishes
 
 
 def test_checkpoints_outlive_a_training_that_is_run_again(study):

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iou_aware import __version__, process
-from iou_aware.errors import InputError
+from iou_aware import __version__, attempts, process
+from iou_aware.errors import InputError, MachineError
 
 DESCRIPTION = """\
 A reproduction of 'IoU-aware Single-stage Object Detector for Accurate
@@ -164,7 +164,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the process's exit status: 2 when the user gave something wrong, 1 for the machine."""
+    """Run one command and return the process's exit status.
+
+    It is 2 when the user gave something wrong, 1 for the machine, 75 for a training that was stopped and has saved.
+    """
     options = vars(_parser().parse_args(arguments))
     logging.basicConfig(
         level=logging.DEBUG if options.pop("verbose") else logging.INFO,
@@ -174,15 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     del options["command"]
     process.keep_freed_memory()
+    process.end_on_sigterm()
     try:
         options.pop("action")(**options)
         sys.stdout.flush()
-    except InputError as fault:
-        print(f"iou-aware: {fault}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as fault:
-        print(f"iou-aware: {fault}; the environment of `make setup` has what the study needs", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("iou-aware: interrupted", file=sys.stderr)
         return 130
@@ -190,10 +188,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who read the output, `head` say, has had enough. What is still unwritten must not be tried again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except OSError as fault:
+    except (MachineError, OSError) as fault:
         logging.debug("where it happened:", exc_info=True)
         print(f"iou-aware: {fault}", file=sys.stderr)
         return 1
+    except (InputError, ModuleNotFoundError) as fault:
+        missing = isinstance(fault, ModuleNotFoundError)
+        remedy = "; the environment of `make setup` has what the study needs" if missing else ""
+        print(attempts.marked(f"iou-aware: {fault}{remedy}", attempts.WRONG_INPUT), file=sys.stderr)
+        return attempts.WRONG_INPUT
+    except SystemExit as end:
+        print(attempts.marked("iou-aware: ended", end.code), file=sys.stderr)
+        raise
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The one error of the package that is meant for people rather than for debuggers."""
+"""The errors of the package that are meant for people rather than for debuggers."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message names the file, the line or key, what was found, what was expected and what to do. The command line
     prints it without a traceback.
     """
+
+
+class MachineError(InputError):
+    """The machine is at fault, not what the user gave: the same command may work later, or elsewhere."""

@@ -1,34 +1,30 @@
 """A cluster's request to end, passed on to the stage that it is meant for."""
 
 import contextlib
-import os
-import signal
-import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 COMMAND = "iou-aware"
 
 
-def relay_sigterm() -> None:
-    """Pass SIGTERM on to the stages that this process starts, from now on, whatever else is done here when it comes.
+def relay_sigterm(scheduler: type) -> None:
+    """Let Snakemake pass SIGTERM on to the stages that it runs, and make nothing of it itself, from now on.
 
     Where Slurm keeps track of processes by control groups, as on most clusters, its signals reach the first process of
-    a job's step only. That is Snakemake, which waits for the stage to end; and the stage, a training that could save,
-    would hear of nothing until it is killed. What is sent goes by the pipe that Python offers for this, as the handler
-    of the signal is Snakemake's.
+    a job's step only. That is Snakemake, which by itself waits for the stage and then calls the job failed, whatever
+    became of it: the stage, a training that could save, would hear of nothing until it is killed, and one that finishes
+    within the notice would lose its outputs.
+
+    Args:
+        scheduler: Snakemake's ``JobScheduler``, whose method ``exit_gracefully`` takes the signal.
     """
-    receiving, sending = os.pipe()
-    os.set_blocking(sending, False)
-    signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
-    threading.Thread(target=_pass_on, args=(receiving,), daemon=True).start()
+    scheduler.exit_gracefully = _pass_on
 
 
-def _pass_on(receiving: int) -> None:
-    while numbers := os.read(receiving, 1):
-        if numbers[0] == signal.SIGTERM:
-            for child in psutil.Process().children():
-                with contextlib.suppress(psutil.Error):
-                    if COMMAND in {Path(word).name for word in child.cmdline()}:
-                        child.terminate()
+def _pass_on(*_: Any) -> None:
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if COMMAND in {Path(word).name for word in child.cmdline()}:
+                child.terminate()

@@ -16,7 +16,9 @@ rule predict:
     resources:
         gpu=needs.testing_gpus,
         nodes=1,
-        mem_mb=lambda wildcards, attempt: needs.testing_memory(attempt),
+        mem_mb=lambda wildcards, attempt: needs.testing_memory(
+            wildcards.run, wildcards.split, attempt
+        ),
         runtime=lambda wildcards, attempt: needs.testing_time(
             wildcards.run, wildcards.split, attempt
         ),
@@ -27,5 +29,6 @@ rule predict:
         ),
     message:
         "Detect with {wildcards.run} on {wildcards.split}"
+    # exec, so that it is the prediction which a cluster's signal reaches, and whose log then says so.
     shell:
-        "iou-aware predict {params.experiment:q} {wildcards.run:q} --split {wildcards.split:q} > {log:q} 2>&1"
+        "exec iou-aware predict {params.experiment:q} {wildcards.run:q} --split {wildcards.split:q} > {log:q} 2>&1"

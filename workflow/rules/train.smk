@@ -33,7 +33,7 @@ rule train:
     resources:
         gpu=needs.training_gpus,
         nodes=1,
-        mem_mb=lambda wildcards, attempt: needs.training_memory(attempt),
+        mem_mb=lambda wildcards, attempt: needs.training_memory(wildcards.run, attempt),
         runtime=lambda wildcards: needs.training_time(wildcards.run),
     params:
         experiment=paths.resolved,

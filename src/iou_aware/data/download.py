@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from iou_aware.errors import InputError
+from iou_aware.errors import MachineError
 from iou_aware.files import FULL
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def download(
         patience: How long to keep trying.
 
     Raises:
-        InputError: No address gave the file, or the disk is too small. The message says what each address answered.
+        MachineError: No address gave the file, or the disk is too small. The message says what each address answered.
     """
     if target.is_file():
         found = _mismatch(target, checksum)
@@ -111,7 +111,7 @@ def download(
             if error.errno not in FULL:
                 raise
             raise _disk_full(part, checksum, error) from error
-    raise InputError(
+    raise MachineError(
         f"{target.name} could not be fetched. " + "; ".join(answers) + ". Try again later, or download it by hand to "
         f"{target}; a dataset's own file may name further mirrors."
     )
@@ -266,14 +266,14 @@ def _require_size(size: int | None, total: int | None) -> None:
         raise _Failed(f"the server's file has {total} bytes, expected {size}")
 
 
-def _disk_full(part: Path, checksum: Checksum | None, error: OSError) -> InputError:
+def _disk_full(part: Path, checksum: Checksum | None, error: OSError) -> MachineError:
     """Return what to say of a disk that filled up meanwhile; what cannot be continued makes room."""
     there, further = _size(part), "it continues"
     if checksum is None:
         part.unlink(missing_ok=True)
         further = "it starts over, for want of a checksum"
     free = shutil.disk_usage(part.parent).free
-    return InputError(
+    return MachineError(
         f"{part}: {FULL[error.errno]}: {there} bytes had arrived, {free} are free now. Make room, then run the same "
         f"command: {further}."
     )
@@ -282,7 +282,7 @@ def _disk_full(part: Path, checksum: Checksum | None, error: OSError) -> InputEr
 def _require_space(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise InputError(
+        raise MachineError(
             f"{part.parent}: {needed / 1e9:.1f} GB are still to be downloaded, but only {free / 1e9:.1f} GB are free. "
             "Make room, or choose another folder for the dataset."
         )

@@ -3,6 +3,7 @@
 import math
 from functools import cached_property
 
+from iou_aware import attempts
 from iou_aware.experiment.costs import Estimates
 from iou_aware.experiment.experiment import Experiment
 
@@ -11,9 +12,9 @@ TRAINING_MARGIN = 1.5
 # Every rule is suppressed and measured on the same pass, which takes longer than the one rule of the measurements.
 TESTING_MARGIN = 4
 START_MINUTES = 30
-# A job is tried again for many reasons, preemption among them, and what it asks for grows no further than to so many
-# times what it asked for first: more than any node has, or a partition allows, would never start. A training, which has
-# a good part of its node and goes on after a time-out from where it was, asks for more memory only once.
+# A job is tried again for many reasons, and what it asks for grows no further than to so many times what it asked for
+# first: more than any node has, or a partition allows, would never start. A training has a good part of its node, and
+# asks for twice as much memory at most. Neither it nor a prediction asks for more after it was asked to stop.
 MOST = 3
 MOST_OF_TRAINING = 2
 # Where nothing is known of a run.
@@ -65,13 +66,16 @@ class Needs:
         """Cores of one prediction."""
         return 1 + self._workers
 
-    def training_memory(self, attempt: int) -> int:
-        """Memory of one training in MB, more when it is tried again, which may be for the lack of it."""
-        return self._processes * self._memory() * min(attempt, MOST_OF_TRAINING)
+    def training_memory(self, name: str, attempt: int) -> int:
+        """Memory of one training in MB; more when the last attempt may have ended for the lack of it."""
+        log = self.experiment.paths.log("train", name)
+        lacked = attempt > 1 and attempts.may_lack_memory(log)
+        return self._processes * self._memory() * (MOST_OF_TRAINING if lacked else 1)
 
-    def testing_memory(self, attempt: int) -> int:
-        """Memory of one prediction in MB."""
-        return self.memory(self._memory(), attempt)
+    def testing_memory(self, name: str, split: str, attempt: int) -> int:
+        """Memory of one prediction in MB; more when the last attempt may have ended for the lack of it."""
+        log = self.experiment.paths.log("predict", f"{name}.{split}")
+        return self.memory(self._memory(), attempt if attempts.may_lack_memory(log) else 1)
 
     @staticmethod
     def memory(first: int, attempt: int) -> int:

@@ -8,7 +8,7 @@ import mmcv
 import torch
 from mmcv.ops import get_compiling_cuda_version, nms
 
-from iou_aware.errors import InputError
+from iou_aware.errors import InputError, MachineError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import kernels
 
@@ -59,7 +59,7 @@ def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
     if device == "cuda":
         _require_build()
         if not torch.cuda.is_available():
-            raise InputError(
+            raise MachineError(
                 "settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU. On a "
                 "cluster the job was given none, or its driver is too old for this CUDA, which `nvidia-smi` would tell."
             )
@@ -99,14 +99,19 @@ def prove(device: str) -> None:
 
 
 def _fault(device: str, library: str, remedy: str, fault: RuntimeError) -> InputError:
-    """Return what to say of a library that cannot compute: that it has no kernels for the GPU, or its own words."""
+    """Return what to say of a library that cannot compute: that it has no kernels for the GPU, or its own words.
+
+    What a build lacks, it lacks on every machine; a GPU that is broken or taken may be another one next time.
+    """
+    kind = InputError if "implementation for device" in str(fault) else MachineError
     reason = f"{library} cannot compute on {device} here: {str(fault).splitlines()[0]}"
     if "no kernel image" in str(fault):
+        kind = InputError
         major, minor = torch.cuda.get_device_capability(device)
         gpu = f"{major}.{minor}"
         name = torch.cuda.get_device_name(device)
         reason = f"{name} has compute capability {gpu}, and {library} has no kernels for it; {remedy.format(gpu=gpu)}"
-    return InputError(f"{reason} ({WHICH_GO_TOGETHER})")
+    return kind(f"{reason} ({WHICH_GO_TOGETHER})")
 
 
 def _require_build() -> None:

@@ -8,7 +8,8 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from iou_aware.training.runner import INTERRUPTED, Interrupted
+from iou_aware.attempts import INTERRUPTED
+from iou_aware.training.runner import Interrupted
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 
+from iou_aware.attempts import INTERRUPTED
+from iou_aware.errors import InputError
 from iou_aware.training import loading, state
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.config import TENSORBOARD
@@ -22,7 +24,6 @@ from iou_aware.training.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 ASK_EVERY = 10
 
 # MMEngine knows runners of a process by their name and the second they began in, and gives one that has both in common
@@ -81,7 +82,7 @@ class Saving(Hook):
         self._saved_at = runner.progress.seconds
 
     def leave_signals(self) -> None:
-        """Leave the signals to whom they belonged; a finished training needs no more than seconds."""
+        """Leave the signals to whom they belonged."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -107,9 +108,7 @@ class Saving(Hook):
         captured = state.capture(runner, epoch, batch)
         broken = [name for name, tensor in captured["model"].items() if not torch.isfinite(tensor).all()]
         if broken:
-            raise FloatingPointError(
-                f"weights that are not finite: {', '.join(broken)}; the step before was the last good"
-            )
+            raise InputError(f"weights that are not finite: {', '.join(broken)}; the step before was the last good")
         if is_main_process():
             iteration = epoch * len(runner.train_dataloader) + batch
             path = self.checkpoints.save(captured, iteration)
@@ -167,12 +166,9 @@ class Runner(MMEngineRunner):
             experiment_name=f"{name}_{next(_NUMBERS)}",
         )
 
-    def train(self) -> torch.nn.Module:
-        """Train; however that ends, the process then takes signals as before."""
-        try:
-            return super().train()
-        finally:
-            self._saving.leave_signals()
+    def leave_signals(self) -> None:
+        """Take signals as before the training; until then one that comes after its last step changes nothing."""
+        self._saving.leave_signals()
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Put the model on its device, and into DistributedDataParallel where there are several processes."""

@@ -20,7 +20,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.files import write_text
 from iou_aware.training import checkpoints, config, device, launch
 from iou_aware.training.checkpoints import Checkpoints
-from iou_aware.training.runner import Runner
+from iou_aware.training.runner import Interrupted, Runner
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     if launch.is_one_of_many():
         launch.meet()
     elif settings.get("gpus", 1) > 1:
-        launch.launch(settings["gpus"], ["train", str(experiment.write_resolved()), run_name])
+        _launch(settings["gpus"], experiment, run_name)
         return
     if chosen == "cuda":
         device.prove(chosen)
@@ -65,10 +65,25 @@ def train(experiment: Experiment, run_name: str) -> None:
 
     runner = Runner(resolved, run_name, kept, SAVE_EVERY_SECONDS)
     _check_data(manifest, runner.train_dataloader.dataset)
-    runner.train()
-    if is_main_process():
-        _finish(runner, resolved, paths.run_folder(run_name), {"run": run.as_dict(), "started": started.isoformat()})
-        kept.keep(1)
+    try:
+        runner.train()
+        if is_main_process():
+            record = {"run": run.as_dict(), "started": started.isoformat()}
+            _finish(runner, resolved, paths.run_folder(run_name), record)
+            kept.keep(1)
+    finally:
+        runner.leave_signals()
+
+
+def _launch(processes: int, experiment: Experiment, run_name: str) -> None:
+    """Train in several processes. Asked to stop after the last step, they finish, and so does this one."""
+    sealed = experiment.paths.seal(run_name)
+    before = sealed.is_file() and sealed.stat().st_mtime_ns
+    try:
+        launch.launch(processes, ["train", str(experiment.write_resolved()), run_name])
+    except Interrupted:
+        if (sealed.is_file() and sealed.stat().st_mtime_ns) == before:
+            raise
 
 
 def _require_tensorboard() -> None:

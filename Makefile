@@ -34,7 +34,7 @@ setup:
 
 reproduce: setup
 	@iou-aware runs configs/experiments/$(EXPERIMENT).yaml > /dev/null  # says in a line what Snakemake says in twenty
-	snakemake --profile workflow/profiles/local --cores $(CORES) --configfile configs/experiments/$(EXPERIMENT).yaml
+	snakemake --profile workstation --cores $(CORES) --configfile configs/experiments/$(EXPERIMENT).yaml
 	@iou-aware times configs/experiments/$(EXPERIMENT).yaml
 
 lint: setup

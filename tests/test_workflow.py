@@ -203,7 +203,7 @@ def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
     project = Project(tmp_path, **SMALL)
     stand_in = project.folder / "bin" / "iou-aware"
     stand_in.write_text(STAND_IN.replace("set -e", f'[ "$1 $3" = "train {AWARE}" ] && {{ echo out of luck; exit 1; }}'))
-    failed = project.snakemake("--profile", "workflow/profiles/local")
+    failed = project.snakemake("--profile", "workflow/profiles/workstation")
     assert failed.returncode != 0
     assert "out of luck" in failed.stderr
     stand_in.write_text(STAND_IN)

@@ -25,7 +25,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the workflow of a project on the smallest experiment."""
-    profile = ["--profile", "workflow/profiles/local", "--cores", "2"]
+    profile = ["--profile", "workflow/profiles/workstation", "--cores", "2"]
     return command(folder, "snakemake", *profile, *arguments, "--configfile", "configs/experiments/tiny.yaml")
 
 

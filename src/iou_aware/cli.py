@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iou_aware import __version__, attempts, process
+from iou_aware import __version__, attempts, gpus, process
 from iou_aware.errors import InputError, MachineError
 
 DESCRIPTION = """\
@@ -28,13 +28,17 @@ of each."""
 
 
 class Stage(NamedTuple):
-    """One command: what it is for, the function that does it, its arguments, an example of them on an experiment."""
+    """One command: what it is for, the function that does it, its arguments, an example of them on an experiment.
+
+    One that computes on GPUs names the property of ``Needs`` that says how many.
+    """
 
     purpose: str
     function: str
     arguments: tuple[str, ...] = ()
     example: str = ""
     experiment: str = "micro"
+    gpus: str = ""
 
 
 _WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
@@ -61,6 +65,7 @@ STAGES = {
         "iou_aware.training.train:train",
         ("run",),
         RUN,
+        gpus="training_gpus",
     ),
     "release": Stage(
         "Fetch the weights of one run that are released and not trained (recipe zoo), and check what arrives.",
@@ -74,6 +79,7 @@ STAGES = {
         "iou_aware.inference.predict:predict",
         ("run", "--split"),
         f"{RUN} --split val",
+        gpus="testing_gpus",
     ),
     "evaluate": Stage(
         "Measure the AP of one run on one split, for every rule.",
@@ -296,9 +302,19 @@ def _action(stage: Stage) -> Callable[..., None]:
         loaded = Experiment.load(experiment)
         names = [argument.lstrip("-") for argument in stage.arguments]
         checked = [_checked(loaded, name, values[name]) for name in names]
+        if stage.gpus:
+            _take_gpus(loaded, stage.gpus)
         _function(stage.function)(loaded, *checked)
 
     return action
+
+
+def _take_gpus(experiment: Any, needed: str) -> None:
+    """Take the GPUs that a stage needs; an experiment that asks for none by their number computes on one."""
+    from iou_aware.experiment.needs import Needs
+
+    on_cpu = experiment.settings.get("device") == "cpu"
+    gpus.take(0 if on_cpu else max(1, getattr(Needs(experiment), needed)))
 
 
 def _checked(experiment: Any, name: str, value: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 30
 _LARGEST_ON_HEAP_BYTES = 32 << 20  # glibc accepts no more
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def keep_freed_memory() -> None:
@@ -35,6 +36,16 @@ def end_on_sigterm() -> None:
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it is gone; elsewhere than on Linux, nothing happens.
+
+    Whatever a parent holds for its children, GPUs say, is not theirs any longer when it is gone.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "prctl"):
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from iou_aware import process
 from iou_aware.attempts import INTERRUPTED
 from iou_aware.training.runner import Interrupted
 
@@ -26,9 +27,11 @@ def is_one_of_many() -> bool:
 def meet() -> None:
     """Meet the processes that were started together with this one.
 
-    Each computes on one core beside its GPU, whatever ``OMP_NUM_THREADS`` says: Snakemake sets that to all cores of
-    the job, and processes that each take all of them stand in each other's way.
+    None of them outlives the one that started it, which has taken their GPUs. Each computes on one core beside its GPU,
+    whatever ``OMP_NUM_THREADS`` says: Snakemake sets that to all cores of the job, and processes that each take all of
+    them stand in each other's way.
     """
+    process.end_with_parent()
     torch.set_num_threads(1)
     gpu = torch.cuda.is_available()
     if gpu:

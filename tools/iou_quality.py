@@ -19,8 +19,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -31,6 +29,7 @@ from iou_aware.evaluation.overlaps import MATCHED, load_truth, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict
 from iou_aware.study.bootstrap import annotations_of, results
+from iou_aware.training import parts
 
 WIDTH, DROPOUT, EPOCHS = 256, 0.3, 15
 
@@ -187,8 +186,7 @@ def main() -> None:
     names = options.runs or [name for name, run in experiment.runs.items() if "retinanet" in run.detector]
     rows = []
     for name in names:
-        config = Config.fromfile(str(experiment.paths.config(name)))
-        init_default_scope(config.default_scope)
+        config = parts.read(experiment.paths.config(name))
         model = predict.load_model(config, experiment.paths.weights(name))
         manifest = Manifest.load(experiment.paths.manifest(experiment.runs[name].dataset))
         splits = (manifest.train, manifest.evaluate[0])

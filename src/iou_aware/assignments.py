@@ -1,5 +1,9 @@
-"""What an MMDetection config assigns, read without importing MMDetection or PyTorch, which takes seconds."""
+"""What an MMDetection config assigns, read without importing MMDetection or PyTorch, which takes seconds.
 
+The project's own configs are programs, which are run; the config of a finished run, anybody's, is data.
+"""
+
+import ast
 import runpy
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -24,6 +28,28 @@ def read(file: Path) -> dict[str, Any]:
     for base in [bases] if isinstance(bases, str) else bases:
         content |= read(place(file, base))
     return _merged(content, {key: value for key, value in own.items() if not key.startswith("__")})
+
+
+def literals(file: Path) -> dict[str, Any]:
+    """Return what a file assigns whose every statement is ``NAME = LITERAL``; nothing in it is run.
+
+    Raises:
+        InputError: The file is missing, or holds anything else.
+    """
+    line, found = 1, {}
+    try:
+        for statement in ast.parse(file.read_bytes()).body:
+            line = statement.lineno
+            (target,) = statement.targets
+            found[target.id] = ast.literal_eval(statement.value)
+    except OSError as fault:
+        raise InputError(f"{file}: cannot be read ({fault}); expected the config of a finished run.") from fault
+    except (SyntaxError, AttributeError, TypeError, ValueError, RecursionError, MemoryError) as fault:
+        raise InputError(
+            f"{file}, line {getattr(fault, 'lineno', None) or line}: expected NAME = LITERAL and nothing else, as "
+            "`iou-aware train` writes a run's config; nothing in it was run."
+        ) from fault
+    return found
 
 
 def place(file: Path, name: str) -> Path:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from PIL.Image import Image, registered_extensions
 from torch import nn
@@ -24,6 +23,7 @@ from iou_aware.errors import InputError
 from iou_aware.files import write_text
 from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference import predict
+from iou_aware.training import parts
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ def detect(
         )
     seal.verify(run)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    config = Config.fromfile(str(run / "config.py"))
-    init_default_scope(config.default_scope)
+    config = parts.read(run / "config.py")
     model = predict.load_model(config, run / "weights.pth").to(device)
     ranked = _rule(model, rule, run)
     classes = config.train_dataloader.dataset.metainfo.classes

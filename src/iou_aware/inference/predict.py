@@ -26,7 +26,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference.batches import same_shape
 from iou_aware.postprocess import Found
-from iou_aware.training import checkpoints, device
+from iou_aware.training import checkpoints, device, parts
 from iou_aware.training import config as configs
 from iou_aware.training.memory import channels_last
 
@@ -62,8 +62,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
     if left_out:
         logger.info("%s has no boxes: without %s", split, ", ".join(left_out))
 
-    config = Config.fromfile(str(paths.config(run_name)))
-    init_default_scope(config.default_scope)
+    config = parts.read(paths.config(run_name))
     model = load_model(config, paths.weights(run_name)).to(chosen)
     loader = build_loader(config, manifest, experiment.root, split, experiment.settings)
     made = provenance.collect() | {
@@ -89,6 +88,7 @@ def load_model(config: Config, weights: Path) -> nn.Module:
     Raises:
         InputError: The file holds more than weights, or those of another model.
     """
+    init_default_scope("mmdet")
     model = MODELS.build(config.model)
     checkpoints.load_into(model, weights, config.filename)
     if config.get("channels_last"):

@@ -9,9 +9,11 @@ from typing import Any
 import mmdet
 from mmdet.registry import TRANSFORMS
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 
 from iou_aware.errors import InputError
 from iou_aware.experiment.layout import Layout
+from iou_aware.training import parts
 
 # By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
@@ -73,7 +75,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     if settings.get("tensorboard"):
         backend = dict(type=TENSORBOARD, save_dir=str(Path(work_dir) / "tensorboard"))
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, backend]
-    return Config(_plain(config._cfg_dict))
+    return _finished(config, run)
 
 
 def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str, stock: Config) -> Config:
@@ -95,7 +97,7 @@ def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: P
     if "channels_last" in settings:
         config.channels_last = settings["channels_last"]
     config.work_dir = str(work_dir)
-    return Config(_plain(config._cfg_dict))
+    return _finished(config, run)
 
 
 def to_text(config: Config) -> str:
@@ -262,6 +264,8 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
 def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the random transforms of training images, each tried out: nothing else would name the one at fault."""
     chosen = settings.get("augmentations", [FLIP])
+    parts.require_transforms(chosen, "settings.augmentations")
+    init_default_scope("mmdet")  # those of MMDetection within one of mmcv's are looked for there
     for i, step in enumerate(chosen):
         try:
             TRANSFORMS.build(dict(step))
@@ -271,6 +275,13 @@ def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
                 f"that it takes: {fault}"
             ) from fault
     return [dict(step) for step in chosen]
+
+
+def _finished(config: Config, run) -> Config:
+    """Return a config as it will be sealed; it will be read as data, and must then be made of known parts."""
+    plain = _plain(config._cfg_dict)
+    parts.require_parts(plain["model"], f"run {run.name}: its config, model")
+    return Config(plain)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,89 @@
+"""What a config or a setting may name where it is data, so that nothing in it is run.
+
+A registry of MMEngine takes more than the names that are registered: the path of any object, ``os.system``, which it
+calls, and that of any module, which it imports. Some registered parts run what they are given as well: MMCV evaluates
+the ``type`` of an NMS, and one detector of MMDetection runs the config of another.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from iou_aware import assignments
+from iou_aware.errors import InputError
+
+# What a detector may be made of, beside the parts of this package: building these runs nothing that they are given.
+PARTS = {
+    *("RetinaNet", "FasterRCNN", "DetDataPreprocessor", "ResNet", "ResNeXt", "RegNet", "FPN", "BN", "GN"),
+    *("RetinaHead", "RPNHead", "StandardRoIHead", "Shared2FCBBoxHead", "SingleRoIExtractor", "RoIAlign"),
+    *("AnchorGenerator", "LegacyAnchorGenerator", "DeltaXYWHBBoxCoder", "LegacyDeltaXYWHBBoxCoder"),
+    *("MaxIoUAssigner", "PseudoSampler", "RandomSampler", "nms"),
+    *("FocalLoss", "CrossEntropyLoss", "L1Loss", "SmoothL1Loss"),
+    *("Pretrained", "Kaiming", "Normal"),
+}
+# Keys that make a registry, or the reading of a file, import a module.
+IMPORTING = ("_scope_", "backend_args", "file_client_args")
+
+
+def read(file: Path) -> Config:
+    """Return the config of a finished run, read as data.
+
+    Raises:
+        InputError: It is missing, holds anything but literals, lacks what inference needs, or names a part that is
+            not known.
+    """
+    content = assignments.literals(file)
+    try:
+        model, pipeline = content["model"], content["test_dataloader"]["dataset"]["pipeline"]
+        _ = content["train_dataloader"]["dataset"]["metainfo"]["classes"]
+    except (KeyError, TypeError) as fault:
+        raise InputError(f"{file}, key {fault}: not there; expected the config of a finished run.") from fault
+    require_parts(model, f"{file}, model")
+    require_transforms(pipeline, f"{file}, test_dataloader.dataset.pipeline")
+    return Config(content, filename=str(file))
+
+
+def require_parts(model: Any, where: str) -> None:
+    """Raise InputError about ``where`` unless a model's config, at any depth, is made of known parts."""
+    _require(model, _is_part, where, f"one of {', '.join(sorted(PARTS))} or a part of iou_aware ({__name__} says why)")
+
+
+def require_transforms(steps: Any, where: str) -> None:
+    """Raise InputError about ``where`` unless a pipeline, at any depth, is made of registered transforms."""
+    _require(steps, _is_transform, where, "a transform of MMDetection or mmcv by its plain name")
+
+
+def _require(value: Any, known: Callable[[str], bool], where: str, expected: str) -> None:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if key in IMPORTING:
+                raise InputError(f"{where}: found the key {key!r}, which can import a module; expected none.")
+            if key == "type" and not (isinstance(part, str) and known(part)):
+                raise InputError(f"{where}.type: found {part!r}, expected {expected}.")
+            _require(part, known, f"{where}.{key}", expected)
+    elif isinstance(value, (list, tuple)):
+        for i, part in enumerate(value):
+            _require(part, known, f"{where}[{i}]", expected)
+
+
+def _is_part(name: str) -> bool:
+    return name in PARTS or any(
+        getattr(_registered(name, registry), "__module__", "").startswith("iou_aware.")
+        for registry in (MODELS, TASK_UTILS)
+    )
+
+
+def _is_transform(name: str) -> bool:
+    return _registered(name, TRANSFORMS) is not None
+
+
+def _registered(name: str, registry: Registry | None) -> Any:
+    """Return what a registry, or one above it, has under a name; its own ``get`` would import what it has not."""
+    if registry is None:
+        return None
+    registry.import_from_location()
+    return registry.module_dict.get(name) or _registered(name, registry.parent)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from iou_aware.analysis.uncertainty import bootstrap
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import load_truth
-from iou_aware.study import bootstrap
 
 IMAGES, BOXES, DETECTIONS, CLASSES = 5000, 35_000, 500_000, 80
 SIDE = 640.0

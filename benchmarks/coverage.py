@@ -14,9 +14,9 @@ from pathlib import Path
 import bootstrap as scenes
 import numpy as np
 
+from iou_aware.analysis.uncertainty.bootstrap import draws
 from iou_aware.evaluation.matching import Matcher, Matches
 from iou_aware.evaluation.resampled import average_precisions
-from iou_aware.study.bootstrap import draws
 
 WHOLE, RESAMPLES = 6000, 300
 AP75 = 5  # index of its IoU threshold

@@ -6,9 +6,9 @@ from typing import Any
 
 from timing import absent, given
 
+from iou_aware.analysis.times import stage_costs
 from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.study.times import stage_costs
 
 EXPERIMENT = Path(__file__).parents[1] / "configs" / "experiments" / "micro.yaml"
 

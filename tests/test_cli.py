@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from study_project import experiment
+from builders.results import experiment
 
 from iou_aware import cli
 
@@ -50,15 +50,15 @@ def test_what_the_machine_refuses_is_one_line_and_status_1(project, capsys, monk
     def full(experiment, *rest):
         raise OSError(errno.ENOSPC, "No space left on device", "results/study/metrics.csv")
 
-    monkeypatch.setattr("iou_aware.study.collect.collect", full)
+    monkeypatch.setattr("iou_aware.analysis.collect.collect.collect", full)
     assert cli.main(["collect", project]) == 1
     assert capsys.readouterr().err == "iou-aware: [Errno 28] No space left on device: 'results/study/metrics.csv'\n"
 
 
 def test_a_module_that_is_not_installed_is_named(project, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "iou_aware.study.collect", None)
+    monkeypatch.setitem(sys.modules, "iou_aware.analysis.collect.collect", None)
     assert cli.main(["collect", project]) == 2
-    assert "iou_aware.study.collect" in capsys.readouterr().err
+    assert "iou_aware.analysis.collect.collect" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -117,7 +117,7 @@ def test_listing_stages_starts_without_torch():
 
 def test_stages_are_called_with_what_was_given(project, monkeypatch):
     called = []
-    monkeypatch.setattr("iou_aware.study.tables.write_table", lambda *arguments: called.append(arguments))
+    monkeypatch.setattr("iou_aware.analysis.tables.write.write_table", lambda *arguments: called.append(arguments))
     assert cli.main(["table", project, "table2"]) == 0
     ((study, name),) = called
     assert (study.name, name) == ("study", "table2")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from tiny_project import command, finished, snakemake
 
+from iou_aware.analysis.times import STAGES
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.study.times import STAGES
 
 pytestmark = pytest.mark.e2e
 

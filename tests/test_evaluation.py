@@ -6,15 +6,15 @@ import sys
 
 import numpy as np
 import pytest
-from study_project import RULES, experiment, write_run
+from builders.results import RULES, experiment, write_run
 
 from iou_aware import detections, seal
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.metrics import load_metrics
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.files import sha256
-from iou_aware.study.collect import collect
-from iou_aware.study.metrics import load_metrics
 
 BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 SWEEP = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
@@ -262,7 +262,10 @@ def test_stage_before_must_have_run(study, truth):
         evaluate(study, BASELINE, "val")
 
 
-@pytest.mark.parametrize("stage", ["evaluation.evaluate", "study.collect", "study.tables", "study.figures"])
+@pytest.mark.parametrize(
+    "stage",
+    ["evaluation.evaluate", "analysis.collect.collect", "analysis.tables.write", "analysis.figures.write"],
+)
 def test_stages_after_prediction_do_not_load_torch(stage):
     code = f"import sys, iou_aware.{stage}; print(sorted({{'torch', 'mmdet', 'mmengine', 'cv2'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

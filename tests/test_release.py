@@ -23,16 +23,16 @@ from mmengine.registry import init_default_scope
 from training_project import BACKBONE, ENVIRONMENT, RETINANET, project
 
 from iou_aware import detections, seal
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.collect.released_weights import Check
+from iou_aware.analysis.report.links import runs_page
+from iou_aware.analysis.report.sections import Results
 from iou_aware.data import published
 from iou_aware.data.download import Patience
 from iou_aware.errors import InputError
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.predict import predict
-from iou_aware.study.checks import Check
-from iou_aware.study.collect import collect
-from iou_aware.study.page_links import runs_page
-from iou_aware.study.pages import Results
 from iou_aware.training import checkpoints
 from iou_aware.training.release import release
 from iou_aware.training.train import train

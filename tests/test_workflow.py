@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders.results import RULES, SMALL_RUN
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
-from study_project import RULES, SMALL_RUN
 from workflow_project import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 
 from iou_aware.experiment import workflow
@@ -136,7 +136,7 @@ def test_an_added_row_only_draws_its_table(study):
 
 
 def test_a_changed_style_only_draws(study):
-    study.append("src/iou_aware/study/style.py")
+    study.append("src/iou_aware/analysis/style.py")
     assert study.plan() == {"figures": 1, "notebook": NOTEBOOKS, "report": 1}
 
 

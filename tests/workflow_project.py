@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from study_project import SMALL_RUN, experiment
+from builders.results import SMALL_RUN, experiment
 
 from iou_aware.data.manifest import Manifest, SplitData
 

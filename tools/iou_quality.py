@@ -24,11 +24,11 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from iou_aware import detections
+from iou_aware.analysis.uncertainty.bootstrap import annotations_of, results
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.overlaps import MATCHED, load_truth, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict
-from iou_aware.study.bootstrap import annotations_of, results
 from iou_aware.training import parts
 
 WIDTH, DROPOUT, EPOCHS = 256, 0.3, 15

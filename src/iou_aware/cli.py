@@ -95,45 +95,47 @@ STAGES = {
     ),
     "submission": Stage(
         "Pack one rule's detections on an unlabelled split as its evaluation server takes them, and check its rules.",
-        "iou_aware.study.submission:write_submission",
+        "iou_aware.analysis.submission:write_submission",
         ("run", "--split", "--rule"),
         f"{IOU_AWARE} --split test-dev --rule alpha=0.50",
     ),
     "bootstrap": Stage(
         "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
-        "iou_aware.study.bootstrap:resample",
+        "iou_aware.analysis.uncertainty.bootstrap:resample",
         ("run", "--split"),
         f"{RUN} --split val",
     ),
-    "collect": Stage("Gather all evaluations into metrics.csv.", "iou_aware.study.collect:collect"),
+    "collect": Stage("Gather all evaluations into metrics.csv.", "iou_aware.analysis.collect.collect:collect"),
     "table": Stage(
         "Write one table beside the paper's, as csv, md, tex and html.",
-        "iou_aware.study.tables:write_table",
+        "iou_aware.analysis.tables.write:write_table",
         ("table",),
         "table1",
     ),
-    "figures": Stage("Draw the figures.", "iou_aware.study.figures:write_figures"),
+    "figures": Stage("Draw the figures.", "iou_aware.analysis.figures.write:write_figures"),
     "premise": Stage(
         "Measure what confidence has to do with IoU: correlation, calibration, LRP; with figures.",
-        "iou_aware.study.premise:write_premise",
+        "iou_aware.analysis.premise.measure:write_premise",
     ),
     "gallery": Stage(
-        "Draw the images on which the rule changed the ranking most.", "iou_aware.study.gallery:write_gallery"
+        "Draw the images on which the rule changed the ranking most.", "iou_aware.analysis.gallery.draw:write_gallery"
     ),
     "claims": Stage(
         "Hold the paper's claims against metrics.csv: reproduced, contradicted, inconclusive or not run.",
-        "iou_aware.study.claims:write_claims",
+        "iou_aware.analysis.claims.judge:write_claims",
     ),
     "notebook": Stage(
         "Execute one notebook of reports/ over the results, as a page with its code.",
-        "iou_aware.study.report:write_notebook",
+        "iou_aware.analysis.report.notebook:write_notebook",
         ("notebook",),
         "alpha",
     ),
-    "report": Stage("Execute reports/report.ipynb into the page to read.", "iou_aware.study.report:write_report"),
+    "report": Stage(
+        "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_report"
+    ),
     "publish": Stage(
         "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
-        "iou_aware.study.publish:publish",
+        "iou_aware.analysis.report.docs_page:publish",
     ),
     "runs": Stage("List the experiment's runs.", "iou_aware.experiment.listing:print_runs"),
     "rows": Stage(
@@ -152,7 +154,9 @@ STAGES = {
         ("--gpus",),
         "--gpus 16",
     ),
-    "times": Stage("Say how long each stage took and how much memory it needed.", "iou_aware.study.times:print_times"),
+    "times": Stage(
+        "Say how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
+    ),
 }
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -256,7 +260,7 @@ def _add_compare(commands: Any) -> None:
 
 
 def _compare(first: str, second: str, split: str | None, resamples: int) -> None:
-    from iou_aware.study.compare import compare
+    from iou_aware.analysis.compare import compare
 
     compare(first, second, split, resamples)
 

@@ -3,13 +3,13 @@ rule bootstrap:
     input:
         manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
         detections=paths.detections("{run}", "{split}"),
-        code=study.sources("bootstrap"),
+        code=study.sources("uncertainty/bootstrap"),
     output:
         paths.bootstrap("{run}", "{split}"),
     log:
-        paths.log("bootstrap", "{run}.{split}"),
+        paths.log("uncertainty/bootstrap", "{run}.{split}"),
     benchmark:
-        paths.benchmark("bootstrap", "{run}.{split}")
+        paths.benchmark("uncertainty/bootstrap", "{run}.{split}")
     conda:
         "../../environment.yml"
     threads: 1

@@ -5,7 +5,7 @@ rule table:
         resamples=lambda wildcards: study.resamples(experiment, wildcards.table),
         paper=lambda wildcards: study.paper_files(experiment, wildcards.table),
         statements=paths.statements,
-        code=study.sources("table*", "quantity", "verdict"),
+        code=study.sources("tables/*", "uncertainty/*"),
     output:
         csv=paths.table("{table}", "csv"),
         md=paths.table("{table}", "md"),

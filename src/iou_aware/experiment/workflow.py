@@ -143,8 +143,8 @@ def table_values(experiment: Experiment, name: str) -> str:
 
 
 def sources(*patterns: str) -> list[Path]:
-    """Return modules of ``study`` by pattern (``table*``): what is drawn anew, cheaply, when its code changes."""
-    folder = Path(__file__).parents[1] / "study"
+    """Return modules of ``analysis`` by pattern (``tables/*``): what is drawn anew, cheaply, when its code changes."""
+    folder = Path(__file__).parents[1] / "analysis"
     here = Path.cwd()
     folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
     return sorted(file for pattern in patterns for file in folder.glob(f"{pattern}.py"))

@@ -1,0 +1,1 @@
+"""Evaluations gathered into one tidy file."""

@@ -1,0 +1,1 @@
+"""Figures of the tables, the premise and the trainings."""

@@ -1,0 +1,112 @@
+"""Training curves: every loss of every run, from the runs' ``history.csv``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from iou_aware.analysis import style
+from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3
+# The order of the panels; what a detector has besides comes after these.
+_FIRST = ("loss", "loss_cls", "loss_bbox", "loss_iou")
+
+
+def draw_training(experiment: Experiment) -> dict[str, "Figure"]:
+    """Return a figure for each dataset and image scale, by its name; runs without a history yet are left out.
+
+    Raises:
+        InputError: A history lacks its columns or has a value that is no number.
+    """
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in experiment.runs.values():
+        if experiment.paths.history(run.name).is_file():
+            groups.setdefault((run.dataset, run.scale), []).append(run)
+    return {
+        f"training_{dataset}_{scale}": _draw([(run, load_history(experiment.paths.history(run.name))) for run in runs])
+        for (dataset, scale), runs in groups.items()
+    }
+
+
+def load_history(path: Path) -> pd.DataFrame:
+    """Read a ``history.csv``: ``epoch``, ``iteration``, ``lr``, ``loss`` and its parts ``loss_...``.
+
+    Returns:
+        The table, with ``epochs``: how far training was, in epochs.
+
+    Raises:
+        InputError: The file lacks a column, or has a value that is no number.
+    """
+    try:
+        history = pd.read_csv(path).astype(float)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: not a table of numbers ({error}). Run `iou-aware train` again.") from error
+    missing = [column for column in ("epoch", "iteration", "loss") if column not in history]
+    if missing or history.empty:
+        found = ", ".join(history) if missing else "no rows"
+        raise InputError(f"{path}: expected rows with epoch, iteration and loss; found {found}.")
+    history["epochs"] = history["iteration"] * (history["epoch"].max() / history["iteration"].max())
+    return history
+
+
+def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> "Figure":
+    """Draw one panel per loss and one line per run."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    labels = _labels([run for run, _ in runs])
+    found = {column for _, history in runs for column in history if column.startswith("loss")}
+    losses = [loss for loss in _FIRST if loss in found] + sorted(found - set(_FIRST))
+    history = pd.concat([history.assign(run=labels[run]) for run, history in runs], ignore_index=True)
+    columns = min(_COLUMNS, len(losses))
+    rows = -(-len(losses) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(style.WIDTH, rows * style.PANEL), squeeze=False, sharex=True)
+    names = list(labels.values())
+    looks = {
+        "palette": {name: style.COLOURS[i % len(style.COLOURS)] for i, name in enumerate(names)},
+        "dashes": {name: style.DASHES[i % len(style.DASHES)] for i, name in enumerate(names)},
+    }
+    for ax, loss in zip(axes.flat, losses, strict=False):
+        sns.lineplot(
+            history,
+            x="epochs",
+            y=loss,
+            hue="run",
+            style="run",
+            estimator=None,
+            legend=loss == losses[0],
+            ax=ax,
+            **looks,
+        )
+        ax.set(title=loss, xlabel="epoch", ylabel="")
+        ax.set_ylim(bottom=0)
+    for ax in axes.flat[len(losses) :]:
+        ax.remove()
+    axes[0][0].get_legend().remove()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    return figure
+
+
+def _labels(runs: list[Run]) -> dict[Run, str]:
+    """Name runs by the fields in which they differ."""
+    fields = [{name: _word(name, value) for name, value in run.as_dict().items()} for run in runs]
+    differing = [name for name in fields[0] if len({values[name] for values in fields} - {""}) > 1]
+    if any(run.target_grad for run in runs):
+        differing.append("target_grad")
+    return {
+        run: ", ".join(values[name] for name in differing or ["detector"] if values[name])
+        for run, values in zip(runs, fields, strict=True)
+    }
+
+
+def _word(name: str, value: str | int | bool | None) -> str:
+    """Return a field of a run as a legend says it; nothing for what a run has not."""
+    if value is None or value is False:
+        return ""
+    return {"target_grad": "target gradient", "seed": f"seed {value}"}.get(name, str(value).replace("_", " "))

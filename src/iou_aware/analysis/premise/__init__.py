@@ -1,0 +1,1 @@
+"""How confidence goes with IoU."""

@@ -1,0 +1,186 @@
+"""The stage ``premise``: what the paper starts from and never measures, measured.
+
+A single-stage detector's classification score is said to tell little about how well a box is placed, and confidence
+made of score and predicted IoU to tell more. Here is by how much, for every run and rule: rank and linear correlation
+with IoU, the joint density, whether the predicted IoU can be believed (and on what it cannot), LRP and LaECE.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from iou_aware import detections
+from iou_aware.analysis.uncertainty.bootstrap import annotations_of, results
+from iou_aware.confidence import Rule
+from iou_aware.detections import Detections
+from iou_aware.evaluation.lrp import Errors, errors
+from iou_aware.evaluation.matching import Matcher, Matches
+from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import FIELDS
+from iou_aware.files import write_text
+
+logger = logging.getLogger(__name__)
+
+TABLES = {
+    "correlations": ["boxes", "score", "detections", "spearman", "pearson"],
+    "density": ["confidence", "iou", "detections"],
+    "reliability": ["from", "to", "detections", "iou_pred", "iou"],
+    "bias": ["group", "detections", "iou_pred", "iou", "bias"],
+    "lrp": [field.name for field in fields(Errors)],
+}
+# Which detections correlations are over. ``found``: one for each object that was found, the true positives at an IoU of
+# one half, which is what AP ranks. ``near``: all that overlap an object of their class by so much, with the duplicates
+# that NMS has left; they are badly placed and low in rank by its making, and a rule that keeps more of them correlates
+# better for that alone. ``all``: objects and background.
+BOXES = ("found", "near", "all")
+BINS = 20
+# What a detection is, by its IoU with the nearest object of any class: the IoU head does not know classes.
+GROUPS = {"object": (0.5, 1.01), "poorly placed": (0.1, 0.5), "background": (-0.01, 0.1)}
+_FEWEST = 3
+_SHARED = ["run", "split", "rule", *FIELDS]
+
+
+def write_premise(experiment: Experiment) -> list[Path]:
+    """Write ``results/<experiment>/premise/<table>.csv`` for each of ``TABLES``; return the paths.
+
+    Works on the runs that have detections. All tables have the run's fields, its split and the rule.
+
+    - ``correlations``: Spearman's and Pearson's correlation of ``score`` (the confidence, the classification score
+      or the predicted IoU) with the IoU with an object of the class, over some of the detections (``BOXES``).
+    - ``density``: counts of detections by bins of confidence and IoU (lower edges, 20 bins of 0.05).
+    - ``reliability``: by bins of predicted IoU, its mean and the mean IoU with the nearest object of any class.
+    - ``bias``: predicted less true IoU, its mean over what is an object, a poorly placed box, background.
+    - ``lrp``: oLRP with its parts, and LaECE, percent.
+
+    Raises:
+        InputError: A file of detections or a manifest is damaged.
+    """
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for name, split, truth, matcher in _sources(experiment):
+        run = experiment.runs[name]
+        for rule in experiment.rules_for(run):
+            found = detections.read(experiment.paths.detections(name, split), rule)
+            if Rule.parse(rule).kind == "oracle":
+                found = replace(found, iou_preds=None)  # they are the truth, and no prediction to be judged
+            shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
+            array = results(found)
+            near = overlaps(truth, array)
+            matches = matcher.match(array, thresholds=np.array([MATCHED]))
+            parts = {
+                "correlations": correlations(found, near, own_overlaps(truth, array, matches)),
+                "density": density(found, near),
+                "reliability": reliability(found, near),
+                "bias": bias(found, near),
+                "lrp": [asdict(errors(truth, array, matches))],
+            }
+            for table, rows in parts.items():
+                tables[table] += [shared | row for row in rows]
+            logger.info("%s, %s, %s: %d detections", name, split, rule, len(found.confidences))
+    frames = {name: pd.DataFrame(rows, columns=[*_SHARED, *TABLES[name]]) for name, rows in tables.items()}
+    written = []
+    for name, frame in frames.items():
+        written.append(experiment.paths.premise / f"{name}.csv")
+        write_text(written[-1], frame.to_csv(index=False, lineterminator="\n"))
+    return written
+
+
+def load_premise(experiment: Experiment) -> dict[str, pd.DataFrame] | None:
+    """Return the tables that ``write_premise`` wrote, by name; None when it has not run yet."""
+    files = {name: experiment.paths.premise / f"{name}.csv" for name in TABLES}
+    if not all(file.is_file() for file in files.values()):
+        return None
+    return {name: pd.read_csv(file) for name, file in files.items()}
+
+
+def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, Matcher]]:
+    """Yield run, split and their ground truth, loaded once per split, of every run that has detections."""
+    loaded: dict[Path, tuple[Any, Matcher]] = {}
+    for name, split in experiment.evaluations():
+        if not experiment.paths.detections(name, split).is_file():
+            logger.warning("missing: %s, %s: not predicted", name, split)
+            continue
+        annotations = annotations_of(experiment.paths, experiment.runs[name].dataset, split)
+        if annotations not in loaded:
+            loaded[annotations] = load_truth(annotations), Matcher(annotations)
+        yield name, split, *loaded[annotations]
+
+
+def own_overlaps(truth: Truth, results: np.ndarray, matches: Matches) -> np.ndarray:
+    """Return ``(N,)``, in the order of ``results``: the IoU of a true positive with its object, NaN for the others."""
+    ious = np.full(len(results), np.nan)
+    true = matches.true[0]
+    ious[matches.rows[true]] = placement(truth, results, matches)[true]
+    return ious
+
+
+def correlations(found: Detections, near: Overlaps, own: np.ndarray) -> list[dict[str, Any]]:
+    """Return rows of ``correlations``; None where fewer than three detections, or equal ones, have no correlation.
+
+    Args:
+        found: N detections.
+        near: What they overlap.
+        own: ``(N,)`` IoU of each true positive with the object that it was matched with, NaN for the others.
+    """
+    scores = {"confidence": found.confidences, "cls_score": found.cls_scores}
+    if found.iou_preds is not None:
+        scores["iou_pred"] = found.iou_preds
+    rows = []
+    same = np.where(near.crowd, np.nan, near.same)
+    for boxes, ious in zip(BOXES, (own, np.where(same >= MATCHED, same, np.nan), same), strict=True):
+        mine = ~np.isnan(ious)
+        for name, values in scores.items():
+            row: dict[str, Any] = {"boxes": boxes, "score": name, "detections": int(mine.sum())}
+            defined = mine.sum() >= _FEWEST and np.ptp(values[mine]) > 0 and np.ptp(ious[mine]) > 0
+            row["spearman"] = float(stats.spearmanr(values[mine], ious[mine])[0]) if defined else None
+            row["pearson"] = float(stats.pearsonr(values[mine], ious[mine])[0]) if defined else None
+            rows.append(row)
+    return rows
+
+
+def density(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
+    """Return rows of ``density``, the bins that hold a detection."""
+    keep = ~near.crowd
+    counts, edges, _ = np.histogram2d(found.confidences[keep], near.same[keep], bins=BINS, range=[[0, 1], [0, 1]])
+    lower = np.round(edges[:-1], 4)
+    return [
+        {"confidence": lower[i], "iou": lower[j], "detections": int(counts[i, j])}
+        for i, j in zip(*np.nonzero(counts), strict=True)
+    ]
+
+
+def reliability(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
+    """Return rows of ``reliability``; none where no IoU is predicted."""
+    if found.iou_preds is None:
+        return []
+    keep = ~near.crowd
+    predicted, true = found.iou_preds[keep].astype(np.float64), near.any[keep]
+    bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    means = [np.bincount(bins, values, BINS) / np.maximum(counts, 1) for values in (predicted, true)]
+    return [
+        {"from": b / BINS, "to": (b + 1) / BINS, "detections": int(counts[b])}
+        | {"iou_pred": float(means[0][b]), "iou": float(means[1][b])}
+        for b in np.flatnonzero(counts)
+    ]
+
+
+def bias(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
+    """Return rows of ``bias``; none where no IoU is predicted."""
+    if found.iou_preds is None:
+        return []
+    rows = []
+    for group, (low, high) in GROUPS.items():
+        mine = (near.any >= low) & (near.any < high) & ~near.crowd
+        row: dict[str, Any] = {"group": group, "detections": int(mine.sum())}
+        if mine.any():
+            predicted, true = float(found.iou_preds[mine].mean(dtype=np.float64)), float(near.any[mine].mean())
+            row |= {"iou_pred": predicted, "iou": true, "bias": predicted - true}
+        rows.append(row)
+    return rows

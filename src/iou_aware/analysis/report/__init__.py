@@ -1,0 +1,1 @@
+"""Pages to read: the report, its notebooks, the documentation's results."""

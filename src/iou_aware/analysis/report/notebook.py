@@ -1,0 +1,118 @@
+"""The stages ``report`` and ``notebook``: a notebook of ``reports/``, executed over the results, as one page."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from iou_aware.analysis.report.links import notebook_title
+from iou_aware.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import REPORT
+from iou_aware.files import write_text
+
+logger = logging.getLogger(__name__)
+
+# Where Jupyter, IPython and Matplotlib would write into the user's home.
+FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
+
+
+def write_report(experiment: Experiment) -> Path:
+    """Execute ``reports/report.ipynb`` over the experiment's results and write ``report/index.html``.
+
+    The page loads nothing from anywhere; its source stays without outputs.
+
+    Raises:
+        InputError: the notebook is missing or is none, one of its cells fails, or the results it reads are missing or
+            malformed.
+    """
+    return _write(experiment, REPORT, experiment.paths.report, with_code=False)
+
+
+def write_notebook(experiment: Experiment, name: str) -> Path:
+    """Execute ``reports/<name>.ipynb`` over the experiment's results and write ``report/<name>.html``, code included.
+
+    Raises:
+        InputError: as for ``write_report``.
+    """
+    return _write(experiment, name, experiment.paths.page(name), with_code=True)
+
+
+def _write(experiment: Experiment, name: str, target: Path, *, with_code: bool) -> Path:
+    source = experiment.paths.notebook(name)
+    if not source.is_file():
+        raise InputError(f"{source}: missing; {target} is made from it")
+    experiment.write_resolved()
+    with tempfile.TemporaryDirectory() as scratch, _away_from_home(Path(scratch)):
+        executed = Path(scratch) / source.name
+        _execute(source, executed, experiment)
+        about = {"title": experiment.title}
+        if with_code:
+            about = {
+                "title": f"{notebook_title(source)[0]} - {experiment.title}",
+                "report": experiment.paths.report.name,
+            }
+        page = _page(executed, source.parent, about, with_code)
+    # The tables, which are read by themselves as well, link to the report from beside it; in it, that is here.
+    write_text(target, page.replace(f'href="../{target.parent.name}/{target.name}#', 'href="#'))
+    logger.info("Wrote %s", target)
+    return target
+
+
+def _execute(source: Path, executed: Path, experiment: Experiment) -> None:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    logger.info("Executing %s over %s", source, experiment.results)
+    try:
+        papermill.execute_notebook(
+            source,
+            executed,
+            parameters={"results": str(experiment.results.relative_to(experiment.root))},
+            cwd=experiment.root.absolute(),
+            kernel_name="python3",
+            progress_bar=False,
+        )
+    except PapermillExecutionError as fault:
+        if fault.ename == InputError.__name__:
+            raise InputError(fault.evalue) from fault
+        raise InputError(f"{source}: a cell failed. Correct it, in Jupyter say.\n{fault}") from fault
+    except ValueError as fault:
+        raise InputError(f"{source}: cannot be run as a notebook ({fault}). Correct it, or take it away.") from fault
+
+
+def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: bool) -> str:
+    """Return an executed notebook as HTML, by the template in ``reports/page``."""
+    import nbformat
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import TagRemovePreprocessor
+
+    exporter = HTMLExporter(
+        template_name="page",
+        extra_template_basedirs=[str(templates)],
+        exclude_input=not with_code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        # The defaults, which what was given for this execution stands below.
+        preprocessors=[TagRemovePreprocessor(remove_cell_tags=("parameters",))],
+    )
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata |= about
+    return exporter.from_notebook_node(content)[0]
+
+
+@contextmanager
+def _away_from_home(scratch: Path) -> Iterator[None]:
+    """Let Jupyter and its kernel write below ``scratch`` for as long as the block lasts."""
+    before = {name: os.environ.get(name) for name in FOLDERS}
+    os.environ.update({name: str(scratch / name.lower()) for name in FOLDERS})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,175 @@
+"""The verdict on a number, one home for claims and tables: its sign, its size, and both within the uncertainty.
+
+``reproduced``, ``contradicted``, ``inconclusive`` (it goes either way within the uncertainty, or part of it has not
+been run) or ``not run``.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from iou_aware.analysis.uncertainty.quantity import TINY, Noise, Quantity
+from iou_aware.documents import Document
+
+REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
+VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+# Where there is room for a sign only.
+MARKS = {REPRODUCED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?"}
+# Of a number only, which stands beside the paper's where sizes are not compared.
+NOT_COMPARED = "not compared"
+UNMET = "sizes are not compared here"
+# So many of the numbers that decide a verdict are said.
+_SAID = 3
+# The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
+ROUNDING = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of a claim, what was expected of it, and whether it is so: a verdict, or ``not compared``."""
+
+    quantity: Quantity
+    expected: str
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper with its verdict.
+
+    Attributes:
+        id: Its short name.
+        place: Where the paper makes it.
+        statement: What it says.
+        reading: How it was read, where the paper leaves room.
+        verdict: One of ``VERDICTS``.
+        why: What decided the verdict, one sentence.
+        deciding: The numbers that it is about, the first of them, each with its uncertainty.
+        findings: The numbers behind it.
+    """
+
+    id: str
+    place: str
+    statement: str
+    reading: str | None
+    verdict: str
+    why: str
+    deciding: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def noise_in(
+    document: Document, table: str | None, own: Mapping[str, float] | None = None, runs: float | None = None
+) -> Noise:
+    """Return which differences mean nothing in a table of the paper, by ``reports/claims.yaml``.
+
+    Args:
+        document: That file.
+        table: The paper's table, ``table5``; None for a table that the paper does not have.
+        own: What a claim itself says of it, all or a part, which comes first.
+        runs: By how much two trainings differ in the experiment's table, where it says so.
+    """
+    content = document.content
+    noise = content.get("noise_in", {}).get(table) or content["noise"]
+    return Noise(**(noise | ({} if runs is None else {"runs": runs}) | (own or {})))
+
+
+def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
+    """Judge a quantity by its sign and, where ``values`` are compared with the paper's, by its range."""
+    compared = span is not None and values
+    parts = [f"{sign}"] if sign else []
+    if span is not None:
+        low, high = span
+        between = f"{low:+.1f}" if low == high else f"{low:+.1f} … {high:+.1f}"
+        parts.append(f"{between}{'' if compared else ' (for the pattern only)'}")
+    expected = ", ".join(parts)
+    if quantity.value is None:
+        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+    verdict, why = _by_sign(quantity, sign) if sign else (REPRODUCED, "")
+    if compared and verdict == REPRODUCED:
+        verdict, why = _by_range(quantity, span)
+    elif span is not None and verdict == REPRODUCED and sign:
+        why += "; its size is not compared here"
+    elif not sign and not compared:
+        return Finding(quantity, expected, NOT_COMPARED, UNMET)
+    return Finding(quantity, expected, verdict, why)
+
+
+def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
+    direction = 1.0 if sign == "positive" else -1.0
+    least = quantity.low if direction > 0 else quantity.high
+    most = quantity.high if direction > 0 else quantity.low
+    if quantity.span and min(quantity.span) < 0 < max(quantity.span):
+        return INCONCLUSIVE, "the sign differs between seeds"
+    if direction * least > TINY:
+        return REPRODUCED, "the sign is as claimed"
+    if direction * most < -TINY:
+        return CONTRADICTED, "the sign is the opposite"
+    return INCONCLUSIVE, "either sign is within the uncertainty"
+
+
+def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
+    said = "what is expected" if quantity.paper is None else "what the paper says"
+    slack = TINY + (0.0 if quantity.paper is None else ROUNDING)
+    low, high = span[0] - slack, span[1] + slack
+    if low <= quantity.value <= high:
+        return REPRODUCED, f"within {said}"
+    if quantity.low <= high and quantity.high >= low:
+        return INCONCLUSIVE, f"outside of {said}, but within the uncertainty of it"
+    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} {said}"
+
+
+def judge_least(quantity: Quantity, least: float) -> str:
+    """Return the verdict on a known quantity's being ``least`` or more."""
+    if quantity.span and quantity.span[0] < least <= quantity.span[1]:
+        return INCONCLUSIVE
+    if quantity.low >= least - TINY:
+        return REPRODUCED
+    return CONTRADICTED if quantity.high < least - TINY else INCONCLUSIVE
+
+
+def judge_step(quantity: Quantity, sign: float, expected: str) -> Finding:
+    """Judge the step of a trend that goes furthest against it: it need not go along, but must not surely go back."""
+    if quantity.value is None:
+        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+    if sign * quantity.value >= -ROUNDING - TINY:
+        return Finding(quantity, expected, REPRODUCED, "none goes the other way")
+    if sign * (quantity.high if sign > 0 else quantity.low) < -ROUNDING - TINY:
+        return Finding(quantity, expected, CONTRADICTED, "it surely goes the other way")
+    return Finding(quantity, expected, INCONCLUSIVE, "it goes the other way, but not surely")
+
+
+def together(findings: Sequence[Finding]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the verdict on a claim all of whose findings must hold, why, and the numbers that decide it."""
+    run = [finding for finding in findings if finding.quantity.value is not None]
+    judged = [finding for finding in run if finding.verdict != NOT_COMPARED]
+    absent = len(findings) - len(run)
+    if not run:
+        return NOT_RUN, findings[0].why, ()
+    if not judged:
+        return INCONCLUSIVE, run[0].why, ()
+    counts = Counter(finding.verdict for finding in judged)
+    for verdict in (CONTRADICTED, INCONCLUSIVE):
+        if counts[verdict]:
+            worst = next(finding for finding in judged if finding.verdict == verdict)
+            return verdict, worst.why, _said([f for f in judged if (f.verdict, f.why) == (verdict, worst.why)])
+    if absent:
+        why = f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
+        return INCONCLUSIVE, why, _said(judged)
+    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why, _said(judged)
+
+
+def _said(deciding: Sequence[Finding]) -> tuple[str, ...]:
+    """Return what the first of some numbers are, each with all of its uncertainty, and that there are more."""
+    numbers = [
+        f"{number.label} = {signed(number.value)} ({signed(number.low)} to {signed(number.high)})"
+        for number in (finding.quantity for finding in deciding[:_SAID])
+    ]
+    more = len(deciding) - len(numbers)
+    return (*numbers, *([f"and {more} more"] if more else []))
+
+
+def signed(value: float) -> str:
+    """Return a number as claims show it: with its sign, and nothing as +0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}"

@@ -1,0 +1,203 @@
+"""Figures: what is drawn, that it is vector with text, and the same bytes every time."""
+
+import json
+import xml.dom.minidom
+
+import pytest
+from builders.results import SMALL_RUN, experiment, paper_shaped, tables, write_evaluation, write_results, write_run
+
+from iou_aware.analysis import style
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.figures.panels import panels
+from iou_aware.analysis.figures.training import draw_training, load_history
+from iou_aware.analysis.figures.write import write_figures
+from iou_aware.errors import InputError
+
+ROWS = [(1, 10, 0.9, 0.5, 0.4), (1, 20, 0.8, 0.4, 0.4), (2, 30, 0.7, 0.4, 0.3), (2, 40, 0.6, 0.3, 0.3)]
+EXPECTED = {
+    "alpha",
+    "alpha_gain",
+    "gain_per_class",
+    "gain_per_size",
+    "gain_per_threshold",
+    "training_marks_72x72",
+    "training_shapes_72x72",
+    "training_shapes_96x96",
+}
+
+
+def write_history(study, name):
+    iou = study.runs[name].is_iou_aware
+    lines = ["epoch,iteration,lr,loss,loss_cls,loss_bbox" + ",loss_iou" * iou]
+    lines += [",".join(map(str, [row[0], row[1], 0.003, *row[2:], *[0.2] * iou])) for row in ROWS]
+    study.paths.history(name).write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    done = experiment(tmp_path_factory.mktemp("study"))
+    write_results(done, paper_shaped(done))
+    collect(done)
+    for name in done.runs:
+        write_history(done, name)
+    return done
+
+
+@pytest.fixture(scope="module")
+def drawn(study):
+    return {path.stem: path.read_text() for path in write_figures(study)}
+
+
+def test_every_figure_is_there(study, drawn):
+    assert set(drawn) == EXPECTED
+    assert {path.name for path in study.paths.figures.iterdir()} == {f"{name}.svg" for name in EXPECTED}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_figure_is_vector_with_text(drawn, name):
+    document = xml.dom.minidom.parseString(drawn[name])
+    assert not document.getElementsByTagName("image")
+    words = [part.firstChild.data for part in document.getElementsByTagName("text") if part.firstChild]
+    expected = {"gain": "baseline (points)", "training": "epoch"}
+    shown = "AP (%)" if name == "alpha" else expected["gain" if "gain" in name else "training"]
+    assert any(shown in word for word in words)
+
+
+def test_drawing_again_gives_the_same_bytes_and_stale_figures_go(study, drawn):
+    old = study.paths.figures / "alpha_table9.svg"
+    old.touch()
+    assert {path.stem: path.read_text() for path in write_figures(study)} == drawn
+    assert not old.exists()
+
+
+def test_tables_of_the_same_detections_become_one_panel(study):
+    found = panels(study)
+    assert [panel.title for panel in found] == ["Table 1", "Table 2", "Table 3 and 4", "Table 5"]
+    assert [panel.is_sweep for panel in found] == [False, False, True, False]
+    sweep = {series.label: series for series in found[2].series}
+    assert set(sweep["α = 0.5"].paper) >= {"AP", "AP75", "APs", "AP60", "AP90"}
+    assert [series.label for series in found[2].thinned().series] == ["α = 1", "α = 0.5", "α = 0.3"]
+
+
+def test_gains_are_the_papers(study):
+    """Ours are the paper's less a constant, so gains of both are those that the paper states."""
+    models, losses, _, voc = panels(study)
+    assert [series.label for series in models.series] == ["ResNet-50-FPN", "ResNet-101-FPN", "ResNeXt-32x8d-101-FPN"]
+    for source in ("ours", "paper"):
+        gains = [dict(series.gains(("AP", "AP75"), source)) for series in models.series]
+        assert [gain["AP"] for gain in gains] == pytest.approx([1.0, 1.1, 1.6])
+        assert [gain["AP75"] for gain in gains] == pytest.approx([1.7, 2.1, 2.3])
+        assert dict(voc.series[0].gains(("AP90",), source))["AP90"] == pytest.approx(4.2)
+    assert [series.label for series in losses.series] == ["L2 loss", "BCE loss", "L1 loss"]
+    assert losses.series[2].gains(("AP",), "paper") == []
+
+
+def test_classes_have_gains(study):
+    series = panels(study)[0].series[0]
+    assert list(series.classes) == ["disc", "bar"]
+    ours, base = series.classes["disc"]
+    assert ours["AP"] - base["AP"] == pytest.approx(1.0)
+
+
+def test_half_finished_study(tmp_path):
+    """Only the baseline and alpha = 0.50 ... of one run: no sweep, but a gain, and one run's training."""
+    study = experiment(tmp_path)
+    baseline = "shapes.retinanet.tiny.quick.96x96.seed0"
+    ours = "shapes.iou_aware_retinanet.tiny.bce.quick.96x96.seed0"
+    for name, rule, percent in [(baseline, "cls", 20.0), (ours, "alpha=0.50", 21.0)]:
+        write_run(study, name)
+        write_evaluation(study, name, "val", {rule: {"AP": percent, "AP50": percent + 9}})
+    write_history(study, ours)
+    collect(study)
+    drawn = {path.stem for path in write_figures(study)}
+    assert drawn == {"gain_per_class", "gain_per_size", "gain_per_threshold", "training_shapes_96x96"}
+
+
+def test_study_without_results_has_an_empty_folder(tmp_path):
+    study = experiment(tmp_path)
+    collect(study)
+    assert write_figures(study) == []
+    assert study.paths.figures.is_dir()
+
+
+def test_own_table_without_the_paper_is_drawn(tmp_path):
+    wanted = tables()["table4"]
+    del wanted["paper"]
+    study = experiment(tmp_path, tables={"cells": wanted | {"columns": ["AP"]}})
+    values = {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
+    write_results(study, values)
+    collect(study)
+    assert {path.stem for path in write_figures(study)} >= {"alpha", "alpha_gain", "gain_per_threshold"}
+    assert "Paper" not in (study.paths.figures / "alpha.svg").read_text()
+
+
+def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_path):
+    alphas, oracles = ([f"{kind}={tenths / 10:.2f}" for tenths in (10, 5, 0)] for kind in ("alpha", "oracle"))
+    runs = [SMALL_RUN | {"detector": "retinanet"}, SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}]
+    rows = {rule: {"detector": "iou_aware_retinanet", "rule": rule} for rule in (*alphas, *oracles)}
+    base = {"baseline": {"detector": "retinanet"}}
+    shared = {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN}
+    wanted = {
+        "sweep": shared | {"rows": base | {rule: rows[rule] for rule in alphas}},
+        "bound": shared | {"rows": base | rows},
+    }
+    study = experiment(tmp_path, rules=alphas, runs=[runs[0], runs[1] | {"rules": oracles}], tables=wanted)
+    values = {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
+    aware = next(name for name, run in study.runs.items() if run.is_iou_aware)
+    values |= {(aware, rule): {"AP": 90.0 + place} for place, rule in enumerate(oracles)}
+    write_results(study, values)
+    collect(study)
+    drawn = {path.stem for path in write_figures(study)}
+    assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
+    sweep, bound = panels(study)
+    assert [(series.rule.alpha, series.ours["AP"]) for series in bound.by_alpha("oracle")] == [
+        (0.0, 92.0),
+        (0.5, 91.0),
+        (1.0, 90.0),
+    ]
+    assert (sweep.is_bound, bound.is_bound, sweep.is_sweep) == (False, True, True)
+    assert [series.rule.alpha for series in sweep.by_alpha()] == [0.0, 0.5, 1.0]
+    # As long as the oracle is not measured, its table draws nothing that the other does not.
+    for evaluation in study.results.glob("evaluations/*iou_aware*/val.json"):
+        content = json.loads(evaluation.read_text())
+        content["rules"] = {rule: value for rule, value in content["rules"].items() if rule in alphas}
+        evaluation.write_text(json.dumps(content))
+    collect(study)
+    assert {path.stem for path in write_figures(study)} == drawn - {"oracle"}
+
+
+def test_training_curves_show_every_loss_and_run(study):
+    with style.styled():
+        figure = draw_training(study)["training_shapes_72x72"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "loss_cls", "loss_bbox", "loss_iou"]
+    assert [sum(bool(len(line.get_xdata())) for line in ax.get_lines()) for ax in figure.axes] == [4, 4, 4, 3]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["retinanet", "iou aware retinanet, l2", "iou aware retinanet, bce", "iou aware retinanet, l1"]
+    assert figure.axes[0].get_lines()[0].get_xdata().tolist() == [0.5, 1.0, 1.5, 2.0]
+    assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [0.9, 0.8, 0.7, 0.6]
+
+
+def test_seeds_are_told_apart(tmp_path):
+    study = experiment(tmp_path, runs=[SMALL_RUN | {"detector": "retinanet", "seed": [0, 1]}], tables={})
+    for name in study.runs:
+        write_run(study, name)
+        write_history(study, name)
+    with style.styled():
+        figure = draw_training(study)["training_shapes_72x72"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "epoch,iteration\n1,1\n", "epoch,iteration,loss\n", "epoch,iteration,loss\n1,1,x\n"]
+)
+def test_malformed_history_is_named(tmp_path, content):
+    path = tmp_path / "history.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"history\.csv"):
+        load_history(path)
+
+
+def test_series_are_told_apart_without_colour():
+    looks = [style.series(index) for index in range(len(style.COLOURS))]
+    assert len({look["marker"] for look in looks}) == len({look["color"] for look in looks}) == len(style.DASHES)
+    assert len(set(style.DASHES)) == len(style.DASHES)

@@ -1,0 +1,294 @@
+"""The premise's measures against brute force, scipy-free formulas and cases whose answer is plain."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders.detections import CLASSES, noisy, scene, write_dataset, write_detections
+from builders.results import experiment
+
+from iou_aware.analysis.figures.premise import draw_premise
+from iou_aware.analysis.premise import measure as premise
+from iou_aware.analysis.report import premise as premise_table
+from iou_aware.detections import Detections
+from iou_aware.errors import InputError
+from iou_aware.evaluation.lrp import errors
+from iou_aware.evaluation.matching import Matcher
+from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou
+
+HALF = np.array([0.5])
+
+
+def iou(a, b) -> float:
+    """Return the IoU of two boxes x, y, width, height, written out."""
+    width = max(0.0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
+    return width * height / (a[2] * a[3] + b[2] * b[3] - width * height)
+
+
+def found_of(results, confidences=None, iou_preds=None) -> Detections:
+    corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
+    scores = results[:, 5] if confidences is None else confidences
+    return Detections(results[:, 0], results[:, 6], corners, scores, scores, iou_preds)
+
+
+def near_of(same, crowd=None) -> Overlaps:
+    same = np.asarray(same, dtype=float)
+    crowd = np.zeros(len(same), bool) if crowd is None else crowd
+    return Overlaps(same, same, np.full(len(same), -1), crowd)
+
+
+@pytest.fixture
+def truth_and_found(tmp_path):
+    content = scene(tmp_path / "truth.json", 3)
+    return content, tmp_path / "truth.json", noisy(content, 7)
+
+
+def test_overlaps_are_those_of_every_pair(truth_and_found):
+    content, path, found = truth_and_found
+    truth = load_truth(path)
+    near = overlaps(truth, found)
+    for index, row in enumerate(found):
+        objects = [a for a in content["annotations"] if a["image_id"] == row[0] and not a["iscrowd"]]
+        of_class = {a["id"]: iou(row[1:5], a["bbox"]) for a in objects if a["category_id"] == row[6]}
+        assert near.any[index] == pytest.approx(max((iou(row[1:5], a["bbox"]) for a in objects), default=0.0))
+        assert near.same[index] == pytest.approx(max(of_class.values(), default=0.0))
+        if near.nearest[index] >= 0:
+            assert truth.ids[near.nearest[index]] == max(of_class, key=of_class.__getitem__)
+        else:
+            assert near.same[index] == 0
+
+
+def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
+    content = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1}, {"id": 2}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 100], "iscrowd": 1}],
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
+    assert overlaps(load_truth(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False]
+
+
+def test_no_objects_and_no_detections(tmp_path):
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
+    truth, matcher = load_truth(path), Matcher(path)
+    for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
+        assert overlaps(truth, found).same.tolist() == [0.0] * len(found)
+        assert errors(truth, found, matcher.match(found, thresholds=HALF)).olrp is None
+
+
+def test_paired_iou_of_boxes_apart_touching_and_equal():
+    first = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
+    second = np.array([[5, 5, 1, 1], [1, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
+    assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0])
+
+
+def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
+    """Two objects that overlap: the second detection is nearer to the first object, which the first one has taken."""
+    plain = {"image_id": 1, "category_id": 1, "iscrowd": 0}
+    boxes = {1: [0, 0, 100, 100], 2: [0, 30, 100, 100], 3: [300, 0, 50, 50], 4: [500, 0, 50, 50]}
+    marked = [plain | {"id": key, "bbox": box, "area": box[2] * box[3]} for key, box in boxes.items()]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": marked}))
+    placed = {0.9: [0, 0, 100, 100], 0.8: [0, 12, 100, 100], 0.7: [300, 0, 50, 40], 0.6: [500, 0, 50, 30]}
+    duplicate = [1, 0, 0, 100, 52, 0.1, 1]
+    found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
+    truth = load_truth(path)
+    own = premise.own_overlaps(truth, found, Matcher(path).match(found, thresholds=HALF))
+    assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
+    rows = premise.correlations(found_of(found), overlaps(truth, found), own)
+    spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
+    assert spearman["found"] == pytest.approx(0.8)
+    assert spearman["near"] == pytest.approx(0.9)
+
+
+def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
+    """Return the least of LRP at every confidence of one class, and its parts, counted out."""
+    boxes = {a["id"]: a["bbox"] for a in content["annotations"]}
+    positives = sum(a["category_id"] == k + 1 and not a["iscrowd"] for a in content["annotations"])
+    mine = [i for i in np.flatnonzero(matches.classes == k) if not matches.ignored[0, i]]
+    best = (1.0, None, None, 1.0)
+    for threshold in {matches.confidences[i] for i in mine}:
+        kept = [i for i in mine if matches.confidences[i] >= threshold]
+        true = [i for i in kept if matches.matched[0, i]]
+        ious = [iou(found[matches.rows[i], 1:5], boxes[matches.objects[0, i]]) for i in true]
+        false, missed = len(kept) - len(true), positives - len(true)
+        value = (sum((1 - v) / 0.5 for v in ious) + false + missed) / (len(true) + false + missed)
+        if value < best[0]:
+            best = (value, np.mean([1 - v for v in ious]), false / len(kept), missed / positives)
+    return best
+
+
+def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
+    content, path, found = truth_and_found
+    matches = Matcher(path).match(found, thresholds=HALF)
+    measured = errors(load_truth(path), found, matches)
+    present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
+    assert 0 < len(present) < CLASSES
+    byhand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
+    expected = 100 * np.nanmean(byhand, axis=0)
+    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx(list(expected))
+
+
+def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(truth_and_found):
+    content, path, _ = truth_and_found
+    plain = [a for a in content["annotations"] if not a["iscrowd"]]
+    found = np.array([[a["image_id"], *a["bbox"], 1.0, a["category_id"]] for a in plain])
+    measured = errors(load_truth(path), found, Matcher(path).match(found, thresholds=HALF))
+    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx([0, 0, 0, 0])
+    assert measured.laece == pytest.approx(0)
+    found[:, 5] = 0.4
+    assert errors(load_truth(path), found, Matcher(path).match(found, thresholds=HALF)).laece == pytest.approx(60)
+
+
+def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_crowd():
+    same = np.array([0.5, 0.6, 0.7, 0.8, 0.1, 0.9])
+    confidences = np.array([0.1, 0.2, 0.5, 0.9, 0.95, 0.0])
+    crowd = np.array([False] * 5 + [True])
+    results = np.zeros((6, 7))
+    own = np.array([np.nan, 0.6, np.nan, 0.8, np.nan, np.nan])
+    rows = premise.correlations(found_of(results, confidences, 1 - confidences), near_of(same, crowd), own)
+    counts = {row["boxes"]: row["detections"] for row in rows}
+    assert counts == {"found": 2, "near": 4, "all": 5}
+    assert {row["spearman"] for row in rows if row["boxes"] == "found"} == {None}
+    first = {row["score"]: row for row in rows if row["boxes"] == "near"}
+    assert first["confidence"]["spearman"] == pytest.approx(1)
+    assert first["iou_pred"]["spearman"] == pytest.approx(-1)
+    x, y = confidences[:4] - confidences[:4].mean(), same[:4] - same[:4].mean()
+    assert first["confidence"]["pearson"] == pytest.approx((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()))
+
+
+def test_correlation_of_nothing_is_none():
+    for count in (0, 2, 4):
+        ious = np.linspace(0.5, 0.9, count)
+        rows = premise.correlations(found_of(np.zeros((count, 7))), near_of(ious), ious)
+        assert {row["spearman"] for row in rows} == {None}
+
+
+def test_reliability_and_bias_tell_an_honest_head_from_one_too_sure_of_background():
+    true = np.concatenate([np.linspace(0.5, 1.0, 500), np.zeros(500)])
+    predicted = np.concatenate([true[:500], np.full(500, 0.6)]).astype(np.float32)
+    found, near = found_of(np.zeros((1000, 7)), predicted, predicted), near_of(true)
+    groups = {row["group"]: row for row in premise.bias(found, near)}
+    assert groups["object"]["bias"] == pytest.approx(0, abs=1e-6)
+    assert groups["background"]["bias"] == pytest.approx(0.6)
+    assert groups["poorly placed"] == {"group": "poorly placed", "detections": 0}
+    rows = premise.reliability(found, near)
+    assert sum(row["detections"] for row in rows) == 1000
+    for row in rows:
+        assert row["from"] - 1e-6 <= row["iou_pred"] <= row["to"]
+        if not row["from"] <= 0.6 <= row["to"]:
+            assert row["iou"] == pytest.approx(row["iou_pred"], abs=1e-6)
+    assert premise.bias(found_of(np.zeros((1000, 7)), predicted), near) == []
+
+
+def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
+    study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50"], tables={})
+    content = write_dataset(study, "shapes", "val")
+    truth = load_truth(study.paths.dataset_folder("shapes") / "val.json")
+    baseline, ours = (
+        next(n for n in study.runs if f"shapes.{d}.tiny" in n and "96" in n)
+        for d in ("retinanet", "iou_aware_retinanet")
+    )
+    found = noisy(content, 1)
+    write_detections(study, baseline, "val", {"cls": found})
+    near = overlaps(truth, found)
+    placed = found.copy()
+    placed[:, 5] = near.same
+    rules = {"none": placed, "alpha=1.00": found, "alpha=0.50": placed}
+    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
+    paths = premise.write_premise(study)
+    assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
+    assert set(draw_premise(study)) == {"premise_correlations", "premise_density", "premise_reliability"}
+    table = pd.read_csv(study.paths.premise / "correlations.csv")
+    assert set(table["run"]) == {baseline, ours}
+    shown = table[table["score"] == "confidence"].set_index(["boxes", "run", "rule"])["spearman"]
+    assert shown["near", ours, "none"] == pytest.approx(1)
+    assert shown["found", ours, "none"] > shown["found", ours, "alpha=1.00"]
+    for boxes in premise.BOXES:
+        assert shown[boxes, ours, "alpha=1.00"] == pytest.approx(shown[boxes, baseline, "cls"])
+    density = pd.read_csv(study.paths.premise / "density.csv")
+    counts = density.groupby(["run", "rule"])["detections"].sum()
+    assert (counts == (~near.crowd).sum()).all()
+    assert (density.loc[density["rule"] == "none", "confidence"] == density.loc[density["rule"] == "none", "iou"]).all()
+    lrp = pd.read_csv(study.paths.premise / "lrp.csv").set_index(["run", "rule"])["olrp"]
+    assert lrp[ours, "none"] < lrp[baseline, "cls"]
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in premise.write_premise(study)] == before
+
+
+def test_oracle_s_iou_is_not_judged_as_a_prediction(tmp_path):
+    study = experiment(tmp_path, rules=["alpha=0.50", "oracle=0.50"], tables={})
+    content = write_dataset(study, "shapes", "val")
+    ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
+    found = noisy(content, 1)
+    near = overlaps(load_truth(study.paths.dataset_folder("shapes") / "val.json"), found)
+    rules = dict.fromkeys(["alpha=0.50", "oracle=0.50"], found)
+    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
+    tables = {path.stem: pd.read_csv(path) for path in premise.write_premise(study)}
+    for name in ("reliability", "bias"):
+        assert set(tables[name]["rule"]) == {"alpha=0.50"}
+    scores = tables["correlations"].groupby("rule")["score"].unique()
+    assert set(scores["oracle=0.50"]) == {"confidence", "cls_score"} == set(scores["alpha=0.50"]) - {"iou_pred"}
+    assert set(tables["lrp"]["rule"]) == set(tables["density"]["rule"]) == set(rules)
+    confidence, bias = premise_table.grids(study)
+    assert [row[1] for row in confidence.rows] == ["alpha=0.50", "oracle=0.50"]
+    assert [row[1] for row in bias.rows] == ["alpha=0.50"]
+
+
+def test_tables_show_what_was_measured_with_the_baseline_first(tmp_path):
+    study = experiment(tmp_path, rules=["alpha=1.00", "alpha=0.90"], tables={})
+    assert premise_table.html(study) == premise_table.markdown(study) == ""
+    content = write_dataset(study, "shapes", "val")
+    ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
+    found = noisy(content, 1)
+    annotations = study.paths.dataset_folder("shapes") / "val.json"
+    truth, matches = load_truth(annotations), Matcher(annotations).match(found, thresholds=HALF)
+    near, own = overlaps(truth, found), premise.own_overlaps(truth, found, matches)
+    rules = dict.fromkeys(study.rules, found)
+    write_detections(study, ours, "val", rules, dict.fromkeys(rules, np.where(np.isnan(own), near.any, own)))
+    write_detections(study, ours.replace("iou_aware_", "").replace(".bce", ""), "val", {"cls": found})
+    premise.write_premise(study)
+    confidence, bias = premise_table.grids(study)
+    assert [row[1] for row in confidence.rows] == ["baseline, score", "alpha=1.00"]
+    head = confidence.heads.index("Predicted IoU alone")
+    assert confidence.rows[0][2] == str((~np.isnan(own)).sum())
+    assert (confidence.rows[0].pop(head), confidence.rows[1].pop(head)) == ("", "1.00")
+    confidence.heads.pop(head)
+    assert confidence.rows[0][2:] == confidence.rows[1][2:]
+    rows = premise.correlations(found_of(found), near, own)
+    spearman = {row["boxes"]: f"{row['spearman']:.2f}" for row in rows if row["score"] == "confidence"}
+    shown = dict(zip(confidence.heads, confidence.rows[0], strict=True))
+    assert (shown["Spearman"], shown["With duplicates"]) == (spearman["found"], spearman["near"])
+    # A head that tells the truth has no bias off its objects, and all detections are in one of the groups.
+    numbers = bias.rows[0][bias.numeric :]
+    assert numbers[4::3] == numbers[5::3]
+    assert sum(int(number) for number in numbers[::3]) == (~near.crowd).sum()
+    every = premise_table.grids(study, every=True)[0]
+    assert [row[1] for row in every.rows] == ["baseline, score", "alpha=1.00", "alpha=0.90"]
+    page, text = premise_table.html(study), premise_table.markdown(study)
+    assert page.count("<table") == 4
+    for row in premise_table.grids(study)[0].rows:
+        assert f"| {' | '.join(row)} |" in text
+        assert all(f">{cell}</t" in page for cell in row)
+
+
+def test_annotations_that_went_missing_are_named(tmp_path):
+    study = experiment(tmp_path)
+    found = noisy(write_dataset(study, "shapes", "val"), 1)
+    write_detections(study, next(name for name in study.runs if ".retinanet" in name), "val", {"cls": found})
+    (study.paths.dataset_folder("shapes") / "val.json").unlink()
+    with pytest.raises(InputError, match=r"val\.json: missing.*iou-aware prepare"):
+        premise.write_premise(study)
+
+
+def test_nothing_predicted_gives_empty_tables(tmp_path):
+    study = experiment(tmp_path)
+    tables = [*premise.TABLES]
+    assert [path.stem for path in premise.write_premise(study)] == tables
+    assert pd.read_csv(study.paths.premise / "correlations.csv").empty
+    assert draw_premise(study) == {}

@@ -1,0 +1,116 @@
+"""The collected numbers as frames for notebooks: complete, and gains that agree with the tables'."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from builders.results import finished
+
+from iou_aware.analysis.metrics import load_metrics
+from iou_aware.analysis.report import frames
+from iou_aware.analysis.tables.write import write_table
+from iou_aware.analysis.uncertainty import bootstrap
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    made = finished(tmp_path_factory.mktemp("frames"))
+    for name in made.tables:
+        write_table(made, name)
+    return made
+
+
+@pytest.fixture(scope="module")
+def metrics(study):
+    return load_metrics(study.paths.metrics)
+
+
+def test_every_value_of_the_metrics_is_a_line(study, metrics):
+    lines = frames.long(study, metrics, ("AP", "AP75"))
+    assert len(lines) == metrics[["AP", "AP75"]].notna().sum().sum()
+    found = lines.set_index(["run", "split", "rule", "metric"])["value"]
+    for row in metrics.itertuples():
+        assert found[row.run, row.split, row.rule, "AP"] == row.AP
+
+
+def test_gains_are_those_of_the_tables(study, metrics):
+    lines = frames.long(study, metrics, ("AP",)).set_index(["run", "rule"])
+    for row in frames.table(study, "table3").dropna(subset="gain").query("metric == 'AP'").itertuples():
+        (run,) = study.tables["table3"].rows[row.row].runs
+        assert lines.loc[(run, row.rule), "gain"].item() == pytest.approx(row.gain)
+
+
+def test_a_table_has_the_papers_value_where_it_is_printed(study):
+    lines = frames.table(study, "table1").set_index(["row", "metric"])
+    paper = pd.read_csv(study.paths.paper("table1")).set_index("row")
+    for row in paper.index:
+        assert lines.loc[(row, "AP75"), "paper"] == paper.loc[row, "AP75"]
+
+
+def test_a_table_that_is_not_written_has_no_lines(study):
+    written = study.paths.table("table2", "csv")
+    aside = written.rename(written.with_suffix(".aside"))
+    assert frames.table(study, "table2").empty
+    aside.rename(written)
+
+
+def test_a_sweep_has_every_alpha_of_every_iou_aware_run_and_nothing_else(study, metrics):
+    sweep = frames.sweep(study, metrics)
+    assert set(sweep["run"]) == {name for name, run in study.runs.items() if run.is_iou_aware}
+    for _, part in sweep.groupby(["run", "metric"]):
+        assert part["alpha"].tolist() == sorted(part["alpha"])
+        assert set(part["alpha"]) <= {tenths / 10 for tenths in range(11)}
+    assert sweep.groupby("run")["model"].nunique().eq(1).all()
+    assert sweep["model"].nunique() == sweep["run"].nunique()
+
+
+def test_an_oracle_is_no_part_of_a_sweep(study, metrics):
+    alone = metrics[metrics["rule"] == "alpha=0.50"]
+    both = pd.concat([metrics, alone.assign(rule="oracle=0.50")], ignore_index=True)
+    assert frames.sweep(study, both).equals(frames.sweep(study, metrics))
+
+
+def test_a_name_has_only_what_tells_runs_apart(study):
+    first, second = [name for name, run in study.runs.items() if run.detector == "faster_rcnn"][:2]
+    assert frames.models(study, [first, second]) == {first: "tiny", second: "deep"}
+    assert frames.models(study, [first]) == {first: "faster_rcnn"}
+
+
+def test_intervals_are_of_the_difference_to_the_score_alone(study, metrics):
+    sweep = frames.sweep(study, metrics)
+    name, split = sweep[["run", "split"]].iloc[0]
+    random = np.random.default_rng(0)
+    drawn = {rule: random.normal(20, 1, 200) for rule in ("alpha=0.50", "alpha=1.00")}
+    about = {"annotations_sha256": "a", "resamples": 200, "seed": 0, "images": 20}
+    tables = [pa.table({"rule": [rule] * 200, "resample": range(200), "AP": drawn[rule]}) for rule in drawn]
+    path = study.paths.bootstrap(name, split)
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(tables).replace_schema_metadata({"provenance": str(about).replace("'", '"')}), path)
+    found = frames.alpha_intervals(study, sweep[sweep["metric"] == "AP"]).set_index("alpha")
+    values = sweep[(sweep["run"] == name) & (sweep["metric"] == "AP")].set_index("alpha")["value"]
+    assert set(found.index) == {0.5, 1.0}
+    change = values[0.5] - values[1.0]
+    expected = bootstrap.interval(change, drawn["alpha=0.50"] - drawn["alpha=1.00"])
+    assert found.loc[0.5, ["change", "low", "high"]].tolist() == pytest.approx([change, expected.low, expected.high])
+    assert found.loc[1.0, ["change", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics):
+    import matplotlib.pyplot as plt
+
+    before, opened = dict(matplotlib.rcParams), plt.get_fignums()
+
+    def draw(data):
+        figure, ax = plt.subplots()
+        ax.plot(data["alpha"], data["value"])
+        return figure
+
+    shown = frames.shown(frames.sweep(study, metrics), draw, "AP & more")
+    assert shown.startswith("<figure>") and 'alt="AP &amp; more"' in shown
+    assert plt.get_fignums() == opened and dict(matplotlib.rcParams) == before
+
+
+def test_nothing_is_drawn_of_nothing(study):
+    assert "AP by alpha" in frames.shown(pd.DataFrame(), lambda data: 1 / 0, "AP by alpha")

@@ -1,0 +1,232 @@
+"""The report: what it says of the numbers, what it does with a part of them, and with none."""
+
+import json
+import os
+import re
+from html import escape
+from pathlib import Path
+
+import nbformat
+import pytest
+from builders.results import experiment, paper_shaped, write_evaluation, write_results, write_run
+
+from iou_aware.analysis.claims.judge import write_claims
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.report.links import runs_page
+from iou_aware.analysis.report.notebook import write_notebook, write_report
+from iou_aware.analysis.report.sections import Results
+from iou_aware.analysis.times import stage_costs
+from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.errors import InputError
+
+NOTEBOOKS = Path(__file__).parents[3] / "reports"
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = experiment(tmp_path)
+    for source in [NOTEBOOKS / "page", *NOTEBOOKS.glob("*.ipynb")]:
+        (tmp_path / "reports" / source.name).symlink_to(source)
+    return loaded
+
+
+def seal(study, name: str) -> None:
+    """Write the record of a finished training."""
+    write_run(study, name)
+    record = json.loads(study.paths.seal(name).read_text())
+    record |= {"epochs": 8, "images_per_second": 70.0, "peak_rss_mib": 600.0, "losses": {"loss_cls": 0.25}}
+    study.paths.seal(name).write_text(json.dumps(record))
+
+
+def finish(study, values=None) -> None:
+    """Write all that the stages before the report would have written, tables and figures apart."""
+    write_results(study, paper_shaped(study) if values is None else values)
+    for name in study.runs:
+        seal(study, name)
+    counts = {"images": 20, "boxes": 50, "ignored": 0, "classes": {}, "areas": {"small": 5, "medium": 20, "large": 25}}
+    wrong = [{"file": "a.xml", "line": 3, "why": "no area"}]
+    for name in study.datasets:
+        splits = {"val": SplitData("val.json", "val", True, counts, "f" * 64, wrong)}
+        Manifest(name, "voc", "data", ["disc"], [1], "val", ["val"], "exclude", splits).write(
+            study.paths.manifest(name)
+        )
+    collect(study)
+    write_claims(study)
+    study.write_resolved()
+
+
+def test_every_claim_stands_on_the_page_with_its_verdict_and_numbers(study):
+    finish(study)
+    judged = json.loads(study.paths.claims.read_text())
+    shown = Results(study.results).claims()
+    for claim in judged["claims"]:
+        assert escape(claim["statement"]) in shown
+        assert f'<div id="{claim["id"]}">' in shown
+        for finding in claim["findings"]:
+            value = finding["quantity"]["value"]
+            assert value is None or f"{value:+.2f}".replace("-0.00", "+0.00") in shown
+            interval = finding["quantity"]["low"], finding["quantity"]["high"]
+            assert value is None or " to ".join(f"{end:+.2f}" for end in interval).replace("-0.00", "+0.00") in shown
+    folded = [claim["statement"] for claim in judged["claims"] if claim["verdict"] == "not run"]
+    listed, _, rest = shown.partition('<details class="rest">')
+    assert folded and all(escape(text) in rest and escape(text) not in listed for text in folded)
+
+
+@pytest.mark.parametrize("comparison", ["pattern", "values"])
+def test_the_page_begins_with_how_many_claims_hold(study, tmp_path, comparison):
+    changed = experiment(tmp_path, comparison=comparison)
+    finish(changed)
+    first, _, _ = Results(changed.results).heading().partition("</p>")
+    words = re.sub("<[^>]+>", "", first)
+    judged = json.loads(changed.paths.claims.read_text())
+    assert f"{len(judged['claims'])} claims" in words
+    for verdict, count in judged["verdicts"].items():
+        assert f"{count} {verdict}" in words
+    assert ("sizes are not" in words) == (comparison == "pattern")
+
+
+def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_path, monkeypatch):
+    finish(study)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    before = dict(os.environ)
+    text = write_report(study).read_text(encoding="utf-8")
+    assert dict(os.environ) == before
+    assert list(home.iterdir()) == []
+    assert [path.name for path in study.paths.report.parent.iterdir()] == ["index.html"]
+    for shown in ("A study for tests", "reproduced", "a.xml", "no area", "1:02", *study.runs):
+        assert shown in text
+    assert "<script" not in text and "http" not in text
+    links = set(re.findall(r'href="#([^"]+)"', text))
+    assert {"In-short", "Tables", "table1"} <= links <= set(re.findall(r'id="([^"]+)"', text))
+
+
+def test_a_page_is_made_of_what_there_is(study):
+    """All runs but one are missing, and so is all that is drawn; the page says so."""
+    name = "shapes.retinanet.tiny.quick.72x72.seed0"
+    seal(study, name)
+    write_evaluation(study, name, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
+    collect(study)
+    text = write_report(study).read_text(encoding="utf-8")
+    assert "1 of 17 models" in text
+    assert "marks.retinanet.tiny.quick.72x72.seed0 on test" in text
+    assert "The claims are not judged yet" in text
+
+
+def test_every_run_unfolds_to_what_made_it(study):
+    finish(study)
+    name = "shapes.retinanet.tiny.quick.72x72.seed0"
+    log = study.paths.log("train", name)
+    log.parent.mkdir(parents=True)
+    log.touch()
+    shown = Results(study.results).provenance()
+    for run in study.runs:
+        assert f'<dl id="run-{run}">' in shown
+    (mine,) = re.findall(rf'<dl id="run-{name}">(.*?)</dl>', shown)
+    for fact in ("<dd>1:02</dd>", "<dt>Seed</dt><dd>0</dd>", "<dd>abc</dd>", "torch 2.13.0"):
+        assert fact in mine
+    links = re.findall(r'href="([^"]+)"', mine)
+    assert [link.rpartition("/")[2] for link in links] == ["run.json", f"{name}.log", "val.json"]
+    study.paths.report.parent.mkdir()
+    assert all((study.paths.report.parent / link).is_file() for link in links)
+
+
+def test_a_run_that_was_not_trained_has_its_place_all_the_same(study):
+    shown = runs_page(study)
+    for run in study.runs:
+        assert f'<dl id="run-{run}"><dt>State</dt><dd>not trained</dd></dl>' in shown
+
+
+def test_cells_of_tables_lead_to_runs_on_the_page_itself(study):
+    finish(study)
+    table = study.paths.table("table1", "html")
+    table.parent.mkdir(parents=True)
+    table.write_text('<a href="../report/index.html#run-x">1.0</a>')
+    assert '<a href="#run-x">1.0</a>' in write_report(study).read_text(encoding="utf-8")
+    assert '<a href="../report/index.html#run-x">1.0</a>' in write_notebook(study, "tables").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["alpha", "premise", "tables"])
+def test_a_notebook_runs_over_a_part_of_the_results(study, name):
+    for run in list(study.runs)[:1]:
+        seal(study, run)
+        write_evaluation(study, run, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
+    collect(study)
+    text = write_notebook(study, name).read_text(encoding="utf-8")
+    assert "Missing:" in text and "not trained" in text
+    assert f"{list(study.runs)[1]} on val" in text
+    assert "results</span>" in text and "<script" not in text
+
+
+def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
+    """As Jupyter does it: in the notebook's folder, with the parameters that it comes with."""
+    from nbclient import NotebookClient
+
+    made = experiment(tmp_path, name="micro")
+    write_results(made, paper_shaped(made))
+    collect(made)
+    made.write_resolved()
+    notebook = nbformat.read(NOTEBOOKS / "tables.ipynb", as_version=4)
+    folder = {"metadata": {"path": str(tmp_path / "reports")}}
+    NotebookClient(notebook, kernel_name="python3", resources=folder).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    # What Matplotlib says where its cache is new or cannot be written, which takes its time, is left out of pages too.
+    shown = [output for output in outputs if output.get("name") != "stderr"]
+    assert shown and all(output.output_type == "execute_result" for output in shown)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", r"reports/own\.ipynb: cannot be run as a notebook"),
+        (
+            nbformat.writes(
+                nbformat.v4.new_notebook(
+                    cells=[nbformat.v4.new_code_cell("1 / 0")], metadata={"language_info": {"name": "python"}}
+                )
+            ),
+            r"reports/own\.ipynb: a cell failed(.|\n)*In \[\d\](.|\n)*ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_notebook_of_ones_own_that_fails_is_named(study, content, told):
+    (study.root / "reports" / "own.ipynb").write_text(content)
+    with pytest.raises(InputError, match=told):
+        write_notebook(study, "own")
+    assert not study.paths.page("own").exists()
+
+
+def test_costs_count_every_gpu_of_a_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = experiment(tmp_path, settings={"gpus": 2})
+    for stage, name in [("train", "a"), ("train", "b"), ("predict", "a.val"), ("evaluate", "a.val")]:
+        file = study.paths.benchmark(stage, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("s\tmax_rss\tcpu_time\n60.0\t600.0\t90.0\n")
+    costs = stage_costs(study)
+    assert [costs[stage].gpu for stage in ("train", "predict", "evaluate", "all")] == pytest.approx([240, 60, 0, 300])
+    assert [costs[stage].cpu for stage in ("train", "all")] == [180, 360]
+
+
+def test_malformed_metrics_are_named(study):
+    finish(study)
+    study.paths.metrics.write_text("run,AP\nsomething,1\n")
+    with pytest.raises(InputError, match=r"metrics\.csv"):
+        write_report(study)
+    assert not study.paths.report.exists()
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"experiment\.yaml: missing"):
+        Results(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_are_kept_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None

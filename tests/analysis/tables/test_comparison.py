@@ -1,0 +1,223 @@
+"""What stands beside a number: the paper's, the gain and its interval, seeds, verdict and run; and what is missing."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from builders.results import (
+    COCO_RUN,
+    experiment,
+    finished,
+    md_rows,
+    paper_shaped,
+    spread,
+    tables,
+    text,
+    write_results,
+    write_run,
+)
+
+from iou_aware.analysis.claims.judge import judge
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.tables.write import write_table
+from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
+from iou_aware.errors import InputError
+
+ROWS = ["iou_aware_r50", "iou_aware_r101", "iou_aware_x101"]
+
+
+def numbers(study, name: str) -> pd.DataFrame:
+    """Write a table and return its CSV by row and metric."""
+    write_table(study, name)
+    return pd.read_csv(study.paths.table(name, "csv"), dtype={"α": str, "runs": str}).set_index(["row", "metric"])
+
+
+def shifted(folder, shift: float, table: str = "table1", comparison: str = "pattern"):
+    """Return a study of the paper's values in which the rows of IoU-aware models of a table are moved."""
+    study = experiment(folder, comparison=comparison)
+    values = paper_shaped(study)
+    for row in study.tables[table].rows.values():
+        for run in row.runs:
+            if study.runs[run].is_iou_aware:
+                values[run, row.rule]["AP"] += shift
+    write_results(study, values)
+    collect(study)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("comparison", "shift", "gain", "value"),
+    [
+        ("pattern", 0.0, REPRODUCED, NOT_COMPARED),
+        ("pattern", 5.0, REPRODUCED, NOT_COMPARED),
+        ("pattern", -1.6, INCONCLUSIVE, NOT_COMPARED),
+        ("pattern", -5.0, CONTRADICTED, NOT_COMPARED),
+        ("values", 0.0, REPRODUCED, CONTRADICTED),
+        ("values", 4.0, CONTRADICTED, REPRODUCED),
+        ("values", 0.3, INCONCLUSIVE, CONTRADICTED),
+        ("values", -5.0, CONTRADICTED, CONTRADICTED),
+    ],
+)
+def test_gains_are_judged_by_sign_and_where_sizes_can_be_met_by_size_as_values_are(
+    tmp_path, comparison, shift, gain, value
+):
+    """All made-up values are 4.0 below the paper's; its gain with ResNeXt is 1.6, noise 0.3."""
+    found = numbers(shifted(tmp_path, shift, comparison=comparison), "table1").loc[("iou_aware_x101", "AP")]
+    assert (found["gain_verdict"], found["verdict"]) == (gain, value)
+
+
+def test_verdicts_are_those_of_the_claims(tmp_path):
+    study = shifted(tmp_path, -1.1)
+    claim = next(claim for claim in judge(study) if claim.id == "coco-ap-gain")
+    found = numbers(study, "table1").xs("AP", level="metric").loc[ROWS]
+    assert found["gain_verdict"].tolist() == [finding.verdict for finding in claim.findings]
+    assert found["gain"].tolist() == [finding.quantity.value for finding in claim.findings]
+    assert len(set(found["gain_verdict"])) > 1
+
+
+def test_trainings_on_voc_differ_by_more(tmp_path):
+    shift = -0.6  # which leaves 1.6 of 2.2 AP, and of 1.1 half a point
+    found = numbers(shifted(tmp_path, shift, "table5"), "table5").xs("AP", level="metric")
+    assert found["gain_verdict"].dropna().tolist() == [REPRODUCED, INCONCLUSIVE]
+
+
+def test_a_gain_has_the_interval_of_the_paired_resamples(tmp_path):
+    study = finished(tmp_path)
+    for name, run in study.runs.items():
+        if run.scale == COCO_RUN["scale"]:
+            spread(study, name, 3.0 if run.is_iou_aware else 1.0)
+    found = numbers(study, "table1").xs("AP", level="metric").loc[ROWS]
+    # Both move alike with the images, so that of the difference two of the three points are left.
+    assert (found["gain_high"] - found["gain_low"]).tolist() == pytest.approx([2.0] * 3, rel=0.1)
+    assert (found["gain_low"] < found["gain"]).all() and (found["gain"] < found["gain_high"]).all()
+    heads, _, *rows = md_rows(study, "table1", part=1)
+    shown = next(
+        row for row in rows[rows.index(next(row for row in rows if "IoU-aware" in row[0])) :] if row[0] == "AP"
+    )
+    low, high = (f"{found.loc['iou_aware_r50', end]:+.2f}".replace("-", "−") for end in ("gain_low", "gain_high"))
+    assert shown[heads.index("95 % interval")] == f"{low} … {high}"
+    for suffix in ("md", "tex", "html"):
+        assert "1,000 resamples" in text(study, "table1", suffix)
+
+
+def test_resamples_of_other_weights_are_refused(tmp_path):
+    study = finished(tmp_path)
+    (run,) = study.tables["table1"].rows["iou_aware_r50"].runs
+    (base,) = study.tables["table1"].rows["retinanet_r50"].runs
+    spread(study, base, 1.0)
+    spread(study, run, 1.0, weights="x")
+    with pytest.raises(InputError, match=r"weights xxx"):
+        write_table(study, "table1")
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """A study of one backbone with three seeds of each model, one of them not trained yet."""
+    wanted = tables()["table1"]
+    wanted["rows"] = {key: row for key, row in wanted["rows"].items() if key in ("retinanet_r50", "iou_aware_r50")}
+    run = COCO_RUN | {"backbone": "tiny", "seed": [0, 1, 2]}
+    runs = [run | {"detector": "retinanet"}, run | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}]
+    study = experiment(tmp_path_factory.mktemp("seeded"), runs=runs, rules=["alpha=0.50"], tables={"table1": wanted})
+    values = {
+        (name, study.rules_for(run)[0]): {"AP": 30.0 + run.seed * (1 if run.is_iou_aware else 0.5)}
+        for name, run in study.runs.items()
+    }
+    write_results(study, values)
+    name = next(name for name, run in study.runs.items() if run.is_iou_aware and run.seed == 2)
+    study.paths.evaluation(name, "val").unlink()
+    study.paths.seal(name).unlink()
+    collect(study)
+    write_table(study, "table1")
+    return study
+
+
+def test_seeds_have_number_mean_and_range_and_no_interval(seeded):
+    found = numbers(seeded, "table1")
+    base, ours = found.loc[("retinanet_r50", "AP")], found.loc[("iou_aware_r50", "AP")]
+    assert base[["n", "seeds", "ours", "lowest", "highest"]].tolist() == [3, 3, 30.5, 30.0, 31.0]
+    assert ours[["n", "seeds", "ours", "lowest", "highest"]].tolist() == [2, 3, 30.5, 30.0, 31.0]
+    # The range of a gain is over the seeds that both have.
+    assert ours[["gain", "gain_lowest", "gain_highest"]].tolist() == [0.0, 0.0, 0.5]
+    assert found[["low", "high", "gain_low", "gain_high"]].isna().all(axis=None)
+    rows = [row for row in md_rows(seeded, "table1", part=1) if row[0] == "AP" and row[-1]]
+    assert [row[-1] for row in rows] == ["3", "2 of 3"]
+    assert "30.0 … 31.0" in rows[1]
+    assert "Over seeds there is a range and no interval" in text(seeded, "table1", "md")
+
+
+class Links(HTMLParser):
+    """Gathers, for every row of a fragment, its links and the texts of its cells with numbers."""
+
+    def __init__(self, content: str):
+        super().__init__()
+        self.rows: list[tuple[list[dict], list[str]]] = []
+        self._number = False
+        self.feed(content)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if tag == "tr":
+            self.rows.append(([], []))
+        if tag == "a":
+            self.rows[-1][0].append(values)
+        self._number = tag == "a" or (tag == "td" and values.get("class") == "number")
+
+    def handle_data(self, data):
+        if self._number and data.strip():
+            self.rows[-1][1].append(data)
+
+
+def test_every_number_of_ours_is_a_link_to_its_run(tmp_path):
+    study = finished(tmp_path)
+    write_table(study, "table2")
+    main, comparison = text(study, "table2", "html").split("<details")
+    runs = [run for row in study.tables["table2"].rows.values() for run in row.runs]
+    rows = [links for links, _ in Links(main).rows if links]
+    assert [len(links) for links in rows] == [6] * 7  # four rows with values, three with gains
+    for run, links in zip([*runs, *runs[1:]], rows, strict=True):
+        assert {link["href"] for link in links} == {f"../report/index.html#run-{run}"}
+    assert {link["href"] for links, _ in Links(comparison).rows for link in links} == {
+        f"../report/index.html#run-{run}" for run in runs
+    }
+
+
+def test_a_mean_names_all_its_runs_and_the_comparison_links_to_each(seeded):
+    main, comparison = text(seeded, "table1", "html").split("<details")
+    row = seeded.tables["table1"].rows["iou_aware_r50"]
+    titles = {link["title"] for links, _ in Links(main).rows for link in links}
+    assert f"mean of {row.runs[0]}, {row.runs[1]}" in titles
+    assert re.findall(r"<small>alpha=0.50: (.*?)</small>", comparison) == [
+        ", ".join(f'<a href="../report/index.html#run-{run}">{run}</a>' for run in row.runs[:2])
+    ]
+
+
+def test_partial_metrics_give_a_table_in_which_the_rest_is_missing_with_its_reason(tmp_path):
+    study = experiment(tmp_path)
+    values = paper_shaped(study)
+    (base,) = study.tables["table1"].rows["retinanet_r50"].runs
+    write_results(study, values)
+    for name in study.runs:
+        if name != base:
+            study.paths.evaluation(name, study.splits_for(study.runs[name])[0]).unlink()
+            study.paths.seal(name).unlink()
+    (trained,) = study.tables["table1"].rows["iou_aware_r101"].runs
+    write_run(study, trained)
+    collect(study)
+    assert len(pd.read_csv(study.paths.metrics)) == 1
+    found = numbers(study, "table1").xs("AP", level="metric")
+    assert found.loc["retinanet_r50", "ours"] == pytest.approx(31.9)
+    assert found.loc[ROWS, "gain_verdict"].tolist() == [NOT_RUN] * 3
+    assert "is not trained" in found.loc["iou_aware_r50", "gain_why"]
+    assert "is not predicted on val" in found.loc["iou_aware_r101", "why"]
+    assert found.loc["yolov2", ["verdict", "why"]].isna().all()
+    for suffix in ("md", "tex", "html"):
+        assert text(study, "table1", suffix).count("is not trained") >= 7
+    for name in study.tables:
+        assert (numbers(study, name)["n"] > 0).any() == (name == "table1")
+
+
+def test_what_the_paper_does_not_say_has_no_verdict(tmp_path):
+    found = numbers(finished(tmp_path), "table2").loc["l1"]
+    assert found["gain"].notna().all()
+    assert found[["verdict", "gain_verdict", "paper", "gain_paper"]].isna().all(axis=None)

@@ -1,0 +1,114 @@
+"""Tables of our own, per class, and the notations: Markdown, LaTeX, HTML."""
+
+import csv
+import re
+import xml.dom.minidom
+
+import pytest
+from builders.results import SMALL_RUN, experiment, finished, md_rows, text, write_results
+
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.tables.write import write_table
+
+NAMES = [f"table{number}" for number in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    done = finished(tmp_path_factory.mktemp("study"))
+    for name in done.tables:
+        write_table(done, name)
+    return done
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A table without a counterpart in the paper, with classes."""
+    wanted = {
+        "cells": {
+            "caption": "Photographs & more: 100 %.",
+            "split": "val",
+            "columns": ["AP", "AP75", "APs", "VOC07_AP50"],
+            "per_class": True,
+            "select": SMALL_RUN,
+            "rows": {
+                "baseline": {"detector": "retinanet", "label": "RetinaNet"},
+                "alpha_0.5": {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"},
+            },
+        }
+    }
+    study = experiment(tmp_path, tables=wanted)
+    values = {
+        (name, rule): {"AP": 40.0 + run.is_iou_aware, "AP75": 30.0, "APs": None}
+        for name, run in study.runs.items()
+        for rule in study.rules_for(run)
+    }
+    write_results(study, values, classes=("red_cell", "white_cell"))
+    collect(study)
+    write_table(study, "cells")
+    return study
+
+
+def test_table_without_the_paper(own):
+    rows = md_rows(own, "cells")
+    assert rows[0] == ["Model", "AP", "AP<sub>75</sub>", "AP<sub>S</sub>", "VOC07 AP<sub>50</sub>"]
+    assert [row[0] for row in rows[2:5]] == ["RetinaNet", r"alpha\_0.5", "*Gain over the baseline*"]
+    assert rows[2][1:] == ["40.0", "**30.0**", "–", "–"]
+    assert rows[5][1:3] == ["+1.0", "0.0"]
+    assert "paper" not in text(own, "cells", "md")
+
+
+def test_table_per_class(own):
+    rows = md_rows(own, "cells")
+    assert [row[0] for row in rows[6:]] == [
+        r"*red\_cell*",
+        "RetinaNet",
+        r"alpha\_0.5",
+        r"*white\_cell*",
+        "RetinaNet",
+        r"alpha\_0.5",
+    ]
+    with own.paths.table("cells", "csv").open() as file:
+        content = list(csv.DictReader(file))
+    found = [(row["class"], row["row"], float(row["gain"])) for row in content if row["metric"] == "AP" and row["gain"]]
+    assert found == [(name, "alpha_0.5", 1.0) for name in ("", "red_cell", "white_cell")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_html_is_well_formed_ascii_and_labelled(study, name):
+    content = text(study, name, "html")
+    assert content.isascii()
+    document = xml.dom.minidom.parseString(f"<div>{content}</div>")
+    tables = document.getElementsByTagName("table")
+    assert len(tables) == len(document.getElementsByTagName("caption")) == 2
+    for table in tables:
+        heads = table.getElementsByTagName("th")
+        assert {head.getAttribute("scope") for head in heads} == {"col", "row", "rowgroup"}
+        width = len(table.getElementsByTagName("thead")[0].getElementsByTagName("th"))
+        for row in table.getElementsByTagName("tr"):
+            cells = [cell for cell in row.childNodes if cell.nodeName in ("th", "td")]
+            assert sum(int(cell.getAttribute("colspan") or 1) for cell in cells) == width
+    scrolling = [part for part in document.getElementsByTagName("div") if part.getAttribute("role") == "region"]
+    assert len({part.getAttribute("aria-label") for part in scrolling}) == 2
+    assert {part.getAttribute("tabindex") for part in scrolling} == {"0"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_latex_is_balanced_and_plain(study, name):
+    content = text(study, name, "tex")
+    main, *pages = content.split(r"\begin{table}")[1:]
+    for part in (main, *pages):
+        columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", part).group(1)
+        body = part[part.index(r"\toprule") : part.index(r"\bottomrule")]
+        rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(columns) - 1}
+        assert part.count(r"\end{table}") == 1
+    assert pages and all(page.count(r"\\") < 50 for page in pages)  # which is a page at this size
+    assert content.isascii()
+    assert content.count("{") - content.count(r"\{") == content.count("}") - content.count(r"\}")
+
+
+def test_latex_quotes_its_special_signs(own):
+    content = text(own, "cells", "tex")
+    assert r"Photographs \& more: 100 \%." in content
+    assert r"red\_cell" in content

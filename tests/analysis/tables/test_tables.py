@@ -1,0 +1,257 @@
+"""Tables: the paper's rows, labels, order and values; ours beside; gains, additions and gaps; four formats."""
+
+import pandas as pd
+import pytest
+from builders.results import (
+    SHIFT,
+    SMALL_RUN,
+    experiment,
+    finished,
+    md_rows,
+    paper_shaped,
+    tables,
+    text,
+    write_evaluation,
+    write_results,
+    write_run,
+)
+
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.tables.write import write_table
+from iou_aware.errors import InputError
+
+SIZES = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+THRESHOLDS = ["AP", "AP50", "AP60", "AP70", "AP80", "AP90"]
+VALUES = ["", "paper", "delta", "verdict", "gain", "gain_paper", "gain_low", "gain_high", "gain_verdict", "gain_why"]
+COLUMNS = {"table1": SIZES, "table2": SIZES, "table3": SIZES, "table4": THRESHOLDS, "table5": THRESHOLDS}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    done = finished(tmp_path_factory.mktemp("study"))
+    for name in done.tables:
+        write_table(done, name)
+    return done
+
+
+def tidy(study, name) -> pd.DataFrame:
+    return pd.read_csv(study.paths.table(name, "csv"), dtype={"α": str, "runs": str})
+
+
+def numbers(study, name) -> pd.DataFrame:
+    """Return a table's CSV with its metrics side by side: ``AP``, ``AP_paper``, ``AP_gain`` and so on."""
+    table = tidy(study, name).query("`class`.isna()").rename(columns={"ours": ""})
+    own = ["table", "metric", "class"]
+    shared = table.drop_duplicates("row").set_index("row").drop(columns=[*own, *VALUES])
+    wide = table.set_index(["row", "metric"])[VALUES].unstack("metric")
+    wide.columns = [metric + (value and f"_{value}") for value, metric in wide.columns]
+    return shared.join(wide)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_rows_and_labels_are_the_papers_in_its_order(study, name):
+    paper = load_paper(study.paths.paper(name))
+    ours = numbers(study, name)
+    added = [key for key, row in study.tables[name].rows.items() if row.addition]
+    assert list(ours.index) == [*paper.rows, *added]
+    for key, row in paper.rows.items():
+        assert tuple(ours.loc[key, list(paper.headings)]) == row.labels
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_are_the_papers_in_its_order(study, name):
+    table = tidy(study, name)
+    assert set(table["table"]) == {name}
+    for _, lines in table.groupby("row"):
+        assert list(lines["metric"]) == COLUMNS[name]
+    subscripts = [metric.replace("AP", "AP<sub>", 1) + "</sub>" for metric in COLUMNS[name][1:]]
+    assert [head.lower() for head in md_rows(study, name)[0][-6:]] == ["ap", *(part.lower() for part in subscripts)]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_values_the_papers_and_the_difference(study, name):
+    table = numbers(study, name)
+    measured = table[table["kind"] == "ours"].drop(index="alpha_0.0", errors="ignore")
+    assert len(measured) >= 3
+    for metric in COLUMNS[name]:
+        assert measured[f"{metric}_delta"].to_numpy() == pytest.approx(-SHIFT)
+        assert (measured[metric] - measured[f"{metric}_paper"]).to_numpy() == pytest.approx(-SHIFT)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_gains_over_the_baseline_are_the_papers(study, name):
+    """Ours are the paper's values less a constant, so that the gains must be equal."""
+    table = numbers(study, name).drop(index="alpha_0.0", errors="ignore")
+    gaining = table[table["baseline"].notna() & (table["kind"] == "ours")]
+    assert len(gaining) == {"table1": 3, "table2": 2, "table3": 11, "table4": 11, "table5": 2}[name]
+    for metric in COLUMNS[name]:
+        assert gaining[f"{metric}_gain"].to_numpy() == pytest.approx(gaining[f"{metric}_gain_paper"].to_numpy())
+
+
+def test_gains_are_those_that_the_paper_states(study):
+    gains = numbers(study, "table1").loc[["iou_aware_r50", "iou_aware_r101", "iou_aware_x101"]]
+    assert gains["AP_gain_paper"].tolist() == [1.0, 1.1, 1.6]
+    assert gains["baseline"].tolist() == ["retinanet_r50", "retinanet_r101", "retinanet_x101"]
+    assert numbers(study, "table3").loc["none", "AP_gain_paper"] == 1.1
+
+
+def test_cited_rows_have_the_papers_values_alone(study):
+    cited = numbers(study, "table1").query("kind == 'cited'")
+    assert len(cited) == 7
+    assert cited["AP"].isna().all()
+    assert cited["AP_paper"].notna().all()
+    assert md_rows(study, "table1")[2][:5] == [r"YOLOv2 \[28\]", "DarkNet-19", "-", "(21.6)", "(44.0)"]
+
+
+def test_addition_stands_below_with_a_dagger(study):
+    rows = md_rows(study, "table2")
+    assert [row[0] for row in rows[2:6]] == ["baseline", "L2 loss", "BCE loss", "L1 loss †"]
+    assert "(" not in "".join(rows[5])
+    assert numbers(study, "table2").loc["l1", "kind"] == "addition"
+    assert "† An addition, not in the paper." in text(study, "table2", "md")
+
+
+def test_best_of_each_column_is_bold(study):
+    best = load_paper(study.paths.paper("table4")).rows
+    for row in md_rows(study, "table4")[2:15]:
+        key = {"baseline": "baseline", "none": "none", "0": "alpha_0.0"}.get(row[0], f"alpha_{row[0]}")
+        for metric, cell in zip(THRESHOLDS, row[1:], strict=True):
+            top = max(other.values[metric] for other in best.values())
+            assert cell.startswith("**") == (best[key].values[metric] == top)
+
+
+def test_bold_is_per_backbone_and_leaves_additions_out(tmp_path):
+    study = finished(tmp_path)
+    values = paper_shaped(study)
+    (run,) = study.tables["table2"].rows["l1"].runs
+    values[run, "none"] = dict.fromkeys(SIZES, 99.0)
+    write_results(study, values)
+    collect(study)
+    write_table(study, "table2")
+    rows = md_rows(study, "table2")
+    assert rows[5][1] == "99.0"
+    assert rows[4][1].startswith("**")
+    write_table(study, "table5")
+    assert [row[2].startswith("**") for row in md_rows(study, "table5")[2:6]] == [False, False, True, True]
+
+
+def test_pattern_compares_gains_and_not_values(study):
+    for suffix in ("md", "tex", "html"):
+        content = text(study, "table3", suffix)
+        assert "for the pattern only" in content
+        assert "Gain over the baseline" in content
+    assert "Verdict" not in md_rows(study, "table3", part=1)[0]
+
+
+def test_values_are_compared_number_by_number_when_they_can_be_met(tmp_path):
+    study = finished(tmp_path, comparison="values")
+    write_table(study, "table5")
+    assert "for the pattern only" not in text(study, "table5", "md")
+    heads, _, *rows = md_rows(study, "table5", part=1)
+    assert heads[3:5] == ["Ours − paper", "Verdict"]
+    assert {tuple(row[3:5]) for row in rows if row[1]} == {("−4.0", "contradicted")}
+
+
+def test_mean_over_seeds(tmp_path):
+    runs = [SMALL_RUN | {"detector": "retinanet", "seed": [0, 1, 2]}]
+    wanted = {"table2": tables()["table2"] | {"rows": {"baseline": {"detector": "retinanet"}}}}
+    study = experiment(tmp_path, runs=runs, tables=wanted)
+    for name, value in zip(study.runs, [10.0, 11.0, 15.0], strict=True):
+        write_run(study, name)
+        write_evaluation(study, name, "val", {"cls": {"AP": value}})
+    collect(study)
+    write_table(study, "table2")
+    row = numbers(study, "table2").loc["baseline"]
+    assert row["AP"] == pytest.approx(12.0)
+    assert (row["n"], row["seeds"]) == (3, 3)
+    assert row["runs"].split() == list(study.runs)
+    assert md_rows(study, "table2")[0][-1] == "Seeds"
+    assert md_rows(study, "table2")[2][-1] == "3"
+    study.paths.evaluation(list(study.runs)[1], "val").unlink()
+    collect(study)
+    write_table(study, "table2")
+    assert numbers(study, "table2").loc["baseline", "AP"] == pytest.approx(12.5)
+    assert md_rows(study, "table2")[2][-1] == "2 of 3"
+
+
+def test_missing_rows_show_as_missing_with_the_reason(tmp_path):
+    study = experiment(tmp_path)
+    (baseline,) = study.tables["table2"].rows["baseline"].runs
+    write_run(study, baseline)
+    write_evaluation(study, baseline, "val", {"cls": {"AP": 20.0, "APs": None}})
+    collect(study)
+    write_table(study, "table2")
+    rows = md_rows(study, "table2")
+    assert rows[2][1:5] == ["20.0 (34.3)", "– (54.5)", "– (36.4)", "– (17.2)"]
+    assert rows[4][1] == "– (35.4)"
+    assert rows[5][1] == "–"
+    assert "bce (not trained); l1 (not trained)" in text(study, "table2", "md")
+    assert pd.isna(numbers(study, "table2").loc["bce", "AP"])
+    assert numbers(study, "table2").loc["bce", "n"] == 0
+
+
+def test_tables_of_a_study_without_any_result(tmp_path):
+    study = experiment(tmp_path)
+    collect(study)
+    for name in study.tables:
+        assert [path.suffix for path in write_table(study, name)] == [".csv", ".md", ".tex", ".html"]
+        assert numbers(study, name)["n"].sum() == 0
+
+
+def test_row_of_the_paper_that_the_experiment_leaves_out(tmp_path):
+    wanted = tables()
+    del wanted["table2"]["rows"]["l2"]
+    study = finished(tmp_path, tables=wanted)
+    write_table(study, "table2")
+    assert md_rows(study, "table2")[3][:2] == ["L2 loss", "– (35.1)"]
+    assert "l2 (no run in this experiment)" in text(study, "table2", "md")
+
+
+def test_row_that_is_neither_the_papers_nor_an_addition_is_refused(tmp_path):
+    wanted = tables()
+    wanted["table2"]["rows"]["l1"].pop("addition")
+    with pytest.raises(InputError, match=r"l1"):
+        write_table(finished(tmp_path, tables=wanted), "table2")
+
+
+def test_voc_values_stand_beside_the_paper_by_both_protocols(tmp_path):
+    wanted = tables()
+    wanted["table5"]["columns"] = ["VOC07_AP", "VOC07_AP70"]
+    study = experiment(tmp_path, tables=wanted)
+    values = paper_shaped(study)
+    for metrics in values.values():
+        metrics |= {"VOC07_AP": max(metrics["AP"] - 1, 0), "VOC07_AP70": None}
+    write_results(study, values)
+    collect(study)
+    write_table(study, "table5")
+    row = numbers(study, "table5").loc["iou_aware_r50"]
+    assert row[["AP_paper", "VOC07_AP_paper", "VOC07_AP70_paper"]].tolist() == [53.6, 53.6, 66.1]
+    assert row[["AP_delta", "VOC07_AP_delta", "VOC07_AP_gain"]].tolist() == pytest.approx([-4.0, -5.0, 2.2])
+    assert "VOC07: AP over 11 recalls" in text(study, "table5", "md")
+
+
+def test_unknown_table_is_refused(study):
+    with pytest.raises(InputError, match="no table 'table9'"):
+        write_table(study, "table9")
+
+
+def test_writing_again_gives_the_same_bytes(study):
+    before = {path: path.read_bytes() for path in write_table(study, "table1")}
+    assert {path: path.read_bytes() for path in write_table(study, "table1")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("34.3", "high"), "line 2, column AP"),
+        (("l2,0", "baseline,0"), "second time"),
+        (("bce,0", "bce,2"), "column cited"),
+        (("cited,", "quoted,"), "line 1"),
+    ],
+)
+def test_malformed_table_of_the_paper_is_refused(tmp_path, study, change, complaint):
+    path = tmp_path / "table2.csv"
+    path.write_text(study.paths.paper("table2").read_text().replace(*change))
+    with pytest.raises(InputError, match=complaint):
+        load_paper(path)

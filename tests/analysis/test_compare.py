@@ -1,0 +1,160 @@
+"""Two folders of results and two rules, side by side."""
+
+import shutil
+
+import numpy as np
+import pytest
+from builders.detections import noisy, write_dataset, write_detections
+from builders.results import experiment, paper_shaped, write_results, write_run
+
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.compare import compare
+from iou_aware.analysis.uncertainty import bootstrap
+from iou_aware.errors import InputError
+from iou_aware.evaluation.coco import CocoEvaluator, summarise
+
+RULES = ["none", "alpha=0.50"]
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    """A run whose two rules differ in how well their boxes are placed, and its baseline, equal to the worse."""
+    study = experiment(tmp_path, rules=RULES, tables={})
+    content = write_dataset(study, "shapes", "val")
+    ours = next(name for name in study.runs if "iou_aware" in name)
+    baseline = next(name for name in study.runs if name.startswith("shapes.retinanet"))
+    worse, better = noisy(content, 1, 0.1), noisy(content, 2, 0.01)
+    write_detections(study, ours, "val", {"none": worse, "alpha=0.50": better})
+    write_detections(study, baseline, "val", {"cls": worse})
+    for run in (ours, baseline):
+        write_run(study, run)
+    return study, ours, baseline, (worse, better)
+
+
+def side(study, run, rule=None):
+    return f"{study.paths.run_folder(run)}{f'@{rule}' if rule else ''}"
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of every line of a table by their first."""
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    return {line[0]: line[1:] for line in lines}
+
+
+def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
+    study, ours, _, found = ranked
+    compare(side(study, ours, "none"), side(study, ours, "alpha=0.5"), resamples=100)
+    text = capsys.readouterr().out
+    table = rows(text)
+    evaluator = CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
+    worse, better = (summarise(evaluator.curves(results)) for results in found)
+    for metric in bootstrap.METRICS:
+        first, second, difference, *_ = table[metric]
+        assert (first, second) == (f"{worse[metric]:.2f}", f"{better[metric]:.2f}")
+        assert difference == f"{better[metric] - worse[metric]:+.2f}"
+    assert table["AP90"][5] == "surely higher"
+    assert {"class 1", "class 2"} <= set(table)
+    assert "another training" not in text
+
+
+def test_a_run_against_its_equal_is_equal(ranked, capsys):
+    study, ours, baseline, _ = ranked
+    compare(side(study, baseline), side(study, ours, "none"), split="val", resamples=20)
+    text = capsys.readouterr().out
+    assert {cells[5] for metric, cells in rows(text).items() if metric in bootstrap.METRICS} == {"equal"}
+    assert "another training" in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        ("{ours}", "{base}", "say which, such as @none"),
+        ("{ours}@alpha=2", "{base}", "alpha"),
+        ("{ours}@cls", "{base}", "only by none, alpha=0.50"),
+        ("{results}", "{base}", "expected two of the same kind"),
+        ("{results}@none", "{results}", "expected it with a run's folder"),
+        ("{results}/nothing", "{base}", "no such folder"),
+        ("{results}/runs", "{base}", "neither"),
+        ("/", "{base}", "neither"),
+        ("{results}", "{results}", "iou-aware collect"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(ranked, first, second, named):
+    study, ours, baseline, _ = ranked
+    names = {"ours": side(study, ours), "base": side(study, baseline), "results": study.results}
+    with pytest.raises(InputError, match=named):
+        compare(first.format(**names), second.format(**names), resamples=10)
+
+
+def test_no_resamples_are_refused(ranked):
+    study, _, baseline, _ = ranked
+    with pytest.raises(InputError, match="found 0, expected 1 or more"):
+        compare(side(study, baseline), side(study, baseline), resamples=0)
+
+
+def test_different_images_are_not_compared(ranked, tmp_path):
+    study, ours, baseline, _ = ranked
+    other = tmp_path / "other"
+    shutil.copytree(study.root / "results", other / "results")
+    annotations = other / "results" / "datasets" / "shapes" / "val.json"
+    annotations.write_text(annotations.read_text().replace('"iscrowd": 1', '"iscrowd": 0'))
+    second = other / "results" / study.name / "runs" / baseline
+    with pytest.raises(InputError, match="same images"):
+        compare(side(study, ours, "none"), str(second), resamples=10)
+
+
+def test_two_splits_ask_for_one(ranked):
+    study, ours, baseline, _ = ranked
+    for run in (ours, baseline):
+        path = study.paths.detections(run, "val")
+        shutil.copy(path, path.with_stem("extra"))
+    with pytest.raises(InputError, match="extra, val; expected --split"):
+        compare(side(study, ours, "none"), side(study, baseline), resamples=10)
+
+
+def test_two_folders_show_what_moved_most_first_and_what_is_in_one_only(tmp_path, capsys):
+    first, second = (experiment(tmp_path, name=name) for name in ("before", "after"))
+    values = paper_shaped(first)
+    for study in (first, second):
+        write_results(study, values)
+        collect(study)
+    compare(str(first.results), str(second.results))
+    assert "0 differ; 0 only in the first, 0 only in the second" in capsys.readouterr().out
+
+    (run, rule), (other, other_rule) = list(values)[:2]
+    values = {key: dict(metrics) for key, metrics in values.items()}
+    values[run, rule]["AP"] += 1.0
+    values[other, other_rule]["AP"] -= 2.5
+    write_results(second, values)
+    gone = list(second.runs)[-1]
+    second.paths.evaluation(gone, second.splits_for(second.runs[gone])[0]).unlink()
+    collect(second)
+    compare(str(first.results), str(second.results))
+    text = capsys.readouterr().out
+    assert "2 differ" in text
+    assert f"{len(first.rules_for(first.runs[gone]))} only in the first, 0 only in the second" in text
+    table = rows(text)
+    assert [name for name in table if name in (run, other)] == [other, run]
+    assert (table[run][2], table[other][2]) == ("+1.00", "-2.50")
+    assert table["torch"] == ["2.13.0", "2.13.0"]
+
+
+def test_resampled_folders_say_how_surely(tmp_path, capsys):
+    studies = [experiment(tmp_path, name=name, rules=RULES, tables={}) for name in ("before", "after")]
+    content = write_dataset(studies[0], "shapes", "val")
+    run = next(name for name in studies[0].runs if name.startswith("shapes.retinanet"))
+    evaluator = CocoEvaluator(studies[0].paths.dataset_folder("shapes") / "val.json")
+    for study, noise in zip(studies, [0.1, 0.01], strict=True):
+        found = noisy(content, 1, noise)
+        write_detections(study, run, "val", {"cls": found})
+        write_results(study, {(run, "cls"): summarise(evaluator.curves(found))})
+        collect(study)
+        bootstrap.resample(study, run, "val", resamples=100)
+    compare(*(str(study.results) for study in studies))
+    cells = rows(capsys.readouterr().out)[run]
+    assert cells[-1] == "surely higher"
+    low, high = (float(limit) for limit in cells[-2].strip("[]").split(","))
+    assert 0 < low < float(cells[2]) < high
+    assert np.isfinite(high)

@@ -1,0 +1,85 @@
+"""What stages and runs cost: the jobs' own files, GPUs where there were any, and sessions before the last."""
+
+import json
+
+import pytest
+from builders.results import experiment, write_run
+
+from iou_aware.analysis.times import hours, run_costs, stage_costs
+from iou_aware.errors import InputError
+
+FIRST, SECOND = "shapes.retinanet.tiny.quick.72x72.seed1", "shapes.retinanet.tiny.quick.72x72.seed10"
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = {"dataset": "shapes", "scale": "72x72", "backbone": "tiny", "detector": "retinanet", "seed": [1, 10]}
+    return experiment(tmp_path, runs=[run], tables={})
+
+
+def job(study, stage: str, name: str | None, seconds: float, cpu: float, peak: float = 100.0) -> None:
+    file = study.paths.benchmark(stage, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t{peak}\t{cpu}\n")
+
+
+def trained(study, name: str, **record) -> None:
+    write_run(study, name)
+    seal = study.paths.seal(name)
+    seal.write_text(json.dumps(json.loads(seal.read_text()) | record))
+
+
+def test_a_run_costs_its_training_and_what_was_made_of_it_and_nothing_of_another(study):
+    for name, seconds in [(FIRST, 100.0), (SECOND, 200.0)]:
+        job(study, "train", name, seconds, 2 * seconds, peak=seconds)
+        job(study, "predict", f"{name}.val", 10.0, 5.0)
+        job(study, "evaluate", f"{name}.val", 4.0, 3.0, peak=300.0)
+    job(study, "collect", None, 1.0, 1.0)
+    runs, stages = run_costs(study), stage_costs(study)
+    assert list(runs) == [FIRST, SECOND]
+    assert [(cost.jobs, cost.cpu, cost.peak) for cost in runs.values()] == [(3, 208.0, 300.0), (3, 408.0, 300.0)]
+    assert stages["all"].cpu == sum(cost.cpu for cost in runs.values()) + 1.0
+    assert list(stages) == ["train", "predict", "evaluate", "collect", "all"]
+
+
+def test_what_is_fetched_and_packed_costs_as_well(study):
+    for stage in ("submission", "backbone"):
+        job(study, stage, "x", 3.0, 2.0)
+    assert list(stage_costs(study)) == ["backbone", "submission", "all"]
+    assert stage_costs(study)["all"].jobs == 2
+
+
+def test_gpus_are_those_that_the_training_ran_on(study):
+    trained(study, FIRST, device="Some GPU", processes=4)
+    trained(study, SECOND, device="cpu", processes=2)
+    for name in (FIRST, SECOND):
+        job(study, "train", name, 100.0, 80.0)
+        job(study, "predict", f"{name}.val", 10.0, 5.0)
+        job(study, "evaluate", f"{name}.val", 10.0, 5.0)
+    assert {name: cost.gpu for name, cost in run_costs(study).items()} == pytest.approx({FIRST: 410.0, SECOND: 0.0})
+    assert stage_costs(study)["train"].gpu == pytest.approx(400.0)
+
+
+def test_sessions_before_the_last_count(study):
+    trained(study, FIRST, device="Some GPU", processes=2, seconds=900.0, cpu_seconds=700.0)
+    job(study, "train", FIRST, 100.0, 80.0)
+    cost = run_costs(study)[FIRST]
+    assert (cost.gpu, cost.cpu) == (1800.0, 700.0)
+
+
+def test_files_that_are_none_are_named(study):
+    with pytest.raises(InputError, match="no benchmark files"):
+        stage_costs(study)
+    file = study.paths.benchmark("collect")
+    file.parent.mkdir(parents=True)
+    file.write_text("seconds\n1\n")
+    with pytest.raises(InputError, match=r"collect\.tsv: not a benchmark file"):
+        stage_costs(study)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0"), (45, "0.0125"), (3599.99, "1.00"), (13500, "3.75"), (4428000, "1230")]
+)
+def test_hours_have_three_digits(seconds, text):
+    assert hours(seconds) == text

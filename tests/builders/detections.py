@@ -1,0 +1,105 @@
+"""Ground truth and detections for tests: small scenes, in a project of ``builders.results`` where needed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from iou_aware import detections
+from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.files import sha256
+
+CLASSES = 3
+SIDE = 400
+
+
+def scene(path: Path, seed: int = 0, images: int = 12) -> dict:
+    """Write an annotation file with boxes of all sizes, crowds, an image without objects and a class without any."""
+    random = np.random.default_rng(seed)
+    annotations = []
+    for image in range(2, images + 1):
+        for _ in range(random.integers(1, 7)):
+            side = np.exp(random.uniform(2.2, 5.3, 2))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image * 10,
+                    "category_id": int(random.integers(1, CLASSES)),
+                    "bbox": [*random.uniform(0, 200, 2), *side],
+                    "area": float(side.prod()),
+                    "iscrowd": int(random.random() < 0.1),
+                }
+            )
+    content = {
+        "images": [
+            {"id": image * 10, "width": SIDE, "height": SIDE, "file_name": f"{image}.jpg"}
+            for image in range(1, images + 1)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": k, "name": f"class {k}"} for k in range(1, CLASSES + 1)],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return content
+
+
+def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:
+    """Return three noisy copies of every object, and clutter, as the evaluators load them: ``(N, 7)``.
+
+    Confidences are equal across images, where their order is defined, and differ within each.
+    """
+    random = np.random.default_rng(seed)
+    boxes = np.repeat([[a["image_id"], *a["bbox"], 0, a["category_id"]] for a in content["annotations"]], 3, axis=0)
+    boxes[:, 1:5] += random.normal(0, noise, (len(boxes), 4)) * boxes[:, [3, 4, 3, 4]]
+    clutter = boxes[random.permutation(len(boxes))[: len(boxes) // 2]].copy()
+    clutter[:, 1:3] = random.uniform(0, 300, (len(clutter), 2))
+    clutter[:, 6] = random.integers(1, CLASSES + 1, len(clutter))
+    found = random.permutation(np.concatenate([boxes, clutter]))
+    for image in np.unique(found[:, 0]):
+        mine = found[:, 0] == image
+        found[mine, 5] = 0.9 - 0.02 * np.arange(mine.sum())
+    return found
+
+
+def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, images: int = 12) -> dict:
+    """Write a prepared dataset with grey images; return its ground truth."""
+    folder = study.paths.dataset_folder(dataset)
+    content = scene(folder / f"{split}.json", seed, images)
+    (folder / split).mkdir(exist_ok=True)
+    for image in content["images"]:
+        Image.new("RGB", (SIDE, SIDE), "grey").save(folder / split / image["file_name"])
+    annotations = folder / f"{split}.json"
+    part = SplitData(
+        annotations=str(annotations.relative_to(study.root)),
+        images=str((folder / split).relative_to(study.root)),
+        labelled=True,
+        counts={"images": images, "boxes": len(content["annotations"])},
+        sha256=sha256(annotations),
+    )
+    names, ids = zip(*((category["name"], category["id"]) for category in content["categories"]), strict=True)
+    manifest = Manifest(dataset, "coco", ".", list(names), list(ids), split, [split], "error", {split: part})
+    manifest.write(study.paths.manifest(dataset))
+    return content
+
+
+def write_detections(study: Experiment, run: str, split: str, found: dict[str, np.ndarray], iou=None) -> Path:
+    """Write a run's detections.
+
+    Args:
+        study: The experiment.
+        run: A run of it.
+        split: A split of its dataset.
+        found: By rule, ``(N, 7)`` as the evaluators load them.
+        iou: By rule, ``(N,)`` predicted IoU; None for a detector that predicts none.
+    """
+    path, rules = study.paths.detections(run, split), list(found)
+    with detections.writer(path, rules, 12, {"weights_sha256": "w" * 64}) as file:
+        for index, rule in enumerate(rules):
+            results = found[rule]
+            corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
+            arrays = (results[:, 0], results[:, 6], corners, results[:, 5], results[:, 5])
+            predicted = None if iou is None else iou[rule]
+            file.add(np.full(len(results), index), detections.Detections(*arrays, predicted))
+    return path

@@ -1,0 +1,203 @@
+"""A project folder for tests of the study: a small experiment, and evaluations shaped like the paper's numbers."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.uncertainty.bootstrap import METRICS
+from iou_aware.experiment.experiment import Experiment
+
+REPORTS = Path(__file__).parents[2] / "reports"
+RULES = ["none", *(f"alpha={tenths / 10:.2f}" for tenths in range(10, -1, -1))]
+COCO_RUN = {"dataset": "shapes", "scale": "96x96"}
+SMALL_RUN = {"dataset": "shapes", "scale": "72x72", "backbone": "tiny"}
+BACKBONES = {"r50": "tiny", "r101": "deep", "x101": "grouped"}
+SHIFT = 4.0  # how far below the paper's values ours are made up to be
+
+
+def experiment(folder: Path, name: str = "study", comparison: str = "pattern", **changes) -> Experiment:
+    """Write a project with one experiment below ``folder`` and load it; ``changes`` replace top-level keys."""
+    for dataset, split in [("shapes", "val"), ("marks", "test")]:
+        _write(
+            folder / "configs" / "datasets" / f"{dataset}.yaml",
+            {
+                "dataset": dataset,
+                "layout": "coco",
+                "root": f"data/{dataset}",
+                "splits": {split: {"annotations": f"{split}.json", "images": split}},
+                "train": split,
+                "evaluate": [split],
+            },
+        )
+    for detector in ("faster_rcnn", "retinanet", "iou_aware_retinanet"):
+        _touch(folder / "configs" / "detectors" / "quick" / f"{detector}.py")
+    for backbone in BACKBONES.values():
+        _touch(folder / "configs" / "backbones" / f"{backbone}.py")
+    _touch(folder / "configs" / "schedules" / "quick.py")
+    shutil.copytree(REPORTS / "paper", folder / "reports" / "paper", dirs_exist_ok=True)
+    shutil.copy(REPORTS / "claims.yaml", folder / "reports" / "claims.yaml")
+    path = folder / "configs" / "experiments" / f"{name}.yaml"
+    _write(path, _content(name, comparison) | changes)
+    return Experiment.load(path)
+
+
+def _content(name: str, comparison: str) -> dict:
+    backbones = list(BACKBONES.values())
+    return {
+        "experiment": name,
+        "title": "A study for tests",
+        "comparison": comparison,
+        "defaults": {"recipe": "quick", "seed": 0, "target_grad": False},
+        "rules": RULES,
+        "runs": [
+            COCO_RUN | {"detector": ["faster_rcnn", "retinanet"], "backbone": backbones},
+            COCO_RUN | {"detector": "iou_aware_retinanet", "backbone": backbones, "iou_loss": "bce"},
+            SMALL_RUN | {"detector": "retinanet"},
+            SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": ["l2", "bce", "l1"]},
+            SMALL_RUN | {"dataset": "marks", "backbone": backbones[:2], "detector": "retinanet"},
+            SMALL_RUN
+            | {"dataset": "marks", "backbone": backbones[:2], "detector": "iou_aware_retinanet", "iou_loss": "bce"},
+        ],
+        "tables": tables(),
+    }
+
+
+def tables() -> dict:
+    """Return the paper's five tables, as an experiment asks for them."""
+    ours = {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"}
+    alphas = {f"alpha_{tenths / 10:.1f}": ours | {"rule": f"alpha={tenths / 10:.2f}"} for tenths in range(10, -1, -1)}
+    base = {"detector": "retinanet"}
+    losses = {loss: ours | {"iou_loss": loss, "rule": "none"} for loss in ("l2", "bce", "l1")}
+    losses["l1"] |= {"label": "L1 loss", "addition": True}
+    sweep = {"baseline": base, "none": ours | {"rule": "none"}, **alphas}
+    models = {"faster_rcnn": {"detector": "faster_rcnn"}, "retinanet": base, "iou_aware": ours}
+    pairs = {f"{model}_{key}": row | {"backbone": BACKBONES[key]} for model, row in models.items() for key in BACKBONES}
+    voc = {key: row for key, row in pairs.items() if not key.startswith("faster") and not key.endswith("x101")}
+    return {
+        "table1": _table(1, "Other methods.", "val", COCO_RUN, pairs),
+        "table2": _table(2, "IoU losses.", "val", SMALL_RUN, {"baseline": base, **losses}),
+        "table3": _table(3, "Alpha and AP by size.", "val", SMALL_RUN, sweep),
+        "table4": _table(4, "Alpha and AP by IoU threshold.", "val", SMALL_RUN, sweep),
+        "table5": _table(5, "VOC.", "test", {"dataset": "marks", "scale": "72x72"}, voc),
+    }
+
+
+def _table(number: int, caption: str, split: str, select: dict, rows: dict) -> dict:
+    return {"paper": f"table{number}", "caption": caption, "split": split, "select": select, "rows": rows}
+
+
+def paper_shaped(study: Experiment) -> dict[tuple[str, str], dict[str, float]]:
+    """Return made-up metrics by run and rule: the paper's values of the rows that show them, less ``SHIFT``."""
+    values: dict[tuple[str, str], dict[str, float]] = {}
+    for table in study.tables.values():
+        with (study.root / "reports" / "paper" / f"{table.paper}.csv").open(encoding="utf-8") as file:
+            printed = {line["row"]: line for line in csv.DictReader(file)}
+        for key, row in table.rows.items():
+            line = printed[key] if key in printed else printed["l2"]
+            for run in row.runs:
+                metrics = {m: max(float(v) - SHIFT, 0.01) for m, v in line.items() if m.startswith("AP")}
+                values.setdefault((run, row.rule), {}).update(metrics)
+    return values
+
+
+def write_results(study: Experiment, values: dict[tuple[str, str], dict[str, float]], classes=("disc", "bar")) -> None:
+    """Write a ``run.json``, a ``history.csv`` and an evaluation per run, which ``collect`` reads."""
+    for name, run in study.runs.items():
+        rules = {rule: values.get((name, rule), {"AP": 1.0}) for rule in study.rules_for(run)}
+        write_run(study, name)
+        for split in study.splits_for(run):
+            write_evaluation(study, name, split, rules, classes)
+
+
+def write_run(study: Experiment, name: str, weights: str = "w") -> None:
+    """Write the record of a finished training."""
+    _json(
+        study.paths.seal(name),
+        {
+            "run": study.runs[name].as_dict(),
+            "config_sha256": "c" * 64,
+            "weights_sha256": weights * 64,
+            "seconds": 61.5,
+            "cpu_seconds": 75.0,
+            "device": "cpu",
+            "provenance": {"git_commit": "abc", "torch": "2.13.0", "mmdet": "3.5.1", "mmcv": "2.3.6"},
+        },
+    )
+
+
+def write_evaluation(study, name, split, rules: dict[str, dict[str, float]], classes=("disc", "bar")) -> None:
+    """Write one evaluation; every class gets the metrics of the whole."""
+    _json(
+        study.paths.evaluation(name, split),
+        {
+            "run": name,
+            "dataset": study.runs[name].dataset,
+            "split": split,
+            "rules": {
+                rule: {"metrics": metrics, "per_class": dict.fromkeys(classes, metrics)}
+                for rule, metrics in rules.items()
+            },
+            "provenance": {"weights_sha256": "w" * 64, "images": 20, "boxes": 50},
+        },
+    )
+
+
+def finished(folder: Path, **changes) -> Experiment:
+    """Return a study whose every evaluation is there and collected."""
+    study = experiment(folder, **changes)
+    write_results(study, paper_shaped(study))
+    collect(study)
+    return study
+
+
+def spread(study: Experiment, run: str, width: float, weights: str = "w", alike: bool = True) -> None:
+    """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value.
+
+    The rules fall and rise alike or each for itself.
+    """
+    metrics = pd.read_csv(study.paths.metrics).set_index(["run", "rule"]).loc[run]
+    normal = np.random.default_rng(0).normal(0, width / 3.92, (len(metrics), 1000))
+    frames = [
+        {"rule": [rule] * 1000}
+        | {metric: row.get(metric, np.nan) + normal[0 if alike else place] for metric in METRICS}
+        for place, (rule, row) in enumerate(metrics.iterrows())
+    ]
+    about = {"weights_sha256": weights * 64, "annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}
+    table = pa.concat_tables([pa.table(frame) for frame in frames])
+    path = study.paths.bootstrap(run, "val")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), path)
+
+
+def text(study: Experiment, table: str, suffix: str) -> str:
+    """Return a table that was written."""
+    return study.paths.table(table, suffix).read_text()
+
+
+def md_rows(study: Experiment, table: str, part: int = 0) -> list[list[str]]:
+    """Return the cells of a Markdown table, its heading and rule included; part 1 is the comparison below it."""
+    lines = [line for line in text(study, table, "md").split("<details>")[part].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def _json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def _write(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from iou_aware.analysis.uncertainty import bootstrap
+from iou_aware.analysis.bootstrap import draw, resamples
+from iou_aware.analysis.uncertainty import intervals
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import load_truth
@@ -68,7 +69,7 @@ def main() -> None:
     """Time one run and rule, all metrics, and say what it needs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="share of COCO's size (1.0)")
-    parser.add_argument("--resamples", type=int, default=bootstrap.RESAMPLES, help="how many (1000)")
+    parser.add_argument("--resamples", type=int, default=resamples.RESAMPLES, help="how many (1000)")
     options = parser.parse_args()
     images, count, found_count = (round(number * options.scale) for number in (IMAGES, BOXES, DETECTIONS))
     with tempfile.TemporaryDirectory() as folder:
@@ -76,12 +77,12 @@ def main() -> None:
         found = detections(truth(path, images, count), images, found_count, seed=1)
         matcher, objects = Matcher(path), load_truth(path)
         started = time.perf_counter()
-        values = bootstrap.distributions(matcher, found, resamples=options.resamples)
+        values = draw.distributions(matcher, found, resamples=options.resamples)
         aps = time.perf_counter()
-        bootstrap.correlations(matcher, objects, found, options.resamples)
+        draw.correlations(matcher, objects, found, options.resamples)
         done = time.perf_counter()
         plain = summarise(CocoEvaluator(path).curves(found))["AP"]
-    limits = bootstrap.interval(plain, values["AP"])
+    limits = intervals.interval(plain, values["AP"])
     print(f"{images} images, {count} boxes, {found_count} detections, {options.resamples} resamples")
     print(f"AP {plain:.2f}, 95 % interval [{limits.low:.2f}, {limits.high:.2f}]")
     print(f"{len(values)} kinds of AP: {aps - started:.1f} s; correlations: {done - aps:.1f} s")

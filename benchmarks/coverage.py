@@ -14,7 +14,7 @@ from pathlib import Path
 import bootstrap as scenes
 import numpy as np
 
-from iou_aware.analysis.uncertainty.bootstrap import draws
+from iou_aware.analysis.bootstrap.draw import draws
 from iou_aware.evaluation.matching import Matcher, Matches
 from iou_aware.evaluation.resampled import average_precisions
 

@@ -4,6 +4,7 @@ The stages themselves are stood in for by a shell script that writes their files
 looked at. The project is a copy, with its own copy of the package, whose files the tests change.
 """
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from workflow_project import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 from iou_aware.experiment import workflow
 
 BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
+ANALYSIS = Path(workflow.__file__).parents[1] / "analysis"
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 
 
@@ -135,9 +137,35 @@ def test_an_added_row_only_draws_its_table(study):
     assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
 
 
-def test_a_changed_style_only_draws(study):
-    study.append("src/iou_aware/analysis/style.py")
-    assert study.plan() == {"figures": 1, "notebook": NOTEBOOKS, "report": 1}
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("analysis/style", ["figures", "notebook"]),
+        ("analysis/figures/gains", ["figures"]),
+        ("analysis/tables/content", ["table", "figures", "notebook"]),
+        ("analysis/paper", ["table", "figures", "claims", "notebook"]),
+        ("evaluation/lrp", ["premise", "figures", "claims", "notebook"]),
+    ],
+)
+def test_changed_code_runs_the_stages_that_import_it(study, module, stages):
+    study.append(f"src/iou_aware/{module}.py")
+    assert study.plan() == {stage: NOTEBOOKS if stage == "notebook" else 1 for stage in (*stages, "report")}
+
+
+@pytest.mark.parametrize("stage", sorted(folder.parent.name for folder in ANALYSIS.glob("*/__init__.py")))
+def test_the_code_of_a_stage_is_all_that_python_imports_for_it(stage):
+    modules = [f"iou_aware.analysis.{stage}.{file.stem}" for file in (ANALYSIS / stage).glob("[!_]*.py")]
+    code = (
+        "import importlib, json, sys; [importlib.import_module(name) for name in sys.argv[1:]];"
+        "print(json.dumps([getattr(module, '__file__', None) for module in sys.modules.values()]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
+    imported = {Path(file) for file in filter(None, json.loads(done.stdout)) if Path(file).name != "__init__.py"}
+    ours = {file for file in imported if {ANALYSIS, ANALYSIS.with_name("evaluation")} & set(file.parents)}
+    declared = {Path(file).absolute() for file in workflow.code(stage)}
+    assert ours and ours <= declared
+    # What is imported as a function is called, such as seaborn, is nothing of ours here.
+    assert {file for file in declared - ours if file.name != "__init__.py"} == set()
 
 
 def test_a_changed_notebook_only_reports(study):

@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from iou_aware import detections
-from iou_aware.analysis.uncertainty.bootstrap import annotations_of, results
+from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.overlaps import MATCHED, load_truth, overlaps
 from iou_aware.experiment.experiment import Experiment

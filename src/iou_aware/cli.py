@@ -101,7 +101,7 @@ STAGES = {
     ),
     "bootstrap": Stage(
         "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
-        "iou_aware.analysis.uncertainty.bootstrap:resample",
+        "iou_aware.analysis.bootstrap.draw:resample",
         ("run", "--split"),
         f"{RUN} --split val",
     ),

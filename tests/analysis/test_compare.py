@@ -7,9 +7,9 @@ import pytest
 from builders.detections import noisy, write_dataset, write_detections
 from builders.results import experiment, paper_shaped, write_results, write_run
 
+from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.compare import compare
-from iou_aware.analysis.uncertainty import bootstrap
 from iou_aware.errors import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 
@@ -50,7 +50,7 @@ def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
     table = rows(text)
     evaluator = CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
     worse, better = (summarise(evaluator.curves(results)) for results in found)
-    for metric in bootstrap.METRICS:
+    for metric in resamples.METRICS:
         first, second, difference, *_ = table[metric]
         assert (first, second) == (f"{worse[metric]:.2f}", f"{better[metric]:.2f}")
         assert difference == f"{better[metric] - worse[metric]:+.2f}"
@@ -63,7 +63,7 @@ def test_a_run_against_its_equal_is_equal(ranked, capsys):
     study, ours, baseline, _ = ranked
     compare(side(study, baseline), side(study, ours, "none"), split="val", resamples=20)
     text = capsys.readouterr().out
-    assert {cells[5] for metric, cells in rows(text).items() if metric in bootstrap.METRICS} == {"equal"}
+    assert {cells[5] for metric, cells in rows(text).items() if metric in resamples.METRICS} == {"equal"}
     assert "another training" in text
 
 
@@ -151,7 +151,7 @@ def test_resampled_folders_say_how_surely(tmp_path, capsys):
         write_detections(study, run, "val", {"cls": found})
         write_results(study, {(run, "cls"): summarise(evaluator.curves(found))})
         collect(study)
-        bootstrap.resample(study, run, "val", resamples=100)
+        draw.resample(study, run, "val", resamples=100)
     compare(*(str(study.results) for study in studies))
     cells = rows(capsys.readouterr().out)[run]
     assert cells[-1] == "surely higher"

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from iou_aware.analysis.bootstrap.resamples import METRICS
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.uncertainty.bootstrap import METRICS
 from iou_aware.experiment.experiment import Experiment
 
 REPORTS = Path(__file__).parents[2] / "reports"

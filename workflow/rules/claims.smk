@@ -8,7 +8,7 @@ rule claims:
         ],
         statements=paths.statements,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],
-        code=study.sources("claims/*", "uncertainty/*"),
+        code=study.code("claims"),
     output:
         data=paths.claims,
         page=paths.claims.with_suffix(".md"),

@@ -4,7 +4,7 @@ rule figures:
         histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],
-        code=study.sources("figures/*", "style"),
+        code=study.code("figures"),
     output:
         report(
             directory(paths.figures),

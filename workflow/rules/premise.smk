@@ -5,7 +5,7 @@ rule premise:
         detections=[
             paths.detections(run, split) for run, split in experiment.evaluations()
         ],
-        code=study.sources("premise/*"),
+        code=study.code("premise"),
     output:
         directory(paths.premise),
     log:
@@ -32,7 +32,7 @@ rule gallery:
         detections=[
             paths.detections(run, split) for run, split in experiment.evaluations()
         ],
-        code=study.sources("gallery/*"),
+        code=study.code("gallery"),
     output:
         directory(paths.gallery),
     log:

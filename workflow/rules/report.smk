@@ -15,7 +15,7 @@ rule notebook:
         **shown,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],
         notebook=paths.notebook("{notebook}"),
-        code=study.sources("report/*", "style"),
+        code=study.code("report"),
     output:
         report(
             paths.page("{notebook}"),
@@ -49,7 +49,7 @@ rule report:
         gallery=paths.gallery,
         notebook=paths.notebook("report"),
         notebooks=[paths.page(notebook) for notebook in paths.notebooks],
-        code=study.sources("report/*"),
+        code=study.code("report"),
     output:
         paths.report,
     log:

@@ -5,7 +5,7 @@ rule table:
         resamples=lambda wildcards: study.resamples(experiment, wildcards.table),
         paper=lambda wildcards: study.paper_files(experiment, wildcards.table),
         statements=paths.statements,
-        code=study.sources("tables/*", "uncertainty/*"),
+        code=study.code("tables"),
     output:
         csv=paths.table("{table}", "csv"),
         md=paths.table("{table}", "md"),

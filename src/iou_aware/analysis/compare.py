@@ -16,16 +16,13 @@ import numpy as np
 import pandas as pd
 
 from iou_aware import detections
+from iou_aware.analysis import inputs
+from iou_aware.analysis.bootstrap import resamples
+from iou_aware.analysis.bootstrap.draw import distributions
+from iou_aware.analysis.bootstrap.resamples import METRICS, RESAMPLES
+from iou_aware.analysis.inputs import annotations_of
 from iou_aware.analysis.metrics import PROVENANCE, load_metrics
-from iou_aware.analysis.uncertainty import bootstrap
-from iou_aware.analysis.uncertainty.bootstrap import (
-    METRICS,
-    RESAMPLES,
-    Interval,
-    annotations_of,
-    distributions,
-    interval,
-)
+from iou_aware.analysis.uncertainty.intervals import Interval, interval
 from iou_aware.confidence import Rule
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco
@@ -166,7 +163,7 @@ def _paired(first: Side, second: Side, key: tuple[str, str, str], value: float) 
     """Return the interval of ``value``, one evaluation's difference of AP in two folders; None unless resampled."""
     run, split, rule = key
     terms = [(sign, side.paths.bootstrap(run, split), rule, "AP") for sign, side in [(1.0, second), (-1.0, first)]]
-    values = bootstrap.combined(terms)
+    values = resamples.combined(terms)
     return None if values is None else interval(value, values)
 
 
@@ -180,7 +177,7 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
     values, classes, drawn = [], [], []
     for side in (first, second):
         source = side.paths.detections(side.run or "", split)
-        results = bootstrap.results(detections.read(source, _rule(side, source)))
+        results = inputs.results(detections.read(source, _rule(side, source)))
         curves = evaluator.curves(results)
         values.append(coco.summarise(curves))
         classes.append([metrics["AP"] for metrics in coco.summarise_classes(curves)])

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ RUN = rf"{NAME.pattern}(?:\.{NAME.pattern})*"
 # How Snakemake tells runs by their names, which end in recipe, scale and seed, where it looks for them as folders.
 RELEASED_RUN = rf"[^/]+\.{RELEASED}\.[^./]+\.seed\d+"
 TRAINED_RUN = rf"(?!{RELEASED_RUN}/)[^/]+"
+_PACKAGE = Path(__file__).parents[1]
 
 
 def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
@@ -142,12 +144,35 @@ def table_values(experiment: Experiment, name: str) -> str:
     return f"{experiment.comparison}: {experiment.tables[name]}"
 
 
-def sources(*patterns: str) -> list[Path]:
-    """Return modules of ``analysis`` by pattern (``tables/*``): what is drawn anew, cheaply, when its code changes."""
-    folder = Path(__file__).parents[1] / "analysis"
-    here = Path.cwd()
-    folder = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    return sorted(file for pattern in patterns for file in folder.glob(f"{pattern}.py"))
+def code(stage: str) -> list[Path]:
+    """Return the files of a stage's code, which is run again, cheaply, when one of them changes.
+
+    They are its folder in ``analysis`` and what that imports of ``analysis`` and ``evaluation``, directly or not.
+    """
+    here, found = Path.cwd(), set()
+    waiting = list((_PACKAGE / "analysis" / stage).glob("*.py"))
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file)
+    return sorted(file.relative_to(here) if file.is_relative_to(here) else file for file in found)
+
+
+@cache
+def _imported(file: Path) -> list[Path]:
+    """Return the modules of ``analysis`` and ``evaluation`` that a module imports, wherever in it that stands."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    parts = [name.split(".") for name in names if name]
+    files = [_PACKAGE.joinpath(*rest).with_suffix(".py") for first, *rest in parts if first == _PACKAGE.name and rest]
+    return [
+        file for file in files if file.is_file() and file.relative_to(_PACKAGE).parts[0] in ("analysis", "evaluation")
+    ]
 
 
 def figure_category(name: str) -> str:

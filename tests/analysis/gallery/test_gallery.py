@@ -9,8 +9,8 @@ from builders.results import experiment
 from PIL import Image
 
 from iou_aware import detections, drawing
+from iou_aware.analysis import inputs
 from iou_aware.analysis.gallery import draw as gallery
-from iou_aware.analysis.uncertainty import bootstrap
 from iou_aware.drawing import Mark
 from iou_aware.errors import InputError
 from iou_aware.evaluation.overlaps import Truth, load_truth
@@ -83,7 +83,7 @@ def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
     assert (lines[0]["run"], lines[0]["baseline"], int(lines[0]["image_id"])) == (ours, baseline, image)
     truth = load_truth(study.paths.dataset_folder("shapes") / "val.json")
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
-    found = [bootstrap.results(detections.read(study.paths.detections(ours, "val"), rule)) for rule in RULES]
+    found = [inputs.results(detections.read(study.paths.detections(ours, "val"), rule)) for rule in RULES]
     before, after = (gallery.representatives(truth, results) for results in found)
     assert after.ious[objects] == pytest.approx(1)
     kept = [after.ious[index] - before.ious[index] for index in objects if before.rows[index] >= 0]

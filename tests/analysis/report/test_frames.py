@@ -11,7 +11,7 @@ from builders.results import finished
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import frames
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.analysis.uncertainty import bootstrap
+from iou_aware.analysis.uncertainty import intervals
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_intervals_are_of_the_difference_to_the_score_alone(study, metrics):
     values = sweep[(sweep["run"] == name) & (sweep["metric"] == "AP")].set_index("alpha")["value"]
     assert set(found.index) == {0.5, 1.0}
     change = values[0.5] - values[1.0]
-    expected = bootstrap.interval(change, drawn["alpha=0.50"] - drawn["alpha=1.00"])
+    expected = intervals.interval(change, drawn["alpha=0.50"] - drawn["alpha=1.00"])
     assert found.loc[0.5, ["change", "low", "high"]].tolist() == pytest.approx([change, expected.low, expected.high])
     assert found.loc[1.0, ["change", "low", "high"]].tolist() == [0, 0, 0]
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from iou_aware.analysis.uncertainty.bootstrap import RESAMPLES
+from iou_aware.analysis.bootstrap.resamples import RESAMPLES
 from iou_aware.analysis.uncertainty.verdict import VERDICTS, Claim, Finding, signed
 from iou_aware.experiment.experiment import Experiment
 

@@ -6,32 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iou_aware.analysis import style
-from iou_aware.analysis.figures.panels import SIZES, THRESHOLDS, Panel, panels
+from iou_aware.analysis.figures import gains
+from iou_aware.analysis.figures.panels import panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
-from iou_aware.analysis.tables.content import difference
 from iou_aware.experiment.experiment import Experiment
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
-
-_ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
-_MOST_CLASSES = 30
-# Below, the gains of low alphas would flatten everything else; the figure of the values shows them in full.
-_LOWEST_GAIN = -4.0
-_ASIDE = 0.12  # how far markers of one place stand apart, in places
 
 
 def write_figures(experiment: Experiment) -> list[Path]:
     """Draw what an experiment's results allow into ``results/<experiment>/figures`` and return the paths.
 
     ``alpha`` and ``alpha_gain`` (for every table that sweeps alpha), ``oracle`` (for one that has an oracle beside it),
-    ``gain_per_threshold``, ``gain_per_size``,
-    ``gain_per_class``, the ``premise_...`` and ``training_<dataset>_<scale>``. What an earlier call drew and this one
-    does not is removed.
+    ``gain_per_threshold``, ``gain_per_size``, ``gain_per_class``, the ``premise_...`` and
+    ``training_<dataset>_<scale>``. What an earlier call drew and this one does not is removed.
 
     Raises:
         InputError: ``metrics.csv``, a table of the paper or a training history is malformed.
@@ -48,185 +40,6 @@ def write_figures(experiment: Experiment) -> list[Path]:
 
 
 def _drawn(experiment: Experiment) -> Iterable[tuple[str, "Figure"]]:
-    yield from _drawings([panel for panel in panels(experiment) if panel.series])
+    yield from gains.drawings([panel for panel in panels(experiment) if panel.series])
     yield from draw_premise(experiment).items()
     yield from draw_training(experiment).items()
-
-
-def _drawings(found: list[Panel]) -> Iterable[tuple[str, "Figure"]]:
-    bounds = [panel for panel in found if panel.is_bound and panel.by_alpha("oracle")]
-    for bound in bounds:
-        yield f"oracle{_suffix(bound, bounds)}", _oracle(bound)
-    found = [panel for panel in found if not panel.is_bound]
-    sweeps = [panel for panel in found if panel.is_sweep]
-    for sweep in sweeps:
-        yield f"alpha{_suffix(sweep, sweeps)}", _alpha(sweep)
-        yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep)
-    few = [panel.thinned() for panel in found]
-    if few:
-        yield "gain_per_threshold", _gains(few, THRESHOLDS, "IoU threshold", _percent_of)
-        yield "gain_per_size", _gains(few, SIZES, "objects", _size_of, ordered=False)
-    if any(_classes(panel) for panel in few):
-        yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
-
-
-def _suffix(panel: Panel, alike: list[Panel]) -> str:
-    """Return what tells a panel's figure from those of the others of its kind."""
-    return "" if panel is alike[0] else f"_{panel.name}"
-
-
-def _alpha(sweep: Panel) -> "Figure":
-    """Draw AP at each IoU threshold against alpha: ours, and the paper's beside it on the same axes."""
-    import matplotlib.pyplot as plt
-
-    swept = sweep.by_alpha()
-    sources = [("ours", "Ours", style.OURS)]
-    if any(series.paper for series in swept):
-        sources.append(("paper", "Paper", style.PAPER))
-    figure, axes = plt.subplots(1, len(sources), figsize=(style.WIDTH, 3.1), sharey=True, squeeze=False)
-    for ax, (source, title, line) in zip(axes[0], sources, strict=True):
-        for index, metric in enumerate(_ALPHA_METRICS):
-            points = [(series.rule.alpha, getattr(series, source).get(metric)) for series in swept]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), label=_name(metric), **style.series(index) | line)
-        ax.set_title(title)
-    axes[0][0].set_ylim(bottom=0)
-    axes[0][0].set_ylabel("AP (%)")
-    figure.supxlabel("α (0: predicted IoU alone, 1: classification score alone)", fontsize="medium")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", title="IoU\nthreshold")
-    return figure
-
-
-def _alpha_gain(sweep: Panel) -> "Figure":
-    """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
-    import matplotlib.pyplot as plt
-
-    swept = sweep.by_alpha()
-    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
-    for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
-        ax.axhline(0, color="black", linewidth=0.8)
-        for index, (source, line) in enumerate([("ours", style.OURS), ("paper", style.PAPER)]):
-            points = [(series.rule.alpha, dict(series.gains((metric,), source)).get(metric)) for series in swept]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), label=source, **style.series(index) | line)
-        ax.set_title(_name(metric))
-    drawn = [
-        gain for series in swept for source in ("ours", "paper") for _, gain in series.gains(_ALPHA_METRICS, source)
-    ]
-    axes[0][0].set_ylim(max(min(drawn) - 0.3, _LOWEST_GAIN), max(*drawn, 0) + 0.3)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("gain over the baseline (points)")
-    for ax in axes[-1]:
-        ax.set_xlabel("α")
-    axes[0][0].legend(loc="lower right")
-    return figure
-
-
-def _oracle(bound: Panel) -> "Figure":
-    """Draw AP against alpha with the predicted and with the true IoU, one panel per IoU threshold."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
-    for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
-        for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
-            points = [(series.rule.alpha, series.ours.get(metric)) for series in bound.by_alpha(kind)]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | style.OURS)
-        base = bound.series[0].our_base.get(metric)
-        if base is not None:
-            ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
-        ax.set_title(_name(metric))
-    axes[0][0].set_ylim(bottom=0)
-    figure.supxlabel("α (0: IoU alone, 1: classification score alone)", fontsize="medium")
-    figure.supylabel("AP (%)", fontsize="medium")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return figure
-
-
-def _gains(found: list[Panel], metrics: tuple[str, ...], xlabel: str, tick, ordered: bool = True) -> "Figure":
-    """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
-
-    Metrics that are not ``ordered`` have nothing between them: markers beside each other, without a line.
-    """
-    figure, axes = _grid(found)
-    for ax, panel in zip(axes, found, strict=True):
-        ax.axhline(0, color="black", linewidth=0.8)
-        for index, series in enumerate(panel.series):
-            aside = 0.0 if ordered else _ASIDE * (index - (len(panel.series) - 1) / 2)
-            for source, line in [("ours", style.OURS), ("paper", style.PAPER)]:
-                points = [(metrics.index(metric) + aside, gain) for metric, gain in series.gains(metrics, source)]
-                if points:
-                    line = line if ordered else line | {"linestyle": ""}
-                    label = series.label if source == "ours" else None
-                    ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | line)
-        ax.set_xticks(range(len(metrics)), [tick(metric) for metric in metrics])
-        ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the\nbaseline (points)")
-        _legend_beside(ax)
-    _explain_lines(figure, found)
-    return figure
-
-
-def _class_gains(found: list[Panel]) -> "Figure":
-    """Draw the gain in AP of each class, one panel per table, one kind of marker per row."""
-    figure, axes = _grid(found, 0.7 + 0.25 * max(len(_classes(panel)) for panel in found))
-    for ax, panel in zip(axes, found, strict=True):
-        names = _classes(panel)
-        ax.axvline(0, color="black", linewidth=0.8)
-        for index, series in enumerate(panel.series):
-            gains = [(difference(*series.classes[name], "AP"), place) for place, name in enumerate(names)]
-            gains = [point for point in gains if point[0] is not None]
-            if gains:
-                ax.plot(*zip(*gains, strict=True), linestyle="", label=series.label, **style.series(index))
-        ax.set_yticks(range(len(names)), names)
-        ax.set_ylim(len(names) - 0.5, -0.5)
-        ax.set(title=panel.title, xlabel="gain in AP over the baseline (points)")
-        _legend_beside(ax)
-    return figure
-
-
-def _grid(found: list[Panel], height: float = style.PANEL) -> tuple["Figure", list["Axes"]]:
-    """Return a figure with one pair of axes per panel, below each other."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(found), 1, figsize=(style.WIDTH, len(found) * height), squeeze=False)
-    return figure, list(axes[:, 0])
-
-
-def _legend_beside(ax: "Axes") -> None:
-    """Put the legend where it hides nothing; a panel without any values gets none."""
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _explain_lines(figure: "Figure", found: list[Panel]) -> None:
-    """Say which lines are the paper's, where there are any."""
-    from matplotlib.lines import Line2D
-
-    if any(series.paper for panel in found for series in panel.series):
-        looks = [("ours", style.OURS), ("paper", style.PAPER)]
-        handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
-        figure.legend(handles=handles, loc="outside upper right", ncols=2)
-
-
-def _classes(panel: Panel) -> list[str]:
-    """Return the classes of a panel, or none where they are too many to be drawn."""
-    names = list(dict.fromkeys(name for series in panel.series for name in series.classes))
-    return names if len(names) <= _MOST_CLASSES else []
-
-
-def _percent_of(metric: str) -> str:
-    return f".{metric.removeprefix('AP')}"
-
-
-def _size_of(metric: str) -> str:
-    return {"AP": "all", "APs": "small", "APm": "medium", "APl": "large"}[metric]
-
-
-def _name(metric: str) -> str:
-    """Return a metric's name with its threshold as a subscript."""
-    part = metric.removeprefix("AP")
-    return f"AP$_{{{part}}}$" if part else "AP (mean)"

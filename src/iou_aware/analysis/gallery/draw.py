@@ -22,8 +22,8 @@ import numpy as np
 from PIL.Image import Image
 
 from iou_aware import detections, drawing
+from iou_aware.analysis import inputs
 from iou_aware.analysis.pairs import matched_pairs
-from iou_aware.analysis.uncertainty import bootstrap
 from iou_aware.data.manifest import Manifest
 from iou_aware.drawing import Mark
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
@@ -134,7 +134,7 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     truth = load_truth(paths.root / part.annotations)
     names = _file_names(paths.root / part.annotations)
     sides = [(baseline, BASELINE_RULE, "RetinaNet"), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
-    found = [bootstrap.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
+    found = [inputs.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
     best = [representatives(truth, results) for results in found]
     change = changes(truth, best[1], best[2])
     for number, image in enumerate(chosen(change), 1):

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from iou_aware import detections
-from iou_aware.analysis.uncertainty.bootstrap import annotations_of, results
+from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.confidence import Rule
 from iou_aware.detections import Detections
 from iou_aware.evaluation.lrp import Errors, errors

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from iou_aware.analysis import style
+from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.pairs import matched_pairs
 from iou_aware.analysis.premise.measure import TABLES, load_premise
 from iou_aware.analysis.report.elements import Html, note, picture
-from iou_aware.analysis.uncertainty import bootstrap
+from iou_aware.analysis.uncertainty import intervals
 from iou_aware.confidence import Rule
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run
@@ -108,11 +109,11 @@ def alpha_intervals(experiment: Experiment, lines: pd.DataFrame) -> pd.DataFrame
     values = {(line.run, line.split, line.rule, line.metric): line.value for line in lines.itertuples()}
     for index, line in zip(lines.index, lines.itertuples(), strict=True):
         path, alone = experiment.paths.bootstrap(line.run, line.split), (line.run, line.split, ALONE, line.metric)
-        drawn = bootstrap.combined([(1, path, line.rule, line.metric), (-1, path, ALONE, line.metric)])
+        drawn = resamples.combined([(1, path, line.rule, line.metric), (-1, path, ALONE, line.metric)])
         if drawn is None or alone not in values:
             continue
         change = line.value - values[alone]
-        interval = bootstrap.interval(change, drawn)
+        interval = intervals.interval(change, drawn)
         if interval is not None:
             found.append({"index": index, "change": change, "low": interval.low, "high": interval.high})
     columns = pd.DataFrame(found, columns=["index", "change", "low", "high"]).set_index("index")

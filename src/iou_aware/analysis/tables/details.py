@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from iou_aware.analysis.bootstrap.resamples import RESAMPLES
 from iou_aware.analysis.tables.comparison import Compared, Comparisons
 from iou_aware.analysis.tables.content import Content, Line
 from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Column, Comparison, Group
-from iou_aware.analysis.uncertainty.bootstrap import RESAMPLES
 from iou_aware.analysis.uncertainty.quantity import Quantity
 from iou_aware.analysis.uncertainty.verdict import VERDICTS
 from iou_aware.experiment.experiment import Experiment

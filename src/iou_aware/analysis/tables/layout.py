@@ -1,11 +1,11 @@
 """From a table's numbers to what its reader sees: which sections, which digits, what is bold, what the notes say."""
 
+from iou_aware.analysis.bootstrap.resamples import RESAMPLES
 from iou_aware.analysis.collect.collect import missing
 from iou_aware.analysis.tables.comparison import Comparisons
 from iou_aware.analysis.tables.content import Content, Line
 from iou_aware.analysis.tables.details import count, lay_out, shown, signed
 from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Cell, Section, Sheet, TextRow
-from iou_aware.analysis.uncertainty.bootstrap import RESAMPLES
 from iou_aware.analysis.uncertainty.verdict import MARKS
 from iou_aware.experiment.columns import VOC07
 from iou_aware.experiment.experiment import Experiment

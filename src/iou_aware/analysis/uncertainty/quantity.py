@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iou_aware.analysis.bootstrap import resamples
+from iou_aware.analysis.bootstrap.resamples import CORRELATIONS
 from iou_aware.analysis.collect.collect import lack
 from iou_aware.analysis.metrics import COUNTS, load_metrics
 from iou_aware.analysis.paper import load_paper
-from iou_aware.analysis.uncertainty import bootstrap
-from iou_aware.analysis.uncertainty.bootstrap import CORRELATIONS, Choose, Interval
+from iou_aware.analysis.uncertainty import intervals
+from iou_aware.analysis.uncertainty.intervals import Choose, Interval
 from iou_aware.errors import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.experiment import Experiment
@@ -43,7 +45,7 @@ class Statistic:
 
     Attributes:
         sums: ``(K, M)``, what each cell is multiplied by in each sum.
-        choose: Chooses among them; see ``bootstrap.interval_of_choice``.
+        choose: Chooses among them; see ``intervals.interval_of_choice``.
     """
 
     sums: np.ndarray
@@ -206,16 +208,16 @@ class Cells:
             for run in row.runs:
                 if self.experiment.runs[run].seed in cell:
                     parts.append((1 / len(cell), self._resamples(run, table.split), row.rule, metric))
-        drawn = bootstrap.columns(parts)
+        drawn = resamples.columns(parts)
         if drawn is None:
             return None
         cells = np.add.reduceat(drawn, starts, axis=1)
-        return bootstrap.interval_of_choice(means @ statistic.sums, cells @ statistic.sums, statistic.choose)
+        return intervals.interval_of_choice(means @ statistic.sums, cells @ statistic.sums, statistic.choose)
 
     def _resamples(self, run: str, split: str) -> Path:
         """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
         path = self.experiment.paths.bootstrap(run, split)
-        found = bootstrap.load(path)
+        found = resamples.load(path)
         if found is not None and found.about["weights_sha256"] != self._weights.get(run, found.about["weights_sha256"]):
             raise InputError(
                 f"{path} is of the weights {found.about['weights_sha256']}, but {self.experiment.paths.metrics} of"

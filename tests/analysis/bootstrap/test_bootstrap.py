@@ -9,7 +9,8 @@ from builders.detections import noisy, scene, write_dataset, write_detections
 from builders.results import RULES, experiment
 from scipy import stats
 
-from iou_aware.analysis.uncertainty import bootstrap
+from iou_aware.analysis.bootstrap import draw, resamples
+from iou_aware.analysis.uncertainty import intervals
 from iou_aware.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.matching import AREAS, Matcher
@@ -39,14 +40,14 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
     path = tmp_path / "truth.json"
     content = scene(path, seed)
     found = noisy(content, seed + 10)
-    drawn = next(bootstrap.draws(IMAGES, 8, seed))
-    values = bootstrap.distributions(Matcher(path), found, resamples=8, seed=seed)
+    drawn = next(draw.draws(IMAGES, 8, seed))
+    values = draw.distributions(Matcher(path), found, resamples=8, seed=seed)
     for index, weights in enumerate(drawn):
         truth, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
         copy_path.write_text(json.dumps(truth))
         expected = coco.summarise(coco.Referee(copy_path).curves(results))
-        for metric in bootstrap.METRICS:
+        for metric in resamples.METRICS:
             wanted = np.nan if expected[metric] is None else expected[metric]
             assert values[metric][index] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
 
@@ -65,7 +66,7 @@ def test_every_image_once_is_the_plain_evaluation(tmp_path):
 def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     path = tmp_path / "truth.json"
     scene(path)
-    values = bootstrap.distributions(Matcher(path), np.zeros((0, 7)), ["AP"], resamples=4)
+    values = draw.distributions(Matcher(path), np.zeros((0, 7)), ["AP"], resamples=4)
     assert (values["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
     matches = Matcher(path).match(np.zeros((0, 7)))
@@ -82,7 +83,7 @@ def test_weighted_correlations_are_those_of_copies():
     random = np.random.default_rng(0)
     first, second = random.integers(0, 8, 60) / 8, random.integers(0, 9, 60) / 9  # with many ties
     images = random.integers(0, 10, 60)
-    weights = next(bootstrap.draws(10, 30, 3))
+    weights = next(draw.draws(10, 30, 3))
     weights[0] = 0
     spearman, pearson = correlations(first, second, images, weights)
     assert np.isnan([spearman[0], pearson[0]]).all()
@@ -93,21 +94,21 @@ def test_weighted_correlations_are_those_of_copies():
 
 
 def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
-    first, second = (np.concatenate(list(bootstrap.draws(7, 250, 5))) for _ in range(2))
+    first, second = (np.concatenate(list(draw.draws(7, 250, 5))) for _ in range(2))
     assert first.shape == (250, 7)
     assert (first.sum(axis=1) == 7).all()
     assert np.array_equal(first, second)
-    assert not np.array_equal(first, np.concatenate(list(bootstrap.draws(7, 250, 6))))
+    assert not np.array_equal(first, np.concatenate(list(draw.draws(7, 250, 6))))
     assert first.mean() == pytest.approx(1)
     # Counts of draws with replacement: variance 1 - 1/I, not that of a subsample.
     assert first.var() == pytest.approx(1 - 1 / 7, abs=0.08)
 
 
 def test_interval_is_that_of_the_normal_distribution():
-    found = bootstrap.interval(1.0, np.random.default_rng(0).normal(1, 2, 100_000))
+    found = intervals.interval(1.0, np.random.default_rng(0).normal(1, 2, 100_000))
     assert (found.low, found.high) == pytest.approx((1 - 1.96 * 2, 1 + 1.96 * 2), abs=0.05)
     assert found.positive == pytest.approx(0.691, abs=0.01)
-    assert bootstrap.interval(1.0, np.array([np.nan, np.nan, 1.0])) is None
+    assert intervals.interval(1.0, np.array([np.nan, np.nan, 1.0])) is None
 
 
 def test_interval_of_the_least_of_many_knows_that_it_was_chosen():
@@ -116,19 +117,19 @@ def test_interval_of_the_least_of_many_knows_that_it_was_chosen():
     for _ in range(200):
         values = random.normal(size=9)
         drawn = values + random.normal(size=(400, 9))
-        wrong["chosen"] += bootstrap.interval_of_choice(values, drawn, lambda some: some.min(-1)).high < 0
-        wrong["ignorant"] += bootstrap.interval(values.min(), drawn[:, values.argmin()]).high < 0
+        wrong["chosen"] += intervals.interval_of_choice(values, drawn, lambda some: some.min(-1)).high < 0
+        wrong["ignorant"] += intervals.interval(values.min(), drawn[:, values.argmin()]).high < 0
     assert wrong["chosen"] < 0.06 * 200 < 0.15 * 200 < wrong["ignorant"]
 
 
 def test_interval_of_one_number_chosen_among_one_and_of_nothing():
     drawn = np.random.default_rng(2).normal(size=(500, 1)) ** 2
-    assert bootstrap.interval_of_choice(np.ones(1), drawn, lambda one: one.max(-1)) == bootstrap.interval(
+    assert intervals.interval_of_choice(np.ones(1), drawn, lambda one: one.max(-1)) == intervals.interval(
         1.0, drawn[:, 0]
     )
     some = np.column_stack([drawn, np.full(500, np.nan)])
-    assert bootstrap.interval_of_choice(np.ones(2), some, lambda two: two.max(-1)) is None
-    steady = bootstrap.interval_of_choice(np.array([0.5, 3.0]), np.tile([0.5, 3.0], (9, 1)), lambda two: two.min(-1))
+    assert intervals.interval_of_choice(np.ones(2), some, lambda two: two.max(-1)) is None
+    steady = intervals.interval_of_choice(np.array([0.5, 3.0]), np.tile([0.5, 3.0], (9, 1)), lambda two: two.min(-1))
     assert (steady.low, steady.high) == (0.5, 0.5)
 
 
@@ -138,7 +139,7 @@ def test_interval_takes_back_what_resampling_adds():
     expected = stats.bootstrap(
         (sample,), lambda values, axis: values.var(axis=axis), n_resamples=2000, method="basic", rng=3
     )
-    found = bootstrap.interval(sample.var(), expected.bootstrap_distribution)
+    found = intervals.interval(sample.var(), expected.bootstrap_distribution)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval))
 
 
@@ -147,12 +148,12 @@ def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
     content = scene(path)
     matcher = Matcher(path)
     worse, better = (
-        bootstrap.distributions(matcher, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
+        draw.distributions(matcher, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
     )
     evaluator = coco.CocoEvaluator(path)
     plain = [coco.summarise(evaluator.curves(noisy(content, 4, noise)))["AP"] for noise in (0.1, 0.01)]
-    assert bootstrap.interval(plain[1] - plain[0], better - worse).low > 0
-    same = bootstrap.interval(0.0, worse - worse)
+    assert intervals.interval(plain[1] - plain[0], better - worse).low > 0
+    same = intervals.interval(0.0, worse - worse)
     assert same.low == same.high == 0
 
 
@@ -164,19 +165,19 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     write_detections(
         study, ours, "val", {rule: noisy(content, seed) for seed, rule in enumerate(["none", "alpha=0.50"])}
     )
-    paths = [bootstrap.resample(study, name, "val", resamples=50) for name in (baseline, ours)]
-    found = bootstrap.load(paths[1])
+    paths = [draw.resample(study, name, "val", resamples=50) for name in (baseline, ours)]
+    found = resamples.load(paths[1])
     matcher = Matcher(study.paths.dataset_folder("shapes") / "val.json")
-    for metric, expected in bootstrap.distributions(matcher, noisy(content, 1), resamples=50).items():
+    for metric, expected in draw.distributions(matcher, noisy(content, 1), resamples=50).items():
         # Stored confidences are float32, which keeps their order.
         assert found.values("alpha=0.50", metric) == pytest.approx(expected, nan_ok=True, abs=1e-4)
     assert (found.values("none", "spearman") != found.values("none", "pearson")).any()
     assert (np.abs(found.values("none", "spearman")) <= 1).all()
     assert found.values("cls", "AP") is None
     assert found.values("none", "VOC07_AP") is None
-    difference = bootstrap.combined([(1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")])
+    difference = resamples.combined([(1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")])
     assert difference == pytest.approx(np.zeros(50))
-    assert bootstrap.combined([(1, study.paths.bootstrap("none", "val"), "cls", "AP")]) is None
+    assert resamples.combined([(1, study.paths.bootstrap("none", "val"), "cls", "AP")]) is None
 
 
 def test_what_is_written_anew_within_one_tick_of_the_clock_is_read_anew(tmp_path):
@@ -186,10 +187,10 @@ def test_what_is_written_anew_within_one_tick_of_the_clock_is_read_anew(tmp_path
     read = []
     for seed in (1, 2):
         write_detections(study, run, "val", {"cls": noisy(content, seed)})
-        path = bootstrap.resample(study, run, "val", resamples=5)
+        path = draw.resample(study, run, "val", resamples=5)
         os.utime(path, ns=(moment, moment))
-        read.append(bootstrap.load(path))
-        assert bootstrap.load(path) is read[-1]
+        read.append(resamples.load(path))
+        assert resamples.load(path) is read[-1]
     assert (read[0].values("cls", "AP") != read[1].values("cls", "AP")).any()
 
 
@@ -199,9 +200,9 @@ def test_resamples_of_different_images_are_not_compared(tmp_path):
     for seed, run in enumerate(name for name in study.runs if name.startswith("shapes.retinanet.tiny")):
         content = write_dataset(study, "shapes", "val", seed)
         write_detections(study, run, "val", {"cls": noisy(content, 1)})
-        paths.append(bootstrap.resample(study, run, "val", resamples=10))
+        paths.append(draw.resample(study, run, "val", resamples=10))
     with pytest.raises(InputError, match="annotations_sha256"):
-        bootstrap.combined([(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")])
+        resamples.combined([(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")])
 
 
 def test_missing_rule_is_named(tmp_path):
@@ -210,4 +211,4 @@ def test_missing_rule_is_named(tmp_path):
     run = next(name for name in study.runs if "iou_aware" in name)
     write_detections(study, run, "val", {"none": noisy(content, 1)})
     with pytest.raises(InputError, match=r"alpha=1\.00"):
-        bootstrap.resample(study, run, "val")
+        draw.resample(study, run, "val")

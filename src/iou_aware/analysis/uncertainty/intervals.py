@@ -1,0 +1,71 @@
+"""Intervals from the resamples of a number, as far as the images are concerned."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+
+# Chooses one number (...) among several (..., M).
+Choose = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a quantity lies at 95 % confidence, as far as the images are concerned.
+
+    Attributes:
+        low: Its lower end.
+        high: Its upper end.
+        positive: How surely it is above zero, as a share of the resamples.
+        resamples: How many resamples have a value.
+    """
+
+    low: float
+    high: float
+    positive: float
+    resamples: int
+
+
+def interval(value: float, values: np.ndarray) -> Interval | None:
+    """Return the basic bootstrap interval: what the resamples miss ``value`` by, the other way round.
+
+    AP of a sample lies above that of all there is, the more so the fewer objects a class has, and that of a resample
+    above that of the sample by as much again. The percentiles themselves would therefore lie too high; mirrored at
+    the value they do not. In a difference this cancels out and the two agree.
+
+    Args:
+        value: On the images as they are.
+        values: ``(B,)`` on the resamples, NaN where undefined.
+
+    Returns:
+        None if fewer than half of the resamples have a value.
+    """
+    return interval_of_choice(np.array([value]), values[:, np.newaxis], lambda one: one[..., 0])
+
+
+def interval_of_choice(values: np.ndarray, drawn: np.ndarray, choose: Choose) -> Interval | None:
+    """Return an interval of what is chosen among several numbers, such as the least of them.
+
+    What is chosen for being extreme looks more extreme than it is, the more so the more it was chosen from. So the ends
+    are chosen from a band that holds all numbers at once, as often as the basic interval holds a single one: each is as
+    many of its standard deviations wide (Westfall and Young's single-step method). For one number it is that interval.
+
+    Args:
+        values: ``(M,)`` on the images as they are.
+        drawn: ``(B, M)`` on the resamples, NaN where undefined.
+        choose: Makes one number (...) of (..., M), and no smaller one where one of them is larger.
+
+    Returns:
+        None if fewer than half of the resamples have all values.
+    """
+    present = drawn[~np.isnan(drawn).any(1)]
+    if 2 * len(present) < len(drawn) or not len(present):
+        return None
+    missed = values - present
+    spread = missed.std(0)
+    scaled = missed / np.where(spread > 0, spread, 1)
+    below, above = np.percentile(scaled.min(1), 50 * (1 - LEVEL)), np.percentile(scaled.max(1), 50 * (1 + LEVEL))
+    low, high = float(choose(values + spread * below)), float(choose(values + spread * above))
+    return Interval(low, high, float((choose(values + missed) > 0).mean()), len(present))

@@ -2,13 +2,14 @@
 
 import csv
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_project import command, finished, snakemake
+from tiny_project import NOTES, Job, command, finished, jobs, snakemake
 
 from iou_aware.analysis.times import STAGES
 from iou_aware.experiment.experiment import Experiment
@@ -145,6 +146,57 @@ def test_a_stage_by_hand_gives_what_the_workflow_got(project, study):
         done = command(project, "iou-aware", stage, str(study.paths.resolved), name, "--split", split)
         assert done.returncode == 0, done.stderr
     assert json.loads(study.paths.evaluation(name, split).read_text())["rules"] == before["rules"]
+
+
+@pytest.fixture(scope="module")
+def done(project) -> list[Job]:
+    return jobs(project)
+
+
+@pytest.mark.parametrize(
+    "rule", ["bootstrap", "collect", "table", "figures", "premise", "gallery", "claims", "notebook", "report"]
+)
+def test_an_analysis_needs_no_file_but_those_that_its_rule_declares(rule, done, project, tmp_path):
+    """It gives the same where nothing else is (which goes for Parquet too, opened in C++), and opens nothing else."""
+    notes = tmp_path / "notes"
+    (tmp_path / "sitecustomize.py").write_text(NOTES)
+    traced = {"NOTES": str(notes), "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    found = [job for job in done if job.rule == rule]
+    for job in found if rule == "notebook" else found[:1]:
+        folder = tmp_path / "-".join(job.command[3:] or [rule])
+        # What the experiment says are a rule's parameters; a manifest stands for the images and annotations it counts.
+        besides = [
+            "configs",
+            "data",
+            *(str(Path(file).parent) for file in job.inputs if file.endswith("manifest.json")),
+        ]
+        declared = [*besides, *job.inputs, job.command[2]]
+        for file in declared:
+            if not (folder / file).exists():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file).symlink_to(project / file)
+        # The experiment looks for its rows in the paper's tables; their numbers are for those who declare them.
+        for table in (project / "reports" / "paper").glob("*.csv"):
+            stub = folder / "reports" / "paper" / table.name
+            if not stub.exists():
+                stub.parent.mkdir(parents=True, exist_ok=True)
+                pd.read_csv(table)[["row", "cited"]].to_csv(stub, index=False)
+                declared.append(str(stub.relative_to(folder)))
+        ended = command(folder, *job.command, **traced)
+        assert ended.returncode == 0, ended.stderr
+        opened = [Path(file) for file in notes.read_text().splitlines() if file.startswith(f"{folder}/")]
+        opened = [file for file in opened if file.suffix != ".part" and not file.is_dir()]  # what it writes, and where
+        known = {folder / file for file in (*declared, *job.outputs, "home", "src")}
+        assert {str(file.relative_to(folder)) for file in opened if not known & {file, *file.parents}} == set()
+        if rule != "report":  # it says what Snakemake measured of the jobs, and links to logs
+            for output in job.outputs:
+                assert content(folder / output) == content(project / output), output
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Return a file, or all files of a folder, by name."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def test_times_are_known_for_every_stage(project):

@@ -25,7 +25,7 @@ case $stage in
   release) for name in config.py run.json weights.pth; do put $results/runs/$what/$name; done ;;
   predict) put $results/detections/$what/$split.parquet ;;
   evaluate) put $results/evaluations/$what/$split.json ;;
-  collect) put $results/metrics.csv $results/per_class.csv $results/checks.json ;;
+  collect) put $results/metrics.csv $results/per_class.csv $results/missing.csv $results/checks.json ;;
   table) for suffix in csv md tex html; do put $results/tables/$what.$suffix; done ;;
   bootstrap) put $results/bootstrap/$what/$split.parquet ;;
   premise) put $results/premise/correlations.csv ;;

@@ -1,13 +1,13 @@
 rule claims:
     input:
         metrics=paths.metrics,
-        per_class=paths.per_class,
+        missing=paths.missing,
         premise=paths.premise,
         resamples=[
             paths.bootstrap(run, split) for run, split in experiment.evaluations()
         ],
         statements=paths.statements,
-        paper=[study.paper_files(experiment, name) for name in experiment.tables],
+        paper=study.all_paper_files(paths),
         code=study.code("claims"),
     output:
         data=paths.claims,

@@ -8,6 +8,7 @@ rule collect:
     output:
         metrics=paths.metrics,
         per_class=paths.per_class,
+        missing=paths.missing,
         checks=paths.checks,
     log:
         paths.log("collect"),

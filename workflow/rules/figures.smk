@@ -1,6 +1,7 @@
 rule figures:
     input:
         metrics=paths.metrics,
+        per_class=paths.per_class,
         histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],

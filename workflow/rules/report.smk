@@ -2,11 +2,17 @@
 shown = dict(
     metrics=paths.metrics,
     per_class=paths.per_class,
+    missing=paths.missing,
     seals=[paths.seal(run) for run in experiment.runs],
     manifests=[paths.manifest(dataset) for dataset in experiment.datasets],
-    tables=[paths.table(name, "html") for name in experiment.tables],
+    tables=[
+        paths.table(name, suffix)
+        for name in experiment.tables
+        for suffix in ("csv", "html")
+    ],
     claims=paths.claims,
     premise=paths.premise,
+    template=study.page_template(paths),
 )
 
 
@@ -14,6 +20,9 @@ rule notebook:
     input:
         **shown,
         paper=[study.paper_files(experiment, name) for name in experiment.tables],
+        resamples=[
+            paths.bootstrap(run, split) for run, split in experiment.evaluations()
+        ],
         notebook=paths.notebook("{notebook}"),
         code=study.code("report"),
     output:
@@ -47,7 +56,7 @@ rule report:
         **shown,
         figures=paths.figures,
         gallery=paths.gallery,
-        notebook=paths.notebook("report"),
+        sources=[paths.notebook(name) for name in ("report", *paths.notebooks)],
         notebooks=[paths.page(notebook) for notebook in paths.notebooks],
         code=study.code("report"),
     output:

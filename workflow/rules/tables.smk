@@ -2,6 +2,7 @@ rule table:
     input:
         metrics=paths.metrics,
         per_class=paths.per_class,
+        missing=paths.missing,
         resamples=lambda wildcards: study.resamples(experiment, wildcards.table),
         paper=lambda wildcards: study.paper_files(experiment, wildcards.table),
         statements=paths.statements,

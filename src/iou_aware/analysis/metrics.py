@@ -1,5 +1,6 @@
-"""The tidy file ``metrics.csv``: its columns, and a reader that refuses a malformed one."""
+"""The files that ``collect`` writes: their columns, and readers that refuse a malformed one."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,10 @@ COUNTS = ["images", "boxes", *TIMES]
 
 METRICS_CSV = [*RUN, *PAPER, *FURTHER, *PROVENANCE, *COUNTS]
 PER_CLASS_CSV = [*RUN, "class", *PAPER, "AP55", "AP65", "AP85", "AP95"]
+MISSING_CSV = ["run", "split", "rule", "why"]
+# Why a number is missing, in the order of what has to happen.
+NOT_FETCHED, NOT_TRAINED, NOT_PREDICTED, NOT_EVALUATED = "not fetched", "not trained", "not predicted", "not evaluated"
+NOT_ASKED_FOR = "evaluated before this rule was asked for"
 # One row of each file is told from the others by these.
 _KEYS = {"metrics": ["run", "split", "rule"], "per_class": ["run", "split", "rule", "class"]}
 
@@ -34,6 +39,23 @@ def load_metrics(path: str | Path) -> pd.DataFrame:
 def load_per_class(path: str | Path) -> pd.DataFrame:
     """Read ``per_class.csv``: one row per run, split, rule and class; see ``load_metrics``."""
     return _load(Path(path), PER_CLASS_CSV, PER_CLASS_CSV[len(RUN) + 1 :], ["seed"], _KEYS["per_class"])
+
+
+def load_missing(path: Path) -> dict[tuple[str, str, str], str]:
+    """Read ``missing.csv``: why there is no row of ``metrics.csv``, by run, split and rule.
+
+    Raises:
+        InputError: The file is missing or has other columns.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: run `iou-aware collect` first.")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if rows.fieldnames != MISSING_CSV:
+            raise InputError(
+                f"{path}, line 1: found {rows.fieldnames}, expected {MISSING_CSV}. Run `iou-aware collect` again."
+            )
+        return {(row["run"], row["split"], row["rule"]): row["why"] for row in rows}
 
 
 def _load(path: Path, columns: list[str], percents: list[str], numbers: list[str], key: list[str]) -> pd.DataFrame:

@@ -52,6 +52,11 @@ class Layout:
         return self.results / "per_class.csv"
 
     @property
+    def missing(self) -> Path:
+        """One row per run, split and rule that the experiment asks for and that has not been measured."""
+        return self.results / "missing.csv"
+
+    @property
     def figures(self) -> Path:
         """The folder of the figures."""
         return self.results / "figures"

@@ -132,6 +132,16 @@ def paper_files(experiment: Experiment, name: str) -> list[Path]:
     return [] if paper is None else [experiment.paths.paper(paper)]
 
 
+def all_paper_files(paths: Layout) -> list[Path]:
+    """Return the files of all of the paper's numbers: claims may be about tables that the experiment does not show."""
+    return sorted(paths.paper("*").parent.glob("*.csv"))
+
+
+def page_template(paths: Layout) -> list[Path]:
+    """Return the files of the template that notebooks become pages by."""
+    return sorted(file for file in paths.notebook("page").with_suffix("").iterdir() if file.is_file())
+
+
 def resamples(experiment: Experiment, name: str) -> list[Path]:
     """Return the files that a table takes its intervals from."""
     table = experiment.tables[name]

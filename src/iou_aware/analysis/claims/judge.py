@@ -73,7 +73,7 @@ def judge(experiment: Experiment) -> list[Claim]:
     """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
     document = documents.read(experiment.paths.statements)
     documents.check(document, "claims")
-    cells = Cells(experiment)
+    cells = Cells(experiment, experiment.paths.premise / "correlations.csv")
     judged, seen = [], set()
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in seen:

@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.analysis.collect.released_weights import write_checks
-from iou_aware.analysis.metrics import COUNTS, METRICS_CSV, PER_CLASS_CSV, PROVENANCE, TIMES, load_metrics
+from iou_aware.analysis.metrics import (
+    COUNTS,
+    METRICS_CSV,
+    MISSING_CSV,
+    NOT_ASKED_FOR,
+    NOT_EVALUATED,
+    NOT_FETCHED,
+    NOT_PREDICTED,
+    NOT_TRAINED,
+    PER_CLASS_CSV,
+    PROVENANCE,
+    TIMES,
+    load_metrics,
+)
 from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run
@@ -41,7 +54,7 @@ class Missing:
 
 
 def collect(experiment: Experiment) -> list[Missing]:
-    """Write ``metrics.csv``, ``per_class.csv`` and ``checks.json`` of an experiment.
+    """Write ``metrics.csv``, ``per_class.csv``, ``missing.csv`` and ``checks.json`` of an experiment.
 
     The rows are in the order of its runs, splits and rules. An unfinished experiment gives the rows that it has.
 
@@ -62,6 +75,8 @@ def collect(experiment: Experiment) -> list[Missing]:
     write_text(experiment.paths.per_class, _csv(PER_CLASS_CSV, classes))
     write_checks(experiment, load_metrics(experiment.paths.metrics))
     gaps = list(missing(experiment))
+    lacking = [{"run": gap.run, "split": gap.split, "rule": rule, "why": gap.why} for gap in gaps for rule in gap.rules]
+    write_text(experiment.paths.missing, _csv(MISSING_CSV, lacking))
     for gap in gaps:
         logger.warning("missing: %s", gap)
     logger.info("%d rows in %s", len(rows), experiment.paths.metrics)
@@ -75,19 +90,19 @@ def missing(experiment: Experiment) -> Iterator[Missing]:
         path = experiment.paths.evaluation(name, split)
         if path.is_file():
             absent = [rule for rule in rules if rule not in _read(path)["rules"]]
-            why = "evaluated before this rule was asked for"
+            why = NOT_ASKED_FOR
         else:
-            absent, why = rules, lack(experiment, name, split)
+            absent, why = rules, _lack(experiment, name, split)
         if absent:
             yield Missing(name, split, absent, why)
 
 
-def lack(experiment: Experiment, run: str, split: str) -> str:
+def _lack(experiment: Experiment, run: str, split: str) -> str:
     """Return what has not happened yet to a run that has no evaluation on a split."""
     paths = experiment.paths
     if not paths.seal(run).is_file():
-        return "not fetched" if experiment.run(run).is_released else "not trained"
-    return "not evaluated" if paths.detections(run, split).is_file() else "not predicted"
+        return NOT_FETCHED if experiment.run(run).is_released else NOT_TRAINED
+    return NOT_EVALUATED if paths.detections(run, split).is_file() else NOT_PREDICTED
 
 
 def _evaluations(experiment: Experiment) -> Iterator[tuple[dict[str, Any], dict[str, Any], Run, str]]:

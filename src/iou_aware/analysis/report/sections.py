@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from iou_aware.analysis.collect.collect import missing
 from iou_aware.analysis.collect.released_weights import TOLERANCE, Check, checks
-from iou_aware.analysis.metrics import load_metrics
+from iou_aware.analysis.metrics import load_metrics, load_missing
 from iou_aware.analysis.pairs import run_title
 from iou_aware.analysis.report import premise as premise_table
 from iou_aware.analysis.report.claims import answer, claims_page
@@ -99,7 +98,8 @@ class Results:
 
     def missing(self) -> Html | None:
         """What the experiment asks for and has not been measured yet; None where nothing is missing."""
-        gaps = [f"{gap.run} on {gap.split}: {gap.why}" for gap in missing(self.experiment)]
+        lacking = load_missing(self.experiment.paths.missing).items()
+        gaps = list(dict.fromkeys(f"{run} on {split}: {why}" for (run, split, _), why in lacking))
         if not gaps:
             return None
         summary = f"<strong>Missing:</strong> {_counted(len(gaps), 'evaluation')}"

@@ -1,7 +1,7 @@
 """From a table's numbers to what its reader sees: which sections, which digits, what is bold, what the notes say."""
 
 from iou_aware.analysis.bootstrap.resamples import RESAMPLES
-from iou_aware.analysis.collect.collect import missing
+from iou_aware.analysis.metrics import load_missing
 from iou_aware.analysis.tables.comparison import Comparisons
 from iou_aware.analysis.tables.content import Content, Line
 from iou_aware.analysis.tables.details import count, lay_out, shown, signed
@@ -144,7 +144,7 @@ def _absent(experiment: Experiment, table: Table, lines: list[Line]) -> list[str
     ]
     if not lacking:
         return []
-    reasons = {(gap.run, gap.split, rule): gap.why for gap in missing(experiment) for rule in gap.rules}
+    reasons = load_missing(experiment.paths.missing)
     parts = []
     for line in lacking:
         why = {reasons.get((run, table.split, line.rule)) for run in line.runs}

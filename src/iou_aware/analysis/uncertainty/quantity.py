@@ -15,8 +15,7 @@ import pandas as pd
 
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.bootstrap.resamples import CORRELATIONS
-from iou_aware.analysis.collect.collect import lack
-from iou_aware.analysis.metrics import COUNTS, load_metrics
+from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_TRAINED, load_metrics, load_missing
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import intervals
 from iou_aware.analysis.uncertainty.intervals import Choose, Interval
@@ -96,8 +95,12 @@ class Quantity:
 class Cells:
     """The numbers of an experiment by table, row and metric, ours and the paper's."""
 
-    def __init__(self, experiment: Experiment):
-        """Read ``metrics.csv`` and, where they are there, the correlations of the premise.
+    def __init__(self, experiment: Experiment, correlations: Path | None = None):
+        """Read ``metrics.csv`` and ``missing.csv``.
+
+        Args:
+            experiment: The study.
+            correlations: The premise's ``correlations.csv``, for cells that are about them.
 
         Raises:
             InputError: A file is malformed, or ``metrics.csv`` has a run that is not of the experiment.
@@ -112,7 +115,8 @@ class Cells:
                 f" the experiment {experiment.name}. Run `iou-aware collect` again."
             )
         self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
-        self._correlations = _load_correlations(experiment.paths.premise / "correlations.csv")
+        self._missing = load_missing(experiment.paths.missing)
+        self._correlations = None if correlations is None else _load_correlations(correlations)
 
     def quantity(self, label: str, table: Table | None, paper: str, terms: Sequence[Term], noise: Noise) -> Quantity:
         """Return a sum over cells; see ``derived``."""
@@ -237,11 +241,11 @@ class Cells:
     def _why(self, table: Table, row: Row, metrics: Sequence[str]) -> str:
         if self._correlations is None and not set(CORRELATIONS).isdisjoint(metrics):
             return "`iou-aware premise` has not run"
-        run, paths = row.runs[0], self.experiment.paths
-        if not paths.evaluation(run, table.split).is_file():
-            where = f" on {table.split}" if paths.seal(run).is_file() else ""
-            return f"{run} is {lack(self.experiment, run, table.split)}{where}"
-        return f"no value of {run} under the rule {row.rule} on {table.split}"
+        run = row.runs[0]
+        why = self._missing.get((run, table.split, row.rule), NOT_ASKED_FOR)
+        if why == NOT_ASKED_FOR:
+            return f"no value of {run} under the rule {row.rule} on {table.split}"
+        return f"{run} is {why}" if why in (NOT_TRAINED, NOT_FETCHED) else f"{run} is {why} on {table.split}"
 
 
 def _load_correlations(path: Path) -> pd.DataFrame | None:

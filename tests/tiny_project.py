@@ -62,14 +62,15 @@ def jobs(folder: Path) -> list[Job]:
     return list(found.values())
 
 
-# A module that Python imports as it starts: it notes every file that is opened to be read.
+# A module that Python imports as it starts: it notes every file that is opened to be read, but by ``os.open``, which
+# is not how files are read here and whose path may be relative to another folder.
 NOTES = """\
 import os, sys
 
 notes = os.open(os.environ["NOTES"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 def note(event, values):
-    if event == "open" and isinstance(values[0], (str, os.PathLike)) and not values[2] & (os.O_WRONLY | os.O_RDWR):
+    if event == "open" and values[1] is not None and isinstance(values[0], str) and "r" in values[1]:
         os.write(notes, os.path.abspath(values[0]).encode() + b"\\n")
 
 sys.addaudithook(note)

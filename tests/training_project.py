@@ -81,8 +81,8 @@ model = dict(
 """
 BACKBONE = """
 model = dict(
-    backbone=dict(depth=18, base_channels=4, stem_channels=4, frozen_stages=-1, norm_eval=False, init_cfg=None),
-    neck=dict(in_channels=[4, 8, 16, 32]),
+    backbone=dict(depth=18, base_channels=16, stem_channels=16, frozen_stages=-1, norm_eval=False, init_cfg=None),
+    neck=dict(in_channels=[16, 32, 64, 128]),
 )
 """
 

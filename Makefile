@@ -19,6 +19,10 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) pytho
 	  $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	    && { echo $$python; exit; }; done
 
+# The code paths of a processor without AVX-512, on any processor (docs/processors.md); the tests that train or predict.
+AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+TRAINING_TESTS = $(patsubst %,tests/test_%.py,training_ranks training_resume training_run inference detect mmdet_tools)
+
 .PHONY: help setup reproduce test test-slurm test-kill test-pages lint bench clean
 
 help:
@@ -48,6 +52,8 @@ lint: setup
 test: lint
 	pytest -n $(CORES) -m "not e2e"
 	pytest -m e2e
+	$(AVX2) pytest -n $(CORES) $(TRAINING_TESTS)
+	$(AVX2) pytest -m e2e
 
 test-slurm: setup
 	pytest -s --durations=0 tests/slurm/test_slurm.py

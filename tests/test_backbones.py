@@ -66,7 +66,8 @@ def test_weights_arrive_where_trainings_look_for_them(tmp_path):
         fetch(experiment, "tiny", AT_ONCE)
     expected = tmp_path / "data" / "backbones" / "tiny.pth"
     assert expected.read_bytes() == CONTENT
-    assert workflow.pretrained(experiment.paths, next(iter(experiment.runs.values()))) == [expected]
+    (receipt,) = workflow.pretrained(experiment.paths, next(iter(experiment.runs.values())))
+    assert json.loads(receipt.read_text())["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     assert len(served.asked) == 1
 
 

@@ -4,6 +4,7 @@ The stages themselves are stood in for by a shell script that writes their files
 looked at. The project is a copy, with its own copy of the package, whose files the tests change.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -274,6 +275,25 @@ def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tm
             job.kill()
     assert (tmp_path / "saved").read_text() == "saved\n"
     assert (tmp_path / seal).is_file() is finishes
+
+
+def test_weights_that_somebody_brought_are_used_and_never_cleared(tmp_path):
+    """After a fetch that was cut off, on a machine without a network; their address leads nowhere."""
+    project = Project(tmp_path, **SMALL)
+    weights, content = tmp_path / "data" / "backbones" / "tiny.pth", b"brought from another machine"
+    address = f"http://127.0.0.1:9/tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    init = f"dict(init_cfg=dict(type='Pretrained', checkpoint='{address}'))"
+    project.append("configs/backbones/tiny.py", f"model = dict(backbone={init})")
+    os.mkfifo(tmp_path / "fetching")
+    stage = tmp_path / "bin" / "iou-aware"
+    stage.write_text("#!/bin/sh\nmkdir -p data/backbones\necho half > data/backbones/tiny.pth\nexec cat > fetching")
+    with project.start("--until", "backbone") as workflow, (tmp_path / "fetching").open():
+        workflow.kill()
+    weights.write_bytes(content)
+    stage.write_text(f'#!/bin/sh\nexec {sys.executable} -m iou_aware.cli "$@"')
+    project.run("--nolock", "--until", "backbone", "--rerun-incomplete")
+    assert weights.read_bytes() == content
+    assert project.plan("--nolock").get("backbone", 0) == 0
 
 
 def test_checkpoints_outlive_a_training_that_is_run_again(study):

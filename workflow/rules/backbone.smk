@@ -1,9 +1,10 @@
-# Where jobs run there is often no network: this one runs where Snakemake does.
+# Where jobs run there is often no network: this one runs where Snakemake does. Its output is a receipt and not the weights,
+# which somebody may have brought: Snakemake clears the outputs of a job that was interrupted before it starts it again.
 rule backbone:
     input:
         paths.backbone("{backbone}"),
     output:
-        paths.pretrained("{backbone}"),
+        paths.receipt("{backbone}"),
     log:
         paths.log("backbone", "{backbone}"),
     benchmark:

@@ -8,6 +8,7 @@ from iou_aware.data import published
 from iou_aware.data.download import Patience
 from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.files import sha256, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def address(config: Path) -> str | None:
 
 
 def fetch(experiment: Experiment, backbone: str, patience: Patience | None = None) -> None:
-    """Fetch a backbone's weights to where trainings look for them, unless they are there.
+    """Fetch a backbone's weights to where trainings look for them, unless they are there, and write their receipt.
 
     Args:
         experiment: The study.
@@ -42,6 +43,7 @@ def fetch(experiment: Experiment, backbone: str, patience: Patience | None = Non
     if url is None:
         raise InputError(f"{config}: this backbone is trained from scratch; there is nothing to fetch.")
     published.fetch(url, target, patience)
+    write_json(experiment.paths.receipt(backbone), {"address": url, "sha256": sha256(target)})
     logger.info("%s: weights of %s", target, backbone)
 
 

@@ -119,6 +119,10 @@ class Layout:
         """A backbone's ImageNet weights, fetched."""
         return self.root / "data" / "backbones" / f"{backbone}.pth"
 
+    def receipt(self, backbone: str) -> Path:
+        """What says that a backbone's weights are there; the workflow must not know them, lest it clears them."""
+        return self.root / "results" / "backbones" / f"{backbone}.json"
+
     def released(self, name: str) -> Path:
         """A file of released weights, fetched."""
         return self.root / "data" / "zoo" / name

@@ -75,8 +75,8 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
 
 
 def pretrained(paths: Layout, run: Run) -> list[Path]:
-    """Return the ImageNet weights that a run starts from; none for a backbone that is trained from scratch."""
-    return [paths.pretrained(run.backbone)] if backbones.address(paths.backbone(run.backbone)) else []
+    """Return the receipt of the ImageNet weights that a run starts from; none for one that is trained from scratch."""
+    return [paths.receipt(run.backbone)] if backbones.address(paths.backbone(run.backbone)) else []
 
 
 def origin(paths: Layout, run: Run) -> str:

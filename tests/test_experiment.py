@@ -11,6 +11,7 @@ from experiment_project import TEXT, load, write
 
 from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import matched_pairs
 
 EXPERIMENTS = Path(__file__).parent.parent / "configs" / "experiments"
 
@@ -20,6 +21,17 @@ def project(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_baseline_differs_in_nothing_but_the_iou_head(project):
+    runs = load(TEXT.replace("seed: 0", "seed: [0, 1]")).runs
+    found = dict(matched_pairs(runs))
+    assert set(found) == {name for name in runs if ".iou_aware_" in name} and len(found) == 8
+    for name, baseline in found.items():
+        _, _, backbone, _, *rest = name.split(".")
+        assert baseline == ".".join(["shapes.retinanet", backbone, *rest])
+    alone = {name: run for name, run in runs.items() if run.detector != "retinanet"}
+    assert matched_pairs(alone) == []
 
 
 def test_lists_multiply_out_in_the_order_written(project):

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from iou_aware import detections
-from iou_aware.analysis import inputs
+from iou_aware.analysis import inputs, markdown
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.bootstrap.draw import distributions
 from iou_aware.analysis.bootstrap.resamples import METRICS, RESAMPLES
@@ -145,11 +145,11 @@ def _folders(first: Side, second: Side) -> str:
         gains = [_signed(float(moved.loc[key, metric])) for metric in PAPER]
         rows.append([*key, *gains, _bracketed(ap), ap.surely])
     if rows:
-        lines += _table([*_KEYS, *PAPER, "AP: 95 % interval", "AP"], rows)
+        lines += markdown.table([*_KEYS, *PAPER, "AP: 95 % interval", "AP"], rows)
     if len(order) > _SHOWN_ROWS:
         lines += ["", f"and {len(order) - _SHOWN_ROWS} more, each with a smaller difference of AP."]
     made = [[name, *(_values(table, name) for table in tables)] for name in PROVENANCE]
-    lines += ["", "What made them:", "", *_table(["", "first", "second"], made)]
+    lines += ["", "What made them:", "", *markdown.table(["", "first", "second"], made)]
     return "\n".join(lines) + "\n"
 
 
@@ -211,7 +211,7 @@ def _page(
         f"On {split}, {images} images. Intervals: paired bootstrap over the images, {resamples:,} resamples."
         + ("" if first.run == second.run else " That another training would come out otherwise they do not know."),
         "",
-        *_table(
+        *markdown.table(
             ["metric", "first", "second", "difference", "95 % interval", "higher", ""],
             [[*_cells(change), _bracketed(change), _share(change), change.surely] for change in changes],
         ),
@@ -221,7 +221,7 @@ def _page(
     if len(ranked) > 1:
         most = dict.fromkeys([*ranked[: -_SHOWN_CLASSES - 1 : -1], *reversed(ranked[:_SHOWN_CLASSES])])
         lines += ["", "AP of the classes that changed most:", ""]
-        lines += _table(["class", "first", "second", "difference"], [_cells(change) for change in most])
+        lines += markdown.table(["class", "first", "second", "difference"], [_cells(change) for change in most])
     return "\n".join(lines) + "\n"
 
 
@@ -261,7 +261,3 @@ def _bracketed(change: Change) -> str:
 
 def _signed(value: float | None) -> str:
     return "" if value is None or np.isnan(value) else f"{value:+.2f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows]]

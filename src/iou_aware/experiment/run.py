@@ -1,8 +1,8 @@
 """A run: one model to train or to fetch, and the grids of them that an experiment writes down."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ BASELINE_RULE = "cls"
 # The recipe of runs that are not trained: their weights were released by others and are fetched.
 RELEASED = "zoo"
 IOU_FIELDS = ("iou_loss", "target_grad")
+_IOU_AWARE = "iou_aware_"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ class Run:
         return is_iou_aware(self.detector)
 
     @property
+    def baseline(self) -> "Run | None":
+        """The run that differs from an IoU-aware one in nothing but the IoU head; None for one without that head."""
+        if not self.is_iou_aware:
+            return None
+        return replace(self, detector=self.detector.removeprefix(_IOU_AWARE), iou_loss=None, target_grad=None)
+
+    @property
     def is_released(self) -> bool:
         """Whether its weights are fetched and not trained."""
         return self.recipe == RELEASED
@@ -61,6 +69,11 @@ class Run:
         """The scale as numbers: ``(1333, 800)``."""
         width, height = self.scale.split("x")
         return int(width), int(height)
+
+    def title(self, apart: str = ", ") -> str:
+        """Return what tells it from others of its kind; ``apart`` stands between the model and how it was trained."""
+        loss = f"{self.iou_loss}{' with target gradient' if self.target_grad else ''}, " if self.iou_loss else ""
+        return f"{self.dataset}, {self.backbone}{apart}{loss}{self.scale}, seed {self.seed}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run's fields by name."""
@@ -72,7 +85,13 @@ FIELDS = tuple(field.name for field in fields(Run))
 
 def is_iou_aware(detector: str) -> bool:
     """Say whether a detector, by its name, predicts IoU."""
-    return detector.startswith("iou_aware_")
+    return detector.startswith(_IOU_AWARE)
+
+
+def matched_pairs(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
+    """Return the names of the IoU-aware runs among ``runs``, each with its baseline, where that is among them too."""
+    known = [(name, run.baseline.name) for name, run in runs.items() if run.baseline]
+    return [(name, baseline) for name, baseline in known if baseline in runs]
 
 
 def grid(entry: dict[str, Any], defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -168,7 +168,9 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
 
 def test_training_curves_show_every_loss_and_run(study):
     with style.styled():
-        figure = draw_training(study)["training_shapes_72x72"]
+        figure = draw_training({run: study.paths.history(name) for name, run in study.runs.items()})[
+            "training_shapes_72x72"
+        ]
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "loss_cls", "loss_bbox", "loss_iou"]
     assert [sum(bool(len(line.get_xdata())) for line in ax.get_lines()) for ax in figure.axes] == [4, 4, 4, 3]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -183,7 +185,9 @@ def test_seeds_are_told_apart(tmp_path):
         write_run(study, name)
         write_history(study, name)
     with style.styled():
-        figure = draw_training(study)["training_shapes_72x72"]
+        figure = draw_training({run: study.paths.history(name) for name, run in study.runs.items()})[
+            "training_shapes_72x72"
+        ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]
 
 

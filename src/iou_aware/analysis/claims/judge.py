@@ -15,7 +15,7 @@ import numpy as np
 from iou_aware import documents, provenance
 from iou_aware.analysis.claims.markdown import markdown
 from iou_aware.analysis.paper import load_paper
-from iou_aware.analysis.uncertainty.quantity import METRICS, Cells, Noise, Quantity, Statistic, Term
+from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Noise, Quantity, Statistic, Term
 from iou_aware.analysis.uncertainty.verdict import (
     INCONCLUSIVE,
     NOT_COMPARED,
@@ -64,7 +64,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
     }
     target = experiment.paths.claims
     write_json(target, data)
-    write_text(target.with_suffix(".md"), markdown(experiment, claims))
+    write_text(target.with_suffix(".md"), markdown(experiment.title, experiment.comparison, claims))
     logger.info("%s: %s", target, ", ".join(f"{count} {verdict}" for verdict, count in data["verdicts"].items()))
     return [target, target.with_suffix(".md")]
 
@@ -73,7 +73,7 @@ def judge(experiment: Experiment) -> list[Claim]:
     """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
     document = documents.read(experiment.paths.statements)
     documents.check(document, "claims")
-    cells = Cells(experiment, experiment.paths.premise / "correlations.csv")
+    cells = Measurements(experiment, experiment.paths.premise / "correlations.csv")
     judged, seen = [], set()
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in seen:
@@ -86,7 +86,7 @@ def judge(experiment: Experiment) -> list[Claim]:
 class _Judge:
     """Judges one claim."""
 
-    def __init__(self, document: Document, index: int, cells: Cells):
+    def __init__(self, document: Document, index: int, cells: Measurements):
         self.document, self.cells = document, cells
         self.key: Key = ("claims", index)
         self.content = document.content["claims"][index]

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iou_aware.analysis.bootstrap.resamples import RESAMPLES
+from iou_aware.analysis.markdown import table
 from iou_aware.analysis.uncertainty.verdict import VERDICTS, Claim, Finding, signed
-from iou_aware.experiment.experiment import Experiment
 
 _HEAD = [
     "what",
@@ -21,12 +21,12 @@ _HEAD = [
 ]
 
 
-def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
+def markdown(title: str, comparison: str, claims: Sequence[Claim]) -> str:
     """Return the page: a table of all claims and a section for each that anything of has been run."""
     counts = Counter(claim.verdict for claim in claims)
-    lines = [f"# {experiment.title}: the paper's claims", ""]
+    lines = [f"# {title}: the paper's claims", ""]
     lines += [", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + f", of {len(claims)} claims.", ""]
-    if experiment.comparison == "pattern":
+    if comparison == "pattern":
         lines += [
             "The paper's numbers stand beside ours for the pattern: signs and orderings are judged, sizes are not.",
             "",
@@ -35,12 +35,12 @@ def markdown(experiment: Experiment, claims: Sequence[Claim]) -> str:
         f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples; beside them, and with the verdicts,"
         " with the noise between two trainings as well. n is the number of seeds; there is no interval over seeds.",
         "",
-        *_table(["claim", "place", "verdict", "what decides it"], [_summary(claim) for claim in claims]),
+        *table(["claim", "place", "verdict", "what decides it"], [_quoted(_summary(claim)) for claim in claims]),
     ]
     for claim in filter(_measured, claims):
         lines += ["", f"## {claim.id}: {claim.verdict}", "", f"{claim.statement} *({claim.place})*", ""]
         lines += [claim.reading, ""] if claim.reading else []
-        lines += _table(_HEAD, [_row(finding) for finding in claim.findings])
+        lines += table(_HEAD, [_quoted(_row(finding)) for finding in claim.findings])
     return "\n".join(lines) + "\n"
 
 
@@ -84,6 +84,5 @@ def _bracketed(low: float, high: float) -> str:
     return f"[{signed(low)}, {signed(high)}]"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+def _quoted(cells: Sequence[str]) -> list[str]:
+    return [cell.replace("|", "\\|") for cell in cells]

@@ -1,18 +1,17 @@
 """The figures of the premise: how confidence and IoU lie, how they correlate, whether the predicted IoU is true."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from iou_aware.analysis import style
-from iou_aware.analysis.pairs import matched_pairs, run_title
 from iou_aware.analysis.premise.measure import BINS, load_premise
 from iou_aware.confidence import Rule
 from iou_aware.evaluation.overlaps import MATCHED
-from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.run import BASELINE_RULE
+from iou_aware.experiment.run import BASELINE_RULE, Run, matched_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,16 +24,25 @@ _COLUMNS = 3
 _NARROWEST, _LEGEND = 3.4, 0.4  # inches
 
 
-def draw_premise(experiment: Experiment) -> dict[str, "Figure"]:
-    """Return ``premise_correlations``, ``premise_density`` and ``premise_reliability``; none without their data."""
-    frames = load_premise(experiment)
-    pairs = [] if frames is None else matched_pairs(experiment, set(frames["correlations"]["run"]))
-    if not pairs:
+def draw_premise(folder: Path, runs: Mapping[str, Run], rules: Sequence[str]) -> dict[str, "Figure"]:
+    """Return ``premise_correlations``, ``premise_density`` and ``premise_reliability``; none without their data.
+
+    Args:
+        folder: What the stage ``premise`` wrote.
+        runs: The experiment's runs by name.
+        rules: Its rules.
+    """
+    frames = load_premise(folder)
+    if frames is None:
+        return {}
+    measured = set(frames["correlations"]["run"])
+    found = matched_pairs({name: run for name, run in runs.items() if name in measured})
+    if not found:
         return {}
     return {
-        "premise_correlations": _correlations(experiment, frames["correlations"], pairs),
-        "premise_density": _density(experiment, frames["density"], frames["correlations"], pairs),
-        "premise_reliability": _reliability(experiment, frames["reliability"], pairs),
+        "premise_correlations": _correlations(runs, frames["correlations"], found),
+        "premise_density": _density(runs, rules, frames["density"], frames["correlations"], found),
+        "premise_reliability": _reliability(runs, rules, frames["reliability"], found),
     }
 
 
@@ -49,7 +57,7 @@ def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
     return figure, axes.flat[:count]
 
 
-def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
+def _correlations(runs: Mapping[str, Run], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
     """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
     figure, axes = _grid(len(pairs), style.PANEL)
     shown = table[(table["score"] == "confidence") & (table["boxes"] == "found")]
@@ -61,7 +69,7 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
             ax.plot(*zip(*points, strict=True), label="IoU-aware", **style.series(0) | style.OURS)
         level = shown[(shown["run"] == baseline) & (shown["rule"] == BASELINE_RULE)]["spearman"]
         ax.axhline(level.iloc[0], color=style.COLOURS[1], linestyle=(0, (3, 2)), label="RetinaNet, score alone")
-        ax.set_title(run_title(experiment, name, "\n"), fontsize=7)
+        ax.set_title(runs[name].title("\n"), fontsize=7)
     figure.supxlabel("α", fontsize="medium")
     figure.supylabel("rank correlation with IoU (Spearman)", fontsize="medium")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
@@ -69,7 +77,11 @@ def _correlations(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[t
 
 
 def _density(
-    experiment: Experiment, table: pd.DataFrame, correlations: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+    runs: Mapping[str, Run],
+    rules: Sequence[str],
+    table: pd.DataFrame,
+    correlations: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
 ) -> "Figure":
     """Draw how often each confidence meets each IoU: the baseline, then the IoU-aware run under a few rules.
 
@@ -78,9 +90,8 @@ def _density(
     import matplotlib.pyplot as plt
     from matplotlib.colors import LogNorm
 
-    rules = [rule for rule in _SHOWN if rule in experiment.rules] or list(experiment.rules[:1])
-    columns = [None, *rules]
-    first = {experiment.runs[name].dataset: (name, baseline) for name, baseline in reversed(pairs)}
+    columns = [None, *([rule for rule in _SHOWN if rule in rules] or rules[:1])]
+    first = {runs[name].dataset: (name, baseline) for name, baseline in reversed(pairs)}
     shown = [pair for pair in pairs if pair in first.values()]
     size = (style.WIDTH, 2.1 * len(shown) + _LEGEND)
     figure, axes = plt.subplots(len(shown), len(columns), figsize=size, squeeze=False, sharex=True, sharey=True)
@@ -92,7 +103,7 @@ def _density(
             about = correlations[(correlations["run"] == run) & (correlations["rule"] == ranked)]
             spearman = about[(about["score"] == "confidence") & (about["boxes"] == "found")]["spearman"].iloc[0]
             ax.set_title(f"{'RetinaNet' if rule is None else f'IoU-aware, {rule}'}: ρ = {spearman:.2f}", fontsize=7)
-        line[0].set_ylabel(run_title(experiment, name, "\n"), fontsize=6)
+        line[0].set_ylabel(runs[name].title("\n"), fontsize=6)
         line[0].set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     figure.colorbar(drawn, ax=axes, label="detections", shrink=0.8)
     figure.supxlabel("confidence", fontsize="medium")
@@ -111,10 +122,12 @@ def _heat(ax: "Axes", mine: pd.DataFrame, norm: "LogNorm") -> "AxesImage":
     return drawn
 
 
-def _reliability(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
+def _reliability(
+    runs: Mapping[str, Run], rules: Sequence[str], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> "Figure":
     """Draw the true IoU against the predicted one; markers grow with the number of detections."""
     figure, axes = _grid(len(pairs), style.PANEL)
-    rule = next((rule for rule in reversed(_SHOWN) if rule in experiment.rules), experiment.rules[0])
+    rule = next((rule for rule in reversed(_SHOWN) if rule in rules), rules[0])
     for ax, (name, _) in zip(axes, pairs, strict=True):
         mine = table[(table["run"] == name) & (table["rule"] == rule)]
         ax.plot([0, 1], [0, 1], color="#7f7f7f", linewidth=0.8, linestyle=(0, (3, 2)))
@@ -122,7 +135,7 @@ def _reliability(experiment: Experiment, table: pd.DataFrame, pairs: Sequence[tu
         share = mine["detections"] / max(mine["detections"].sum(), 1)
         ax.scatter(mine["iou_pred"], mine["iou"], s=4 + 150 * share, color=style.COLOURS[0], zorder=3)
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        ax.set_title(run_title(experiment, name, "\n"), fontsize=7)
+        ax.set_title(runs[name].title("\n"), fontsize=7)
     figure.supxlabel(f"predicted IoU ({rule})", fontsize="medium")
     figure.supylabel("true IoU (mean)", fontsize="medium")
     return figure

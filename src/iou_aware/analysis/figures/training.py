@@ -1,5 +1,6 @@
 """Training curves: every loss of every run, from the runs' ``history.csv``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,6 @@ import pandas as pd
 
 from iou_aware.analysis import style
 from iou_aware.errors import InputError
-from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ _COLUMNS = 3
 _FIRST = ("loss", "loss_cls", "loss_bbox", "loss_iou")
 
 
-def draw_training(experiment: Experiment) -> dict[str, "Figure"]:
+def draw_training(histories: Mapping[Run, Path]) -> dict[str, "Figure"]:
     """Return a figure for each dataset and image scale, by its name; runs without a history yet are left out.
 
     Raises:
         InputError: A history lacks its columns or has a value that is no number.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
-    for run in experiment.runs.values():
-        if experiment.paths.history(run.name).is_file():
+    for run, history in histories.items():
+        if history.is_file():
             groups.setdefault((run.dataset, run.scale), []).append(run)
     return {
-        f"training_{dataset}_{scale}": _draw([(run, load_history(experiment.paths.history(run.name))) for run in runs])
+        f"training_{dataset}_{scale}": _draw([(run, load_history(histories[run])) for run in runs])
         for (dataset, scale), runs in groups.items()
     }
 

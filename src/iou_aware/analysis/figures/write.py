@@ -41,5 +41,5 @@ def write_figures(experiment: Experiment) -> list[Path]:
 
 def _drawn(experiment: Experiment) -> Iterable[tuple[str, "Figure"]]:
     yield from gains.drawings([panel for panel in panels(experiment) if panel.series])
-    yield from draw_premise(experiment).items()
-    yield from draw_training(experiment).items()
+    yield from draw_premise(experiment.paths.premise, experiment.runs, experiment.rules).items()
+    yield from draw_training({run: experiment.paths.history(name) for name, run in experiment.runs.items()}).items()

@@ -23,12 +23,11 @@ from PIL.Image import Image
 
 from iou_aware import detections, drawing
 from iou_aware.analysis import inputs
-from iou_aware.analysis.pairs import matched_pairs
 from iou_aware.data.manifest import Manifest
 from iou_aware.drawing import Mark
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.run import BASELINE_RULE
+from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
 from iou_aware.files import write_text
 
 logger = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ def _shown(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
         logger.warning("missing: the gallery compares the rules %s, which are not both computed", " and ".join(RULES))
         return
     seen = set()
-    for name, baseline in matched_pairs(experiment, experiment.runs):
+    for name, baseline in matched_pairs(experiment.runs):
         run = experiment.runs[name]
         for split in experiment.splits_for(run):
             predicted = all(experiment.paths.detections(one, split).is_file() for one in (name, baseline))

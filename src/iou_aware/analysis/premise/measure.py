@@ -91,9 +91,9 @@ def write_premise(experiment: Experiment) -> list[Path]:
     return written
 
 
-def load_premise(experiment: Experiment) -> dict[str, pd.DataFrame] | None:
-    """Return the tables that ``write_premise`` wrote, by name; None when it has not run yet."""
-    files = {name: experiment.paths.premise / f"{name}.csv" for name in TABLES}
+def load_premise(folder: Path) -> dict[str, pd.DataFrame] | None:
+    """Return the tables that ``write_premise`` wrote to a folder, by name; None when it has not run yet."""
+    files = {name: folder / f"{name}.csv" for name in TABLES}
     if not all(file.is_file() for file in files.values()):
         return None
     return {name: pd.read_csv(file) for name, file in files.items()}

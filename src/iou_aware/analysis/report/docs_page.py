@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from iou_aware.analysis import markdown
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import premise as premise_table
 from iou_aware.analysis.report.sections import figure_caption
@@ -70,13 +71,19 @@ def _premise(experiment: Experiment) -> list[str]:
 
 def _costs(experiment: Experiment) -> str:
     rows = [
-        f"| {stage} | {cost.jobs} | {clock(cost.wall)} | {hours(cost.cpu)} | {hours(cost.gpu)} |"
-        f" {clock(cost.longest)} | {cost.peak:.0f} |"
+        [
+            stage,
+            str(cost.jobs),
+            clock(cost.wall),
+            hours(cost.cpu),
+            hours(cost.gpu),
+            clock(cost.longest),
+            f"{cost.peak:.0f}",
+        ]
         for stage, cost in stage_costs(experiment).items()
     ]
     heads = ["stage", "jobs", "time", "CPU-hours", "GPU-hours", "longest job", "memory of one job, MiB"]
-    head = f"| {' | '.join(heads)} |\n|---|{'--:|' * (len(heads) - 1)}"
-    return "\n".join([head, *rows])
+    return "\n".join(markdown.table(heads, rows, range(1, len(heads))))
 
 
 def _text(file: Path) -> str:
@@ -85,9 +92,9 @@ def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _below(markdown: str, levels: int) -> str:
+def _below(text: str, levels: int) -> str:
     """Return a page as a section of another: without its title, its headings that many levels lower."""
-    lines = markdown.splitlines()[1:]
+    lines = text.splitlines()[1:]
     return "\n".join("#" * (levels - 1) + line if line.startswith("#") else line for line in lines)
 
 

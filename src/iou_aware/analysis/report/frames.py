@@ -8,13 +8,12 @@ import pandas as pd
 
 from iou_aware.analysis import style
 from iou_aware.analysis.bootstrap import resamples
-from iou_aware.analysis.pairs import matched_pairs
 from iou_aware.analysis.premise.measure import TABLES, load_premise
 from iou_aware.analysis.report.elements import Html, note, picture
 from iou_aware.analysis.uncertainty import intervals
 from iou_aware.confidence import Rule
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run
+from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +53,7 @@ def long(experiment: Experiment, metrics: pd.DataFrame, columns: tuple[str, ...]
     shared = ["run", "split", "rule", *FIELDS]
     lines = metrics.melt(id_vars=shared, value_vars=list(columns), var_name="metric", value_name="value")
     lines = lines.dropna(subset="value").reset_index(drop=True)
-    baselines = dict(matched_pairs(experiment, experiment.runs))
+    baselines = dict(matched_pairs(experiment.runs))
     plain = lines[lines["rule"] == BASELINE_RULE].set_index(["run", "split", "metric"])["value"].to_dict()
     keys = zip(lines["run"].map(baselines.get), lines["split"], lines["metric"], strict=True)
     return named(experiment, lines.assign(gain=lines["value"] - [plain.get(key, float("nan")) for key in keys]))
@@ -68,7 +67,7 @@ def named(experiment: Experiment, lines: pd.DataFrame) -> pd.DataFrame:
 
 def premise(experiment: Experiment) -> dict[str, pd.DataFrame]:
     """Return the tables of the premise by name, see ``premise.write_premise``; without lines before it has run."""
-    tables = load_premise(experiment)
+    tables = load_premise(experiment.paths.premise)
     if tables is None:
         tables = {name: pd.DataFrame(columns=["run", "split", "rule", *columns]) for name, columns in TABLES.items()}
     return {name: named(experiment, lines) for name, lines in tables.items()}

@@ -6,11 +6,11 @@ from html import escape
 
 import pandas as pd
 
-from iou_aware.analysis.pairs import matched_pairs, run_title
+from iou_aware.analysis.markdown import table as lines
 from iou_aware.analysis.premise.measure import GROUPS, load_premise
 from iou_aware.analysis.report.elements import Html, table
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.run import BASELINE_RULE
+from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
 
 # Of all rules: the classification score alone, the paper's choice, and what the true IoU would give.
 SHOWN = ("alpha=1.00", "alpha=0.50", "oracle=0.50")
@@ -41,7 +41,7 @@ def grids(experiment: Experiment, every: bool = False) -> list[Grid]:
         experiment: The study, of which ``premise`` has run; without it there is no table.
         every: Whether to show every rule instead of ``SHOWN``.
     """
-    frames = load_premise(experiment)
+    frames = load_premise(experiment.paths.premise)
     if frames is None:
         return []
     confidence = Grid(
@@ -74,7 +74,8 @@ def html(experiment: Experiment) -> Html:
 
 def markdown(experiment: Experiment) -> str:
     """Return the tables for the documentation; empty where nothing is measured."""
-    return "\n\n".join(f"{grid.caption}\n\n{_markdown(grid)}" for grid in grids(experiment))
+    shown = ((grid, range(grid.numeric, len(grid.heads))) for grid in grids(experiment))
+    return "\n\n".join("\n".join([grid.caption, "", *lines(grid.heads, grid.rows, right)]) for grid, right in shown)
 
 
 def _confidence(experiment: Experiment, frames: dict[str, pd.DataFrame], every: bool) -> Iterator[list[str]]:
@@ -86,7 +87,7 @@ def _confidence(experiment: Experiment, frames: dict[str, pd.DataFrame], every: 
         other = by_score[boxes].loc[by_score[boxes].index == score, [*key, "spearman"]]
         measured = measured.merge(other.rename(columns={"spearman": name}), on=key, how="left")
     for line in _ordered(experiment, measured, every):
-        who = f"{run_title(experiment, line['run'])}, {line['split']}"
+        who = f"{experiment.runs[line['run']].title()}, {line['split']}"
         numbers = [_shown(line[name], 2) for name in ("spearman", "pearson", "head", "duplicates")]
         errors = [_shown(line[name], 1) for name in _ERRORS]
         yield [who, line["ranked"], f"{line['detections']:,}", *numbers, *errors]
@@ -98,7 +99,7 @@ def _bias(experiment: Experiment, frame: pd.DataFrame, every: bool) -> Iterator[
     paper = [line for line in lines if line["rule"] == "alpha=0.50"]
     rows: dict[tuple[str, str], dict[str, list[str]]] = {}
     for line in lines if every or not paper else paper:
-        who = f"{run_title(experiment, line['run'])}, {line['split']}"
+        who = f"{experiment.runs[line['run']].title()}, {line['split']}"
         numbers = [f"{line['detections']:,}", _shown(line["iou_pred"], 2), _shown(line["iou"], 2)]
         rows.setdefault((who, line["ranked"]), {})[line["group"]] = numbers
     for names, by_group in rows.items():
@@ -107,7 +108,7 @@ def _bias(experiment: Experiment, frame: pd.DataFrame, every: bool) -> Iterator[
 
 def _ordered(experiment: Experiment, frame: pd.DataFrame, every: bool) -> Iterator[dict]:
     """Yield the lines of each IoU-aware run, its baseline's before the first, with what ranks them for people."""
-    baselines, shown = dict(matched_pairs(experiment, experiment.runs)), set()
+    baselines, shown = dict(matched_pairs(experiment.runs)), set()
     for name, run in experiment.runs.items():
         if not run.is_iou_aware:
             continue
@@ -126,11 +127,6 @@ def _html(found: Iterable[Grid]) -> str:
         shown = table(grid.heads, grid.rows, range(grid.numeric, len(grid.heads)))
         parts.append(f"<p>{escape(grid.caption)}</p>{shown}")
     return "".join(parts)
-
-
-def _markdown(grid: Grid) -> str:
-    rule = ["---" if place < grid.numeric else "--:" for place in range(len(grid.heads))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [grid.heads, rule, *grid.rows])
 
 
 def _shown(value: float | None, decimals: int) -> str:

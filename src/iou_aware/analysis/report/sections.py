@@ -10,7 +10,6 @@ import pandas as pd
 
 from iou_aware.analysis.collect.released_weights import TOLERANCE, Check, checks
 from iou_aware.analysis.metrics import load_metrics, load_missing
-from iou_aware.analysis.pairs import run_title
 from iou_aware.analysis.report import premise as premise_table
 from iou_aware.analysis.report.claims import answer, claims_page
 from iou_aware.analysis.report.elements import Html, figure, items, table
@@ -173,7 +172,7 @@ class Results:
         )
 
     def _changed(self, image: str, run: str, change: float) -> str:
-        return f"{image}: IoU {signed(change, '+.3f')} ({run_title(self.experiment, run)})"
+        return f"{image}: IoU {signed(change, '+.3f')} ({self.experiment.runs[run].title()})"
 
     def costs(self) -> Html:
         """Time, memory, and the hours of CPUs and GPUs, by stage and by run, from Snakemake's benchmark files."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from iou_aware import documents
 from iou_aware.analysis.tables.content import Content, Line, difference
-from iou_aware.analysis.uncertainty.quantity import Cells, Noise, Quantity, Term
+from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number, noise_in
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
@@ -43,12 +43,28 @@ def compare(experiment: Experiment, table: Table, content: Content) -> Compariso
     """
     document = documents.read(experiment.paths.statements)
     documents.check(document, "claims")
-    judge = _Judge(
-        experiment, table, noise_in(document, table.paper or table.name, runs=experiment.noise_in.get(table.name))
-    )
+    printed = table.paper or table.name
+    noise = noise_in(document, printed, runs=experiment.noise_in.get(table.name))
+    measurements, values = Measurements(experiment), experiment.comparison == "values"
+
+    def judged(terms: list[Term], paper: float | None) -> Finding:
+        """Judge one term by its size, the difference of two also by its sign."""
+        label = f"{terms[0].metric}: {' − '.join(term.row for term in terms)}"
+        quantity = replace(measurements.quantity(label, table, printed, terms, noise), paper=paper)
+        if paper is None:  # it says nothing that could be judged
+            return Finding(quantity, "", NOT_RUN if quantity.value is None else "", quantity.missing or "")
+        sign = ("positive" if paper > 0 else "negative") if len(terms) > 1 and paper else None
+        return judge_number(quantity, sign, (paper, paper), values)
+
+    def number(line: Line, base: Line | None, metric: str) -> Compared:
+        mine, gain = Term(1.0, line.key, metric), None
+        if base is not None:
+            gain = judged([mine, Term(-1.0, base.key, metric)], difference(line.paper, base.paper, metric))
+        return Compared(judged([mine], line.paper.get(metric)), gain)
+
     lines = {line.key: line for line in content.lines}
     return {
-        line.key: {metric: judge.number(line, lines.get(line.baseline), metric) for metric in content.metrics}
+        line.key: {metric: number(line, lines.get(line.baseline), metric) for metric in content.metrics}
         for line in content.lines
         if line.kind != "cited"
     }
@@ -61,33 +77,3 @@ def of_class(line: Line, lines: Mapping[str, Line], metric: str) -> Compared:
     value = Quantity(metric, line.values.get(metric), seeds=seeds, runs=line.runs)
     gain = replace(value, value=difference(line.values, base.values, metric)) if base else None
     return Compared(Finding(value, "", "", ""), gain and Finding(gain, "", "", ""))
-
-
-class _Judge:
-    """Judges the numbers of one table."""
-
-    def __init__(self, experiment: Experiment, table: Table, noise: Noise):
-        self.cells, self.table, self.noise = Cells(experiment), table, noise
-        self.values = experiment.comparison == "values"
-
-    def number(self, line: Line, base: Line | None, metric: str) -> Compared:
-        gain = None
-        if base is not None:
-            terms = [Term(1.0, line.key, metric), Term(-1.0, base.key, metric)]
-            gain = self._judged(terms, difference(line.paper, base.paper, metric))
-        return Compared(self._judged([Term(1.0, line.key, metric)], line.paper.get(metric)), gain)
-
-    def _judged(self, terms: list[Term], paper: float | None) -> Finding:
-        """Judge one term by its size, the difference of two also by its sign."""
-        label = " − ".join(term.row for term in terms)
-        table = self.table
-        quantity = self.cells.quantity(
-            f"{terms[0].metric}: {label}", table, table.paper or table.name, terms, self.noise
-        )
-        quantity = replace(quantity, paper=paper)
-        if paper is None:  # it says nothing that could be judged
-            return Finding(quantity, "", NOT_RUN if quantity.value is None else "", quantity.missing or "")
-        sign = None
-        if len(terms) > 1 and paper:
-            sign = "positive" if paper > 0 else "negative"
-        return judge_number(quantity, sign, (paper, paper), self.values)

@@ -127,14 +127,8 @@ def _of_runs(experiment: Experiment, table: Table, row: Row | None) -> dict:
         return {}
     run = experiment.run(row.runs[0])
     group = (run.dataset, run.scale, run.backbone, run.recipe)
-    baseline = None
-    if run.is_iou_aware:
-        for key, other in table.rows.items():
-            twin = experiment.run(other.runs[0])
-            same = (twin.dataset, twin.scale, twin.backbone, twin.recipe) == group
-            if same and twin.detector == run.detector.removeprefix("iou_aware_"):
-                baseline = key
-                break
+    firsts = {key: replace(experiment.run(other.runs[0]), seed=run.seed) for key, other in table.rows.items()}
+    baseline = next((key for key, first in firsts.items() if first == run.baseline), None)
     return {"rule": row.rule, "runs": row.runs, "baseline": baseline, "group": group}
 
 

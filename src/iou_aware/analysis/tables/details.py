@@ -2,33 +2,33 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from iou_aware.analysis.bootstrap.resamples import RESAMPLES
 from iou_aware.analysis.tables.comparison import Compared, Comparisons
 from iou_aware.analysis.tables.content import Content, Line
-from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Column, Comparison, Group
+from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Column, Details, Group
 from iou_aware.analysis.uncertainty.quantity import Quantity
 from iou_aware.analysis.uncertainty.verdict import VERDICTS
-from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.table import Table
+
+# What stands in a column: text of a row's one number.
+Text = Callable[[Line, Compared], str]
 
 
-def lay_out(experiment: Experiment, table: Table, content: Content, compared: Comparisons) -> Comparison:
-    """Return the comparison of a table; columns that would be empty throughout are left out."""
-    columns = _columns(experiment, content, compared)
+def lay_out(title: str, content: Content, compared: Comparisons, values: bool) -> Details:
+    """Return a table number by number; columns that would be empty throughout are left out."""
+    columns = _columns(content, values)
     groups = []
     for line in content.lines:
         if line.key in compared:
             numbers = compared[line.key]
-            cells = tuple(tuple(column.text(line, numbers[metric]) for column in columns) for metric in numbers)
+            cells = tuple(tuple(text(line, numbers[metric]) for _, text in columns) for metric in numbers)
             groups.append(Group(_heading(line), line.measured, line.rule, _why(line, numbers), tuple(numbers), cells))
-    title = f"{table.title}, number by number"
-    return Comparison(
+    title = f"{title}, number by number"
+    return Details(
         title=title,
         caption=_caption(content, compared),
         summary=f"{title}. {_summary(compared)}".strip(),
-        columns=tuple(Column(column.heading, column.kind) for column in columns),
+        columns=tuple(column for column, _ in columns),
         groups=tuple(groups),
     )
 
@@ -72,45 +72,39 @@ def count(line: Line) -> str:
     return f"{seeds}" if seeds == len(line.runs) else f"{seeds} of {len(line.runs)}"
 
 
-@dataclass(frozen=True)
-class _Column(Column):
-    """A column with what stands in it."""
-
-    text: Callable[[Line, Compared], str]
-
-
-def _columns(experiment: Experiment, content: Content, compared: Comparisons) -> list[_Column]:
+def _columns(content: Content, values: bool) -> list[tuple[Column, Text]]:
+    """Return the columns, each with what stands in it."""
     printed = any(line.paper for line in content.lines)
     gaining = any(line.baseline for line in content.lines)
     seeds = any(len(line.runs) > 1 for line in content.lines)
     columns = []
     if printed:
-        columns.append(_Column("Paper", "numbers", lambda line, number: shown(number.value.quantity.paper)))
-    columns.append(_Column("Ours", "ours", lambda line, number: shown(number.value.quantity.value)))
+        columns.append((Column("Paper", "numbers"), lambda line, number: shown(number.value.quantity.paper)))
+    columns.append((Column("Ours", "ours"), lambda line, number: shown(number.value.quantity.value)))
     if seeds:
-        columns.append(_Column("Range over seeds", "numbers", lambda line, number: _span(number.value.quantity)))
+        columns.append((Column("Range over seeds", "numbers"), lambda line, number: _span(number.value.quantity)))
     if printed:
-        columns.append(_Column("Ours − paper", "numbers", lambda line, number: signed(number.delta)))
-    if printed and experiment.comparison == "values":
-        columns.append(_Column("Verdict", "words", lambda line, number: number.value.verdict))
+        columns.append((Column("Ours − paper", "numbers"), lambda line, number: signed(number.delta)))
+    if printed and values:
+        columns.append((Column("Verdict", "words"), lambda line, number: number.value.verdict))
     if gaining:
         columns += _gain_columns(printed, seeds)
-    columns.append(_Column("Seeds", "numbers", lambda line, number: count(line)))
+    columns.append((Column("Seeds", "numbers"), lambda line, number: count(line)))
     return columns
 
 
-def _gain_columns(printed: bool, seeds: bool) -> list[_Column]:
-    def of_gain(text: Callable[[Quantity], str]) -> Callable[[Line, Compared], str]:
+def _gain_columns(printed: bool, seeds: bool) -> list[tuple[Column, Text]]:
+    def of_gain(text: Callable[[Quantity], str]) -> Text:
         return lambda line, number: "" if number.gain is None else text(number.gain.quantity)
 
-    columns = [_Column("Gain, paper", "numbers", of_gain(lambda gain: signed(gain.paper)))] if printed else []
-    columns.append(_Column("Gain, ours", "ours", of_gain(lambda gain: signed(gain.value, "+.2f"))))
-    columns.append(_Column("95 % interval", "numbers", of_gain(_interval)))
+    columns = [(Column("Gain, paper", "numbers"), of_gain(lambda gain: signed(gain.paper)))] if printed else []
+    columns.append((Column("Gain, ours", "ours"), of_gain(lambda gain: signed(gain.value, "+.2f"))))
+    columns.append((Column("95 % interval", "numbers"), of_gain(_interval)))
     if seeds:
-        columns.append(_Column("Its range over seeds", "numbers", of_gain(lambda gain: _span(gain, "+.2f"))))
+        columns.append((Column("Its range over seeds", "numbers"), of_gain(lambda gain: _span(gain, "+.2f"))))
     if printed:
         columns.append(
-            _Column("Verdict on the gain", "words", lambda line, number: number.gain.verdict if number.gain else "")
+            (Column("Verdict on the gain", "words"), lambda line, number: number.gain.verdict if number.gain else "")
         )
     return columns
 

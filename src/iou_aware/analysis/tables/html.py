@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from iou_aware.analysis.tables.sheet import MISSING, Cell, Column, Comparison, Group, Sheet, TextRow, joined, subscript
+from iou_aware.analysis.tables.sheet import MISSING, Cell, Column, Details, Group, Sheet, TextRow, joined, subscript
 from iou_aware.analysis.uncertainty.verdict import MARKS, VERDICTS
 
 # The report's anchor of a run, seen from the folder of the tables, but for the run's name.
@@ -48,7 +48,7 @@ def html(sheet: Sheet) -> str:
         _STYLE,
         *_table(sheet.title, caption, heads, bodies),
         f'<ul class="iou-table-notes">{notes}</ul>',
-        *_comparison(sheet.comparison),
+        *_details(sheet.details),
         "",
     ]
     return "\n".join(parts).encode("ascii", "xmlcharrefreplace").decode()
@@ -93,15 +93,15 @@ def _linked(text: str, runs: Sequence[str]) -> str:
     return f'<a href="{_RUN}{escape(runs[0])}" title="{title}">{escape(text)}</a>'
 
 
-def _comparison(comparison: Comparison) -> list[str]:
+def _details(details: Details) -> list[str]:
     heads = ['<th scope="col">Column</th>']
-    for column in comparison.columns:
+    for column in details.columns:
         kind = "" if column.kind == "words" else ' class="number"'
         heads.append(f'<th scope="col"{kind}>{escape(column.heading)}</th>')
-    bodies = [_group(group, comparison.columns) for group in comparison.groups]
+    bodies = [_group(group, details.columns) for group in details.groups]
     return [
-        f'<details class="iou-table-numbers"><summary>{escape(comparison.summary)}</summary>',
-        *_table(comparison.title, escape(comparison.caption), heads, bodies),
+        f'<details class="iou-table-numbers"><summary>{escape(details.summary)}</summary>',
+        *_table(details.title, escape(details.caption), heads, bodies),
         "</details>",
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Comparison, Group, Sheet, joined, subscript
+from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Details, Group, Sheet, joined, subscript
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, MARKS, REPRODUCED
 
 # So many lines of the comparison fit on a page.
@@ -47,20 +47,20 @@ def latex(sheet: Sheet) -> str:
     caption = f"{_quoted(sheet.caption)} {_quoted(' '.join(sheet.notes))}"
     size = r"\small" if len(lines) <= _SMALL else r"\scriptsize"
     main = _float(size, caption, rf"\label{{tab:{sheet.name}}}", columns, heads, lines)
-    return "\n".join([r"% needs \usepackage{booktabs}", main, *_comparison(sheet.name, sheet.comparison)])
+    return "\n".join([r"% needs \usepackage{booktabs}", main, *_details(sheet.name, sheet.details)])
 
 
-def _comparison(name: str, comparison: Comparison) -> Iterator[str]:
+def _details(name: str, details: Details) -> Iterator[str]:
     """Yield the comparison, a float for every page of it."""
-    heads = ["", *(_quoted(column.heading) for column in comparison.columns)]
-    columns = "l" + "".join("l" if column.kind == "words" else "r" for column in comparison.columns)
-    for number, groups in enumerate(_pages(comparison.groups)):
+    heads = ["", *(_quoted(column.heading) for column in details.columns)]
+    columns = "l" + "".join("l" if column.kind == "words" else "r" for column in details.columns)
+    for number, groups in enumerate(_pages(details.groups)):
         lines = []
         for group in groups:
             lines += [r"\midrule", _heading(joined(group.heading, group.missing and f"({group.missing})"), len(heads))]
             for metric, cells in zip(group.metrics, group.lines, strict=True):
                 lines.append(_ampersands([_metric(metric), *map(_quoted, cells)]))
-        text = f"{comparison.title}, continued." if number else f"{comparison.summary} {comparison.caption}"
+        text = f"{details.title}, continued." if number else f"{details.summary} {details.caption}"
         label = "" if number else rf"\label{{tab:{name}-comparison}}"
         yield _float(r"\footnotesize", _quoted(text), label, columns, heads, lines)
 

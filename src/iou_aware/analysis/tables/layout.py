@@ -1,23 +1,32 @@
 """From a table's numbers to what its reader sees: which sections, which digits, what is bold, what the notes say."""
 
+from collections.abc import Mapping
+
 from iou_aware.analysis.bootstrap.resamples import RESAMPLES
-from iou_aware.analysis.metrics import load_missing
 from iou_aware.analysis.tables.comparison import Comparisons
 from iou_aware.analysis.tables.content import Content, Line
 from iou_aware.analysis.tables.details import count, lay_out, shown, signed
 from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Cell, Section, Sheet, TextRow
 from iou_aware.analysis.uncertainty.verdict import MARKS
 from iou_aware.experiment.columns import VOC07
-from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
 
 _PATTERN = "The paper's values are of other data and larger models, for the pattern only: compare gains and orderings."
 
 
-def sheet(experiment: Experiment, table: Table, content: Content, compared: Comparisons) -> Sheet:
+def sheet(
+    table: Table, content: Content, compared: Comparisons, comparison: str, missing: Mapping[tuple[str, str, str], str]
+) -> Sheet:
     """Lay out a table: values, gains over the baseline with their verdicts, then each class; and number by number.
 
     Gains stand there when a row has a baseline, classes when the table asks for them.
+
+    Args:
+        table: What the experiment says of it.
+        content: Its rows with their numbers.
+        compared: Every number beside the paper's.
+        comparison: ``values`` or ``pattern``, see ``Experiment.comparison``.
+        missing: Why there is no number, by run, split and rule.
     """
     seeds = any(len(line.runs) > 1 for line in content.lines)
     best = _best(content)
@@ -33,8 +42,11 @@ def sheet(experiment: Experiment, table: Table, content: Content, compared: Comp
         metrics=content.metrics,
         seeds=seeds,
         sections=tuple(sections),
-        notes=tuple(_notes(experiment, table, content, compared, any(best.values()))),
-        comparison=lay_out(experiment, table, content, compared),
+        notes=(
+            *_notes(content, compared, comparison, any(best.values())),
+            *_absent(table.split, content.lines, missing),
+        ),
+        details=lay_out(table.title, content, compared, values=comparison == "values"),
     )
 
 
@@ -98,7 +110,7 @@ def _best(content: Content) -> dict[str, set[str]]:
     return best
 
 
-def _notes(experiment: Experiment, table: Table, content: Content, compared: Comparisons, bold: bool) -> list[str]:
+def _notes(content: Content, compared: Comparisons, comparison: str, bold: bool) -> list[str]:
     lines = content.lines
     printed = any(line.paper for line in lines)
     notes = ["All values in percent."]
@@ -106,7 +118,7 @@ def _notes(experiment: Experiment, table: Table, content: Content, compared: Com
         notes.append("Ours, then the paper's in parentheses.")
     if any(line.kind == "cited" for line in lines):
         notes.append("Rows with the paper's values alone are those that it cites from others.")
-    if printed and experiment.comparison == "pattern":
+    if printed and comparison == "pattern":
         notes.append(_PATTERN)
     if any(metric in VOC07 for metric in content.metrics):
         why = ", as the authors' evaluation script has it; the paper says COCO-style" if printed else ""
@@ -116,38 +128,37 @@ def _notes(experiment: Experiment, table: Table, content: Content, compared: Com
         notes.append(f"Bold: the best of ours per column among {rows} with the same backbone.")
     if any(line.kind == "addition" for line in lines):
         notes.append(f"{DAGGER} An addition, not in the paper.")
-    notes += _on_verdicts(experiment, compared)
+    notes += _on_verdicts(compared, comparison)
     if all(len(line.runs) < 2 for line in lines):
         notes.append("One seed per row.")
     else:
         notes.append("Means over the seeds counted in the last column.")
-    return notes + _absent(experiment, table, lines)
+    return notes
 
 
-def _on_verdicts(experiment: Experiment, compared: Comparisons) -> list[str]:
+def _on_verdicts(compared: Comparisons, comparison: str) -> list[str]:
     """Say what the marks at the gains mean, and what they take into account."""
     gains = [number.gain for row in compared.values() for number in row.values() if number.gain is not None]
     marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if any(gain.verdict == verdict for gain in gains)]
     if not marks:
         return []
-    what = "its sign" if experiment.comparison == "pattern" else "its sign and size"
+    what = "its sign" if comparison == "pattern" else "its sign and size"
     return [
         f"A gain is held against the paper's by {what}: {', '.join(marks)}. Taken into account: a paired bootstrap over"
         f" the images ({RESAMPLES:,} resamples), and what two trainings differ by."
     ]
 
 
-def _absent(experiment: Experiment, table: Table, lines: list[Line]) -> list[str]:
+def _absent(split: str, lines: list[Line], missing: Mapping[tuple[str, str, str], str]) -> list[str]:
     """Say of every row without values, or with fewer seeds than asked for, what is missing and why."""
     lacking = [
         line for line in lines if line.kind != "cited" and (len(line.measured) < len(line.runs) or not line.runs)
     ]
     if not lacking:
         return []
-    reasons = load_missing(experiment.paths.missing)
     parts = []
     for line in lacking:
-        why = {reasons.get((run, table.split, line.rule)) for run in line.runs}
+        why = {missing.get((run, split, line.rule)) for run in line.runs}
         named = ", ".join(sorted(reason for reason in why if reason)) or "not collected"
         parts.append(f"{line.key} ({named if line.runs else 'no run in this experiment'})")
     return [f"{MISSING} Missing: {'; '.join(parts)}."]

@@ -75,7 +75,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Details:
     """The table once more, number by number.
 
     Attributes:
@@ -106,7 +106,7 @@ class Sheet:
         seeds: Whether there is a last column with the number of seeds.
         sections: The rows.
         notes: Sentences below the table.
-        comparison: Its numbers one by one.
+        details: Its numbers one by one.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Sheet:
     seeds: bool
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
-    comparison: Comparison
+    details: Details
 
 
 def joined(*parts: str) -> str:

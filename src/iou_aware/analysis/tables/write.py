@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from iou_aware.analysis.metrics import load_missing
 from iou_aware.analysis.tables.comparison import Compared, Comparisons, compare, of_class
 from iou_aware.analysis.tables.content import Content, Line, build
 from iou_aware.analysis.tables.html import html
@@ -41,7 +42,7 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     table = experiment.tables[name]
     content = build(experiment, table)
     compared = compare(experiment, table, content)
-    laid_out = sheet(experiment, table, content, compared)
+    laid_out = sheet(table, content, compared, experiment.comparison, load_missing(experiment.paths.missing))
     written = []
     for suffix, text in {
         "csv": _csv(name, content, compared),

@@ -92,7 +92,7 @@ class Quantity:
     missing: str | None = None
 
 
-class Cells:
+class Measurements:
     """The numbers of an experiment by table, row and metric, ours and the paper's."""
 
     def __init__(self, experiment: Experiment, correlations: Path | None = None):

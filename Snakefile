@@ -3,6 +3,7 @@
 #   snakemake --cores 2                                          the default experiment, configs/experiments/micro.yaml
 #   snakemake --cores 2 --configfile configs/experiments/bccd.yaml --config roots="{bccd: some/folder}"
 #   snakemake --profile slurm                                    on a cluster
+#   snakemake --profile slurm --sdm apptainer                    on one that has containers only: docs/cluster.md, step 1
 
 from iou_aware.attempts import end_at_once
 from iou_aware.documents import NAME
@@ -33,6 +34,10 @@ end_at_once(Job, GroupJob)
 # In a cluster's job, which is asked to end when its time is up or others need its node.
 if workflow.remote_exec:
     relay_sigterm(JobScheduler)
+
+
+# Made from the Dockerfile, or a link to where that is; nothing is asked of it without --sdm apptainer.
+container: "iou-aware.sif"
 
 
 report: "workflow/report/workflow.rst"
@@ -89,9 +94,14 @@ rule all:
 
 onstart:
     experiment.write_resolved()
-    # What would fail on every GPU is told before a job waits for one.
+    # What would fail on every GPU is told before a job waits for one, where jobs have the environment of this process.
     rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    if experiment.settings.get("device") == "cuda" and rules & {"train", "predict"}:
+    elsewhere = workflow.deployment_settings.deployment_method
+    if (
+        experiment.settings.get("device") == "cuda"
+        and rules & {"train", "predict"}
+        and not elsewhere
+    ):
         shell("iou-aware check {paths.resolved:q}")
 
 

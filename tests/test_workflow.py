@@ -252,21 +252,51 @@ def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(
     assert not (study.folder / "called").exists()
 
 
-@pytest.mark.parametrize("finishes", [False, True])
-def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path, finishes):
+APPTAINER = """\
+#!/bin/sh
+[ "$1" = --version ] && echo apptainer version 1.3.4 && exit
+until [ "${1%.sif}" != "$1" ]; do shift; done
+echo "$1" >> images
+shift
+"$@"
+exit $?  # it stays there until the job ends
+"""
+
+
+def put_apptainer(project: Project) -> None:
+    """Put a stand-in for Apptainer into a project, which names the images that it is asked for."""
+    program = project.folder / "bin" / "apptainer"
+    program.write_text(APPTAINER)
+    program.chmod(0o755)
+
+
+def test_every_job_runs_in_the_container_and_it_is_the_jobs_that_check_for_cuda(tmp_path):
+    project = Project(tmp_path, **SMALL | {"settings": {"device": "cuda"}})
+    stand_in = project.folder / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }"))
+    put_apptainer(project)
+    jobs = sum(project.plan().values())
+    project.run("--sdm", "apptainer")
+    assert (tmp_path / "images").read_text().split() == ["iou-aware.sif"] * jobs
+
+
+@pytest.mark.parametrize(("finishes", "contained"), [(False, False), (True, False), (False, True)])
+def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path, finishes, contained):
     """As where Slurm tracks processes by control groups: its signals reach the first process of a job's step alone.
 
     One that still finishes within the notice is finished, and its job has not failed.
     """
     project = Project(tmp_path, **SMALL)
     project.run("--until", "prepare")
+    put_apptainer(project)
     os.mkfifo(tmp_path / "started")
     then = "" if finishes else "; exit 75"
     saving = f"trap 'kill $!; echo saved > saved{then}' TERM; tail -f /dev/null & echo > started; wait || :"
     stand_in = tmp_path / "bin" / "iou-aware"
     stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
     seal = f"results/study/runs/{BASELINE}/run.json"
-    with project.start("--mode", "remote", seal) as job:
+    options = ["--sdm", "apptainer"] if contained else []
+    with project.start(*options, "--mode", "remote", seal) as job:
         (tmp_path / "started").read_text()
         job.terminate()
         try:

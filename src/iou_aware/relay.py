@@ -1,6 +1,7 @@
 """A cluster's request to end, passed on to the stage that it is meant for."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,16 @@ def relay_sigterm(scheduler: type) -> None:
 
 
 def _pass_on(*_: Any) -> None:
-    for child in psutil.Process().children():
+    for stage in _stages(psutil.Process()):
         with contextlib.suppress(psutil.Error):
+            stage.terminate()
+
+
+def _stages(process: psutil.Process) -> Iterator[psutil.Process]:
+    """Yield the stages below a process, without what they started; a container's program may stand in between."""
+    with contextlib.suppress(psutil.Error):
+        for child in process.children():
             if COMMAND in {Path(word).name for word in child.cmdline()}:
-                child.terminate()
+                yield child
+            else:
+                yield from _stages(child)

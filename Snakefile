@@ -5,12 +5,12 @@
 #   snakemake --profile slurm                                    on a cluster
 #   snakemake --profile slurm --sdm apptainer                    on one that has containers only: docs/cluster.md, step 1
 
-from iou_aware.attempts import end_at_once
-from iou_aware.documents import NAME
-from iou_aware.experiment import workflow as study
-from iou_aware.experiment.needs import Needs
-from iou_aware.experiment.packs import requested
-from iou_aware.relay import relay_sigterm
+from iou_aware.common.documents import NAME
+from iou_aware.workflow import stages
+from iou_aware.workflow.attempts import end_at_once
+from iou_aware.workflow.needs import Needs
+from iou_aware.workflow.packs import requested
+from iou_aware.workflow.relay import relay_sigterm
 from snakemake.jobs import GroupJob, Job
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.utils import min_version
@@ -23,7 +23,7 @@ if "experiment" not in config:
 
 
 # Everything that can be checked without data is checked here, before anything is trained.
-experiment = study.load(workflow.configfiles, config)
+experiment = stages.load(workflow.configfiles, config)
 paths = experiment.paths
 # Detections on unlabelled splits for an evaluation server; none unless the experiment's `submissions` asks for them.
 packs = requested(experiment)
@@ -48,7 +48,7 @@ wildcard_constraints:
     dataset=NAME.pattern,
     notebook="|".join(paths.notebooks),
     pack=NAME.pattern,
-    run=study.RUN,
+    run=stages.RUN,
     split=NAME.pattern,
     table=NAME.pattern,
 

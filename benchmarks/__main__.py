@@ -67,7 +67,7 @@ def provenance(threads: int, note: str) -> dict[str, Any]:
     """Return what the figures were measured with, and on."""
     from importlib.metadata import version
 
-    from iou_aware.provenance import collect
+    from iou_aware.common.provenance import collect
 
     made = {"cpu": cpu_model(), "cores": len(os.sched_getaffinity(0)), "cores of the machine": os.cpu_count()}
     made |= {"threads": threads, "load": [round(load, 1) for load in os.getloadavg()]}

@@ -17,11 +17,11 @@ from sweep import TABLE_3, coco_head, coco_outputs
 from timing import versus
 from torch import Tensor, nn
 
-from iou_aware.confidence import Rule, confidence
-from iou_aware.heads import IoUAwareRetinaHead
-from iou_aware.postprocess import DenseOutputs, Depth, Found, Settings, engine
-from iou_aware.postprocess import nms as nms_steps
-from iou_aware.postprocess.nms import suppress
+from iou_aware.method.confidence import Rule, confidence
+from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.ranking import DenseOutputs, Depth, Found, Settings, engine
+from iou_aware.method.ranking import nms as nms_steps
+from iou_aware.method.ranking.nms import suppress
 
 Outs = tuple[list[Tensor], list[Tensor], list[Tensor]]
 Batch = tuple[Outs, list[dict]]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from timing import alone
 
-from iou_aware.data import micro
+from iou_aware.data.miniature import generate as micro
 from iou_aware.data.prepare import prepare
 
 DRAWN = 100

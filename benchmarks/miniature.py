@@ -17,8 +17,8 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from iou_aware import heads
-from iou_aware.data import micro
+from iou_aware.data.miniature import generate as micro
+from iou_aware.method import heads
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SIDE, BATCH = 96, 16

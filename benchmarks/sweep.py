@@ -12,8 +12,8 @@ from mmcv.ops import batched_nms
 from timing import versus
 from torch import Tensor
 
-from iou_aware.heads import IoUAwareRetinaHead
-from iou_aware.postprocess.nms import suppress, survivors_of
+from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.ranking.nms import suppress, survivors_of
 
 TABLE_3 = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1))]
 HUNDRED = [f"alpha={percent / 100:.2f}" for percent in range(101)]

@@ -29,7 +29,7 @@ def _closed_figures():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A project with its three runs trained, never disturbed."""
-    from training_project import project, train  # which imports PyTorch, and few tests need
+    from builders.training import project, train  # which imports PyTorch, and few tests need
 
     experiment = project(tmp_path_factory.mktemp("trained"))
     for run in experiment.runs:

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from data_project import describe, picture, put, voc_object, voc_xml
+from builders.data import describe, picture, put, voc_object, voc_xml
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import DATASETS, MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from iou_aware import seal
+from iou_aware.common import seal
 from iou_aware.data.manifest import Manifest
 from iou_aware.data.prepare import prepare
 from iou_aware.evaluation.evaluate import evaluate

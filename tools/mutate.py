@@ -1,6 +1,6 @@
 """Test the tests: change a module at random places, one at a time, and see whether its tests notice.
 
-    python tools/mutate.py --mutants 20 --seed 0 src/iou_aware/confidence.py tests/test_confidence.py
+    python tools/mutate.py --mutants 20 --seed 0 src/iou_aware/method/confidence.py tests/method/test_confidence.py
 
 A mutant has one comparison, operator, boolean or number changed. It lives in a copy of `src`; the working tree is never
 touched. What survives is printed with its line: either a test is missing, or the mutant computes the same.

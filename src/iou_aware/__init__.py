@@ -10,5 +10,5 @@ import sys
 __version__ = "0.1.0"
 
 if "mmengine" in sys.modules:
-    from iou_aware import heads as heads
-    from iou_aware import normaliser as normaliser
+    from iou_aware.method import heads as heads
+    from iou_aware.method import normaliser as normaliser

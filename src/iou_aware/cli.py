@@ -13,8 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from iou_aware import __version__, attempts, gpus, process
-from iou_aware.errors import InputError, MachineError
+from iou_aware import __version__
+from iou_aware.common import process
+from iou_aware.common.errors import InputError, MachineError
+from iou_aware.workflow import attempts, gpus
 
 DESCRIPTION = """\
 A reproduction of 'IoU-aware Single-stage Object Detector for Accurate
@@ -137,10 +139,10 @@ STAGES = {
         "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
         "iou_aware.analysis.report.docs_page:publish",
     ),
-    "runs": Stage("List the experiment's runs.", "iou_aware.experiment.listing:print_runs"),
+    "runs": Stage("List the experiment's runs.", "iou_aware.workflow.rows:print_runs"),
     "rows": Stage(
         "List every row of the tables: rule, recipe, config files, runs.",
-        "iou_aware.experiment.listing:print_rows",
+        "iou_aware.workflow.rows:print_rows",
         ("--markdown",),
     ),
     "check": Stage(
@@ -150,7 +152,7 @@ STAGES = {
     ),
     "plan": Stage(
         "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
-        "iou_aware.experiment.plan:print_plan",
+        "iou_aware.workflow.plan:print_plan",
         ("--gpus",),
         "--gpus 16",
     ),
@@ -315,7 +317,7 @@ def _action(stage: Stage) -> Callable[..., None]:
 
 def _take_gpus(experiment: Any, needed: str) -> None:
     """Take the GPUs that a stage needs; an experiment that asks for none by their number computes on one."""
-    from iou_aware.experiment.needs import Needs
+    from iou_aware.workflow.needs import Needs
 
     on_cpu = experiment.settings.get("device") == "cpu"
     gpus.take(0 if on_cpu else max(1, getattr(Needs(experiment), needed)))
@@ -323,7 +325,7 @@ def _take_gpus(experiment: Any, needed: str) -> None:
 
 def _checked(experiment: Any, name: str, value: str) -> str:
     """Return a command's argument, or raise InputError when the experiment has nothing of that name."""
-    from iou_aware.documents import one_of
+    from iou_aware.common.documents import one_of
 
     known = {
         "dataset": experiment.datasets,

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from iou_aware.confidence import Rule
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import writing
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import writing
+from iou_aware.method.confidence import Rule
 
 BOX = ("x1", "y1", "x2", "y2")
 SCHEMA = pa.schema(

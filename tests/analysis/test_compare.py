@@ -10,7 +10,7 @@ from builders.results import experiment, paper_shaped, write_results, write_run
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.compare import compare
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 
 RULES = ["none", "alpha=0.50"]

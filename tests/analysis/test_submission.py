@@ -14,13 +14,13 @@ from pycocotools.coco import COCO
 
 from iou_aware import cli, detections
 from iou_aware.analysis.submission import write_submission
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256
 from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.errors import InputError
 from iou_aware.evaluation import submission
 from iou_aware.evaluation.submission import check
-from iou_aware.experiment import packs
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256
+from iou_aware.workflow import packs
 
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 NAME = "detections_hidden2017_iou-aware-retinanet-tiny-bce-quick-72x72-seed0-alpha-0-50_results"

@@ -6,7 +6,7 @@ import pytest
 from builders.results import experiment, write_run
 
 from iou_aware.analysis.times import hours, run_costs, stage_costs
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 FIRST, SECOND = "shapes.retinanet.tiny.quick.72x72.seed1", "shapes.retinanet.tiny.quick.72x72.seed10"
 

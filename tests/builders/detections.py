@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from iou_aware import detections
+from iou_aware.common.files import sha256
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256
 
 CLASSES = 3
 SIDE = 400

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from training_project import ENVIRONMENT, IOU_AWARE, command, project
+from builders.training import ENVIRONMENT, IOU_AWARE, command, project
 
-from iou_aware import seal
+from iou_aware.common import seal
+from iou_aware.common.files import sha256
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256
 from iou_aware.inference.predict import predict
 
 KILLS = int(os.environ.get("KILLS", "24"))

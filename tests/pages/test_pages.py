@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from tiny_project import snakemake
+from builders.tiny import snakemake
 
 PAGES = ["index", "alpha", "premise", "tables"]
 LIGHT_AND_DARK = ["light", "dark"]

@@ -3,7 +3,7 @@ rule bootstrap:
     input:
         manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
         detections=paths.detections("{run}", "{split}"),
-        code=study.code("bootstrap"),
+        code=stages.code("bootstrap"),
     output:
         paths.bootstrap("{run}", "{split}"),
     log:

@@ -7,8 +7,8 @@ rule claims:
             paths.bootstrap(run, split) for run, split in experiment.evaluations()
         ],
         statements=paths.statements,
-        paper=study.all_paper_files(paths),
-        code=study.code("claims"),
+        paper=stages.all_paper_files(paths),
+        code=stages.code("claims"),
     output:
         data=paths.claims,
         page=paths.claims.with_suffix(".md"),

@@ -4,7 +4,7 @@ rule collect:
             paths.evaluation(run, split) for run, split in experiment.evaluations()
         ],
         seals=[paths.seal(run) for run in experiment.runs],
-        code=study.code("collect"),
+        code=stages.code("collect"),
     output:
         metrics=paths.metrics,
         per_class=paths.per_class,

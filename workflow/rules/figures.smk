@@ -4,14 +4,14 @@ rule figures:
         per_class=paths.per_class,
         histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
-        paper=[study.paper_files(experiment, name) for name in experiment.tables],
-        code=study.code("figures"),
+        paper=[stages.paper_files(experiment, name) for name in experiment.tables],
+        code=stages.code("figures"),
     output:
         report(
             directory(paths.figures),
             patterns=["{figure}.svg"],
             caption="../report/figure.rst",
-            category=lambda wildcards: study.figure_category(wildcards.figure),
+            category=lambda wildcards: stages.figure_category(wildcards.figure),
             labels={"figure": "{figure}"},
         ),
     log:

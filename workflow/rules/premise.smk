@@ -5,7 +5,7 @@ rule premise:
         detections=[
             paths.detections(run, split) for run, split in experiment.evaluations()
         ],
-        code=study.code("premise"),
+        code=stages.code("premise"),
     output:
         directory(paths.premise),
     log:
@@ -32,7 +32,7 @@ rule gallery:
         detections=[
             paths.detections(run, split) for run, split in experiment.evaluations()
         ],
-        code=study.code("gallery"),
+        code=stages.code("gallery"),
     output:
         directory(paths.gallery),
     log:

@@ -2,7 +2,7 @@
 rule release:
     input:
         manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
-        configs=lambda wildcards: study.config_files(
+        configs=lambda wildcards: stages.config_files(
             paths, experiment.run(wildcards.run)
         ),
     output:
@@ -14,7 +14,7 @@ rule release:
     benchmark:
         paths.benchmark("release", "{run}")
     wildcard_constraints:
-        run=study.RELEASED_RUN,
+        run=stages.RELEASED_RUN,
     conda:
         "../../environment.yml"
     threads: 1
@@ -23,7 +23,7 @@ rule release:
         runtime="1h",
     params:
         experiment=paths.resolved,
-        origin=lambda wildcards: study.origin(paths, experiment.run(wildcards.run)),
+        origin=lambda wildcards: stages.origin(paths, experiment.run(wildcards.run)),
     message:
         "Fetch the released weights of {wildcards.run}"
     shell:

@@ -12,19 +12,19 @@ shown = dict(
     ],
     claims=paths.claims,
     premise=paths.premise,
-    template=study.page_template(paths),
+    template=stages.page_template(paths),
 )
 
 
 rule notebook:
     input:
         **shown,
-        paper=[study.paper_files(experiment, name) for name in experiment.tables],
+        paper=[stages.paper_files(experiment, name) for name in experiment.tables],
         resamples=[
             paths.bootstrap(run, split) for run, split in experiment.evaluations()
         ],
         notebook=paths.notebook("{notebook}"),
-        code=study.code("report"),
+        code=stages.code("report"),
     output:
         report(
             paths.page("{notebook}"),
@@ -58,7 +58,7 @@ rule report:
         gallery=paths.gallery,
         sources=[paths.notebook(name) for name in ("report", *paths.notebooks)],
         notebooks=[paths.page(notebook) for notebook in paths.notebooks],
-        code=study.code("report"),
+        code=stages.code("report"),
     output:
         paths.report,
     log:

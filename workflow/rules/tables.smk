@@ -3,10 +3,10 @@ rule table:
         metrics=paths.metrics,
         per_class=paths.per_class,
         missing=paths.missing,
-        resamples=lambda wildcards: study.resamples(experiment, wildcards.table),
-        paper=lambda wildcards: study.paper_files(experiment, wildcards.table),
+        resamples=lambda wildcards: stages.resamples(experiment, wildcards.table),
+        paper=lambda wildcards: stages.paper_files(experiment, wildcards.table),
         statements=paths.statements,
-        code=study.code("tables"),
+        code=stages.code("tables"),
     output:
         csv=paths.table("{table}", "csv"),
         md=paths.table("{table}", "md"),
@@ -30,7 +30,7 @@ rule table:
     params:
         experiment=paths.resolved,
         caption=lambda wildcards: experiment.tables[wildcards.table].caption,
-        values=lambda wildcards: study.table_values(experiment, wildcards.table),
+        values=lambda wildcards: stages.table_values(experiment, wildcards.table),
     message:
         "Write {wildcards.table}"
     shell:

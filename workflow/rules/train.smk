@@ -3,10 +3,10 @@
 rule train:
     input:
         manifest=lambda wildcards: paths.manifest(experiment.run(wildcards.run).dataset),
-        configs=lambda wildcards: study.config_files(
+        configs=lambda wildcards: stages.config_files(
             paths, experiment.run(wildcards.run)
         ),
-        pretrained=lambda wildcards: study.pretrained(
+        pretrained=lambda wildcards: stages.pretrained(
             paths, experiment.run(wildcards.run)
         ),
     output:
@@ -25,8 +25,8 @@ rule train:
     benchmark:
         paths.benchmark("train", "{run}")
     wildcard_constraints:
-        run=study.TRAINED_RUN,
-    priority: lambda wildcards: study.cost(experiment.run(wildcards.run))
+        run=stages.TRAINED_RUN,
+    priority: lambda wildcards: stages.cost(experiment.run(wildcards.run))
     conda:
         "../../environment.yml"
     threads: needs.training_cores

@@ -23,12 +23,12 @@ from iou_aware.analysis.bootstrap.resamples import METRICS, RESAMPLES
 from iou_aware.analysis.inputs import annotations_of
 from iou_aware.analysis.metrics import PROVENANCE, load_metrics
 from iou_aware.analysis.uncertainty.intervals import Interval, interval
-from iou_aware.confidence import Rule
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.experiment.columns import PAPER
 from iou_aware.experiment.layout import Layout
+from iou_aware.method.confidence import Rule
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
-from iou_aware.errors import InputError
 from iou_aware.evaluation.coco import results_array
 from iou_aware.experiment.layout import Layout
 

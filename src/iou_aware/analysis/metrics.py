@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iou_aware.confidence import ALLOWED, Rule
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
+from iou_aware.method.confidence import ALLOWED, Rule
 
 RUN = ["run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"]
 PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]

@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iou_aware.files import writing
+from iou_aware.common.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 
 from iou_aware import detections
-from iou_aware.data import coco
+from iou_aware.common.files import write_text, writing
+from iou_aware.data.layouts import coco
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.submission import Counts, check
-from iou_aware.experiment import packs
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.packs import Pack
-from iou_aware.files import write_text, writing
+from iou_aware.workflow import packs
+from iou_aware.workflow.packs import Pack
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
-from iou_aware.experiment.needs import Needs
+from iou_aware.workflow.needs import Needs
 
 
 @dataclass(frozen=True)

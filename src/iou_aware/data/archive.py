@@ -18,8 +18,8 @@ from typing import IO
 
 from tqdm import tqdm
 
-from iou_aware.errors import InputError
-from iou_aware.files import FULL
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import FULL
 
 MOST_MEMBERS = 2_000_000
 RATIO = 20  # photographs hardly compress and annotations about fivefold; bombs a thousandfold

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 TOLERANCE = 1.0  # pixels that a box may stick out of its image: annotation tools round, and count from 0 or from 1
 SMALL, LARGE = 32**2, 96**2  # COCO's limits between small, medium and large objects, in square pixels

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iou_aware import documents
-from iou_aware.errors import InputError
+from iou_aware.common import documents
+from iou_aware.common.errors import InputError
 
 FOLDER = Path("configs", "datasets")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from iou_aware.errors import MachineError
-from iou_aware.files import FULL
+from iou_aware.common.errors import MachineError
+from iou_aware.common.files import FULL
 
 log = logging.getLogger(__name__)
 

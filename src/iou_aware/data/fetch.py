@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from iou_aware.data import coco, voc
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256
 from iou_aware.data.archive import extract
 from iou_aware.data.dataset import Dataset, load
 from iou_aware.data.download import Checksum, Patience, download
-from iou_aware.errors import InputError
-from iou_aware.files import sha256
+from iou_aware.data.layouts import coco, voc
 
 log = logging.getLogger(__name__)
 

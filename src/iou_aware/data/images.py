@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 _THREADS = 8  # they wait for a network file system rather than for the processor
 _TAIL = 1024

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iou_aware.errors import InputError
-from iou_aware.files import sha256, write_json
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_json
 
 _FORMAT = 1
 

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from iou_aware.data import boxes, coco, voc
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_text
+from iou_aware.data import boxes
 from iou_aware.data.boxes import InvalidBoxes
 from iou_aware.data.dataset import Dataset, Split, load
+from iou_aware.data.layouts import coco, voc
 from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.errors import InputError
-from iou_aware.files import sha256, write_text
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ def prepare(experiment: Experiment, name: str) -> Path:
     project = Path(experiment.root)
     dataset = load(project, name, experiment.roots)
     if dataset.generate:
-        from iou_aware.data import micro  # draws with OpenCV, which the other datasets do not need
+        from iou_aware.data.miniature import (
+            generate as micro,  # draws with OpenCV, which the other datasets do not need
+        )
 
         micro.generate(dataset.generate, dataset.root)
     _require_root(dataset)

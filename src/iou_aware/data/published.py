@@ -7,8 +7,8 @@ what arrives.
 import re
 from pathlib import Path
 
+from iou_aware.common.errors import InputError
 from iou_aware.data.download import Checksum, Patience, download
-from iou_aware.errors import InputError
 
 ADDRESS = re.compile(r"https?://.*-(?P<digits>[0-9a-f]{8,64})\.pth")
 # The former is the publisher, the latter has the same files at the same path.

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from iou_aware import assignments
+from iou_aware.common import assignments
+from iou_aware.common.documents import one_of
+from iou_aware.common.errors import InputError
 from iou_aware.data import published
-from iou_aware.documents import one_of
-from iou_aware.errors import InputError
 
 
 @dataclass(frozen=True)

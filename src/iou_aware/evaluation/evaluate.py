@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from iou_aware import detections, provenance, seal
+from iou_aware import detections
+from iou_aware.common import provenance, seal
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_json
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
-from iou_aware.errors import InputError
 from iou_aware.evaluation import coco, voc07
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import hotcoco
 import numpy as np
 
+from iou_aware.common.process import without_garbage_search
 from iou_aware.evaluation.coco import THRESHOLDS
-from iou_aware.process import without_garbage_search
 
 # COCO's area ranges, in square pixels of the ground truth.
 AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}

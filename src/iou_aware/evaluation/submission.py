@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 MOST_PER_IMAGE = 100
 NAME = re.compile(r"detections_(?P<test_set>[A-Za-z0-9-]+)_(?P<model>[A-Za-z0-9-]+)_results")

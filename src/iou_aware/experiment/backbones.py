@@ -3,12 +3,12 @@
 import logging
 from pathlib import Path
 
-from iou_aware import assignments
+from iou_aware.common import assignments
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_json
 from iou_aware.data import published
 from iou_aware.data.download import Patience
-from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256, write_json
 
 logger = logging.getLogger(__name__)
 

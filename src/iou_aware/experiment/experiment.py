@@ -7,16 +7,16 @@ from typing import Any
 
 import yaml
 
-from iou_aware import documents
-from iou_aware.confidence import Rule
+from iou_aware.common import documents
+from iou_aware.common.documents import Document, Key
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
 from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
-from iou_aware.documents import Document, Key
-from iou_aware.errors import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import BASELINE_RULE, Run, grid, read_runs
 from iou_aware.experiment.table import Table, parse_rule, read_tables
-from iou_aware.files import write_text
+from iou_aware.method.confidence import Rule
 
 # Among a run's own rules: an oracle with every alpha of the experiment.
 EVERY_ORACLE = "oracle=*"

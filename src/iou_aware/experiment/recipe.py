@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iou_aware import assignments
-from iou_aware.errors import InputError
+from iou_aware.common import assignments
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.run import Run
 
 

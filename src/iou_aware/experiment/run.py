@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from iou_aware.documents import Document, one_of
+from iou_aware.common.documents import Document, one_of
 from iou_aware.experiment.layout import Layout
 
 BASELINE_RULE = "cls"

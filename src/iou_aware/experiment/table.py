@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from iou_aware.confidence import Rule
+from iou_aware.common.documents import Document, Key, one_of, require
+from iou_aware.common.errors import InputError
 from iou_aware.data.dataset import Dataset
-from iou_aware.documents import Document, Key, one_of, require
-from iou_aware.errors import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run
+from iou_aware.method.confidence import Rule
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from mmengine.structures import InstanceData
 from PIL.Image import Image, registered_extensions
 from torch import nn
 
-from iou_aware import drawing, seal
-from iou_aware.confidence import Rule
-from iou_aware.drawing import Mark
-from iou_aware.errors import InputError
-from iou_aware.files import write_text
-from iou_aware.heads import IoUAwareRetinaHead
+from iou_aware.common import drawing, seal
+from iou_aware.common.drawing import Mark
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
 from iou_aware.inference import predict
+from iou_aware.method.confidence import Rule
+from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.training import parts
 
 logger = logging.getLogger(__name__)

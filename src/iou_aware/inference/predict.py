@@ -18,14 +18,15 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.data import DataLoader
 
-from iou_aware import detections, provenance, seal
+from iou_aware import detections
+from iou_aware.common import provenance, seal
+from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
-from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.heads import IoUAwareRetinaHead
 from iou_aware.inference.batches import same_shape
-from iou_aware.postprocess import Found
+from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.ranking import Found
 from iou_aware.training import checkpoints, device, parts
 from iou_aware.training import config as configs
 from iou_aware.training.memory import channels_last

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import torch
 from mmengine.registry import WEIGHT_INITIALIZERS
 
-from iou_aware.errors import InputError
-from iou_aware.files import sha256, writing
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, writing
 from iou_aware.training import state
 
 logger = logging.getLogger(__name__)

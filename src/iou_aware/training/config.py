@@ -11,7 +11,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.training import parts
 

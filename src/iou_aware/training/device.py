@@ -8,7 +8,7 @@ import mmcv
 import torch
 from mmcv.ops import get_compiling_cuda_version, nms
 
-from iou_aware.errors import InputError, MachineError
+from iou_aware.common.errors import InputError, MachineError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import kernels
 

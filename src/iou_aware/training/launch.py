@@ -8,9 +8,9 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from iou_aware import process
-from iou_aware.attempts import INTERRUPTED
+from iou_aware.common import process
 from iou_aware.training.runner import Interrupted
+from iou_aware.workflow.attempts import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
 from mmengine.dist import get_dist_info
 from torch.utils.data import BatchSampler, DataLoader
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 # The start of a pipeline that gives the same for an image every time; what comes after it may be random.
 SURE = (LoadImageFromFile, LoadAnnotations, Resize)

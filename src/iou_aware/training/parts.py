@@ -13,8 +13,8 @@ from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from iou_aware import assignments
-from iou_aware.errors import InputError
+from iou_aware.common import assignments
+from iou_aware.common.errors import InputError
 
 # What a detector may be made of, beside the parts of this package: building these runs nothing that they are given.
 PARTS = {

@@ -14,7 +14,7 @@ import torch
 from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from iou_aware import provenance, seal
+from iou_aware.common import provenance, seal
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_text
 from iou_aware.data import published, zoo
 from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest
-from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256, write_text
 from iou_aware.training import checkpoints, config
 
 logger = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 
-from iou_aware.attempts import INTERRUPTED
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.training import loading, state
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.config import TENSORBOARD
 from iou_aware.training.memory import channels_last
 from iou_aware.training.progress import Progress
+from iou_aware.workflow.attempts import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,13 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from iou_aware import anchors, heads, losses, normaliser, provenance, seal
+from iou_aware.common import provenance, seal
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
 from iou_aware.data.manifest import Manifest
-from iou_aware.errors import InputError
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import write_text
+from iou_aware.method import anchors, heads, losses, normaliser
 from iou_aware.training import checkpoints, config, device, launch
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Interrupted, Runner

@@ -11,7 +11,7 @@ from scipy import stats
 
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.analysis.uncertainty import intervals
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.matching import AREAS, Matcher
 from iou_aware.evaluation.resampled import _recalls_reached, average_precisions, correlations

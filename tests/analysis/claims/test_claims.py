@@ -12,7 +12,7 @@ from builders.results import REPORTS, SMALL_RUN, experiment, paper_shaped, sprea
 from iou_aware.analysis.claims.judge import judge, write_claims
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 CLAIMS = yaml.safe_load((REPORTS / "claims.yaml").read_text(encoding="utf-8"))
 LATER = {"target-gradient-coco", "target-gradient-voc", "oracle-gap"}

@@ -11,7 +11,7 @@ from builders.results import RULES, SMALL_RUN, experiment, paper_shaped, write_e
 from iou_aware.analysis.collect.collect import collect, missing
 from iou_aware.analysis.metrics import load_metrics, load_per_class
 from iou_aware.analysis.uncertainty.quantity import Measurements, Noise, Term
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 CONTRACT = (
     "run,dataset,split,detector,backbone,iou_loss,target_grad,recipe,scale,seed,rule,"

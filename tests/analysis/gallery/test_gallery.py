@@ -8,11 +8,12 @@ from builders.detections import noisy, write_dataset, write_detections
 from builders.results import experiment
 from PIL import Image
 
-from iou_aware import detections, drawing
+from iou_aware import detections
 from iou_aware.analysis import inputs
 from iou_aware.analysis.gallery import draw as gallery
-from iou_aware.drawing import Mark
-from iou_aware.errors import InputError
+from iou_aware.common import drawing
+from iou_aware.common.drawing import Mark
+from iou_aware.common.errors import InputError
 from iou_aware.evaluation.overlaps import Truth, load_truth
 
 RULES = list(gallery.RULES)

@@ -11,8 +11,8 @@ from builders.results import experiment
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.premise import measure as premise
 from iou_aware.analysis.report import premise as premise_table
+from iou_aware.common.errors import InputError
 from iou_aware.detections import Detections
-from iou_aware.errors import InputError
 from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou

@@ -10,7 +10,7 @@ from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.report.docs_page import publish
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from iou_aware.analysis.report.links import runs_page
 from iou_aware.analysis.report.notebook import write_notebook, write_report
 from iou_aware.analysis.report.sections import Results
 from iou_aware.analysis.times import stage_costs
+from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.errors import InputError
 
 NOTEBOOKS = Path(__file__).parents[3] / "reports"
 

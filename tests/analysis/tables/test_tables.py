@@ -19,7 +19,7 @@ from builders.results import (
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 
 SIZES = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
 THRESHOLDS = ["AP", "AP50", "AP60", "AP70", "AP80", "AP90"]

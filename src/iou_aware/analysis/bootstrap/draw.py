@@ -19,14 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iou_aware import detections, provenance
+from iou_aware import detections
 from iou_aware.analysis.bootstrap.resamples import CORRELATIONS, METRICS, RESAMPLES, SEED
 from iou_aware.analysis.inputs import annotations_of, results
+from iou_aware.common import provenance
+from iou_aware.common.files import sha256, writing
 from iou_aware.evaluation import resampled
 from iou_aware.evaluation.matching import AREAS, Matcher
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, placement
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import sha256, writing
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.evaluation.coco import THRESHOLDS
 
 RESAMPLES = 1000

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from iou_aware import documents, provenance
 from iou_aware.analysis.claims.markdown import markdown
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Noise, Quantity, Statistic, Term
@@ -31,10 +30,11 @@ from iou_aware.analysis.uncertainty.verdict import (
     noise_in,
     together,
 )
-from iou_aware.documents import Document, Key
+from iou_aware.common import documents, provenance
+from iou_aware.common.documents import Document, Key
+from iou_aware.common.files import sha256, write_json, write_text
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
-from iou_aware.files import sha256, write_json, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ from iou_aware.analysis.metrics import (
     TIMES,
     load_metrics,
 )
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
+from iou_aware.common.seal import AGAIN
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run
-from iou_aware.files import write_text
-from iou_aware.seal import AGAIN
 
 logger = logging.getLogger(__name__)
 

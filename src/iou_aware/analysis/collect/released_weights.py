@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from iou_aware.common.files import write_json
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE
-from iou_aware.files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN
 from iou_aware.analysis.tables.content import Line, Values, build, difference
-from iou_aware.confidence import Rule
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.method.confidence import Rule
 
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 5))
 SIZES = ("AP", "APs", "APm", "APl")

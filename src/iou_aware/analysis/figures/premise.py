@@ -9,9 +9,9 @@ import pandas as pd
 
 from iou_aware.analysis import style
 from iou_aware.analysis.premise.measure import BINS, load_premise
-from iou_aware.confidence import Rule
 from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.experiment.run import BASELINE_RULE, Run, matched_pairs
+from iou_aware.method.confidence import Rule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

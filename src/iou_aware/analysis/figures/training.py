@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from iou_aware.analysis import style
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.run import Run
 
 if TYPE_CHECKING:

@@ -21,14 +21,15 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from iou_aware import detections, drawing
+from iou_aware import detections
 from iou_aware.analysis import inputs
+from iou_aware.common import drawing
+from iou_aware.common.drawing import Mark
+from iou_aware.common.files import write_text
 from iou_aware.data.manifest import Manifest
-from iou_aware.drawing import Mark
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
-from iou_aware.files import write_text
 
 logger = logging.getLogger(__name__)
 

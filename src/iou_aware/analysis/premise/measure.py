@@ -17,14 +17,14 @@ from scipy import stats
 
 from iou_aware import detections
 from iou_aware.analysis.inputs import annotations_of, results
-from iou_aware.confidence import Rule
+from iou_aware.common.files import write_text
 from iou_aware.detections import Detections
 from iou_aware.evaluation.lrp import Errors, errors
 from iou_aware.evaluation.matching import Matcher, Matches
 from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
-from iou_aware.files import write_text
+from iou_aware.method.confidence import Rule
 
 logger = logging.getLogger(__name__)
 

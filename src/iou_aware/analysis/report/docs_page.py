@@ -10,10 +10,10 @@ from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import premise as premise_table
 from iou_aware.analysis.report.sections import figure_caption
 from iou_aware.analysis.times import clock, hours, stage_costs
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text, writing
 from iou_aware.data import dataset
-from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import write_text, writing
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.premise.measure import TABLES, load_premise
 from iou_aware.analysis.report.elements import Html, note, picture
 from iou_aware.analysis.uncertainty import intervals
-from iou_aware.confidence import Rule
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs
+from iou_aware.method.confidence import Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

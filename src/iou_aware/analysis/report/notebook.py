@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from iou_aware.analysis.report.links import notebook_title
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import REPORT
-from iou_aware.files import write_text
 
 logger = logging.getLogger(__name__)
 

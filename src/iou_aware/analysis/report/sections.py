@@ -16,8 +16,8 @@ from iou_aware.analysis.report.elements import Html, figure, items, table
 from iou_aware.analysis.report.links import notebook_link, runs_page
 from iou_aware.analysis.tables.details import signed
 from iou_aware.analysis.times import Cost, clock, hours, run_costs, stage_costs
+from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
-from iou_aware.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from iou_aware import documents
 from iou_aware.analysis.tables.content import Content, Line, difference
 from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number, noise_in
+from iou_aware.common import documents
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
 

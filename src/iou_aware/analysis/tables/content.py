@@ -6,7 +6,7 @@ import pandas as pd
 
 from iou_aware.analysis.metrics import load_metrics, load_per_class
 from iou_aware.analysis.paper import PaperRow, PaperTable, load_paper
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.columns import VOC07
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Row, Table

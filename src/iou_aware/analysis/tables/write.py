@@ -12,9 +12,9 @@ from iou_aware.analysis.tables.html import html
 from iou_aware.analysis.tables.latex import latex
 from iou_aware.analysis.tables.layout import sheet
 from iou_aware.analysis.tables.markdown import markdown
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.files import write_text
 
 _NUMBER = [
     *("ours", "paper", "delta", "low", "high", "lowest", "highest", "verdict", "why"),

@@ -19,7 +19,7 @@ from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_T
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import intervals
 from iou_aware.analysis.uncertainty.intervals import Choose, Interval
-from iou_aware.errors import InputError
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Row, Table

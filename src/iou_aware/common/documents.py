@@ -1,0 +1,260 @@
+"""YAML files that people write: read with their line numbers, held against a schema, faulted by file, line and key.
+
+A plain YAML parser takes the last of two equal keys in silence and forgets where everything stood. Here a duplicate is
+an error and every key keeps its line, so that whoever checks the content later can still say where the fault is.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from iou_aware.common.errors import InputError
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+Key = tuple[str | int, ...]
+
+# What may be part of a path and a word on a command line: datasets, splits, tables and all else that people name. The
+# schemas call it the format `name`.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME_IN_WORDS = "a name of letters, digits, '-' and '_' that starts with a letter or digit"
+
+# So many names are listed in an error; a grid of runs can have hundreds.
+MOST_LISTED = 16
+
+# How an error calls what a schema asks for; where it offers several types, their description says it.
+_KINDS = {"array": " a list", "object": " a mapping", "string": " text", "integer": " a whole number"}
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of one YAML file, with the line at which each of its keys stands.
+
+    Attributes:
+        name: what an error message calls the file.
+        content: the parsed content.
+        lines: the line (from 1) of every key, by its path from the top: ``("tables", "table2", "rows")``.
+    """
+
+    name: str
+    content: Any
+    lines: dict[Key, int]
+
+    def error(self, key: Key, message: str) -> InputError:
+        """Return the error to raise about ``key``: ``file, line 7, key tables.table2.rows: message``.
+
+        The line of a key that does not stand in the file is that of the nearest one above it that does.
+        """
+        line = next((self.lines[key[:depth]] for depth in range(len(key), -1, -1) if key[:depth] in self.lines), None)
+        place = [self.name, f"line {line}" if line else "", f"key {written(key)}" if key else ""]
+        return InputError(f"{', '.join(part for part in place if part)}: {message}")
+
+
+def read(path: str | Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        InputError: the file is missing or unreadable, is not YAML, or has the same key twice in one mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as fault:
+        known = sorted(str(other) for other in Path(path).parent.glob(f"*{Path(path).suffix}"))
+        raise InputError(f"{path}: there is no such file; expected {one_of(known, path)}") from fault
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({fault}). Check the name of the file.") from fault
+    loader = _Loader(text)
+    lines: dict[Key, int] = {}
+    try:
+        node = loader.get_single_node()
+        content = None if node is None else _construct(loader, node, (), lines, str(path))
+    except yaml.MarkedYAMLError as fault:
+        line = "" if fault.problem_mark is None else f", line {fault.problem_mark.line + 1}"
+        raise InputError(f"{path}{line}: this is not valid YAML: {fault.problem}. Correct it there.") from fault
+    except yaml.YAMLError as fault:
+        raise InputError(f"{path}: this is not valid YAML: {fault}") from fault
+    finally:
+        loader.dispose()
+    return Document(str(path), content, lines)
+
+
+def scalar(text: str) -> Any:
+    """Return what a word means that stands in YAML without quotes: text, a number, a truth value or nothing."""
+    loader = _Loader("")
+    try:
+        return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
+    finally:
+        loader.dispose()
+
+
+def load(path: str | Path, schema: str) -> Any:
+    """Read a YAML file, hold it against ``schemas/<schema>.schema.yaml`` and return its content.
+
+    Raises:
+        InputError: as ``read`` and ``check`` do.
+    """
+    document = read(path)
+    check(document, schema)
+    return document.content
+
+
+def check(document: Document, schema: str) -> None:
+    """Hold a document against ``schemas/<schema>.schema.yaml``.
+
+    Raises:
+        InputError: naming the first key at fault, what was found there and what was expected.
+    """
+    import fastjsonschema
+
+    try:
+        _validator(schema)(document.content)
+    except fastjsonschema.JsonSchemaValueException:
+        # This library says fast whether a document is valid; jsonschema, slow to import, says well where it is not.
+        raise _explained(document, schema) from None
+
+
+def written(key: Key) -> str:
+    """Return a key's path as a person writes it: ``runs[2].detector``."""
+    text = ""
+    for part in key:
+        part = part if isinstance(part, int) or part.isprintable() else repr(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def one_of(choices: Iterable[Any], found: Any = None) -> str:
+    """Return ``a, b or c.`` as the end of a sentence, and the one that may have been meant: `` Did you mean 'b'?``."""
+    names = list(dict.fromkeys(str(choice) for choice in choices))
+    if len(names) > MOST_LISTED:
+        listed = f"{', '.join(names[: MOST_LISTED - 1])} or one of {len(names) - MOST_LISTED + 1} more"
+    else:
+        listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "nothing: none exists"
+    return f"{listed}.{closest(str(found), names)}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return a hint for a mistyped name: `` Did you mean 'x'?``, or the empty string when nothing comes close."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def require(document: Document, key: Key, found: Any, choices: Collection[str], what: str) -> None:
+    """Raise InputError unless ``found`` is one of ``choices``; ``what`` says of what kind they are."""
+    if found not in choices:
+        raise document.error(key, f"unknown {what} {found!r}; expected {one_of(choices, found)}")
+
+
+def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], name: str) -> Any:
+    """Turn a node into Python values, noting the line of every key below it."""
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(loader, child, (*key, i), lines, name) for i, child in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)
+    _refuse_duplicates(loader, node, key, name)
+    loader.flatten_mapping(node)
+    mapping = {}
+    for key_node, value_node in node.value:
+        below = (*key, str(loader.construct_object(key_node)))
+        lines[below] = key_node.start_mark.line + 1
+        mapping[below[-1]] = _construct(loader, value_node, below, lines, name)
+    return mapping
+
+
+def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str) -> None:
+    seen: dict[str, int] = {}
+    for key_node, _ in node.value:
+        own = str(loader.construct_object(key_node)) if isinstance(key_node, yaml.ScalarNode) else None
+        line = key_node.start_mark.line + 1
+        if own is None:
+            raise InputError(f"{name}, line {line}: found a list or a mapping as a key, expected plain text")
+        if own in seen and own != "<<":
+            where = f"{name}, line {line}, key {written((*key, own))}"
+            raise InputError(f"{where}: this key is written twice, first in line {seen[own]}. Remove one.")
+        seen[own] = line
+
+
+def _is_name(text: object) -> bool:
+    return not isinstance(text, str) or NAME.fullmatch(text) is not None
+
+
+@cache
+def _schema(name: str) -> dict[str, Any]:
+    return yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)
+
+
+@cache
+def _validator(name: str) -> Any:
+    import fastjsonschema
+
+    return fastjsonschema.compile(_schema(name), formats={"name": _is_name}, use_default=False)
+
+
+def _explained(document: Document, schema: str) -> InputError:
+    from jsonschema import FormatChecker, validators
+
+    formats = FormatChecker([])
+    formats.checks("name")(_is_name)
+    validator = validators.validator_for(_schema(schema))(_schema(schema), format_checker=formats)
+    faults = [fault for top in validator.iter_errors(document.content) for fault in _leaves(top)]
+    # The fault nearest to the top of the file is the one to show: later ones are often its consequences. But what is
+    # missing comes last: it may stand there misspelt, and is then found as an unknown key.
+    return min(
+        (((fault.validator == "required"), *_fault(document, fault)) for fault in faults),
+        key=lambda fault: (fault[0], document.lines.get(fault[1], 0)),
+        default=(False, (), document.error((), f"does not follow the schema {schema}")),
+    )[2]
+
+
+def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
+    """Yield the faults behind an ``anyOf``: those of the branch that was meant.
+
+    That is the one which got deepest, and among equals one whose type was right.
+    """
+    depth = len(fault.absolute_path)
+    meant = [cause for cause in fault.context or [] if cause.validator != "type" or len(cause.absolute_path) > depth]
+    if fault.validator != "anyOf" or not meant:
+        yield fault
+        return
+    deepest = max(len(cause.absolute_path) for cause in meant)
+    for cause in meant:
+        if len(cause.absolute_path) == deepest:
+            yield from _leaves(cause)
+
+
+def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputError]:
+    """Return the key at fault and the error about it, worded for people."""
+    key: Key = tuple(fault.absolute_path)
+    expected, found = fault.validator_value, fault.instance
+    if fault.validator == "additionalProperties":
+        unknown = next(name for name in found if name not in fault.schema.get("properties", {}))
+        known = fault.schema.get("properties", {})
+        return (*key, unknown), document.error((*key, unknown), f"unknown key; expected {one_of(known, unknown)}")
+    if fault.validator == "required":
+        missing = next(name for name in expected if name not in found)
+        meaning = fault.schema["properties"].get(missing, {}).get("description", "")
+        return key, document.error(key, f"the key {missing!r} is missing. It says: {' '.join(meaning.split())}")
+    if fault.validator == "enum":
+        return key, document.error(key, f"found {found!r}, expected {one_of(expected, found)}")
+    meaning = " ".join(fault.schema.get("description", fault.message).split())
+    if fault.validator == "format":
+        # Of a key that is no name the schema's library says only in which mapping it stands.
+        key = (*key, found) if (*key, found) in document.lines else key
+        return key, document.error(key, f"found {_shortened(found)}, expected {NAME_IN_WORDS}: {meaning}")
+    kind = _KINDS.get(str(fault.schema.get("type")), "")
+    return key, document.error(key, f"found {_shortened(found)}, expected{kind}: {meaning}")
+
+
+def _shortened(found: Any, limit: int = 80) -> str:
+    text = repr(found)
+    return text if len(text) <= limit else f"{text[:limit]}..."

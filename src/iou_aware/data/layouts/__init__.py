@@ -1,0 +1,1 @@
+"""How annotations lie on disk, a layout a file."""

@@ -1,0 +1,1 @@
+"""The miniature data sets: scenes, and what is drawn of them."""

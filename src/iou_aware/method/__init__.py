@@ -1,0 +1,1 @@
+"""The paper: confidence rules, the IoU loss, the head, its anchors, and the ranking of detections."""

@@ -1,0 +1,1 @@
+"""What the Snakefile and people ask before anything runs: inputs, resources, costs, the plan; and what jobs hear."""

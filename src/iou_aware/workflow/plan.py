@@ -1,0 +1,159 @@
+"""The command ``plan``: what an experiment will take in jobs, GPU-hours, days and disk, before anyone pays for it."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from iou_aware.common.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import STAGES
+from iou_aware.workflow import packs
+from iou_aware.workflow import stages as workflow
+from iou_aware.workflow.costs import Estimates
+
+HOURS_PER_DAY = 24
+UNKNOWN = "?"
+
+
+def print_plan(experiment: Experiment, gpus: int | None = None) -> None:
+    """Print what an experiment takes to standard output.
+
+    Args:
+        experiment: The study.
+        gpus: Say how long it takes on so many GPUs; by default on several numbers of them.
+
+    Raises:
+        InputError: There are fewer GPUs than one training needs, or ``configs/costs.yaml`` is at fault.
+    """
+    estimates = Estimates(experiment)
+    if gpus is not None and gpus < estimates.gpus:
+        raise InputError(
+            f"--gpus: found {gpus}, expected at least {estimates.gpus}, which one training of {experiment.name} needs"
+            " (settings.gpus)"
+        )
+    print("\n".join([*run_lines(estimates), "", *summary_lines(estimates, gpus)]))
+
+
+def run_lines(estimates: Estimates) -> list[str]:
+    """Return the table of runs: GPUs, images per step, epochs, hours, GPU-hours, disk."""
+    rows = [["run", "GPUs", "images/step", "epochs", "training", "GPU-hours", "GB"]]
+    for name, run in estimates.experiment.runs.items():
+        recipe, settings = estimates.recipe(run), estimates.experiment.settings
+        training = estimates.training_hours(run)
+        steps = [str(estimates.gpus), str(recipe.images_per_step(run, settings)), str(recipe.passes(settings))]
+        length = UNKNOWN if training is None else duration(training / estimates.gpus)
+        rows.append(
+            [
+                name,
+                *([*steps, length] if not run.is_released else ["", "", "", "fetched"]),
+                _number(estimates.gpu_hours(run)),
+                _number(estimates.gigabytes(run)),
+            ]
+        )
+    known = [estimates.gpu_hours(run) for run in estimates.experiment.runs.values()]
+    disk = [estimates.gigabytes(run) for run in estimates.experiment.runs.values()]
+    total = f"{len(known)} runs"
+    rows.append([total, "", "", "", "", _number(sum(filter(None, known))), _number(sum(filter(None, disk)))])
+    return _aligned(rows)
+
+
+def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
+    """Return what holds of the experiment as a whole: jobs, disk, days, and where the numbers come from."""
+    experiment, costs = estimates.experiment, estimates.costs
+    counts = jobs(experiment)
+    listed = ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
+    lines = [f"{sum(counts.values())} jobs: {listed}."]
+    data = {name: costs.datasets.get(name) for name in experiment.datasets}
+    known = ", ".join(f"{name} {_number(size)} GB" for name, size in data.items())
+    lines.append(f"Data on disk: {known}; while the archives are fetched, as much again.")
+    unknown = [name for name, run in experiment.runs.items() if estimates.gpu_hours(run) is None]
+    if unknown:
+        lines.append(f"Nothing is known of {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
+    if len(unknown) < len(experiment.runs):
+        for number in [gpus] if gpus is not None else _numbers_of_gpus(estimates):
+            lines.append(f"On {number} GPUs: {duration(wall_hours(estimates, number))}.")
+        lines.append(
+            f"From: {costs.source}; measured on {costs.gpu}, taken as proportional to images and pixels,"
+            f" for GPUs of {costs.speed:g} times its speed (configs/costs.yaml)."
+        )
+    return lines
+
+
+def jobs(experiment: Experiment) -> Counter[str]:
+    """Return how many jobs each stage of the workflow has when nothing is there yet."""
+    evaluations = sum(1 for _ in experiment.evaluations())
+    pretrained = {file for run in experiment.trained.values() for file in workflow.pretrained(experiment.paths, run)}
+    numbers = {
+        "prepare": len(experiment.datasets),
+        "backbone": len(pretrained),
+        "train": len(experiment.trained),
+        "release": len(experiment.released),
+        "predict": len(packs.predictions(experiment)),
+        "evaluate": evaluations,
+        "bootstrap": evaluations,
+        "collect": 1,
+        "table": len(experiment.tables),
+        "figures": 1,
+        "premise": 1,
+        "gallery": 1,
+        "claims": 1,
+        "notebook": len(experiment.paths.notebooks),
+        "report": 1,
+        "submission": len(packs.requested(experiment)),
+    }
+    return +Counter({stage: numbers[stage] for stage in STAGES})
+
+
+def _why_unknown(estimates: Estimates, name: str) -> str:
+    """Return why nothing is known of a run."""
+    run = estimates.experiment.runs[name]
+    if estimates.costs.model(run) is None:
+        return f"configs/costs.yaml has no measurement of {run.detector} with {run.backbone}."
+    return f"the number of images of {run.dataset} is known once it is prepared."
+
+
+def wall_hours(estimates: Estimates, gpus: int) -> float:
+    """Return how long all runs take on ``gpus`` GPUs, the longest first, each tested by one GPU once it is trained."""
+    runs = estimates.experiment.runs.values()
+    known = [(training, run) for run in runs if (training := estimates.training_hours(run)) is not None]
+    lengths = []
+    for training, run in known:
+        testing = [estimates.testing_hours(run, split) or 0.0 for split in packs.predicted(estimates.experiment, run)]
+        lengths.append(training / estimates.gpus + sum(testing))
+    return makespan(lengths, gpus // estimates.gpus)
+
+
+def makespan(lengths: Iterable[float], places: int) -> float:
+    """Return when the last job ends if each, the longest first, takes the place that falls free first."""
+    free = [0.0] * places
+    for length in sorted(lengths, reverse=True):
+        heapq.heapreplace(free, free[0] + length)
+    return max(free)
+
+
+def duration(hours: float) -> str:
+    """Return hours as ``45 min``, ``7.5 h`` or ``3.2 days``."""
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 2 * HOURS_PER_DAY else f"{hours / HOURS_PER_DAY:.1f} days"
+
+
+def _numbers_of_gpus(estimates: Estimates) -> list[int]:
+    """Return numbers of GPUs by doubling, from those of one training to where more would not help."""
+    numbers = [estimates.gpus]
+    while wall_hours(estimates, numbers[-1] * 2) < 0.99 * wall_hours(estimates, numbers[-1]):
+        numbers.append(numbers[-1] * 2)
+    return numbers
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as text: the first column to the left, the others to the right."""
+    columns = []
+    for i, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        columns.append([cell.rjust(width) if i else cell.ljust(width) for cell in column])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]

@@ -1,0 +1,190 @@
+"""What the Snakefile asks of an experiment: files as inputs, values as parameters, which training goes first."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from iou_aware.common import documents
+from iou_aware.common.documents import NAME
+from iou_aware.common.errors import InputError
+from iou_aware.data import zoo
+from iou_aware.experiment import backbones
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.run import RELEASED, Run
+
+# A run's name, which is made of names.
+RUN = rf"{NAME.pattern}(?:\.{NAME.pattern})*"
+# How Snakemake tells runs by their names, which end in recipe, scale and seed, where it looks for them as folders.
+RELEASED_RUN = rf"[^/]+\.{RELEASED}\.[^./]+\.seed\d+"
+TRAINED_RUN = rf"(?!{RELEASED_RUN}/)[^/]+"
+_PACKAGE = Path(__file__).parents[1]
+
+
+def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
+    """Return the experiment that Snakemake was asked to run.
+
+    Args:
+        files: Snakemake's configuration files; the last one is the experiment, and errors name its lines.
+        config: what Snakemake made of them and of ``--config``.
+
+    Raises:
+        InputError: no configuration file, or the experiment is at fault.
+    """
+    if not files:
+        raise InputError("no experiment was given; expected --configfile configs/experiments/<name>.yaml")
+    return Experiment.load(files[-1], _typed(config, documents.read(files[-1]).content))
+
+
+def _typed(value: Any, written: Any) -> Any:
+    """Return a value with its words as YAML means them: within one of ``--config`` Snakemake takes all for text.
+
+    Args:
+        value: what Snakemake has.
+        written: what the file has in its place, which stays as it is.
+    """
+    if value == written:
+        return value
+    if isinstance(value, Mapping):
+        known = written if isinstance(written, Mapping) else {}
+        return {key: _typed(part, known.get(key)) for key, part in value.items()}
+    if isinstance(value, list):
+        known = written[: len(value)] if isinstance(written, list) else []
+        return [_typed(part, one) for part, one in zip_longest(value, known)]
+    return documents.scalar(value) if isinstance(value, str) else value
+
+
+def config_files(paths: Layout, run: Run) -> list[Path]:
+    """Return the files that a run's MMDetection config is made of: a change in one of them is a reason to train.
+
+    Raises:
+        InputError: a config names a base that does not exist, or is not Python.
+    """
+    files: dict[Path, None] = {}
+    waiting = [paths.detector(run.recipe, run.detector), paths.backbone(run.backbone), paths.schedule(run.recipe)]
+    while waiting:
+        file = waiting.pop()
+        if file not in files:
+            files[file] = None
+            waiting.extend(_local_bases(file))
+    return sorted(files)
+
+
+def pretrained(paths: Layout, run: Run) -> list[Path]:
+    """Return the receipt of the ImageNet weights that a run starts from; none for one that is trained from scratch."""
+    return [paths.receipt(run.backbone)] if backbones.address(paths.backbone(run.backbone)) else []
+
+
+def origin(paths: Layout, run: Run) -> str:
+    """Return the config that a run's weights were released with.
+
+    Raises:
+        InputError: nothing is released of the run's detector with its backbone.
+    """
+    return zoo.origin(paths.detector(run.recipe, run.detector), run.backbone)
+
+
+def _local_bases(file: Path) -> list[Path]:
+    """Return the files of the project that an MMDetection config starts from; those of mmdet itself are pinned."""
+    try:
+        statements = ast.parse(file.read_text(encoding="utf-8")).body
+    except OSError as fault:
+        raise InputError(f"{file}: cannot be read ({fault}); a config that starts from it needs it") from fault
+    except SyntaxError as fault:
+        raise InputError(f"{file}:{fault.lineno}: not valid Python: {fault.msg}") from fault
+    bases: list[str] = []
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["_base_"]:
+            value = ast.literal_eval(statement.value)
+            bases = [value] if isinstance(value, str) else list(value)
+    return [_without_dots(file.parent / base) for base in bases if "::" not in base]
+
+
+def _without_dots(path: Path) -> Path:
+    """Return ``a/b`` for ``a/c/../b``: links are left alone, and the working directory is not written into the path."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return Path(*parts)
+
+
+def cost(run: Run) -> int:
+    """Return how long a run takes to train beside the others of its experiment, to start the longest first.
+
+    Pixels, times the depth that the backbone is named after, twice for the two stages of Faster R-CNN.
+    """
+    width, height = run.width_height
+    depth = re.search(r"\d+", run.backbone)
+    stages = 2 if run.detector.startswith("faster") else 1
+    return width * height * int(depth.group() if depth else 50) * stages
+
+
+def paper_files(experiment: Experiment, name: str) -> list[Path]:
+    """Return the file of the paper's numbers that a table stands beside; none for a table of our own."""
+    paper = experiment.tables[name].paper
+    return [] if paper is None else [experiment.paths.paper(paper)]
+
+
+def all_paper_files(paths: Layout) -> list[Path]:
+    """Return the files of all of the paper's numbers: claims may be about tables that the experiment does not show."""
+    return sorted(paths.paper("*").parent.glob("*.csv"))
+
+
+def page_template(paths: Layout) -> list[Path]:
+    """Return the files of the template that notebooks become pages by."""
+    return sorted(file for file in paths.notebook("page").with_suffix("").iterdir() if file.is_file())
+
+
+def resamples(experiment: Experiment, name: str) -> list[Path]:
+    """Return the files that a table takes its intervals from."""
+    table = experiment.tables[name]
+    runs = dict.fromkeys(run for row in table.rows.values() for run in row.runs)
+    return [experiment.paths.bootstrap(run, table.split) for run in runs]
+
+
+def table_values(experiment: Experiment, name: str) -> str:
+    """Return, as text, what decides a table's content apart from the files it is made from."""
+    return f"{experiment.comparison}: {experiment.tables[name]}"
+
+
+def code(stage: str) -> list[Path]:
+    """Return the files of a stage's code, which is run again, cheaply, when one of them changes.
+
+    They are its folder in ``analysis`` and what that imports of ``analysis`` and ``evaluation``, directly or not.
+    """
+    here, found = Path.cwd(), set()
+    waiting = list((_PACKAGE / "analysis" / stage).glob("*.py"))
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file)
+    return sorted(file.relative_to(here) if file.is_relative_to(here) else file for file in found)
+
+
+@cache
+def _imported(file: Path) -> list[Path]:
+    """Return the modules of ``analysis`` and ``evaluation`` that a module imports, wherever in it that stands."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    parts = [name.split(".") for name in names if name]
+    files = [_PACKAGE.joinpath(*rest).with_suffix(".py") for first, *rest in parts if first == _PACKAGE.name and rest]
+    return [
+        file for file in files if file.is_file() and file.relative_to(_PACKAGE).parts[0] in ("analysis", "evaluation")
+    ]
+
+
+def figure_category(name: str) -> str:
+    """Return where a figure stands in Snakemake's report."""
+    return next((section for section in ("Premise", "Training") if name.startswith(section.lower())), "Figures")

@@ -1,0 +1,100 @@
+"""Heads and head outputs of every shape, for the tests of the method."""
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+from torch import Tensor
+
+import iou_aware.method.heads
+from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.ranking.reference import Level
+
+STRIDES = [8, 16, 32]
+CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
+SCALED = CODER | {"target_stds": [0.5, 0.5, 1.5, 1.5]}
+TEST_CFG = {
+    "nms_pre": 1000,
+    "min_bbox_size": 0,
+    "score_thr": 0.05,
+    "nms": {"type": "nms", "iou_threshold": 0.5},
+    "max_per_img": 100,
+}
+
+
+def build_head(
+    kind="IoUAwareRetinaHead", num_classes=3, coder=CODER, anchors="AnchorGenerator", test_cfg=None, **options
+):
+    """Return a narrow head of three levels with three anchors per place."""
+    assert iou_aware.method.heads
+    generator = {"type": anchors, "octave_base_scale": 3, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]}
+    generator |= {"strides": STRIDES}
+    assigner = {
+        "type": "MaxIoUAssigner",
+        "pos_iou_thr": 0.5,
+        "neg_iou_thr": 0.4,
+        "min_pos_iou": 0,
+        "ignore_iof_thr": -1,
+    }
+    head = {
+        "type": kind,
+        "num_classes": num_classes,
+        "in_channels": 8,
+        "feat_channels": 8,
+        "stacked_convs": 1,
+        "anchor_generator": generator,
+        "bbox_coder": coder,
+        "loss_cls": {"type": "FocalLoss", "use_sigmoid": True},
+        "loss_bbox": {"type": "SmoothL1Loss", "beta": 0.11},
+        "train_cfg": {
+            "assigner": assigner,
+            "sampler": {"type": "PseudoSampler"},
+            "allowed_border": -1,
+            "pos_weight": -1,
+            "debug": False,
+        },
+        "test_cfg": TEST_CFG | (test_cfg or {}),
+    }
+    return MODELS.build(ConfigDict(head | options))
+
+
+def sizes_of(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the feature map sizes of an image shape."""
+    return [(-(-shape[0] // stride), -(-shape[1] // stride)) for stride in STRIDES]
+
+
+def features(shape=(48, 64), num=2, seed=0) -> list[Tensor]:
+    """Return random features (num, 8, H, W) per level."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(num, 8, *size, generator=generator) for size in sizes_of(shape)]
+
+
+def random_outputs(head, shape=(48, 64), num=2, seed=0, coarse=False, spread=2.0):
+    """Return random class logits, box deltas and IoU logits; ``coarse`` ones take few values, so that many tie."""
+    generator = torch.Generator().manual_seed(seed)
+    base, classes = head.num_base_priors, head.num_classes
+
+    def draw(channels: int, scale: float) -> list[Tensor]:
+        maps = [torch.randn(num, channels, *size, generator=generator) * scale for size in sizes_of(shape)]
+        return [(level * 2).round() / 2 for level in maps] if coarse else maps
+
+    return draw(base * classes, spread), draw(base * 4, 0.3), draw(base, spread)
+
+
+def metas_of(shape=(48, 64), num=2, scale=(1.0, 1.0)) -> list[dict]:
+    """Return the meta information of equal images."""
+    return [{"img_shape": shape, "pad_shape": shape, "scale_factor": scale} for _ in range(num)]
+
+
+def levels_of(head: IoUAwareRetinaHead, outs, meta: dict, image: int) -> list[Level]:
+    """Return one image's outputs as the reference takes them: scores, IoUs and boxes of all anchors of each level."""
+    priors = head.prior_generator.grid_priors([level.shape[-2:] for level in outs[0]], device="cpu")
+    levels = []
+    for cls, deltas, iou, anchors in zip(*outs, priors, strict=True):
+        flat = [level[image].permute(1, 2, 0) for level in (cls, deltas, iou)]
+        scores = flat[0].reshape(-1, head.num_classes).double().sigmoid().float()
+        ious = flat[2].reshape(-1, 1).double().sigmoid().float()
+        decoded = head.bbox_coder.decode(anchors.double(), flat[1].reshape(-1, 4).double(), max_shape=meta["img_shape"])
+        levels.append(
+            (scores, ious, decoded.float() * decoded.new_tensor([1 / s for s in meta["scale_factor"]] * 2).float())
+        )
+    return levels

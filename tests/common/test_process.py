@@ -1,0 +1,46 @@
+"""What a stage's process is told about memory."""
+
+import ctypes
+import gc
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from iou_aware.common import process
+
+FAULTS = """
+import resource
+import numpy as np
+from iou_aware.common import process
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [np.ones(1 << 20) for _ in range(16)]  # 128 MiB, or 32,768 pages, all of it freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(), faults()  # glibc learns from what is freed
+before = faults()
+process.keep_freed_memory()
+faults()
+print(before, faults())
+"""
+
+
+def test_freed_memory_is_used_again_without_the_systems_help():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    before, after = (int(count) for count in done.stdout.split())
+    assert after < 1000 < before
+
+
+def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    process.keep_freed_memory()
+
+
+def test_garbage_is_searched_for_again_after_importing_even_when_that_fails():
+    with pytest.raises(ImportError), process.importing():
+        assert not gc.isenabled()
+        import_module("iou_aware.nothing")
+    assert gc.isenabled()

@@ -1,0 +1,109 @@
+"""Dataset files: every key is checked, and an error says where it is and what was meant."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.data import COCO, describe, put
+
+from iou_aware.common.errors import InputError
+from iou_aware.data.dataset import load
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_a_dataset_file_is_read_as_written(tmp_path):
+    describe(tmp_path, classes=["a", "b"], invalid_boxes="exclude", evaluate=["train"])
+    dataset = load(tmp_path, "own")
+    assert (dataset.layout, dataset.classes, dataset.invalid_boxes) == ("voc", ("a", "b"), "exclude")
+    assert dataset.root == tmp_path / "data" / "own"
+    assert [(item.folder, item.name) for item in dataset.splits["train"].lists] == [(".", "train")]
+
+
+def test_an_experiment_may_say_where_the_data_lie(tmp_path):
+    describe(tmp_path)
+    assert load(tmp_path, "own", {"own": "elsewhere"}).root == tmp_path / "elsewhere"
+    assert load(tmp_path, "own", {"own": "/far/away"}).root == Path("/far/away")
+    assert load(tmp_path, "own", {"other": "/far/away"}).root == tmp_path / "data" / "own"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "configs" / "datasets").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_shipped_dataset_is_valid(path):
+    assert load(REPOSITORY, path.stem).name == path.stem
+
+
+@pytest.mark.parametrize("root", ["~/cells", "$SCRATCH/cells"])
+def test_a_root_may_start_at_home_or_from_a_variable(tmp_path, monkeypatch, root):
+    monkeypatch.setenv("HOME", "/somewhere")
+    monkeypatch.setenv("SCRATCH", "/somewhere")
+    describe(tmp_path, root=root)
+    assert load(tmp_path, "own").root == Path("/somewhere/cells")
+    assert load(tmp_path, "own", {"own": f"{root}/more"}).root == Path("/somewhere/cells/more")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"invalid_boxs": "keep"}, ["own.yaml, line 12, key invalid_boxs", "invalid_boxes"]),
+        ({"invalid_boxes": "drop"}, ["line 12, key invalid_boxes", "'drop'", "error, exclude or keep"]),
+        ({"layout": "yolo"}, ["line 2, key layout", "'yolo'", "coco or voc"]),
+        ({"root": None}, ["'root' is missing"]),
+        ({"classes": ["a", "a"]}, ["key classes"]),
+        ({"layout": "coco"}, ["key splits.train"]),
+        ({"splits": {"train": {"annotations": "a.json", "images": "a"}}}, ["key splits.train"]),
+        ({"splits": {}}, ["key splits"]),
+        ({"train": "trian"}, ["key train", "'trian'", "Did you mean 'train'"]),
+        ({"evaluate": ["val"]}, ["key evaluate", "'val'", "train"]),
+        ({"dataset": "other"}, ["key dataset", "'other'", "'own'"]),
+        ({"fetch": {"archives": [{"url": "file:///etc/passwd"}]}}, ["key fetch.archives[0].url", "file:///etc/passwd"]),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path, keys, told):
+    describe(tmp_path, **keys)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, "own")
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_an_unlabelled_split_cannot_be_trained_on(tmp_path):
+    describe(tmp_path, **COCO | {"splits": {"train": {**COCO["splits"]["train"], "labelled": False}}})
+    with pytest.raises(InputError, match="key train: the split 'train' is not labelled"):
+        load(tmp_path, "own")
+
+
+def test_an_unknown_dataset_is_named_with_the_closest_known(tmp_path):
+    describe(tmp_path, "blood-cells")
+    with pytest.raises(InputError, match=r"no dataset 'blood_cells'\. Did you mean 'blood-cells'\?.*docs/data.md"):
+        load(tmp_path, "blood_cells")
+
+
+def test_broken_yaml_is_named_by_line(tmp_path):
+    put(tmp_path / "configs" / "datasets" / "own.yaml", "dataset: own\nlayout: [voc\n")
+    with pytest.raises(InputError, match=r"own\.yaml, line 3"):
+        load(tmp_path, "own")
+
+
+def test_every_key_of_the_schema_is_described():
+    schema = yaml.safe_load((files("iou_aware") / "schemas" / "dataset.schema.yaml").read_text())
+    missing = []
+
+    def walk(node, path):
+        if "properties" in node and "description" not in node and path and path[-1] not in ("if", "then"):
+            missing.append(path)
+        for key, below in node.get("properties", {}).items():
+            if not ({"description", "$ref", "const"} & set(below) or "if" in path or "then" in path):
+                missing.append((*path, key))
+            walk(below, (*path, key))
+        for key in ("items", "if", "then"):
+            if isinstance(node.get(key), dict):
+                walk(node[key], (*path, key))
+        for key, below in node.get("$defs", {}).items():
+            assert below.get("description"), key
+            walk(below, ("$defs", key))
+
+    walk(schema, ())
+    assert not missing

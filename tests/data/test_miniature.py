@@ -1,0 +1,308 @@
+import hashlib
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+
+from iou_aware.common.errors import InputError
+from iou_aware.data.miniature import generate as micro
+from iou_aware.data.miniature import scenes as micro_scenes
+from iou_aware.method import heads
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+COCO = {"generator": "micro-coco", "seed": 0, "images": {"train": 6, "val": 3}}
+YEARS = {"VOC2007": {"trainval": 3, "test": 4}, "VOC2012": {"trainval": 5}}
+VOC = {"generator": "micro-voc", "seed": 0, "images": YEARS}
+# Of the whole data sets, as the pinned versions of NumPy and OpenCV draw them on any processor.
+CHECKSUMS = {
+    "micro-coco": "df310026c061c880795e7538c8f49c631fd4d5fe65f1a975281ffffd7212a60b",
+    "micro-voc": "d5a8a020506d1604241b0072fbed7e930e83a43c920eaa92b181a7fbb7037736",
+}
+
+
+def digest(root: Path) -> str:
+    """SHA-256 of the lines "<sha256 of file>  <path below root>", sorted by path, stamp left out."""
+    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    del paths[micro.STAMP]
+    lines = [f"{hashlib.sha256(paths[name].read_bytes()).hexdigest()}  {name}\n" for name in sorted(paths)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def described(name: str) -> dict:
+    return yaml.safe_load((CONFIGS / "datasets" / f"{name}.yaml").read_text())
+
+
+@pytest.fixture(scope="module", params=["micro-coco", "micro-voc"])
+def whole(request, tmp_path_factory) -> tuple[str, Path]:
+    root = tmp_path_factory.mktemp("whole") / request.param
+    micro.generate(described(request.param)["generate"], root)
+    return request.param, root
+
+
+def test_whole_sets_are_byte_identical(whole):
+    name, root = whole
+    assert digest(root) == CHECKSUMS[name]
+
+
+def test_objects_fill_cocos_areas(whole):
+    name, root = whole
+    if name == "micro-coco":
+        content = json.loads((root / "annotations" / "instances_val.json").read_text())
+        sizes = np.array([annotation["bbox"][2:] for annotation in content["annotations"]])
+    else:
+        trees = [ElementTree.parse(path) for path in (root / "VOC2007" / "Annotations").iterdir()]
+        boxes = [[int(side.text) for side in box] for tree in trees for box in tree.iter("bndbox")]
+        sizes = np.array(boxes)[:, 2:] - np.array(boxes)[:, :2] + 1
+    areas = sizes.prod(1)
+    shares = [np.mean(areas < 32**2), np.mean((areas >= 32**2) & (areas < 96**2)), np.mean(areas >= 96**2)]
+    # VOC's objects are large: it has hardly any that COCO calls small.
+    assert (np.array(shares) > ([0.05, 0.4, 0.1] if name == "micro-coco" else [-1, 0.4, 0.2])).all(), shares
+
+
+@pytest.mark.parametrize("settings", [COCO, VOC])
+def test_equal_settings_give_equal_bytes_and_another_seed_others(tmp_path, settings):
+    for name, changes in {"one": {}, "same": {}, "other": {"seed": 1}}.items():
+        micro.generate(settings | changes, tmp_path / name)
+    assert digest(tmp_path / "one") == digest(tmp_path / "same") != digest(tmp_path / "other")
+
+
+def test_fewer_images_are_the_first_ones(tmp_path):
+    micro.generate(COCO, tmp_path / "more")
+    micro.generate(COCO | {"images": {"train": 2}}, tmp_path / "fewer")
+    for path in (tmp_path / "fewer" / "train").iterdir():
+        assert path.read_bytes() == (tmp_path / "more" / "train" / path.name).read_bytes()
+
+
+def test_splits_share_no_image(tmp_path):
+    micro.generate(COCO | {"images": {"train": 5, "val": 5}}, tmp_path / "set")
+    contents = [path.read_bytes() for path in (tmp_path / "set").glob("*/*.jpg")]
+    assert len(set(contents)) == 10
+
+
+def test_coco_layout_is_whole(tmp_path):
+    micro.generate(COCO, tmp_path / "set")
+    for split, count in COCO["images"].items():
+        content = json.loads((tmp_path / "set" / "annotations" / f"instances_{split}.json").read_text())
+        assert [image["file_name"] for image in content["images"]] == sorted(
+            path.name for path in (tmp_path / "set" / split).iterdir()
+        )
+        assert len(content["images"]) == count
+        assert [category["name"] for category in content["categories"]] == ["ellipse", "rectangle", "triangle"]
+        assert {annotation["image_id"] for annotation in content["annotations"]} == set(range(1, count + 1))
+        for annotation in content["annotations"]:
+            x, y, width, height = annotation["bbox"]
+            assert x >= 0 and y >= 0 and width > 0 and height > 0
+            assert x + width <= micro_scenes.SIZE and y + height <= micro_scenes.SIZE
+            assert annotation["area"] == width * height and annotation["iscrowd"] == 0
+
+
+def test_voc_layout_is_a_devkit(tmp_path):
+    micro.generate(VOC, tmp_path / "VOCdevkit")
+    for year, sets in YEARS.items():
+        base = tmp_path / "VOCdevkit" / year
+        stems = {name: (base / "ImageSets" / "Main" / f"{name}.txt").read_text().split() for name in sets}
+        assert {name: len(found) for name, found in stems.items()} == sets
+        everything = sorted(stem for found in stems.values() for stem in found)
+        assert len(set(everything)) == len(everything)
+        for folder in ("Annotations", "JPEGImages"):
+            assert sorted(path.stem for path in (base / folder).iterdir()) == everything
+        tree = ElementTree.parse(base / "Annotations" / f"{everything[0]}.xml").getroot()
+        assert [element.tag for element in tree.find("object")] == ["name", "pose", "truncated", "difficult", "bndbox"]
+        assert tree.findtext("folder") == year
+        assert cv2.imread(str(base / "JPEGImages" / tree.findtext("filename"))).shape == (256, 256, 3)
+
+
+def test_voc_flags_are_both_in_use(whole):
+    name, root = whole
+    if name == "micro-voc":
+        text = "".join(path.read_text() for path in root.glob("*/Annotations/*.xml"))
+        assert all(f"<{flag}>{value}<" in text for flag, value in product(("truncated", "difficult"), (0, 1)))
+
+
+def test_boxes_hold_what_is_drawn():
+    """Without clutter and noise, objects are what is vivid on a grey ground: an image shows where their boxes lie."""
+    style = replace(
+        micro._COCO_STYLE, name="clean", objects=(1, 1), sizes=(60, 120), vivid=200, clutter=(0, 0), noise=0
+    )
+    for index in range(40):
+        image, (item,) = micro_scenes.draw(style, (index,))
+        vivid = np.ptp(image.astype(int), axis=2) > 100
+        columns, rows = np.flatnonzero(vivid.any(0)), np.flatnonzero(vivid.any(1))
+        found = np.array([columns[0], rows[0], columns[-1], rows[-1]])
+        # A soft edge fades from the outline inwards, most at the tip of a triangle.
+        tolerance = 14 if item.category == "triangle" else 5
+        assert np.abs(found - item.box).max() <= tolerance, (index, item, found)
+
+
+def test_hidden_objects_keep_a_third_to_be_seen():
+    style = replace(micro._COCO_STYLE, name="crowded", objects=(8, 8), sizes=(60, 160))
+    shares = [item.visible for index in range(20) for item in micro_scenes.draw(style, (index,))[1]]
+    assert min(shares) > 0.3 and min(shares) < 0.6  # outlines are drawn a little larger than their exact area
+    assert max(shares) <= 1
+
+
+@pytest.mark.parametrize(
+    "shape", [micro_scenes.polygon(4), micro_scenes.star(5, 42), micro_scenes.cross(32), micro_scenes.polygon(48)]
+)
+def test_shapes_reach_the_unit_circle_and_turn_alike(shape):
+    unit = shape / micro_scenes._UNIT
+    assert np.abs(np.abs(unit).max() - 1) < 0.06
+    x, y = unit.T
+    assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0  # all turn the same way, so that a hole can turn back
+
+
+def test_nothing_is_done_twice(tmp_path):
+    root = tmp_path / "set"
+    micro.generate(COCO, root)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    micro.generate(COCO, root)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_other_settings_replace_generated_data(tmp_path):
+    root = tmp_path / "set"
+    micro.generate(COCO, root)
+    micro.generate(COCO | {"images": {"train": 2}}, root)
+    assert len(list((root / "train").iterdir())) == 2
+    assert not (root / "val").exists()
+
+
+def test_data_of_others_are_left_alone(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "photograph.jpg").write_bytes(b"precious")
+    with pytest.raises(InputError, match=r"holds no generated\.json"):
+        micro.generate(COCO, root)
+    assert [path.name for path in tmp_path.rglob("*")] == ["set", "photograph.jpg"]
+
+
+def test_an_interrupted_set_leaves_nothing(tmp_path, monkeypatch):
+    drawn = []
+
+    def interrupted(*arguments):
+        drawn.append(arguments)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return micro_scenes.draw(*arguments)
+
+    monkeypatch.setattr(micro, "draw", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        micro.generate(COCO, tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"generator": "macro"}, "generator: found 'macro'"),
+        ({"images": {"train": 0}}, "train: found 0"),
+        ({"images": {"train": "many"}}, "train: found 'many'"),
+        ({"seed": -1}, "seed: found -1"),
+        ({"colour": "red"}, "found the keys"),
+        (VOC | {"images": {"VOC2007": {"test": 0}}}, "VOC2007: test: found 0"),
+        (VOC | {"images": {"test": 4}}, "images: test: found 4"),
+        ({"images": {"train": {"test": 4}}}, "images: train: found {'test': 4}"),
+    ],
+)
+def test_wrong_settings_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        micro.generate(COCO | changes, tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["micro-coco", "micro-voc"])
+def test_tiny_sets_are_the_whole_ones_but_for_their_size(name):
+    whole, tiny = described(name), described(f"{name}-tiny")
+    for content in (whole, tiny):
+        for key in ("dataset", "description", "root"):
+            del content[key]
+        del content["generate"]["images"]
+        for split in content["splits"].values():
+            split.pop("expected_images", None)
+    assert whole == tiny
+
+
+DETECTORS = ("faster_rcnn", "retinanet", "iou_aware_retinanet")
+BACKBONES = ("micro_r50", "micro_r101", "micro_x101")
+
+
+def load(detector: str, backbone: str) -> Config:
+    config = Config.fromfile(str(CONFIGS / "detectors" / "micro" / f"{detector}.py"), import_custom_modules=False)
+    config.merge_from_dict(Config.fromfile(str(CONFIGS / "backbones" / f"{backbone}.py"))._cfg_dict.to_dict())
+    return config
+
+
+@pytest.fixture(scope="module")
+def build():
+    register_all_modules()
+
+    def built(detector: str, backbone: str = "micro_r50") -> torch.nn.Module:
+        torch.manual_seed(0)
+        model = MODELS.build(load(detector, backbone).model)
+        model.init_weights()
+        return model
+
+    return built
+
+
+def test_iou_aware_differs_from_its_baseline_in_the_head_only():
+    ours, baseline = load("iou_aware_retinanet", "micro_r50"), load("retinanet", "micro_r50")
+    assert set(ours) - set(baseline) == {"custom_imports"}
+    assert {key for key in baseline if ours[key] != baseline[key]} == {"model"}
+    assert {key for key in ours.model if ours.model[key] != baseline.model[key]} == {"bbox_head", "test_cfg"}
+    head = ours.model.bbox_head
+    changed = {key for key in head if head[key] != baseline.model.bbox_head.get(key)}
+    assert changed == {"type", "loss_iou", "target_grad"}
+
+
+def test_iou_aware_starts_from_the_weights_of_its_baseline(build):
+    ours, baseline = build("iou_aware_retinanet").state_dict(), build("retinanet").state_dict()
+    assert set(ours) - set(baseline) == {"bbox_head.retina_iou.weight", "bbox_head.retina_iou.bias"}
+    assert all(torch.equal(ours[name], weights) for name, weights in baseline.items())
+
+
+def test_heads_start_as_the_paper_has_them(build):
+    head = build("iou_aware_retinanet").bbox_head
+    assert isinstance(head, heads.IoUAwareRetinaHead)
+    for layer in (head.retina_cls, head.retina_reg, head.retina_iou):
+        assert 0.008 < layer.weight.std() < 0.012
+    assert torch.sigmoid(head.retina_cls.bias).allclose(torch.tensor(0.01))
+    assert head.retina_iou.out_channels == head.num_base_priors
+    assert head.cls_convs[0].conv.weight.std() > 0.03
+
+
+@pytest.mark.parametrize(("detector", "backbone"), product(DETECTORS, BACKBONES))
+def test_every_pair_of_detector_and_backbone_fits(build, detector, backbone):
+    model = build(detector, backbone).eval()
+    with torch.no_grad():
+        features = model.extract_feat(torch.rand(2, 3, 72, 72))
+    assert [tuple(feature.shape) for feature in features] == [(2, 48, 9, 9), (2, 48, 5, 5), (2, 48, 3, 3)]
+
+
+def test_backbones_are_deeper_and_grouped_as_those_they_stand_for(build):
+    convolutions = {
+        name: [layer for layer in build("retinanet", name).backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
+        for name in BACKBONES
+    }
+    assert len(convolutions["micro_r101"]) > 1.5 * len(convolutions["micro_r50"])
+    for name, layers in convolutions.items():
+        stem, *body = [layer for layer in layers if layer.kernel_size != (1, 1)]
+        assert stem.groups == 1
+        assert all((layer.in_channels // layer.groups == 8) == (name == "micro_x101") for layer in body)
+
+
+def test_nothing_is_pretrained_or_frozen(build):
+    for backbone in BACKBONES:
+        assert load("retinanet", backbone).model.backbone.init_cfg is None
+    assert all(parameter.requires_grad for parameter in build("retinanet").parameters())
+    assert build("retinanet").train().backbone.bn1.training

@@ -1,0 +1,132 @@
+"""The stage as a whole: where data may lie, what the manifest promises, and what its reader checks."""
+
+import json
+
+import pytest
+from builders.data import COCO, coco_content, describe, prepared, voc_object, write_coco, write_voc
+
+from iou_aware.common.errors import InputError
+from iou_aware.data.manifest import Manifest
+from iou_aware.data.miniature import generate as micro
+
+BOX = [voc_object("cat", 1, 1, 10, 20)]
+
+
+def test_data_that_are_absent_are_explained(tmp_path):
+    describe(tmp_path)
+    with pytest.raises(InputError) as caught:
+        prepared(tmp_path)
+    for part in (str(tmp_path / "data" / "own"), "`root` of", "own.yaml", "roots: {own: FOLDER}"):
+        assert part in str(caught.value)
+    assert "iou-aware fetch" not in str(caught.value)
+
+    describe(tmp_path, fetch={"archives": [{"url": "https://example.org/a.zip"}]})
+    with pytest.raises(InputError, match="iou-aware fetch own"):
+        prepared(tmp_path)
+    with pytest.raises(InputError, match=r"`roots\.own` of the experiment names this folder"):
+        prepared(tmp_path, own="elsewhere")
+
+
+def test_data_outside_of_the_project_are_used_where_they_are(tmp_path):
+    outside, project = tmp_path / "outside", tmp_path / "project"
+    write_voc(outside, {"train": {"a": BOX}})
+    describe(project)
+    manifest = prepared(project, own=outside)
+    split = manifest.split("train")
+    assert (manifest.root, split.images) == (str(outside), str(outside))
+    assert split.annotations == "results/datasets/own/train.json"
+    assert not (project / "data").exists()
+
+
+def test_the_wrong_number_of_images_is_named(tmp_path):
+    write_voc(tmp_path / "data" / "own", {"train": {"a": BOX}})
+    describe(tmp_path, splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}})
+    with pytest.raises(InputError, match=r"has 1 images, but .*own\.yaml, key splits\.train\.expected_images, says 2"):
+        prepared(tmp_path)
+
+
+def test_a_failure_leaves_no_manifest(tmp_path):
+    write_voc(tmp_path / "data" / "own", {"train": {"a": BOX}, "val": {"b": [voc_object("cat", 5, 5, 5, 5)]}})
+    splits = {name: {"sets": [{"folder": ".", "list": name}]} for name in ("train", "val")}
+    describe(tmp_path, splits=splits)
+    with pytest.raises(InputError, match="has no area"):
+        prepared(tmp_path)
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_a_changed_annotation_file_is_noticed(tmp_path):
+    describe(tmp_path, **COCO)
+    file = write_coco(tmp_path / "data" / "own", "train", coco_content())
+    path = tmp_path / "results" / "datasets" / "own" / "manifest.json"
+    prepared(tmp_path)
+    file.write_text(file.read_text().replace("dog", "cow"))
+    Manifest.load(path)
+    with pytest.raises(InputError, match=r"train\.json: the annotations of own train changed"):
+        Manifest.load(path, verify=True)
+    file.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        Manifest.load(path, verify=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "no such manifest. Run `iou-aware prepare`"),
+        ("{", "not a manifest"),
+        ("[]", "not a manifest"),
+        ("{}", "not a manifest"),
+        ('{"format": 1, "splits": {}}', "not a manifest"),
+        ('{"format": 0}', "written by another version"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path, content, told):
+    path = tmp_path / "manifest.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=told):
+        Manifest.load(path)
+
+
+MINIATURES = {
+    "coco": {
+        "generate": {"generator": "micro-coco", "seed": 3, "images": {"train": 4, "val": 2}},
+        "layout": "coco",
+        "splits": {
+            name: {"annotations": f"annotations/instances_{name}.json", "images": name} for name in ("train", "val")
+        },
+        "evaluate": ["val"],
+    },
+    "voc": {
+        "generate": {
+            "generator": "micro-voc",
+            "seed": 3,
+            "images": {"VOC2007": {"trainval": 3, "test": 3}, "VOC2012": {"trainval": 2}},
+        },
+        "splits": {
+            "train": {"sets": [{"folder": year, "list": "trainval"} for year in ("VOC2007", "VOC2012")]},
+            "test": {"sets": [{"folder": "VOC2007", "list": "test"}]},
+        },
+        "evaluate": ["test"],
+    },
+}
+
+
+@pytest.mark.parametrize("layout", MINIATURES)
+def test_a_miniature_is_made_and_prepared(tmp_path, layout):
+    describe(tmp_path, **MINIATURES[layout])
+    manifest = prepared(tmp_path)
+    assert [split.counts["images"] for split in manifest.splits.values()] == ([4, 2] if layout == "coco" else [5, 3])
+    for split in manifest.splits.values():
+        content = json.loads((tmp_path / split.annotations).read_text())
+        assert all((tmp_path / split.images / image["file_name"]).is_file() for image in content["images"])
+        assert split.counts["boxes"] + split.counts["ignored"] == len(content["annotations"])
+        assert not split.invalid
+
+
+def test_a_miniature_is_made_again_when_its_settings_change(tmp_path):
+    describe(tmp_path, **MINIATURES["coco"])
+    prepared(tmp_path)
+    changed = MINIATURES["coco"] | {"generate": MINIATURES["coco"]["generate"] | {"images": {"train": 5, "val": 2}}}
+    describe(tmp_path, **changed)
+    assert prepared(tmp_path).split("train").counts["images"] == 5
+    assert (tmp_path / "data" / "own" / micro.STAMP).is_file()

@@ -1,0 +1,74 @@
+"""The zoo's list of released models: each one that the paper's experiment names is found in it, with address and AP."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from iou_aware.common.errors import InputError
+from iou_aware.data import published, zoo
+from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.experiment.run import Run
+from iou_aware.training import config
+
+ROOT = Path(__file__).parents[2]
+
+# From the tables of the zoo itself: detector, backbone, box AP, the checksum's beginning.
+ZOO = [
+    ("retinanet", "r50", 36.5, "c2398f9e"),
+    ("retinanet", "r101", 38.5, "7a93545f"),
+    ("retinanet", "x101_32x4d", 39.9, "5c8b7ec4"),
+    ("faster_rcnn", "r50", 37.4, "047c8118"),
+    ("faster_rcnn", "r101", 39.4, "f513f705"),
+    ("faster_rcnn", "x101_32x4d", 41.2, "cff10310"),
+]
+
+
+@pytest.mark.parametrize(("detector", "backbone", "box_ap", "digits"), ZOO)
+def test_each_release_of_the_papers_experiment_is_in_mmdetections_metafiles(detector, backbone, box_ap, digits):
+    found = zoo.find(ROOT / "configs" / "detectors" / "zoo" / f"{detector}.py", backbone)
+    assert found.box_ap == box_ap
+    assert published.ADDRESS.fullmatch(found.address)["digits"] == digits
+    assert found.address.startswith(tuple(published.MIRRORS))
+
+    splits = {name: SplitData(f"{name}.json", name, True, {}, name) for name in ("train", "val")}
+    manifest = Manifest("coco", "coco", "data", ["a"], [1], "train", ["val"], "error", splits)
+    run = Run("coco", detector, backbone, "zoo", "1333x800", 0)
+    stock = Config.fromfile(found.config)
+    resolved = config.released(run, manifest, ROOT, {}, "work", stock)
+    assert resolved.model.to_dict() == stock.model.to_dict()
+    ours, theirs = (
+        [step | {"backend_args": None} for step in cfg.test_dataloader.dataset.pipeline] for cfg in (resolved, stock)
+    )
+    assert ours == theirs
+    assert "data/coco" not in config.to_text(resolved)
+    backbone_of = Config.fromfile(ROOT / "configs" / "backbones" / f"{backbone}.py").model.backbone
+    assert stock.model.backbone.depth == backbone_of.depth and stock.model.backbone.get("groups") == backbone_of.get(
+        "groups"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metafile", "message"),
+    [
+        (None, r"metafile.yml: expected MMDetection's list of released models"),
+        ("Models: 3", r"metafile.yml: expected MMDetection's list"),
+        ("Models: [{Name: a, Config: configs/a.py}]", r"metafile.yml: no model with the Config tiny_1x.py"),
+        ("Models: [{Name: a, Config: tiny_1x.py}]", r"metafile.yml, a, Weights: found 'None', expected an address"),
+        (
+            "Models: [{Name: a, Config: tiny_1x.py, Weights: 'http://x/a-01234567.pth'}]",
+            r"metafile.yml, a, Results: no box AP",
+        ),
+    ],
+)
+def test_a_damaged_metafile_is_named(tmp_path, metafile, message):
+    (tmp_path / "retinanet.py").write_text("released = dict(tiny='tiny_1x.py')")
+    if metafile:
+        (tmp_path / "metafile.yml").write_text(metafile)
+    with pytest.raises(InputError, match=message):
+        zoo.find(tmp_path / "retinanet.py", "tiny")
+
+
+def test_a_backbone_that_nothing_is_released_with_is_told_with_those_known():
+    with pytest.raises(InputError, match=r"faster_rcnn.py, released: no 'r18'; expected .*r101"):
+        zoo.find(ROOT / "configs" / "detectors" / "zoo" / "faster_rcnn.py", "r18")

@@ -1,0 +1,242 @@
+"""An experiment's YAML: what it becomes."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.experiments import TEXT, load, write
+
+from iou_aware.common.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import matched_pairs
+
+EXPERIMENTS = Path(__file__).parents[2] / "configs" / "experiments"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_baseline_differs_in_nothing_but_the_iou_head(project):
+    runs = load(TEXT.replace("seed: 0", "seed: [0, 1]")).runs
+    found = dict(matched_pairs(runs))
+    assert set(found) == {name for name in runs if ".iou_aware_" in name} and len(found) == 8
+    for name, baseline in found.items():
+        _, _, backbone, _, *rest = name.split(".")
+        assert baseline == ".".join(["shapes.retinanet", backbone, *rest])
+    alone = {name: run for name, run in runs.items() if run.detector != "retinanet"}
+    assert matched_pairs(alone) == []
+
+
+def test_lists_multiply_out_in_the_order_written(project):
+    assert list(load().runs) == [
+        "shapes.faster_rcnn.r50.quick.96x64.seed0",
+        "shapes.faster_rcnn.r101.quick.96x64.seed0",
+        "shapes.retinanet.r50.quick.96x64.seed0",
+        "shapes.retinanet.r101.quick.96x64.seed0",
+        "shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",
+        "shapes.iou_aware_retinanet.r50.l2.quick.96x64.seed0",
+        "shapes.iou_aware_retinanet.r101.bce.quick.96x64.seed0",
+        "shapes.iou_aware_retinanet.r101.l2.quick.96x64.seed0",
+    ]
+
+
+def test_equal_runs_merge(project):
+    again = "  - {dataset: shapes, scale: 96x64, detector: retinanet, backbone: r50}\ntables:"
+    assert list(load(TEXT.replace("tables:", again)).runs) == list(load().runs)
+
+
+def test_names_tell_runs_apart(project):
+    content = yaml.safe_load(TEXT)
+    content["runs"] = [
+        content["runs"][0] | {"seed": [0, 1], "scale": ["96x64", "64x96"]},
+        content["runs"][1] | {"target_grad": [False, True]},
+    ]
+    content["tables"] = {}
+    experiment = load(**content)
+    assert len(experiment.runs) == 2 * 2 * 2 * 2 + 2 * 2 * 2
+    assert len({tuple(run.as_dict().items()) for run in experiment.runs.values()}) == len(experiment.runs)
+    assert all(run.name == name for name, run in experiment.runs.items())
+
+
+def test_iou_head_defaults_are_for_iou_aware_runs_only(project):
+    runs = load().runs
+    assert {(run.iou_loss, run.target_grad) for run in runs.values() if not run.is_iou_aware} == {(None, None)}
+    assert {(run.iou_loss, run.target_grad) for run in runs.values() if run.is_iou_aware} == {
+        ("bce", False),
+        ("l2", False),
+    }
+
+
+def test_rules_are_written_one_way_and_baselines_are_ranked_by_cls(project):
+    experiment = load()
+    rules = {run.detector: experiment.rules_for(run) for run in experiment.runs.values()}
+    assert rules == {
+        "faster_rcnn": ["cls"],
+        "retinanet": ["cls"],
+        "iou_aware_retinanet": ["none", "alpha=0.50", "alpha=1.00"],
+    }
+
+
+def test_single_runs_have_rules_of_their_own(project):
+    run = "dataset: shapes, scale: 96x64, detector: iou_aware_retinanet, backbone: r50, iou_loss: bce"
+    own = f"  - {{{run}, rules: [oracle]}}"
+    row = "      upper: {iou_loss: bce, rule: oracle=0.5, addition: true}"
+    experiment = load(TEXT.replace("tables:", f"{own}\ntables:") + row)
+    assert list(experiment.runs) == list(load().runs)
+    rules = ["none", "alpha=0.50", "alpha=1.00"]
+    for name, run in experiment.runs.items():
+        expected = ["cls"] if not run.is_iou_aware else [*rules, "oracle=0.50"] if "r50.bce" in name else rules
+        assert experiment.rules_for(run) == expected
+    assert experiment.tables["table2"].rows["upper"].rule == "oracle=0.50"
+    everywhere = load(TEXT.replace("alpha=1]", "alpha=1, oracle]"))
+    with pytest.raises(InputError, match=r"rule oracle=0\.50 is not computed for .*r50\.l2"):
+        load(TEXT.replace("tables:", f"{own}\ntables:") + row.replace("bce", "l2"))
+    assert everywhere.runs == experiment.runs
+
+
+def test_a_new_alpha_is_one_edit(project):
+    sweep = """      sweep: {iou_loss: bce, by_rule: {oracle: "{alpha} {true}", alpha: null}}"""
+    run = "dataset: shapes, scale: 96x64, detector: iou_aware_retinanet, backbone: r50, iou_loss: bce"
+    text = TEXT.replace("tables:", f"  - {{{run}, rules: [oracle=*]}}\ntables:") + sweep
+    expected = ["baseline", "bce", "half"]
+    for alphas in (["1.0", "0.5"], ["1.0", "0.55", "0.5"]):  # the second has one more in `rules` and nowhere else
+        table = load(text.replace("alpha=1]", f"{', '.join(f'alpha={alpha}' for alpha in alphas if alpha != '0.5')}]"))
+        rows = table.tables["table2"].rows
+        assert list(rows) == expected + [f"{kind}_{alpha}" for alpha in alphas for kind in ("oracle", "alpha")]
+        assert [rows[f"oracle_{alpha}"].label for alpha in alphas] == [f"{alpha} {{true}}" for alpha in alphas]
+        assert {str(float(rows[f"alpha_{alpha}"].rule.partition("=")[2])) for alpha in alphas} == set(alphas)
+        assert all(rows[f"alpha_{alpha}"].addition and rows[f"alpha_{alpha}"].label is None for alpha in alphas)
+
+
+def test_rows_of_the_paper_are_no_additions_when_they_are_swept(project):
+    (project / "reports/paper/table2.csv").write_text("row,cited,Loss,AP\nalpha_0.5,0,half,2.0\n")
+    text = TEXT[: TEXT.index("      baseline:")] + "      sweep: {iou_loss: bce, by_rule: {alpha: null}}\n"
+    rows = load(text).tables["table2"].rows
+    assert {key: row.addition for key, row in rows.items()} == {"alpha_1.0": True, "alpha_0.5": False}
+
+
+def test_a_sweep_over_rules_that_are_not_computed_is_refused(project):
+    with pytest.raises(
+        InputError, match=r"line 22, key tables\.table2\.rows\.sweep: .* has no rule of the kind oracle"
+    ):
+        load(TEXT + "      sweep: {iou_loss: bce, by_rule: {oracle: null}}\n")
+
+
+def test_splits_come_from_the_dataset(project):
+    experiment = load()
+    assert set(experiment.evaluations()) == {(run, "val") for run in experiment.runs}
+
+
+def test_rows_find_their_runs(project):
+    table = load().tables["table2"]
+    assert table.title == "Table 2"
+    assert load(TEXT.replace("  table2:", "  per_class:")).tables["per_class"].title == "Per class"
+    assert {key: (row.runs, row.rule, row.label, row.addition) for key, row in table.rows.items()} == {
+        "baseline": (("shapes.retinanet.r50.quick.96x64.seed0",), "cls", None, False),
+        "bce": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "none", None, False),
+        "half": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "alpha=0.50", "Half", True),
+    }
+
+
+def test_a_row_gathers_all_seeds(project):
+    experiment = load(TEXT.replace("seed: 0", "seed: [3, 4]"))
+    assert experiment.tables["table2"].rows["baseline"].runs == (
+        "shapes.retinanet.r50.quick.96x64.seed3",
+        "shapes.retinanet.r50.quick.96x64.seed4",
+    )
+
+
+def test_a_row_can_take_back_what_its_table_selects(project):
+    text = TEXT.replace("select: {", "select: {detector: iou_aware_retinanet, iou_loss: bce, ").replace(
+        "{detector: retinanet}", "{detector: retinanet, iou_loss: null}"
+    )
+    rows = load(text).tables["table2"].rows
+    assert rows["baseline"].runs == ("shapes.retinanet.r50.quick.96x64.seed0",)
+
+
+def test_overrides_replace_what_the_file_says(project):
+    experiment = load(rules=["none", "alpha=0.50", "alpha=0.20"], roots={"shapes": "elsewhere"})
+    assert experiment.rules == ("none", "alpha=0.50", "alpha=0.20")
+    assert experiment.datasets["shapes"].root == Path("elsewhere")
+
+
+def test_the_resolved_copy_is_the_same_experiment(project):
+    experiment = load(title="Another")
+    path = experiment.write_resolved()
+    assert path == Path("results/trial/experiment.yaml")
+    assert Experiment.load(path) == experiment
+
+
+def test_the_resolved_copy_is_left_alone_when_nothing_changed(project):
+    path = load().write_resolved()
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    load().write_resolved()
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+
+
+def test_paths_are_relative_in_the_project_and_absolute_elsewhere(project, monkeypatch):
+    assert load().paths.weights("{run}") == Path("results/trial/runs/{run}/weights.pth")
+    (project / "deeper").mkdir()
+    monkeypatch.chdir(project / "deeper")
+    experiment = Experiment.load("../configs/experiments/trial.yaml")
+    assert experiment.paths.metrics.resolve() == (project / "results/trial/metrics.csv").resolve()
+
+
+def test_what_decides_training_leaves_the_machine_out(project):
+    name = "shapes.retinanet.r50.quick.96x64.seed0"
+    values = load(settings={"epochs": 3}).training_values(name)
+    assert values != load(settings={"epochs": 4}).training_values(name)
+    machine = {"workers": 2, "device": "cpu", "tensorboard": True}
+    assert values == load(settings={"epochs": 3} | machine).training_values(name)
+    assert values == load(settings={"epochs": 3}, rules=["none", "alpha=0.50", "alpha=0.10"]).training_values(name)
+
+
+def test_an_override_may_rename_an_experiment(project):
+    renamed = load(experiment="other")
+    assert renamed.results == Path("results/other")
+    assert Experiment.load(renamed.write_resolved()).name == "other"
+
+
+def test_reading_one_needs_neither_torch_nor_a_second(project):
+    code = (
+        "import sys; from iou_aware.experiment.experiment import Experiment;"
+        "Experiment.load('configs/experiments/trial.yaml');"
+        "print([name for name in ('torch', 'mmengine', 'pandas', 'jsonschema') if name in sys.modules])"
+    )
+    load()
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_ten_times_the_grid_costs_about_ten_times_as_much(project):
+    """Counts calls rather than seconds, so that a busy machine changes nothing."""
+
+    def calls(seeds: int) -> int:
+        content = yaml.safe_load(TEXT)
+        content["defaults"]["seed"] = list(range(seeds))
+        rows = {f"seed{seed}": {"detector": "retinanet", "seed": seed, "addition": True} for seed in range(seeds)}
+        content["tables"]["table2"]["rows"] |= rows
+        counter = itertools.count()
+        sys.setprofile(lambda *_: next(counter))
+        try:
+            load(**content)
+        finally:
+            sys.setprofile(None)
+        return next(counter)
+
+    load()
+    assert calls(200) < 12 * calls(20)
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_experiments_of_this_project_are_valid(path):
+    experiment = Experiment.load(path)
+    assert experiment.name == path.stem
+    assert experiment.tables

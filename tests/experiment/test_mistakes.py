@@ -1,0 +1,113 @@
+"""An experiment's YAML: how every mistake in it is named before anything is trained."""
+
+import pytest
+from builders.experiments import TEXT, load, write
+
+from iou_aware.common.documents import one_of
+from iou_aware.common.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+MISTAKES = {
+    "unknown key": ("title: A trial", "title: A trial\nrule: [none]", 3, "key rule", "Did you mean 'rules'?"),
+    "unknown key below": ("scale: 96x64\n", "scael: 96x64\n", 8, "key runs[1].scael", "Did you mean 'scale'?"),
+    "missing key": ("title: A trial\n", "", 1, "'title' is missing", "heading of the report"),
+    "duplicate key": ("title: A trial", "title: A trial\ntitle: B", 3, "key title", "written twice, first in line 2"),
+    "not YAML": ("rules: [none", "rules: {none", 4, "not valid YAML"),
+    "unknown rule": ("[none, alpha=0.5,", "[none, beta=0.5,", 4, "key rules[1]", "beta=0.5", "alpha=A"),
+    "alpha above 1": ("alpha=0.5,", "alpha=1.5,", 4, "key rules[1]", "alpha=1.5", "[0, 1]"),
+    "alpha below 0": ("alpha=0.5,", "alpha=-0.1,", 4, "key rules[1]", "alpha=-0.1", "[0, 1]"),
+    "rule twice": ("alpha=1]", "alpha=0.500]", 4, "key rules[2]", "alpha=0.50 stands here twice"),
+    "rules not a list": ("[none, alpha=0.5, alpha=1]", "none", 4, "key rules", "found 'none'"),
+    "unknown dataset": ("dataset: shapes\n", "dataset: shape\n", 7, "key runs[1].dataset", "Did you mean 'shapes'?"),
+    "unknown detector": ("[faster_rcnn,", "[fast_rcnn,", 6, "runs[0].detector", "'faster_rcnn'", "quick/fast_rcnn.py"),
+    "unknown backbone": ("backbone: [r50, r101]\n", "backbone: r51\n", 10, "runs[1].backbone", "r101 or r50"),
+    "unknown recipe": ("recipe: quick", "recipe: quack", 3, "key defaults.recipe", "Did you mean 'quick'?"),
+    "bad scale": ("scale: 96x64\n", "scale: 96\n", 8, "key runs[1].scale", "found 96", "WIDTHxHEIGHT"),
+    "bad scale text": ("scale: 96x64\n", "scale: 96*64\n", 8, "key runs[1].scale", "'96*64'", "WIDTHxHEIGHT"),
+    "bad seed": ("seed: 0", "seed: -1", 3, "key defaults.seed", "found -1", "whole number from 0"),
+    "no detector": ("    detector: iou_aware_retinanet\n", "", 7, "key runs[1]", "detector is missing"),
+    "loss on a baseline": (
+        "backbone: [r50, r101]}",
+        "backbone: r50, iou_loss: l1}",
+        6,
+        "no IoU head",
+        "runs[0].iou_loss",
+    ),
+    "rules of a baseline": ("backbone: [r50, r101]}", "backbone: r50, rules: [none]}", 6, "no IoU", "runs[0].rules"),
+    "bad rule of a run": (
+        "iou_loss: [bce, l2]",
+        "iou_loss: bce\n    rules: [alpha=7]",
+        12,
+        "runs[1].rules[0]",
+        "[0, 1]",
+    ),
+    "loss missing": ("    iou_loss: [bce, l2]\n", "", 7, "key runs[1]", "iou_loss is missing"),
+    "unknown loss": ("[bce, l2]", "[bce, l3]", 11, "key runs[1].iou_loss[1]", "found 'l3'", "bce, l2 or l1"),
+    "row without a run": (
+        "{iou_loss: bce, rule: none}",
+        "{iou_loss: l1, rule: none}",
+        20,
+        "no run",
+        "has iou_loss bce",
+    ),
+    "ambiguous row": ("{iou_loss: bce, rule: none}", "{rule: none}", 20, "differ in detector, iou_loss"),
+    "rule never computed": ("rule: none}", "rule: alpha=0.30}", 20, "rows.bce.rule", "alpha=0.30 is not computed"),
+    "rule of a baseline": ("{detector: retinanet}", "{detector: retinanet, rule: none}", 19, "expected cls"),
+    "rule missing": (", rule: none}", "}", 20, "key tables.table2.rows.bce", "rule is missing"),
+    "bad rule of a row": ("rule: none}", "rule: alpha=2}", 20, "rows.bce.rule", "[0, 1]"),
+    "row unknown to the paper": ("      bce:", "      bcf:", 20, "rows.bcf", "Did you mean 'bce'?", "table2.csv"),
+    "cited row": ("      bce:", "      other:", 20, "rows.other", "table2.csv"),
+    "unknown table": ("paper: table2", "paper: table9", 14, "key tables.table2.paper", "Did you mean 'table2'?"),
+    "columns missing": ("    paper: table2\n", "", 13, "key tables.table2", "columns is missing"),
+    "unknown column": ("paper: table2", "columns: [AP, APP50]", 14, "tables.table2.columns[1]", "Did you mean 'AP50'?"),
+    "a list's kind": ("[none, alpha=0.5, alpha=1]", "none", 4, "key rules: found 'none', expected a list: "),
+    "misspelt, so missing": ("title: A", "titel: A", 2, "key titel: unknown key; expected", "Did you mean 'title'?"),
+    "another's name": ("experiment: trial", "experiment: trail", 1, "'trail', expected 'trial', the name of the file"),
+    "unknown split": ("split: val", "split: vall", 16, "key tables.table2.split", "Did you mean 'val'?"),
+    "bad name": ("experiment: trial", "experiment: ../trial", 1, "key experiment", "letters, digits"),
+    "empty": (TEXT, "", "configs/experiments/trial.yaml"),
+    "root of no dataset": ("runs:", "roots: {shape: here}\nruns:", 5, "key roots.shape", "Did you mean 'shapes'?"),
+    "unknown setting": ("runs:", "settings: {epoch: 3}\nruns:", 5, "settings.epoch", "Did you mean 'epochs'?"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named_with_file_line_and_key(project, mistake):
+    before, after, *expected = MISTAKES[mistake]
+    assert before in TEXT
+    with pytest.raises(InputError) as caught:
+        load(TEXT.replace(before, after, 1))
+    message = str(caught.value)
+    assert message.startswith("configs/experiments/trial.yaml")
+    for part in expected:
+        assert (f", line {part}" if isinstance(part, int) else part) in message
+
+
+def test_a_missing_file_is_named(project):
+    with pytest.raises(InputError, match=r"trail\.yaml: there is no such file; .* Did you mean '.*/trial\.yaml'"):
+        Experiment.load("configs/experiments/trail.yaml")
+
+
+def test_an_experiment_outside_of_a_project_is_refused(tmp_path):
+    (tmp_path / "trial.yaml").write_text(TEXT)
+    with pytest.raises(InputError, match="configs/"):
+        Experiment.load(tmp_path / "trial.yaml")
+
+
+def test_a_name_is_listed_once(project):
+    assert one_of(["bce", "l2", "bce"]) == "bce or l2."
+
+
+def test_many_names_are_not_all_listed(project):
+    experiment = load(TEXT.replace("seed: 0", f"seed: {list(range(50))}"))
+    with pytest.raises(InputError, match=r"Did you mean 'shapes\.retinanet\.r50\.quick\.96x64\.seed7'") as caught:
+        experiment.run("shapes.retinanet.r50.quick.96x64.seed7x")
+    assert len(str(caught.value)) < 2000

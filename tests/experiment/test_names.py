@@ -1,0 +1,105 @@
+"""Names become paths and words on command lines: one pattern holds for all of them, and the workflow quotes each."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.data import COCO, coco_content, describe, prepared, write_coco
+from builders.experiments import TEXT, load, write
+from builders.workflows import REPOSITORY, SMALL, Project
+
+from iou_aware.common.documents import NAME
+from iou_aware.common.errors import InputError
+from iou_aware.experiment.layout import Layout
+
+HOSTILE = [
+    *("../../x", "/tmp/x", "..", ".hidden", "a/b", "-x", "--help", "", " ", "a b", "val$(touch x)", "`touch x`", "a;b"),
+    *("a'b", 'a"b', "a|b", "a*", "{x}", "~", "a\n", "a\0b", "a\tb", "ü"),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_none(name):
+    assert not NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_split_is_named_and_nothing_is_written(tmp_path, name):
+    project = tmp_path / "a" / "b" / "project"
+    splits = {"train": COCO["splits"]["train"] | {"images": "train"}, name: COCO["splits"]["train"]}
+    describe(project, **COCO | {"splits": splits})
+    write_coco(project / "data" / "own", "train", coco_content([(0, 0, 10, 10)] * 2))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"own\.yaml, line \d+, key splits.*letters, digits"):
+        prepared(project)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+PLACES = {
+    "experiment": ("experiment: trial", "experiment: {}"),
+    "dataset": ("dataset: shapes\n", "dataset: {}\n"),
+    "detector": ("detector: iou_aware_retinanet", "detector: {}"),
+    "backbone": ("backbone: [r50, r101]\n", "backbone: [r50, {}]\n"),
+    "recipe": ("recipe: quick", "recipe: {}"),
+    "table": ("  table2:", "  {}:"),
+    "paper": ("paper: table2", "paper: {}"),
+    "split": ("split: val", "split: {}"),
+    "submissions": ("tables:\n", "submissions: [{}]\ntables:\n"),
+}
+
+
+@pytest.mark.parametrize("name", ["../../x", "val$(touch x)", "-x", "a\0b", "a\n"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_hostile_name_in_an_experiment_is_told_with_its_line(tmp_path, monkeypatch, place, name):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before, after = PLACES[place]
+    assert before in TEXT
+    quoted = '"' + name.replace("\0", "\\0").replace("\n", "\\n") + '"'
+    with pytest.raises(InputError, match=r"trial\.yaml, line \d+, key .*letters, digits, '-' and '_'"):
+        load(TEXT.replace(before, after.format(quoted), 1))
+
+
+@pytest.mark.parametrize("images", [{"../../x": 3}, {"VOC2007": {"../../x": 3}}])
+def test_a_generated_split_has_a_name_too(tmp_path, images):
+    describe(tmp_path, **COCO | {"generate": {"generator": "micro-coco", "seed": 0, "images": images}})
+    with pytest.raises(InputError, match=r"key generate\.images.*letters, digits"):
+        prepared(tmp_path)
+
+
+def test_a_notebook_of_a_hostile_name_is_told(tmp_path):
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "a;b.ipynb").touch()
+    with pytest.raises(InputError, match=r"a;b\.ipynb: expected a name of letters, digits"):
+        Layout(tmp_path, "study").notebooks  # noqa: B018
+
+
+def test_a_hostile_split_does_not_reach_the_shell(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    path = tmp_path / "configs" / "datasets" / "shapes.yaml"
+    content = yaml.safe_load(path.read_text())
+    hostile = "val$(touch touched)"
+    content["splits"][hostile] = content["splits"]["val"] | {"expected_images": 5}
+    path.write_text(yaml.safe_dump(content | {"evaluate": ["val", hostile]}))
+    done = project.snakemake()
+    assert not (tmp_path / "touched").exists()
+    assert done.returncode != 0
+    assert re.search(r"shapes\.yaml, line \d+, key splits", done.stderr)
+
+
+def test_every_word_of_every_rule_is_quoted():
+    commands = 0
+    for file in [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))]:
+        for command in re.findall(r'"((?:exec )?iou-aware [^"]*)"', file.read_text()):
+            commands += 1
+            words = re.findall(r"\{[^}]*\}", command)
+            assert words and all(word.endswith(":q}") for word in words), f"{file}: {command}"
+    assert commands > len(list(Path(REPOSITORY, "workflow", "rules").glob("*.smk")))
+
+
+def test_a_title_may_have_braces(tmp_path):
+    titles = {"title": "On {x} and {wildcards.y}", "tables": {"losses": SMALL["tables"]["losses"] | {"caption": "{z}"}}}
+    project = Project(tmp_path, **SMALL | titles)
+    project.run()
+    assert project.plan() == {}

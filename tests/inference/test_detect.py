@@ -1,0 +1,163 @@
+"""Boxes on own photographs: the same as the stage ``predict`` finds, and every bad input named."""
+
+import csv
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from builders.training import IOU_AWARE, RETINANET, project
+from PIL import Image
+
+from iou_aware import detections
+from iou_aware.common.errors import InputError
+from iou_aware.inference.detect import detect
+from iou_aware.inference.predict import predict
+from iou_aware.training.train import train
+
+NAMES = {3: "small", 7: "large"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A project with a RetinaNet and an IoU-aware run, trained for one epoch, and their detections."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = project(tmp_path_factory.mktemp("study"), settings={"epochs": 1, "device": "cpu"})
+    for run in (IOU_AWARE, RETINANET):
+        train(made, run)
+        predict(made, run, "val")
+    yield made
+    torch.set_num_threads(before)
+
+
+def photos(study) -> dict[int, object]:
+    """Return the validation images by id."""
+    folder = study.root / "data" / "shapes"
+    return {
+        image["id"]: folder / "val" / image["file_name"]
+        for image in json.loads((folder / "val.json").read_text())["images"]
+    }
+
+
+def lines(path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("run", "rule", "stored"), [(IOU_AWARE, "alpha=0.3", "alpha=0.30"), (RETINANET, None, "cls")])
+def test_boxes_are_those_of_the_stage(study, tmp_path, run, rule, stored):
+    images = photos(study)
+    written = detect([*images.values()], study.paths.run_folder(run), rule, tmp_path / "out")
+    assert [path.name for path in written] == [*(f"{path.stem}.jpg" for path in images.values()), "detections.csv"]
+    found = lines(written[-1])
+    expected = detections.read(study.paths.detections(run, "val"), stored)
+    by_id = {str(path): image for image, path in images.items()}
+    assert [by_id[line["photo"]] for line in found] == expected.image_ids.tolist()
+    assert [line["class"] for line in found] == [NAMES[category] for category in expected.category_ids]
+    boxes = np.array([[float(line[side]) for side in ("x1", "y1", "x2", "y2")] for line in found])
+    assert boxes == pytest.approx(expected.boxes, abs=0.01)
+    assert [float(line["confidence"]) for line in found] == pytest.approx(expected.confidences.tolist(), abs=1e-6)
+    if expected.iou_preds is None:
+        assert {line["iou_pred"] for line in found} == {""}
+    else:
+        assert [float(line["iou_pred"]) for line in found] == pytest.approx(expected.iou_preds.tolist(), abs=1e-6)
+
+
+def test_only_sure_boxes_are_drawn_and_small_photographs_are_enlarged(study, tmp_path):
+    photo = next(iter(photos(study).values()))
+    drawn = {}
+    for least in (0.0, 1.0):
+        picture, table = detect([photo], study.paths.run_folder(IOU_AWARE), None, tmp_path / str(least), least)
+        assert lines(table)
+        with Image.open(picture) as opened, Image.open(photo) as original:
+            assert max(opened.size) >= 900
+            shape = opened.size[0] / opened.size[1]
+            assert shape == pytest.approx(original.size[0] / original.size[1], rel=0.01)
+            plain = original.convert("RGB").resize(opened.size, Image.Resampling.BICUBIC)
+            drawn[least] = np.abs(np.asarray(opened, dtype=int) - np.asarray(plain, dtype=int)).mean()
+    assert drawn[0.0] > 2 * drawn[1.0]
+
+
+def test_rules_that_a_run_cannot_have_are_refused(study, tmp_path):
+    photo = next(iter(photos(study).values()))
+    for run, rule, named in [
+        (RETINANET, "alpha=0.50", "predicts no IoU"),
+        (IOU_AWARE, "oracle=0.30", "needs to know the objects"),
+        (IOU_AWARE, "alpha=1.5", "alpha"),
+    ]:
+        with pytest.raises(InputError, match=named):
+            detect([photo], study.paths.run_folder(run), rule, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_photographs_are_checked_before_anything_is_loaded(study, tmp_path):
+    good = next(iter(photos(study).values()))
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    twin = tmp_path / "twin" / good.name
+    twin.parent.mkdir()
+    twin.write_bytes(good.read_bytes())
+    nowhere = tmp_path / "nowhere"
+    for paths, out, named in [
+        ([tmp_path / "missing.jpg"], tmp_path / "out", "no such file"),
+        ([good, text], tmp_path / "out", r"text\.jpg: cannot be read"),
+        ([good, twin], tmp_path / "out", "both would become"),
+    ]:
+        with pytest.raises(InputError, match=named):
+            detect(paths, nowhere, None, out)
+    jpeg = tmp_path / "photo.jpg"
+    Image.open(good).save(jpeg)
+    with pytest.raises(InputError, match="would replace a photograph"):
+        detect([jpeg], nowhere, None, tmp_path)
+    with pytest.raises(InputError, match="from 0 to 1"):
+        detect([good], nowhere, None, tmp_path / "out", least=30)
+    for run in (nowhere, good):
+        with pytest.raises(InputError, match=r"found no run\.json there; expected a finished run, the folder results/"):
+            detect([good], run, None, tmp_path / "out")
+
+
+def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(study, tmp_path):
+    images = sorted(photos(study).values())[:2]
+    folder = tmp_path / "my photographs"
+    folder.mkdir()
+    for image in images:
+        (folder / image.name).write_bytes(image.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    run = study.paths.run_folder(IOU_AWARE)
+    one, other = (tmp_path / "one", tmp_path / "other")
+    assert [path.name for path in detect([folder, folder / images[0].name], run / "weights.pth", None, one)] == [
+        *(f"{image.stem}.jpg" for image in images),
+        "detections.csv",
+    ]
+    detect(images, run, None, other)
+    found, expected = ([{**line, "photo": ""} for line in lines(out / "detections.csv")] for out in (one, other))
+    assert found == expected != []
+    with pytest.raises(InputError, match="there is no picture in this folder"):
+        detect([study.root / "configs"], run, None, tmp_path / "out")
+
+
+def test_turned_photograph_is_detected_as_it_is_seen(study, tmp_path):
+    upright = next(iter(photos(study).values()))
+    with Image.open(upright) as picture:
+        picture.convert("RGB").save(tmp_path / "seen.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        picture.convert("RGB").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    found = {}
+    for name in ("seen", "turned"):
+        *_, table = detect([tmp_path / f"{name}.png"], study.paths.run_folder(IOU_AWARE), None, tmp_path / name)
+        found[name] = [{key: value for key, value in line.items() if key != "photo"} for line in lines(table)]
+    assert found["turned"] == found["seen"]
+
+
+def test_photograph_that_opencv_cannot_read_is_detected_too(study, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    first = next(iter(photos(study).values()))
+    with Image.open(first) as picture:
+        picture.convert("RGB").save(tmp_path / "photo.ico", sizes=[picture.size])
+    picture, table = detect([tmp_path / "photo.ico"], study.paths.run_folder(IOU_AWARE), None, tmp_path / "out")
+    assert picture.is_file()
+    assert "photo.jpg" in caplog.text
+    assert table.is_file()

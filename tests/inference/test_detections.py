@@ -1,0 +1,153 @@
+"""Detections on disk: what goes in comes out, per rule, in order, whole or not at all."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pycocotools.coco import COCO
+
+from iou_aware import detections
+from iou_aware.common.errors import InputError
+from iou_aware.detections import Detections
+
+RULES = ["none", "alpha=0.50", "alpha=0.10"]
+
+
+def made_up(count: int, seed: int = 0, iou: bool = True) -> Detections:
+    rng = np.random.default_rng(seed)
+    return Detections(
+        image_ids=np.sort(rng.integers(1, 1 << 40, count)),
+        category_ids=rng.integers(1, 90, count).astype(np.int32),
+        boxes=np.sort(rng.uniform(0, 500, (count, 2, 2)), axis=1).reshape(count, 4).astype(np.float32),
+        confidences=rng.uniform(0, 1, count).astype(np.float32),
+        cls_scores=rng.uniform(0, 1, count).astype(np.float32),
+        iou_preds=rng.uniform(0, 1, count).astype(np.float32) if iou else None,
+    )
+
+
+def part(found: Detections, rows) -> Detections:
+    iou_preds = None if found.iou_preds is None else found.iou_preds[rows]
+    columns = (found.image_ids, found.category_ids, found.boxes, found.confidences, found.cls_scores)
+    return Detections(*(column[rows] for column in columns), iou_preds)
+
+
+def assert_equal(ours: Detections, theirs: Detections) -> None:
+    for name in Detections.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+        if getattr(ours, name) is not None:
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+
+
+@settings(max_examples=40)
+@given(
+    rules=arrays.arrays(np.int64, st.integers(0, 200), elements=st.integers(0, len(RULES) - 1)),
+    chunks=st.integers(1, 7),
+    group=st.integers(1, 60),
+    iou=st.booleans(),
+)
+def test_read_returns_what_was_written(tmp_path_factory, rules, chunks, group, iou):
+    path = tmp_path_factory.mktemp("detections") / "val.parquet"
+    found = made_up(len(rules), iou=iou)
+    with pytest.MonkeyPatch.context() as patch, detections.writer(path, RULES, 9, {"run": "r"}) as writer:
+        patch.setattr(detections, "ROWS_PER_GROUP", group)
+        for rows in np.array_split(np.arange(len(rules)), chunks):
+            writer.add(rules[rows], part(found, rows))
+    assert writer.rows == len(rules)
+    assert detections.provenance(path) == {"run": "r", "rules": RULES, "images": 9}
+    for number, rule in enumerate(RULES):
+        rows = np.flatnonzero(rules == number)
+        expected = part(found, rows)
+        ours = detections.read(path, rule)
+        if not len(rows):
+            assert len(ours.image_ids) == len(ours.boxes) == 0
+            continue
+        assert_equal(ours, expected)
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path):
+    path = tmp_path / "val.parquet"
+    found = made_up(1000)
+    waiting = []
+    with detections.writer(path, RULES, 500, {}) as writer:
+        for _ in range(500):
+            writer.add(np.zeros(1000, np.int64), found)
+            waiting.append(writer._waiting)
+    assert max(waiting) < detections.ROWS_PER_GROUP
+    groups = pq.ParquetFile(path).metadata
+    assert groups.num_rows == 500_000
+    assert groups.num_row_groups == -(-500_000 // detections.ROWS_PER_GROUP)
+
+
+def test_every_row_group_has_all_rules_in_order(tmp_path):
+    path = tmp_path / "val.parquet"
+    with detections.writer(path, RULES, 1, {}) as writer:
+        for rule in (2, 1):
+            writer.add(np.full(3, rule), made_up(3))
+            writer.flush()
+    rules = pq.read_table(path).column("rule").combine_chunks()
+    assert rules.dictionary.to_pylist() == RULES
+    assert rules.indices.to_pylist() == [2, 2, 2, 1, 1, 1]
+
+
+def test_failure_leaves_what_was_there(tmp_path):
+    path = tmp_path / "val.parquet"
+    path.write_text("before")
+    with pytest.raises(KeyError), detections.writer(path, RULES, 1, {}) as writer:
+        writer.add(np.zeros(3, np.int64), made_up(3))
+        raise KeyError
+    assert [file.name for file in tmp_path.iterdir()] == ["val.parquet"]
+    assert path.read_text() == "before"
+
+
+def test_export_is_what_pycocotools_reads(tmp_path):
+    path, found = tmp_path / "val.parquet", made_up(50)
+    with detections.writer(path, RULES, 50, {}) as writer:
+        writer.add(np.arange(50) % 3, found)
+    detections.export_coco(path, RULES[1], tmp_path / "results.json")
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": int(image)} for image in found.image_ids],
+        "categories": [{"id": int(category)} for category in np.unique(found.category_ids)],
+        "annotations": [],
+    }
+    coco.createIndex()
+    loaded = coco.loadRes(str(tmp_path / "results.json")).dataset["annotations"]
+    expected = part(found, np.arange(1, 50, 3))
+    boxes = np.array([row["bbox"] for row in loaded])
+    np.testing.assert_array_equal([row["image_id"] for row in loaded], expected.image_ids)
+    np.testing.assert_array_equal([row["category_id"] for row in loaded], expected.category_ids)
+    np.testing.assert_array_equal(np.float32([row["score"] for row in loaded]), expected.confidences)
+    np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:], expected.boxes[:, 2:])
+    assert json.loads((tmp_path / "results.json").read_text())[0].keys() == {
+        "image_id",
+        "category_id",
+        "bbox",
+        "score",
+    }
+
+
+def test_bad_files_are_named(tmp_path):
+    path = tmp_path / "val.parquet"
+    with pytest.raises(InputError, match=r"val.parquet does not exist: run `iou-aware predict`"):
+        detections.provenance(path)
+    with detections.writer(path, RULES, 1, {}) as writer:
+        writer.add(np.zeros(3, np.int64), made_up(3))
+    with pytest.raises(InputError, match=r"val.parquet: no detections by the rule 'cls', only by none, alpha=0.50"):
+        detections.read(path, "cls")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"val.parquet: truncated or no Parquet file"):
+        detections.read(path, "none")
+    pq.write_table(pq.read_table(_other(tmp_path)), path)
+    with pytest.raises(InputError, match=r"val.parquet: not a file of detections: its columns are score"):
+        detections.provenance(path)
+
+
+def _other(folder):
+    import pyarrow as pa
+
+    pq.write_table(pa.table({"score": [1.0]}), folder / "other.parquet")
+    return folder / "other.parquet"

@@ -1,0 +1,255 @@
+"""Predicting: the file holds what the model says, every rule comes from one pass, and wrong inputs are named."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from builders.heads import levels_of
+from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, RULES, project
+from hypothesis import given
+from hypothesis import strategies as st
+from mmcv.image import rescale_size
+from mmdet.apis import init_detector
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+
+from iou_aware import cli, detections
+from iou_aware.common import seal
+from iou_aware.common.errors import InputError
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.inference import predict as inference
+from iou_aware.inference.batches import same_shape
+from iou_aware.inference.predict import predict
+from iou_aware.method.ranking import Settings, reference
+from iou_aware.training.train import train
+
+IMAGES = [10 * number for number in range(1, 8)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory) -> Experiment:
+    """A project whose three runs are trained and have predicted."""
+    experiment = project(tmp_path_factory.mktemp("predicted"))
+    for run in experiment.runs:
+        train(experiment, run)
+        predict(experiment, run, "val")
+    return experiment
+
+
+@pytest.fixture
+def copied(predicted, tmp_path) -> Experiment:
+    """A copy of the project to spoil."""
+    shutil.copytree(predicted.root, tmp_path / "copy")
+    return Experiment.load(tmp_path / "copy" / "configs" / "experiments" / "study.yaml")
+
+
+def of_mmdetection(experiment: Experiment, run: str, rule: str) -> dict[int, dict[str, np.ndarray]]:
+    """Return what MMDetection's own test step gives for each image on its own, with the rule in its config."""
+    config = Config.fromfile(experiment.paths.config(run))
+    if rule != "cls":
+        config.model.test_cfg.rule = rule
+    model = init_detector(config, str(experiment.paths.weights(run)), device="cpu")
+    init_default_scope("mmdet")
+    results = {}
+    for item in DATASETS.build(config.test_dataloader.dataset):
+        with torch.no_grad():
+            sample = model.test_step(pseudo_collate([item]))[0]
+        results[sample.img_id] = {key: value.numpy() for key, value in sample.pred_instances.items()}
+    return results
+
+
+@pytest.mark.parametrize(
+    ("run", "rule"),
+    [(RETINANET, "cls"), (FASTER_RCNN, "cls"), *((IOU_AWARE, rule) for rule in RULES if "oracle" not in rule)],
+)
+def test_file_holds_what_mmdetection_finds_image_by_image(predicted, run, rule):
+    found = detections.read(predicted.paths.detections(run, "val"), rule)
+    expected = of_mmdetection(predicted, run, rule)
+    assert list(dict.fromkeys(found.image_ids.tolist())) == IMAGES
+    for image, theirs in expected.items():
+        mine = found.image_ids == image
+        # A batch may differ from its images alone in the last bits of a convolution.
+        np.testing.assert_allclose(found.confidences[mine], theirs["scores"], rtol=1e-4)
+        np.testing.assert_allclose(found.boxes[mine], theirs["bboxes"], rtol=1e-4, atol=1e-2)
+        np.testing.assert_array_equal(found.category_ids[mine], np.array([3, 7])[theirs["labels"]])
+        assert np.all(np.diff(found.confidences[mine]) <= 0)
+    assert (found.iou_preds is None) == (run != IOU_AWARE)
+
+
+def test_confidence_is_the_rule_of_its_parts(predicted):
+    path = predicted.paths.detections(IOU_AWARE, "val")
+    for rule, power in [("none", None), ("alpha=1.00", 1.0), ("alpha=0.50", 0.5), ("alpha=0.30", 0.3)]:
+        found = detections.read(path, rule)
+        p, iou = found.cls_scores.astype(float), found.iou_preds.astype(float)
+        expected = p * iou if power is None else p**power * iou ** (1 - power)
+        np.testing.assert_allclose(found.confidences, expected, rtol=1e-5)
+
+
+def test_trained_model_is_swept_as_the_reference_says(predicted):
+    config = Config.fromfile(predicted.paths.config(IOU_AWARE))
+    model = inference.load_model(config, predicted.paths.weights(IOU_AWARE))
+    init_default_scope("mmdet")
+    rules = [rule for rule in RULES if "oracle" not in rule]
+    for item, _ in zip(DATASETS.build(config.test_dataloader.dataset), range(3), strict=False):
+        data = model.data_preprocessor(pseudo_collate([item]), False)
+        meta = data["data_samples"][0].metainfo
+        with torch.no_grad():
+            outs = model.bbox_head(model.extract_feat(data["inputs"]))
+        found = model.bbox_head.sweep(outs, [meta], rules)[0]
+        levels = levels_of(model.bbox_head, outs, meta, 0)
+        for rule in rules:
+            expected = reference.detect(levels, rule, Settings.from_config(model.bbox_head.test_cfg))
+            assert len(expected["scores"]) > 0
+            for field, values in expected.items():
+                np.testing.assert_array_equal(found[rule][field].numpy(), values, f"{field} of {rule}")
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.3])
+def test_oracle_knows_the_truth(predicted, alpha):
+    found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), f"oracle={alpha:.2f}")
+    p, true = found.cls_scores.astype(float), found.iou_preds.astype(float)
+    np.testing.assert_allclose(found.confidences, p**alpha * true ** (1 - alpha), rtol=1e-5)
+    truth = json.loads((predicted.root / "data/shapes/val.json").read_text())["annotations"]
+    for image, box, iou in zip(found.image_ids, found.boxes.astype(float), found.iou_preds, strict=True):
+        best = max(_iou(box, row["bbox"]) for row in truth if row["image_id"] == image)
+        assert iou == pytest.approx(best, abs=1e-5)
+
+
+def _iou(box: np.ndarray, other: list[float]) -> float:
+    x, y, width, height = other
+    across = max(0.0, min(box[2], x + width) - max(box[0], x))
+    down = max(0.0, min(box[3], y + height) - max(box[1], y))
+    return across * down / ((box[2] - box[0]) * (box[3] - box[1]) + width * height - across * down)
+
+
+def test_one_forward_pass_serves_every_rule(predicted, monkeypatch):
+    seen = []
+    load = inference.load_model
+
+    def counting(config, weights):
+        model = load(config, weights)
+        model.backbone.register_forward_hook(lambda module, inputs, outputs: seen.append(len(inputs[0])))
+        model.bbox_head.register_forward_hook(lambda module, inputs, outputs: seen.append(0))
+        return model
+
+    monkeypatch.setattr(inference, "load_model", counting)
+    before = predicted.paths.detections(IOU_AWARE, "val").read_bytes()
+    predict(predicted, IOU_AWARE, "val")
+    assert sum(seen) == len(IMAGES)
+    assert seen.count(0) == len(seen) / 2
+    assert predicted.paths.detections(IOU_AWARE, "val").read_bytes() == before
+
+
+def test_file_says_what_made_it(predicted):
+    made = detections.provenance(predicted.paths.detections(IOU_AWARE, "val"))
+    record = seal.verify(predicted.paths.run_folder(IOU_AWARE))
+    assert (made["rules"], made["images"], made["split"]) == (RULES, len(IMAGES), "val")
+    for key in ("weights_sha256", "config_sha256"):
+        assert made[key] == record[key]
+
+
+def test_detections_are_exported_for_the_evaluation_server(predicted, tmp_path):
+    study, out = str(predicted.root / "configs/experiments/study.yaml"), tmp_path / "results.json"
+    arguments = ["export", study, IOU_AWARE, "--split", "val", "--out", str(out), "--rule"]
+    assert cli.main([*arguments, "alpha=0.5"]) == 0
+    found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), "alpha=0.50")
+    results = json.loads(out.read_text())
+    assert [one["image_id"] for one in results] == found.image_ids.tolist()
+    assert [one["score"] for one in results] == found.confidences.astype(float).tolist()
+    assert cli.main([*arguments, "alpha=0.45"]) == 2
+
+
+def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
+    only = replace(copied, rules_by_run={IOU_AWARE: ("oracle=0.50",)})
+    with pytest.raises(InputError, match=r"oracle=0\.50: the split 'unlabelled' of shapes has no boxes"):
+        predict(only, IOU_AWARE, "unlabelled")
+    predict(copied, IOU_AWARE, "unlabelled")
+    others = [rule for rule in copied.rules_by_run[IOU_AWARE] if not rule.startswith("oracle")]
+    assert detections.provenance(copied.paths.detections(IOU_AWARE, "unlabelled"))["rules"] == others
+    predict(copied, RETINANET, "unlabelled")
+    found = detections.read(copied.paths.detections(RETINANET, "unlabelled"), "cls")
+    assert set(found.image_ids.tolist()) == {10, 20}
+
+
+def test_changed_weights_are_not_used(copied):
+    path = copied.paths.weights(IOU_AWARE)
+    path.write_bytes(path.read_bytes()[:-1])
+    copied.paths.detections(IOU_AWARE, "val").unlink()
+    with pytest.raises(InputError, match=r"weights.pth: changed or truncated"):
+        predict(copied, IOU_AWARE, "val")
+    assert not copied.paths.detections(IOU_AWARE, "val").exists()
+
+
+@pytest.mark.parametrize("place", ["before", "unknown"])
+def test_run_or_split_that_is_not_there(copied, place):
+    if place == "before":
+        shutil.rmtree(copied.paths.run_folder(RETINANET))
+        with pytest.raises(InputError, match=r"run.json does not exist: the run is not finished"):
+            predict(copied, RETINANET, "val")
+    else:
+        with pytest.raises(InputError, match="no split 'test'"):
+            predict(copied, RETINANET, "test")
+
+
+def test_other_classes_than_trained_on(copied):
+    path = copied.paths.manifest("shapes")
+    path.write_text(path.read_text().replace('"large"', '"huge"'))
+    with pytest.raises(InputError, match=r"trained on the classes small, large.*shapes has small, huge"):
+        predict(copied, RETINANET, "val")
+
+
+def test_weights_of_another_model(predicted):
+    config = Config.fromfile(predicted.paths.config(RETINANET))
+    init_default_scope("mmdet")
+    with pytest.raises(InputError, match=r"weights.pth: not the weights of .*config.py"):
+        inference.load_model(config, predicted.paths.weights(FASTER_RCNN))
+
+
+class Sized(list):
+    """A dataset of nothing but sizes."""
+
+    def get_data_info(self, index: int) -> dict[str, int]:
+        width, height = self[index]
+        return {"width": width, "height": height}
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(40, 43), st.integers(40, 43)), min_size=1, max_size=30),
+    divisor=st.sampled_from([1, 2, 32]),
+    most=st.integers(1, 5),
+)
+def test_batches_are_neighbours_of_one_shape(sizes, divisor, most):
+    scale = (60, 50)
+    batches = same_shape(Sized(sizes), scale, divisor, most)
+    assert [index for batch in batches for index in batch] == list(range(len(sizes)))
+
+    def shape(index: int) -> list[int]:
+        return [math.ceil(side / divisor) for side in rescale_size(sizes[index], scale)]
+
+    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+        assert 1 <= len(batch) <= most
+        assert all(shape(index) == shape(batch[0]) for index in batch)
+        if following is not None and len(batch) < most:
+            assert shape(following[0]) != shape(batch[0])
+
+
+def test_progress_says_when_all_is_done(caplog):
+    progress = inference._Progress("some run", 3)
+    with caplog.at_level("INFO"):
+        progress.add(2)
+        progress.add(1)
+    assert [record.message.partition(",")[0] for record in caplog.records] == ["some run: 3/3 images"]

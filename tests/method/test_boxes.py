@@ -1,0 +1,275 @@
+"""Every recipe's boxes, held against an identity, and those of `paper` against MMDetection 1.x's formulas by hand.
+
+In 1.x both corners belong to a box, ``[x, y, x + w - 1, y + h - 1]``, and 1 is added wherever a width is needed. The
+functions ``*_of_1x`` say so in double precision; ``inclusive`` and ``continuous`` go between such boxes and ours.
+"""
+
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmcv.ops import batched_nms
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.registry import MODELS, TASK_UTILS
+from mmengine.structures import InstanceData
+from test_training_config import DETECTORS, resolve, run_of
+
+from iou_aware.method import heads
+
+SHAPE = (800, 1333)
+LAST = np.array([0.0, 0.0, 1.0, 1.0])
+# Widths are sums of coordinates up to 1333 in single precision, whose steps are 1e-4 there.
+PIXELS = 2e-3
+
+
+def model_of(recipe: str, detector: str):
+    assert heads  # registers the anchors
+    return resolve(run_of(recipe, detector, "micro_r50" if recipe == "micro" else "r50")).model
+
+
+def found_in(config, name: str) -> Iterator:
+    """Yield every part of a config by that name, however deep."""
+    for key, value in config.items():
+        if key == name:
+            yield value
+        elif isinstance(value, dict):
+            yield from found_in(value, name)
+
+
+def random_boxes(count: int, seed: int = 0) -> np.ndarray:
+    """Return float32 boxes in the image, their sides from 8 to 400 pixels."""
+    random = np.random.default_rng(seed)
+    sides = np.exp(random.uniform(math.log(8), math.log(400), (count, 2)))
+    corners = random.uniform(0, np.array(SHAPE[::-1]) - sides)
+    return np.concatenate([corners, corners + sides], 1).astype(np.float32)
+
+
+def inclusive(boxes: torch.Tensor | np.ndarray) -> np.ndarray:
+    return np.asarray(boxes, np.float64) - LAST
+
+
+def continuous(boxes: np.ndarray) -> np.ndarray:
+    return boxes + LAST
+
+
+def sides_of_1x(boxes: np.ndarray) -> np.ndarray:
+    return boxes[..., 2:] - boxes[..., :2] + 1
+
+
+def anchors_of_1x(strides: list[int], scales: list[float], ratios=(0.5, 1.0, 2.0)) -> np.ndarray:
+    """Base anchors around the middle of a cell's pixels, corners rounded, repeated at every cell of every level."""
+    levels = []
+    for stride in strides:
+        middle = (stride - 1) / 2
+        base = []
+        for ratio in ratios:
+            for scale in scales:
+                width, height = stride * scale / math.sqrt(ratio), stride * scale * math.sqrt(ratio)
+                reach = np.array([width - 1, height - 1]) / 2
+                base.append(np.round(np.concatenate([middle - reach, middle + reach])))
+        rows, columns = (np.arange(-(-side // stride)) * stride for side in SHAPE)
+        shifts = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 1, 2)
+        levels.append((np.tile(shifts, 2) + np.array(base)).reshape(-1, 4))
+    return np.concatenate(levels)
+
+
+def ious_of_1x(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the IoUs (A, B) of boxes (A, 4) with boxes (B, 4)."""
+    shared = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]) + 1
+    shared = shared.clip(min=0).prod(-1)
+    return shared / (sides_of_1x(a).prod(-1)[:, None] + sides_of_1x(b).prod(-1) - shared)
+
+
+def assigned_of_1x(ious: np.ndarray, assigner) -> np.ndarray:
+    """Return what IoUs (G, N) assign to each anchor: 1 + the place of an object, 0 for background, -1 for neither."""
+    best = ious.max(0)
+    assigned = np.where(best < assigner.neg_iou_thr, 0, -1)
+    assigned = np.where(best >= assigner.pos_iou_thr, ious.argmax(0) + 1, assigned)
+    for place, row in enumerate(ious):
+        if row.max() >= assigner.min_pos_iou:
+            assigned[row == row.max()] = place + 1
+    return assigned
+
+
+def deltas_of_1x(anchors: np.ndarray, boxes: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    middles, sides = (anchors[:, :2] + anchors[:, 2:]) / 2, sides_of_1x(anchors)
+    moved = ((boxes[:, :2] + boxes[:, 2:]) / 2 - middles) / sides
+    return np.concatenate([moved, np.log(sides_of_1x(boxes) / sides)], 1) / stds
+
+
+def decoded_of_1x(anchors: np.ndarray, deltas: np.ndarray, stds: np.ndarray) -> np.ndarray:
+    """Return boxes, cut at the image's last pixel."""
+    moved, grown = np.split(deltas * stds, 2, axis=1)
+    limit = abs(math.log(16 / 1000))
+    sides = sides_of_1x(anchors)
+    middles = (anchors[:, :2] + anchors[:, 2:]) / 2 + moved * sides
+    reach = (sides * np.exp(grown.clip(-limit, limit)) - 1) / 2
+    return np.concatenate([middles - reach, middles + reach], 1).clip(0, np.array(SHAPE[::-1] * 2) - 1)
+
+
+def kept_of_1x(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
+    kept: list[int] = []
+    for place in np.argsort(-scores):
+        if not kept or ious_of_1x(boxes[[place]], boxes[kept]).max() <= threshold:
+            kept.append(int(place))
+    return kept
+
+
+def roi_align_of_1x(feature: np.ndarray, roi: np.ndarray, stride: int, size: int = 7, samples: int = 2) -> np.ndarray:
+    """Return (C, size, size) of a feature (C, H, W): means of bilinear samples in bins from x1 to x2 + 1."""
+    (top, left), (bottom, right) = roi[1::-1] / stride, (roi[:1:-1] + 1) / stride
+    grid = (np.arange(size * samples) + 0.5) / (size * samples)
+    y, x = top + grid * (bottom - top), left + grid * (right - left)
+    height, width = feature.shape[1:]
+    inside = ((y >= -1) & (y <= height))[:, None] & ((x >= -1) & (x <= width))
+    y, x = y.clip(0, height - 1), x.clip(0, width - 1)
+    low_y, low_x = (values.astype(int).clip(max=side - 2) for values, side in [(y, height), (x, width)])
+    part_y, part_x = (y - low_y)[:, None], x - low_x
+    corner = [[feature[:, low_y + down][:, :, low_x + across] for across in (0, 1)] for down in (0, 1)]
+    upper, lower = (row[0] * (1 - part_x) + row[1] * part_x for row in corner)
+    values = (upper * (1 - part_y) + lower * part_y) * inside
+    return values.reshape(len(feature), size, samples, size, samples).mean((2, 4))
+
+
+STAGES = [("retinanet", "bbox_head"), ("iou_aware_retinanet", "bbox_head"), ("faster_rcnn", "rpn_head")]
+RETINANET = {"strides": [8, 16, 32, 64, 128], "scales": [4 * 2 ** (octave / 3) for octave in range(3)]}
+RPN = {"strides": [4, 8, 16, 32, 64], "scales": [8]}
+
+
+@pytest.fixture(params=STAGES, ids=[f"{detector}-{head}" for detector, head in STAGES])
+def stage(request):
+    """What a head of the recipe `paper` makes of anchors, and 1.x's anchors for it with both corners inside."""
+    detector, name = request.param
+    model = model_of("paper", detector)
+    head, train = model[name], model.train_cfg.get("rpn", model.train_cfg)
+    anchors = TASK_UTILS.build(head.anchor_generator)
+    sizes = [(-(-SHAPE[0] // stride), -(-SHAPE[1] // stride)) for stride, _ in anchors.strides]
+    return SimpleNamespace(
+        anchors=torch.cat(anchors.grid_priors(sizes, device="cpu")),
+        anchors_of_1x=anchors_of_1x(**(RPN if name == "rpn_head" else RETINANET)),
+        coder=TASK_UTILS.build(head.bbox_coder),
+        assigner=TASK_UTILS.build(train.assigner),
+        allowed_border=train.allowed_border,
+        nms=model.test_cfg.get("rpn", model.test_cfg).nms,
+    )
+
+
+@pytest.mark.parametrize("recipe", ["paper", "mmdet3", "micro"])
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_decoding_undoes_encoding(recipe, detector):
+    coders = list(found_in(model_of(recipe, detector), "bbox_coder"))
+    assert len(coders) == (2 if detector == "faster_rcnn" else 1)
+    anchors, boxes = (torch.from_numpy(random_boxes(2000, seed)) for seed in (0, 1))
+    for config in coders:
+        coder = TASK_UTILS.build(config)
+        decoded = coder.decode(anchors, coder.encode(anchors, boxes), max_shape=SHAPE)
+        torch.testing.assert_close(decoded, boxes, rtol=0, atol=PIXELS)
+
+
+def test_anchors_are_those_of_1x(stage):
+    np.testing.assert_array_equal(stage.anchors.numpy(), continuous(stage.anchors_of_1x))
+
+
+def test_ious_and_what_they_assign_are_those_of_1x(stage):
+    boxes = random_boxes(20)
+    ious = ious_of_1x(inclusive(boxes), stage.anchors_of_1x)
+    found = stage.assigner.iou_calculator(torch.from_numpy(boxes), stage.anchors)
+    np.testing.assert_allclose(found, ious, rtol=0, atol=1e-6)
+    objects = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.zeros(len(boxes), dtype=torch.long))
+    assigned = stage.assigner.assign(InstanceData(priors=stage.anchors), objects).gt_inds
+    np.testing.assert_array_equal(assigned, assigned_of_1x(ious, stage.assigner))
+    assert len(set(assigned.tolist()) - {-1, 0}) > len(boxes) / 2
+
+
+def test_anchors_that_cross_the_border_are_left_out_where_1x_leaves_them_out(stage, request):
+    valid = torch.ones(len(stage.anchors), dtype=torch.bool)
+    found = anchor_inside_flags(stage.anchors, valid, SHAPE, stage.allowed_border)
+    first, last = np.split(stage.anchors_of_1x, 2, axis=1)
+    inside = (first >= 0).all(1) & (last < SHAPE[::-1]).all(1)
+    assert (last[inside] == np.array(SHAPE[::-1]) - 1).any(), "some reach the last pixel"
+    np.testing.assert_array_equal(found, inside if "rpn" in request.node.name else valid)
+
+
+def test_targets_are_those_of_1x(stage):
+    boxes = random_boxes(20)
+    assigned = assigned_of_1x(ious_of_1x(inclusive(boxes), stage.anchors_of_1x), stage.assigner)
+    positive = assigned > 0
+    mine = boxes[assigned[positive] - 1]
+    expected = deltas_of_1x(stage.anchors_of_1x[positive], inclusive(mine), np.ones(4))
+    np.testing.assert_allclose(
+        stage.coder.encode(stage.anchors[positive], torch.from_numpy(mine)), expected, rtol=0, atol=1e-5
+    )
+
+
+def test_decoded_boxes_are_those_of_1x(stage):
+    random = np.random.default_rng(0)
+    some = random.choice(len(stage.anchors), 4000)
+    deltas = random.normal(0, 0.5, (len(some), 4)).astype(np.float32)
+    boxes = stage.coder.decode(stage.anchors[some], torch.from_numpy(deltas), max_shape=SHAPE).numpy()
+    expected = continuous(decoded_of_1x(stage.anchors_of_1x[some], deltas.astype(np.float64), np.ones(4)))
+    seen = (boxes[:, 2:] - boxes[:, :2] >= 1).all(1)
+    assert 0 < (~seen).sum() < 0.1 * len(seen)
+    np.testing.assert_allclose(boxes[seen], expected[seen], rtol=0, atol=PIXELS)
+    # Of a box with less than a pixel in the image 1.x leaves that pixel, and we what is there.
+    np.testing.assert_allclose(boxes[~seen], expected[~seen], rtol=0, atol=1 + PIXELS)
+
+
+def test_suppression_is_that_of_1x(stage):
+    random = np.random.default_rng(0)
+    boxes = np.repeat(random_boxes(60), 5, 0) + random.normal(0, 4, (300, 4)).astype(np.float32)
+    scores, classes = random.permutation(300).astype(np.float32), torch.zeros(300, dtype=torch.long)
+    _, kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), classes, stage.nms)
+    expected = kept_of_1x(inclusive(boxes), scores, stage.nms.iou_threshold)
+    assert kept.tolist() == expected
+    assert 60 < len(kept) < 240
+
+
+@pytest.mark.parametrize(("detector", "name"), STAGES)
+@pytest.mark.parametrize(("recipe", "stay"), [("paper", True), ("mmdet3", False)])
+def test_boxes_without_area_stay_to_the_end_as_in_1x(recipe, stay, detector, name):
+    model = model_of(recipe, detector)
+    stages = (config.get("rpn", config) for config in (model.train_cfg, model.test_cfg))
+    head = MODELS.build(model[name] | dict(zip(("train_cfg", "test_cfg"), stages, strict=True)))
+    sizes = [128 // stride for stride, _ in head.prior_generator.strides]
+    scores, deltas, ious = (
+        [torch.zeros(1, head.num_base_priors * width, side, side) for side in sizes]
+        for width in (head.cls_out_channels, 4, 1)
+    )
+    for level in deltas:
+        level[:, ::4] = 40.0  # far to the right of the image, and cut down to its border
+    outs = (scores, deltas, ious) if detector.startswith("iou_aware") else (scores, deltas)
+    metas = [{"img_shape": (128, 128), "scale_factor": (0.5, 0.51)}]
+    found = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=True)[0]
+    assert len(found) == (head.test_cfg.max_per_img if stay else 0)
+    assert (found.bboxes[:, 2] == found.bboxes[:, 0]).all()
+
+
+def test_second_stage_is_that_of_1x():
+    """From regions to pooled features, targets and boxes, of regions with more than one cell of their feature map."""
+    roi_head = model_of("paper", "faster_rcnn").roi_head
+    rois, boxes = (random_boxes(60, seed) for seed in (0, 1))
+    rois = rois[(rois[:, 2:] - rois[:, :2] > 10).all(1)]
+    boxes = boxes[: len(rois)]
+
+    coder, stds = TASK_UTILS.build(roi_head.bbox_head.bbox_coder), np.array([0.1, 0.1, 0.2, 0.2])
+    deltas = deltas_of_1x(inclusive(rois), inclusive(boxes), stds)
+    np.testing.assert_allclose(coder.encode(*map(torch.from_numpy, (rois, boxes))), deltas, rtol=0, atol=1e-4)
+    decoded = coder.decode(torch.from_numpy(rois), torch.from_numpy(deltas).float(), max_shape=SHAPE).numpy()
+    expected = decoded_of_1x(inclusive(rois), deltas, stds)
+    np.testing.assert_allclose(inclusive(decoded), expected, rtol=0, atol=PIXELS)
+    np.testing.assert_allclose(inclusive(boxes), expected, rtol=0, atol=PIXELS)
+
+    roi_head.bbox_roi_extractor.out_channels = 3
+    extractor = MODELS.build(roi_head.bbox_roi_extractor)
+    strides = roi_head.bbox_roi_extractor.featmap_strides
+    random = np.random.default_rng(2)
+    features = [random.normal(size=(1, 3, -(-SHAPE[0] // s), -(-SHAPE[1] // s))).astype(np.float32) for s in strides]
+    pooled = extractor([*map(torch.from_numpy, features)], torch.from_numpy(np.pad(rois, ((0, 0), (1, 0)))))
+    levels = np.log2(np.sqrt(sides_of_1x(inclusive(rois)).prod(1)) / extractor.finest_scale).astype(int).clip(0, 3)
+    assert set(levels) >= {0, 1, 2}
+    for roi, level, found in zip(inclusive(rois), levels, pooled, strict=True):
+        expected = roi_align_of_1x(features[level][0].astype(np.float64), roi, strides[level])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)

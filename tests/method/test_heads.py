@@ -1,0 +1,320 @@
+import pytest
+import torch
+from builders.heads import CODER, SCALED, build_head, features, levels_of, metas_of, random_outputs
+from mmcv.ops import batched_nms
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from iou_aware.common.errors import InputError
+from iou_aware.method import heads
+from iou_aware.method.ranking import nearest_iou
+
+SHAPE = (48, 64)
+BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])
+CODERS = [(CODER, "AnchorGenerator"), (SCALED, "RoundedAnchorGenerator")]
+
+
+def samples(*boxes_per_image):
+    """Return data samples with the given ground truths, all of class 1."""
+    batch = []
+    for boxes in boxes_per_image:
+        sample = DetDataSample(metainfo=metas_of(SHAPE, 1)[0])
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.ones(len(boxes), dtype=torch.long))
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        batch.append(sample)
+    return batch
+
+
+def iou(a, b):
+    """IoU of two boxes given as lists of numbers."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def losses_of(head, batch, outs=None):
+    """Return the head's losses as scalars, for its own outputs or those given."""
+    outs = head(features(SHAPE, len(batch))) if outs is None else outs
+    losses = head.loss_by_feat(*outs, *[unpack_gt_instances(batch)[place] for place in (0, 2, 1)])
+    return {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
+
+
+def iou_loss_by_hand(head, batch, outs):
+    """Eq. 3, anchor by anchor: from the targets that MMDetection assigns to each image, one image at a time."""
+    priors = head.prior_generator.grid_priors([level.shape[-2:] for level in outs[0]], device="cpu")
+    total, avg_factor = 0.0, 0
+    for image, sample in enumerate(batch):
+        anchors = torch.cat(priors)
+        valid = torch.ones(len(anchors), dtype=torch.bool)
+        _, _, targets, _, positives, *_ = head._get_targets_single(anchors, valid, sample.gt_instances, sample.metainfo)
+        avg_factor += max(len(positives), 1)
+        deltas = torch.cat([level[image].permute(1, 2, 0).reshape(-1, 4) for level in outs[1]])
+        logits = torch.cat([level[image].permute(1, 2, 0).flatten() for level in outs[2]])
+        for place in positives.tolist():
+            anchor = anchors[place : place + 1]
+            box = head.bbox_coder.decode(anchor, deltas[place : place + 1])[0].tolist()
+            target = targets[place : place + 1]
+            target = (target if head.reg_decoded_bbox else head.bbox_coder.decode(anchor, target))[0].tolist()
+            quality, prediction = iou(box, target), logits[place].sigmoid()
+            total -= quality * prediction.log() + (1 - quality) * (1 - prediction).log()
+    return total / avg_factor
+
+
+@pytest.mark.parametrize(("coder", "anchors"), CODERS)
+@pytest.mark.parametrize("decoded", [False, True])
+def test_the_iou_loss_is_equation_3(coder, anchors, decoded):
+    loss_bbox = {"type": "IoULoss"} if decoded else {"type": "L1Loss"}
+    head = build_head(coder=coder, anchors=anchors, reg_decoded_bbox=decoded, loss_bbox=loss_bbox)
+    batch = samples(BOXES, BOXES[:1], torch.zeros(0, 4))
+    outs = random_outputs(head, SHAPE, len(batch))
+    expected = iou_loss_by_hand(head, batch, outs)
+    assert expected > 0
+    assert losses_of(head, batch, outs)["loss_iou"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_other_losses_are_those_of_retinahead():
+    head, stock = build_head(), build_head("RetinaHead")
+    outs, batch = random_outputs(head, SHAPE), samples(BOXES, BOXES[:1])
+    losses, expected = losses_of(head, batch, outs), losses_of(stock, batch, outs[:2])
+    assert set(losses) == {*expected, "loss_iou"}
+    for name, value in expected.items():
+        assert torch.equal(losses[name], value)
+
+
+@pytest.mark.parametrize("kind", ["bce", "l2", "l1"])
+def test_a_detached_target_leaves_the_box_convolution_alone(kind):
+    head = build_head(loss_iou={"type": "IoUPredictionLoss", "kind": kind}, target_grad=False)
+    losses_of(head, samples(BOXES, BOXES[:1]))["loss_iou"].backward()
+    assert not head.retina_reg.weight.grad.any()
+    assert not head.retina_reg.bias.grad.any()
+    assert head.retina_iou.weight.grad.abs().sum() > 0
+    assert head.reg_convs[0].conv.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["bce", "l2", "l1"])
+@pytest.mark.parametrize(("coder", "anchors"), CODERS)
+def test_an_attached_target_gives_the_box_deltas_their_true_gradient(kind, coder, anchors):
+    options = {"loss_iou": {"type": "IoUPredictionLoss", "kind": kind}, "coder": coder, "anchors": anchors}
+    attached, detached = (build_head(target_grad=attach, **options) for attach in (True, False))
+    batch = samples(BOXES, BOXES[:1])
+    outs = random_outputs(attached, SHAPE)
+    deltas = [level.requires_grad_() for level in outs[1]]
+    loss = losses_of(attached, batch, outs)["loss_iou"]
+    gradients = torch.autograd.grad(loss, deltas)
+    level = max(range(len(deltas)), key=lambda place: gradients[place].abs().max())
+    place = tuple((gradients[level].abs() == gradients[level].abs().max()).nonzero()[0].tolist())
+    step = 1e-2
+    with torch.no_grad():
+        values = []
+        for sign in (1, -1):
+            deltas[level][place] += sign * step
+            values.append(losses_of(attached, batch, outs)["loss_iou"].item())
+            deltas[level][place] -= sign * step
+    assert gradients[level][place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=0.05)
+    assert losses_of(detached, batch, outs)["loss_iou"].item() == pytest.approx(loss.item())
+    assert not losses_of(detached, batch, [list(part) for part in (outs[0], outs[1], [x.detach() for x in outs[2]])])[
+        "loss_iou"
+    ].requires_grad
+
+
+@pytest.mark.parametrize("target_grad", [False, True])
+def test_without_ground_truth_every_parameter_still_has_a_gradient(target_grad):
+    head = build_head(target_grad=target_grad)
+    losses = losses_of(head, samples(torch.zeros(0, 4), torch.zeros(0, 4)))
+    assert losses["loss_iou"].item() == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+    assert not head.retina_iou.weight.grad.any()
+
+
+def test_one_ground_truth_trains_all_branches():
+    head = build_head()
+    losses = losses_of(head, samples(BOXES[:1]))
+    assert all(value > 0 for value in losses.values())
+    sum(losses.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
+
+
+def test_a_perfect_box_has_the_target_one():
+    head = build_head(loss_iou={"type": "IoUPredictionLoss", "kind": "l1"})
+    batch = samples(BOXES[:1])
+    outs = random_outputs(head, SHAPE, 1)
+    losses_of(head, batch, outs)
+    anchors = torch.cat(head.prior_generator.grid_priors([level.shape[-2:] for level in outs[0]], device="cpu"))
+    deltas = head.bbox_coder.encode(anchors, BOXES[:1].expand(len(anchors), 4))
+    start = 0
+    for level, logits in zip(outs[1], outs[2], strict=True):
+        size = level.numel() // 4
+        level.copy_(deltas[start : start + size].view(*level.shape[-2:], -1).permute(2, 0, 1).unsqueeze(0))
+        logits.fill_(20.0)
+        start += size
+    assert losses_of(head, batch, outs)["loss_iou"].item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_head_is_one_class_agnostic_convolution_more():
+    head, stock = build_head(num_classes=7), build_head("RetinaHead", num_classes=7)
+    ours, theirs = dict(head.named_parameters()), dict(stock.named_parameters())
+    assert set(ours) - set(theirs) == {"retina_iou.weight", "retina_iou.bias"}
+    assert ours["retina_iou.weight"].shape == (3, 8, 3, 3)
+    cls, box, iou_logits = head(features(SHAPE))
+    assert [level.shape for level in iou_logits] == [(2, 3, *level.shape[-2:]) for level in cls]
+    head.load_state_dict(stock.state_dict(), strict=False)
+    for level, expected in zip(zip(cls, box, strict=True), zip(*head(features(SHAPE))[:2], strict=True), strict=True):
+        assert level[0].shape == expected[0].shape
+
+
+def test_training_and_inference_compute_the_same_outputs():
+    head = build_head()
+    head.init_weights()
+    x = features(SHAPE)
+    for training, inference in zip(head.train()(x), head.eval()(x), strict=True):
+        for level, expected in zip(training, inference, strict=True):
+            assert torch.allclose(level, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("override", [None, [{"type": "Normal", "name": "retina_cls", "std": 0.01, "bias_prob": 0.01}]])
+def test_the_iou_convolution_starts_as_the_paper_s_does(override):
+    options = {} if override is None else {"init_cfg": {"type": "Kaiming", "layer": "Conv2d", "override": override}}
+    head = build_head(**options, in_channels=64, feat_channels=256)
+    torch.manual_seed(0)
+    head.init_weights()
+    assert head.retina_iou.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not head.retina_iou.bias.any()
+    assert head.retina_cls.bias.mean().item() == pytest.approx(-4.595, abs=0.01)
+
+
+def test_the_iou_convolution_costs_the_other_layers_no_random_numbers():
+    started = {}
+    for kind in ("IoUAwareRetinaHead", "RetinaHead"):
+        torch.manual_seed(0)
+        head = build_head(kind)
+        head.init_weights()
+        started[kind] = head.state_dict() | {"next": torch.rand(3)}
+    ours, theirs = started.values()
+    assert all(torch.equal(ours[name], weights) for name, weights in theirs.items())
+
+
+def test_a_second_initialisation_changes_nothing():
+    head = build_head()
+    head.init_weights()
+    before = {name: weights.clone() for name, weights in head.state_dict().items()}
+    head.init_weights()
+    assert all(torch.equal(before[name], weights) for name, weights in head.state_dict().items())
+
+
+def with_weights_of(stock, **options):
+    head = build_head(**options)
+    head.load_state_dict(stock.state_dict(), strict=False)
+    return head.eval()
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.51)])
+@pytest.mark.parametrize(("coder", "anchors"), CODERS)
+@pytest.mark.parametrize("nms_pre", [20, 1000])
+def test_rule_cls_with_mmdetection_s_selection_is_bit_equal_to_retinahead(coder, anchors, nms_pre, scale):
+    torch.manual_seed(3)
+    limits = {"nms_pre": nms_pre, "score_thr": 0.3}
+    stock = build_head("RetinaHead", coder=coder, anchors=anchors, test_cfg=limits).eval()
+    for parameter in stock.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    limits |= {"candidates": "pairs", "rule": "cls"}
+    head = with_weights_of(stock, coder=coder, anchors=anchors, test_cfg=limits)
+    batch = samples(BOXES, BOXES)
+    for sample in batch:
+        sample.set_metainfo({"scale_factor": scale})
+    with torch.no_grad():
+        expected = stock.predict(features(SHAPE), batch, rescale=True)
+        found = head.predict(features(SHAPE), batch, rescale=True)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert len(theirs) > 10
+        for field in ("bboxes", "labels", "scores"):
+            assert torch.equal(ours[field], theirs[field])
+
+
+def test_mmdetection_s_selection_ranks_by_the_rule():
+    """Pairs are selected by p alone; the confidence then ranks them in NMS."""
+    head = build_head(test_cfg={"candidates": "pairs", "score_thr": 0.3, "nms_pre": 30, "min_bbox_size": -1})
+    outs, metas = random_outputs(head, SHAPE, 1), metas_of(SHAPE, 1)
+    found = head.sweep(outs, metas, ["alpha=0.30"])[0]["alpha=0.30"]
+    selected = []
+    for scores, ious, boxes in levels_of(head, outs, metas[0], 0):
+        anchors, labels = (scores > 0.3).nonzero(as_tuple=True)
+        order = scores[anchors, labels].argsort(descending=True)[:30]
+        anchors, labels = anchors[order], labels[order]
+        p, quality = scores[anchors, labels], ious[anchors, 0]
+        selected.append((boxes[anchors], p**0.3 * quality**0.7, labels))
+    boxes, confidences, labels = map(torch.cat, zip(*selected, strict=True))
+    expected, keep = batched_nms(boxes, confidences, labels, {"type": "nms", "iou_threshold": 0.5})
+    assert len(found) == min(len(keep), 100) > 10
+    assert torch.allclose(found.bboxes, expected[:100, :4], atol=1e-4)
+    assert torch.allclose(found.scores, expected[:100, 4])
+    assert torch.equal(found.labels, labels[keep][:100])
+
+
+@pytest.mark.parametrize("candidates", ["anchors", "pairs"])
+def test_one_pass_gives_what_each_rule_gives_alone(candidates):
+    head = build_head(test_cfg={"candidates": candidates}).eval()
+    batch, x = samples(BOXES, BOXES), features(SHAPE)
+    rules = ["cls", "none", "alpha=0.80", "alpha=0.00"]
+    swept = head.sweep(x, [sample.metainfo for sample in batch], rules)
+    for rule in rules:
+        head.test_cfg["rule"] = rule
+        with torch.no_grad():
+            alone = head.predict(x, batch, rescale=True)
+        for image, expected in zip(swept, alone, strict=True):
+            for field in ("bboxes", "labels", "scores", "cls_scores", "iou_preds"):
+                assert torch.equal(image[rule][field], expected[field])
+
+
+@pytest.mark.parametrize("candidates", ["anchors", "pairs"])
+@pytest.mark.parametrize("rescale", [False, True])
+def test_oracle_takes_the_iou_with_the_nearest_ground_truth(candidates, rescale):
+    head = build_head(test_cfg={"candidates": candidates, "score_thr": 0.01})
+    outs, metas = random_outputs(head, SHAPE), metas_of(SHAPE, scale=(0.5, 0.5))
+    truth = [BOXES * (2 if rescale else 1), torch.zeros(0, 4)]
+    swept = head.sweep(outs, metas, ["none", "oracle=0.50"], rescale=rescale, gt_bboxes=truth)
+    oracle = swept[0]["oracle=0.50"]
+    assert len(oracle) > 5
+    for box, score, p, quality in zip(oracle.bboxes, oracle.scores, oracle.cls_scores, oracle.iou_preds, strict=True):
+        nearest = max(iou(box.tolist(), target.tolist()) for target in truth[0])
+        assert quality.item() == pytest.approx(nearest, abs=1e-5)
+        assert score.item() == pytest.approx((p * quality).sqrt().item(), rel=1e-6)
+    assert not swept[1]["oracle=0.50"].scores.any()
+    plain = head.sweep(outs, metas, ["none"], rescale=rescale)
+    assert torch.equal(swept[0]["none"].scores, plain[0]["none"].scores)
+
+
+@pytest.mark.parametrize("candidates", ["anchors", "pairs"])
+def test_oracle_without_ground_truth_is_refused(candidates):
+    head = build_head(test_cfg={"rule": "oracle", "candidates": candidates})
+    with pytest.raises(InputError, match=r"'oracle'.*labelled"):
+        head.sweep(random_outputs(head), metas_of(), ["oracle"])
+    with pytest.raises(InputError, match=r"'oracle'.*labelled"):
+        head.predict(features(SHAPE), samples(BOXES, BOXES))
+
+
+@pytest.mark.parametrize("candidates", ["anchors", "pairs"])
+def test_a_sweep_of_no_rules_is_refused(candidates):
+    head = build_head(test_cfg={"candidates": candidates})
+    with pytest.raises(InputError, match="rules: found none, expected one or more of 'cls', 'none'"):
+        head.sweep(random_outputs(head), metas_of(), [])
+
+
+def test_true_ious_of_pairs_are_computed_once_for_all_oracles(monkeypatch):
+    head, seen = build_head(test_cfg={"candidates": "pairs"}), []
+    monkeypatch.setattr(heads, "nearest_iou", lambda *args: seen.append(args) or nearest_iou(*args))
+    head.sweep(random_outputs(head), metas_of(), ["none", "oracle=0.30", "oracle=0.60"], gt_bboxes=[BOXES, BOXES])
+    assert len(seen) == len(metas_of())
+
+
+def test_loss_and_predict_work_together():
+    head = build_head()
+    losses, predictions = head.loss_and_predict(features(SHAPE), samples(BOXES, BOXES[:1]))
+    assert set(losses) == {"loss_cls", "loss_bbox", "loss_iou"}
+    assert len(predictions) == 2
+
+
+def test_scores_that_are_not_per_class_are_refused():
+    with pytest.raises(InputError, match="use_sigmoid"):
+        build_head(loss_cls={"type": "CrossEntropyLoss", "use_sigmoid": False})

@@ -1,0 +1,251 @@
+import numpy as np
+import pytest
+import torch
+from builders.heads import SCALED, build_head, levels_of, metas_of, random_outputs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmcv.ops import nms
+from torch.overrides import TorchFunctionMode
+
+from iou_aware.common.errors import InputError
+from iou_aware.method.confidence import Rule
+from iou_aware.method.ranking import Settings, depth, nearest_iou
+from iou_aware.method.ranking.nms import suppress, survivors_of
+from iou_aware.method.ranking.reference import detect, overlap
+
+RULES = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1)), "cls"]
+FIELDS = ["bboxes", "labels", "scores", "cls_scores", "iou_preds"]
+
+
+def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=None):
+    found = head.sweep(outs, metas, rules, rescale=rescale, gt_bboxes=truth)
+    limits = Settings.from_config(head.test_cfg)
+    for image, meta in enumerate(metas):
+        levels = levels_of(head, outs, meta if rescale else meta | {"scale_factor": (1.0, 1.0)}, image)
+        assert list(found[image]) == [str(Rule.parse(rule)) for rule in rules]
+        known = truth and [(scores, nearest_iou(boxes, truth[image])[:, None], boxes) for scores, _, boxes in levels]
+        for rule, detections in found[image].items():
+            levels_seen = known if Rule.parse(rule).kind == "oracle" else levels
+            for field, expected in detect(levels_seen, rule, limits).items():
+                np.testing.assert_array_equal(detections[field].numpy(), expected, f"{field} of {rule}")
+                assert detections[field].numpy().dtype == expected.dtype
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    num_classes=st.sampled_from([1, 2, 5]),
+    shape=st.sampled_from([(8, 8), (16, 40), (48, 64)]),
+    coarse=st.booleans(),
+    spread=st.sampled_from([0.5, 2.0, 30.0]),
+    nms_pre=st.sampled_from([1, 7, 40, 1000, -1]),
+    score_thr=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    iou_threshold=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
+    cap=st.sampled_from([1, 10, 100]),
+    min_size=st.sampled_from([-1, 0, 12]),
+    first_look=st.sampled_from([(1, 1), (5, 20), (30, 30), (512, 1536)]),
+    scale=st.sampled_from([(1.0, 1.0), (0.5, 0.51)]),
+)
+@settings(max_examples=150)
+def test_the_engine_equals_the_reference(
+    seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, first_look, scale
+):
+    limits = {
+        "nms_pre": nms_pre,
+        "score_thr": score_thr,
+        "nms": {"type": "nms", "iou_threshold": iou_threshold},
+        "max_per_img": cap,
+        "min_bbox_size": min_size,
+    }
+    head = build_head(num_classes=num_classes, test_cfg=limits)
+    outs = random_outputs(head, shape, 2, seed, coarse, spread)
+    rules = ["none", "alpha=1.00", "oracle=0.40", "alpha=0.70", "alpha=0.50", "alpha=0.15", "alpha=0.00"]
+    truth = [random_boxes(seed, 3), random_boxes(seed, 0)]
+    with pytest.MonkeyPatch.context() as patch:
+        # Shallow first looks make the engine look again.
+        patch.setattr(depth, "ANCHORS", first_look[0])
+        patch.setattr(depth, "PAIRS", first_look[1])
+        assert_equals_reference(head, outs, metas_of(shape, 2, scale), rules, truth=truth)
+        # And again, with what the first time taught.
+        again = random_outputs(head, shape, 2, seed + 1, coarse, spread)
+        assert_equals_reference(head, again, metas_of(shape, 2), rules, truth=truth)
+
+
+@pytest.mark.parametrize(("num_classes", "rules"), [(1, RULES), (3, RULES), (80, ["alpha=0.30", "alpha=0.00", "cls"])])
+def test_the_rules_of_table_3_equal_the_reference(num_classes, rules):
+    head = build_head(num_classes=num_classes)
+    assert_equals_reference(head, random_outputs(head), metas_of(scale=(0.25, 0.25)), rules)
+
+
+def test_oracles_over_alpha_equal_the_reference():
+    head, rules = build_head(), [f"oracle={tenth / 10:.2f}" for tenth in range(11)]
+    outs, truth = random_outputs(head), [random_boxes(1, 4), random_boxes(2, 2)]
+    assert_equals_reference(head, outs, metas_of(scale=(0.5, 0.5)), ["none", *rules], truth=truth)
+    for image in head.sweep(outs, metas_of(), [*rules, "cls"], gt_bboxes=truth):
+        assert torch.equal(image["oracle=1.00"].bboxes, image["cls"].bboxes)
+
+
+def test_another_coder_and_the_network_s_pixels():
+    head = build_head(coder=SCALED, anchors="RoundedAnchorGenerator")
+    assert_equals_reference(head, random_outputs(head), metas_of(scale=(0.25, 0.25)), rescale=False)
+
+
+def test_images_of_a_batch_do_not_see_each_other():
+    head = build_head()
+    outs, metas = random_outputs(head, num=3), metas_of(num=3)
+    metas[1] |= {"img_shape": (40, 50)}
+    together = head.sweep(outs, metas, RULES)
+    for image in range(3):
+        alone = head.sweep(tuple([level[image : image + 1] for level in part] for part in outs), [metas[image]], RULES)
+        for rule, detections in alone[0].items():
+            for field in FIELDS:
+                assert torch.equal(detections[field], together[image][rule][field])
+
+
+def test_equal_confidences_go_by_level_then_anchor_then_class():
+    limits = {"max_per_img": 40, "min_bbox_size": -1, "nms": {"type": "nms", "iou_threshold": 1.0}}
+    head = build_head(num_classes=2, test_cfg=limits)
+    outs = random_outputs(head, (16, 16), 1)
+    for level in (*outs[0], *outs[2]):
+        level.fill_(1.5)
+    scores, ious, boxes = (
+        torch.cat(part) for part in zip(*levels_of(head, outs, metas_of((16, 16), 1)[0], 0), strict=True)
+    )
+    assert len(scores.unique()) == len(ious.unique()) == 1
+    for detections in head.sweep(outs, metas_of((16, 16), 1), RULES)[0].values():
+        assert torch.equal(detections.bboxes, boxes.repeat_interleave(2, 0)[:40][: len(detections)])
+        assert detections.labels.tolist() == [0, 1] * (len(detections) // 2)
+
+
+def test_no_candidate_at_all():
+    head = build_head(test_cfg={"score_thr": 0.99})
+    outs = random_outputs(head)
+    for level in outs[0]:
+        level.fill_(-20)
+    for by_rule in head.sweep(outs, metas_of(), ["none", "cls", "alpha=0.30"]):
+        for detections in by_rule.values():
+            assert len(detections) == 0
+            assert detections.bboxes.shape == (0, 4)
+            assert detections.labels.dtype == torch.long
+
+
+@pytest.mark.parametrize("min_size", [-1, 0])
+def test_levels_without_candidates_and_boxes_without_area(min_size):
+    head = build_head(test_cfg={"min_bbox_size": min_size})
+    outs = random_outputs(head)
+    outs[0][0].fill_(-20)
+    for level in outs[1]:
+        level[:, ::8] = 40.0  # every other anchor's box lies beyond the image, and is cut down to its border
+    found = head.sweep(outs, metas_of(), ["alpha=0.50"])
+    sides = torch.cat([image["alpha=0.50"].bboxes[:, 2:] - image["alpha=0.50"].bboxes[:, :2] for image in found])
+    assert bool((sides <= 0).any()) == (min_size < 0)
+    assert_equals_reference(head, outs, metas_of())
+
+
+class Questions(TorchFunctionMode):
+    """Counts what makes the host wait for a device."""
+
+    ASKED = (
+        *(torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.nonzero, torch.nonzero, torch.Tensor.cpu),
+        *(torch.Tensor.__bool__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.bincount),
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.count += function in self.ASKED
+        return function(*args, **(kwargs or {}))
+
+
+def test_twelve_rules_ask_the_device_hardly_more_often_than_one():
+    outs = random_outputs(build_head())
+    counts = []
+    for rules in (["alpha=0.00"], RULES[:12]):
+        with Questions() as questions:
+            build_head().sweep(outs, metas_of(), rules)
+        counts.append(questions.count)
+    assert 0 < counts[0] <= counts[1] < 2 * counts[0]
+
+
+def test_none_is_the_front_of_alpha_half():
+    head = build_head(test_cfg={"max_per_img": 1000})
+    for image in head.sweep(random_outputs(head), metas_of(), ["none", "alpha=0.50"]):
+        none, half = image["none"], image["alpha=0.50"]
+        assert 0 < len(none) < len(half)
+        assert torch.equal(none.bboxes, half.bboxes[: len(none)])
+        assert torch.equal(none.labels, half.labels[: len(none)])
+
+
+def test_alpha_one_ranks_as_the_classification_score():
+    head = build_head()
+    for image in head.sweep(random_outputs(head), metas_of(), ["cls", "alpha=1.00"]):
+        for field in FIELDS:
+            assert torch.equal(image["cls"][field], image["alpha=1.00"][field])
+        assert torch.equal(image["cls"].scores, image["cls"].cls_scores)
+
+
+def test_half_precision_outputs_are_those_of_their_single_precision_values():
+    head = build_head()
+    half = tuple([level.half() for level in part] for part in random_outputs(head))
+    assert_equals_reference(head, half, metas_of(), ["none", "alpha=0.30"])
+
+
+def random_boxes(seed, num=120, coarse=False):
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(num, 2, generator=generator) * 40
+    boxes = torch.cat([corners, corners + torch.rand(num, 2, generator=generator) * 30], 1)
+    return boxes.round() if coarse else boxes
+
+
+@given(st.integers(0, 2**31), st.booleans(), st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), st.integers(1, 5))
+@settings(max_examples=50)
+def test_suppression_equals_mmcv_class_by_class(seed, coarse, threshold, num_classes):
+    boxes = random_boxes(seed, coarse=coarse)
+    boxes[::10, 2] = boxes[::10, 0]  # no area
+    labels = torch.from_numpy(np.random.default_rng(seed).integers(num_classes, size=len(boxes)))
+    pairs = labels * len(boxes) + torch.arange(len(boxes))
+    masks = survivors_of(boxes.unsqueeze(0), [len(boxes)], threshold)
+    ranked = torch.ones(1, len(boxes), dtype=torch.bool)
+    kept = suppress(pairs.unsqueeze(0), ranked, torch.tensor([0]), masks, num_classes, len(boxes))[0]
+    found = torch.zeros(len(boxes), dtype=torch.bool)
+    found[kept[kept < len(boxes)]] = True
+    scores = torch.linspace(1, 0.1, len(boxes))
+    for label in range(num_classes):
+        places = (labels == label).nonzero().flatten()
+        if len(places):
+            _, expected = nms(boxes[places], scores[places], threshold)
+            assert torch.equal(found[places].nonzero().flatten(), expected.sort().values)
+
+
+def test_boxes_without_area_do_not_overlap_each_other():
+    point = torch.tensor([3.0, 4.0, 3.0, 4.0])
+    assert not overlap(point, point) > 0
+    masks = survivors_of(point.repeat(1, 2, 1), [2], 0.0)[0]
+    assert masks.tolist() == [[0, 1], [1, 0]]
+    assert len(nms(point.repeat(2, 1), torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
+
+
+def test_overlaps_are_mmcv_s_at_the_threshold():
+    """An overlap of exactly the threshold does not suppress."""
+    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 10.0]])
+    assert overlap(*boxes).item() == 0.5
+    assert len(nms(boxes, torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
+    assert survivors_of(boxes.unsqueeze(0), [2], 0.5)[0, 0, 1] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"candidates": "boxes"}, "candidates.*'boxes'.*'anchors' or 'pairs'"),
+        ({"nms": {"type": "soft_nms", "iou_threshold": 0.5}}, "nms.*soft_nms"),
+        ({"nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}, "class_agnostic"),
+        ({"nms": None}, "nms.*None"),
+        ({"nms": {"type": "nms", "iou_threshold": 1.5}}, r"iou_threshold.*1\.5.*\[0, 1\]"),
+        ({"max_per_img": 0}, "max_per_img.*0"),
+        ({"rule": "alpha=2"}, "alpha=2"),
+    ],
+)
+def test_settings_that_cannot_be_followed_are_refused_when_the_head_is_built(wrong, named):
+    with pytest.raises(InputError, match=named):
+        build_head(test_cfg=wrong)

@@ -1,0 +1,122 @@
+"""The benchmarks run, and the page shows what they found, whoever was faster."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from iou_aware.common.errors import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+PROVENANCE = {
+    **{"cpu": "A processor", "cores": 2, "cores of the machine": 4, "threads": 2, "load": [1.5, 0, 0]},
+    **{"date": "2026-01-01", "note": "shared", "git_commit": "0123456789abcdef", "git_dirty": True},
+    **dict.fromkeys(
+        ("python", "torch", "mmdet", "mmcv", "numpy", "pycocotools", "faster-coco-eval", "hotcoco", "snakemake"), "1.0"
+    ),
+}
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The benchmarks import each other as scripts do."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import pages
+    import timing
+
+    return pages, timing
+
+
+def side(median, **rest):
+    return {"what": "some work", "median": median, "min": median, "max": median} | rest
+
+
+def entry(name, ours, peer, goal=None, **rest):
+    ratio = ours["median"] / peer["median"] if peer else None
+    return {"name": name, "unit": "s", "turns": 1, "ours": ours, "peer": peer, "ratio": ratio, "goal": goal} | rest
+
+
+def test_every_benchmark_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--threads", "1"],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in (
+        *("one pass: 12 rules against one", "one pass against 12", "COCO's geometry", "NMS of", "training step"),
+        *("faster-coco-eval", "pycocotools", "memory", "VOC conversion", "snakemake -n", "miniature study"),
+        *("sweep rule by rule", "mmcv's NMS for each ranking"),
+    ):
+        assert said in done.stdout
+
+
+def test_a_ratio_is_the_median_over_turns_taken_together(modules, monkeypatch):
+    _, timing = modules
+    clock = iter([0, 1, 10, 12, 20, 23, 30, 32, 40, 42, 50, 54])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    calls = []
+    found = timing.versus("x", ("a", lambda: calls.append("a")), ("b", lambda: calls.append("b")), turns=3)
+    assert calls == ["a", "b"] * 4
+    assert (found["ours"]["median"], found["ours"]["min"], found["ours"]["max"]) == (2, 1, 3)
+    assert (found["peer"]["median"], found["peer"]["min"], found["peer"]["max"]) == (2, 2, 4)
+    assert found["ratio"] == 0.5
+
+
+def test_the_table_says_where_ours_loses_and_which_goals_are_missed(modules):
+    pages, _ = modules
+    lost, won, small, big = (
+        pages.row(one)
+        for one in (
+            entry("lost", side(3.0), side(2.0), goal=1.15),
+            entry("won", side(1.0), side(4.0), goal=0.5),
+            entry("small", side(10.0), None, goal=100),
+            entry("big", side(200.0), None, goal=100),
+        )
+    )
+    assert "ours takes 1.5 times as long" in lost and "missed" in lost
+    assert "4 times as fast" in won and "met" in won
+    assert "met" in small and "missed" in big
+
+
+def test_the_page_shows_the_results_between_its_markers(modules, tmp_path):
+    pages, timing = modules
+    results = {
+        "provenance": PROVENANCE,
+        "entries": [
+            entry("sweep", side(3.0), side(2.0)),
+            timing.absent("stages", "not there"),
+            entry("instead", side(1.0), side(4.0), group="ablation"),
+        ],
+    }
+    pages.write(tmp_path, results)
+    assert json.loads((tmp_path / "bench.json").read_text()) == results
+    page = tmp_path / "page.md"
+    marked = [
+        f"<!-- {name}: made by `python -m benchmarks --publish` -->\nold {name}\n<!-- end of {name} -->"
+        for name in ("machine", "results", "ablation")
+    ]
+    page.write_text("# Title\n\n" + "\n\ntext\n\n".join(marked) + "\n")
+    pages.publish(tmp_path / "bench.json", page)
+    once = page.read_text()
+    for said in ("A processor", "0123456789ab with changes", "shared", "| sweep |", "| instead |", "not there"):
+        assert said in once
+    assert "old" not in once and once.count("text") == 2
+    pages.publish(tmp_path / "bench.json", page)
+    assert page.read_text() == once
+
+
+def test_a_page_without_markers_or_no_results_are_refused(modules, tmp_path):
+    pages, _ = modules
+    with pytest.raises(InputError, match=r"bench.json: missing; run `make bench`"):
+        pages.publish(tmp_path / "bench.json", tmp_path / "page.md")
+    pages.write(tmp_path, {"provenance": PROVENANCE, "entries": []})
+    (tmp_path / "page.md").write_text("nothing")
+    with pytest.raises(InputError, match="found 0 places for machine"):
+        pages.publish(tmp_path / "bench.json", tmp_path / "page.md")

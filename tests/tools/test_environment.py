@@ -1,0 +1,103 @@
+"""The two lists of pinned versions, requirements.lock for laptops and environment.yml for clusters, agree."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+#: torch and mmcv come as a pair of prebuilt CUDA wheels on a cluster, and pip's resolver asks for OpenCV's full build.
+MAY_DIFFER = {"torch", "onedl-mmcv", "opencv-python"}
+
+
+def lock_pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def conda_dependencies() -> list:
+    return yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+
+
+def conda_pins() -> dict[str, str]:
+    pip = next(entry["pip"] for entry in conda_dependencies() if isinstance(entry, dict))
+    return dict(line.split("==") for line in pip if not line.startswith("-"))
+
+
+def test_both_files_pin_the_same_versions_but_for_the_named_pair():
+    lock, conda = lock_pins(), conda_pins()
+    assert len(lock) > 100
+    assert {name: pin for name, pin in lock.items() if name not in MAY_DIFFER} == {
+        name: pin for name, pin in conda.items() if name not in MAY_DIFFER
+    }
+
+
+def test_conda_takes_the_python_that_has_prebuilt_wheels_and_refuses_an_mmcv_without_ops():
+    dependencies = conda_dependencies()
+    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    assert "python=3.12" in dependencies
+    assert "--only-binary onedl-mmcv" in pip
+    assert {"torch", "onedl-mmcv"} <= conda_pins().keys()
+
+
+def test_conda_finds_a_torch_and_an_mmcv_that_are_built_for_each_other():
+    """The ops of mmcv load only with the PyTorch they were compiled for; its version list says what is published."""
+    pins = conda_pins()
+    torch, cuda = pins["torch"].split("+")
+    assert (pins["onedl-mmcv"], torch, cuda) in {("2.3.6", "2.9.0", "cu129"), ("2.3.6", "2.10.0", "cu129")}
+    pip = next(entry["pip"] for entry in conda_dependencies() if isinstance(entry, dict))
+    assert f"--extra-index-url https://download.pytorch.org/whl/{cuda}" in pip
+    assert f"--extra-index-url https://mmwheels.onedl.ai/{cuda}-torch{torch.replace('.', '')}/simple/" in pip
+
+
+def test_every_line_of_the_lock_is_one_exact_pin():
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line) for line in lines)
+
+
+def test_whatever_the_package_needs_is_pinned():
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"]
+    assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
+
+
+def test_whatever_the_package_imports_is_named_as_its_need():
+    needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"])
+    providers = packages_distributions()
+    imported = {name for file in (ROOT / "src").rglob("*.py") for name in top_level_imports(file)}
+    assert {"torch", "cv2", "yaml"} <= imported
+    for name in imported - sys.stdlib_module_names - {"iou_aware"}:
+        assert {provider.lower() for provider in providers[name]} & needed, name
+
+
+def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
+    """Installed on its own, the package asks for nothing: it must not put another PyTorch or mmcv over a project's."""
+    assert not tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("dependencies")
+    code = (
+        "import sys, mmdet.models; before = set(sys.modules);"
+        "import iou_aware.method.heads, iou_aware.method.normaliser;"
+        "print({name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(answer.stdout.splitlines()[-1]) == {"iou_aware"}
+
+
+def top_level_imports(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_installed_versions_are_the_locked_ones():
+    from importlib.metadata import version
+
+    installed = {name: version(name) for name in ("numpy", "pandas", "snakemake", "onedl-mmdetection")}
+    lock = lock_pins()
+    assert installed == {name: lock[name] for name in installed}

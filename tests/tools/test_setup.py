@@ -1,0 +1,323 @@
+"""`make setup`, interrupted anywhere or called twice at once: what is left of it, and what the next one makes of that.
+
+The packages are stood in for, so that nothing is fetched or compiled.
+"""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tools"
+CPU_TORCH = re.search(r"^torch==\S+", (ROOT / "requirements.lock").read_text(), re.MULTILINE)[0]
+GPU_TORCH = re.search(r"torch==\S+", (ROOT / "environment.yml").read_text())[0]
+INDEXES = re.findall(r"--extra-index-url (\S+)", (ROOT / "environment.yml").read_text())
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """The modules of tools/ as a script there sees them: `setup` and `build_mmcv`."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    loaded = {}
+    for name in ("build_mmcv", "setup"):
+        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+        loaded[name] = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, loaded[name])
+        spec.loader.exec_module(loaded[name])
+    return loaded
+
+
+@pytest.fixture
+def setup(tools, tmp_path, monkeypatch):
+    """The script `setup.py`, for a project in a temporary folder, on a machine without GPUs."""
+    module = tools["setup"]
+    for name in ("CUDA", "ARCHS", "CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, path in {
+        "VENV": "",
+        "STAMP": "iou-aware.stamp",
+        "MADE": "iou-aware.made",
+        "PYTHON": "bin/python",
+    }.items():
+        monkeypatch.setattr(module, name, tmp_path / ".venv" / path)
+    return module
+
+
+def has_pip(setup) -> bool:
+    return not subprocess.run([setup.PYTHON, "-m", "pip", "--version"], check=False, capture_output=True).returncode
+
+
+def test_an_environment_that_was_killed_while_it_was_made_gets_its_pip(setup):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", setup.VENV], check=True)
+    assert setup.PYTHON.exists() and not has_pip(setup)
+    setup.make_venv([])
+    assert has_pip(setup)
+
+
+def test_an_environment_that_was_moved_is_made_anew_and_a_whole_one_is_left_alone(setup, monkeypatch):
+    made = []
+    monkeypatch.setattr(setup, "run", lambda *command: made.append(command) or setup.VENV.mkdir(exist_ok=True))
+    setup.make_venv([])
+    setup.make_venv([])
+    assert len(made) == 1 and "--clear" not in made[0]
+    moved = setup.VENV.rename(setup.VENV.with_name("elsewhere"))
+    monkeypatch.setattr(setup, "VENV", moved)
+    monkeypatch.setattr(setup, "MADE", moved / setup.MADE.name)
+    setup.make_venv([])
+    assert len(made) == 2 and "--clear" in made[1]
+
+
+def test_a_package_is_taken_for_installed_once_pip_has_signed_it(setup, tmp_path):
+    site = tmp_path / "site"
+    for name, files in {"whole": ["METADATA", "RECORD", "INSTALLER"], "half": ["METADATA", "RECORD"]}.items():
+        folder = site / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        for file in files:
+            (folder / file).touch()
+    setup.forget_unfinished(site)
+    assert [folder.name for folder in site.iterdir()] == ["whole-1.0.dist-info"]
+
+
+def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "ROOT", tmp_path)
+    monkeypatch.setattr(setup, "check_tools", lambda _: None)
+    monkeypatch.setattr(setup, "fingerprint", lambda _: "the same sources")
+    made, begun, waiting, go_on = [], threading.Event(), threading.Event(), threading.Event()
+
+    def set_up(_) -> None:
+        made.append(threading.current_thread().name)
+        setup.VENV.mkdir(exist_ok=True)
+        (begun if made == ["first"] else waiting).set()
+        go_on.wait()
+
+    monkeypatch.setattr(setup, "set_up", set_up)
+    monkeypatch.setattr("builtins.print", lambda text, **_: waiting.set() if "waiting" in text else None)
+    first, second = (threading.Thread(target=setup.main, name=name) for name in ("first", "second"))
+    first.start()
+    begun.wait()
+    second.start()
+    waiting.wait()
+    go_on.set()
+    for thread in (first, second):
+        thread.join()
+    assert made == ["first"]
+
+
+def test_what_is_being_built_is_stopped_with_all_that_it_started(setup):
+    script = "import subprocess; subprocess.Popen(['cat']); print('both are there', flush=True); input()"
+    read, write = os.pipe()
+    builder = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=read, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    builder.stdout.readline()
+    setup.stop(builder)
+    assert builder.returncode == -signal.SIGTERM
+    assert builder.stdout.read() == ""  # at its end: nobody holds it any more
+    for end in (read, write):
+        os.close(end)
+
+
+def test_two_that_share_a_cache_build_once(tools, tmp_path, monkeypatch):
+    builder = tools["build_mmcv"]
+    built = []
+
+    def build(version: str, work: Path, capabilities: list[str]) -> Path:
+        built.append(version)
+        wheel = work / f"onedl_mmcv-{version}-cp311.whl"
+        wheel.write_bytes(b"wheel" * 1000)
+        return wheel
+
+    monkeypatch.setattr(builder, "build", build)
+    monkeypatch.setattr(builder, "cache_key", lambda *_: "key")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # which only the main thread may
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["build_mmcv.py", "2.3.6", str(tmp_path / "wheels")])
+    threads = [threading.Thread(target=builder.main) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert built == ["2.3.6"]
+    assert [file.name for file in (tmp_path / "wheels").iterdir()] == ["onedl_mmcv-2.3.6-cp311.whl"]
+    assert [file.suffix for file in (tmp_path / "cache").rglob("*.*")] == [".whl"]
+
+
+def put(program: Path, says: str) -> None:
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!/bin/sh\ncat <<END\n{says}\nEND\n")
+    program.chmod(0o755)
+
+
+@pytest.fixture
+def machine(setup, tmp_path, monkeypatch):
+    """Return a function that makes this a machine of a Python, with GPUs and a CUDA compiler, all stood in for."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+
+    def have(python: tuple = (3, 12), gpus: str = "", nvcc: str = "", **environment: str) -> None:
+        monkeypatch.setattr(sys, "version_info", (*python, 0))
+        if gpus:
+            put(tmp_path / "bin" / "nvidia-smi", gpus.replace(" ", "\n"))
+        if nvcc:
+            put(tmp_path / "cuda" / "bin" / "nvcc", f"Cuda compilation tools, release {nvcc}, V{nvcc}.1")
+            monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+    return have
+
+
+@pytest.fixture
+def commands(setup, monkeypatch):
+    """What a set-up would run, instead of running it; a build of mmcv leaves a wheel."""
+    called = []
+
+    def build(command: list) -> subprocess.CompletedProcess:
+        called.append([str(word) for word in command])
+        command[3].mkdir(parents=True, exist_ok=True)
+        (command[3] / f"onedl_mmcv-{command[2]}-built.whl").touch()
+        done = subprocess.CompletedProcess(command, 0)
+        done.wait = done.poll = lambda: 0
+        return done
+
+    def run(*command: str | Path) -> None:
+        called.append([str(word) for word in command])
+        setup.VENV.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(setup, "run", run)
+    monkeypatch.setattr(setup, "compile_modules", lambda *_: None)
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda command, **how: build(command) if "wheels" in str(command) else start(command, **how),
+    )
+    return called
+
+
+def words(commands: list[list[str]]) -> list[str]:
+    return [word for command in commands for word in command]
+
+
+def built_for(commands: list[list[str]]) -> list[str] | None:
+    """Return the compute capabilities that mmcv was built for, None where it was not."""
+    builds = [command[4:] for command in commands if command[1].endswith("build_mmcv.py")]
+    return builds[0] if builds else None
+
+
+@pytest.mark.parametrize("python", [(3, 11), (3, 12)])
+def test_without_cuda_all_is_as_the_lock_file_says_even_beside_a_gpu(setup, machine, commands, python):
+    machine(python, gpus="8.0", nvcc="12.9")
+    target = setup.wanted()
+    setup.check_tools(target)
+    setup.set_up(target)
+    assert target == [] and built_for(commands) == []
+    assert CPU_TORCH in words(commands)
+    assert not {GPU_TORCH, *INDEXES} & set(words(commands))
+
+
+@pytest.mark.parametrize(
+    ("python", "gpus", "archs", "built"),
+    [
+        ((3, 12), "9.0 9.0", "", None),
+        ((3, 12), "", "", None),  # a login node: the prebuilt wheel, and `iou-aware check` on a GPU node
+        ((3, 12), "", "8.9 12.0", None),
+        ((3, 12), "8.0", "", ["8.0"]),
+        ((3, 12), "9.0 8.0", "", ["8.0", "9.0"]),
+        ((3, 12), "9.0", "8.0,9.0", ["8.0", "9.0"]),
+        ((3, 12), "No devices were found", "7.0", ["7.0"]),
+        ((3, 11), "9.0", "", ["9.0"]),
+    ],
+)
+def test_mmcv_is_compiled_where_no_wheel_runs(setup, machine, commands, python, gpus, archs, built):
+    machine(python, gpus, nvcc="12.4", CUDA="1", ARCHS=archs)
+    target = setup.wanted()
+    setup.check_tools(target)
+    setup.set_up(target)
+    assert built_for(commands) == built
+    torch = next(command for command in commands if GPU_TORCH in command)
+    mmcv = next(command for command in commands if "--force-reinstall" in command)
+    assert set(INDEXES) <= set(torch)
+    assert {"--only-binary", *INDEXES} <= set(mmcv) if built is None else mmcv[-1].endswith("-built.whl")
+    pinned = (setup.VENV / "pins.txt").read_text().splitlines()
+    assert GPU_TORCH in pinned and CPU_TORCH not in pinned and CPU_TORCH not in words(commands)
+    assert not any("opencv-python==" in word for word in words(commands))
+
+
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [
+        ({"gpus": "8.0"}, r"compute capability 8\.0, nvcc of CUDA 12 is needed and was not found; .*module load"),
+        ({"gpus": "8.0", "nvcc": "13.0"}, r"nvcc of CUDA 12 is needed and .*/cuda/bin/nvcc is of release 13\.0; on a"),
+        ({"python": (3, 11), "nvcc": "12.9"}, "prebuilt for Python 3.12 only, and no GPU is here .*ARCHS="),
+        ({"CUDA": "12.9"}, "CUDA: found '12.9', expected 1"),
+        ({"ARCHS": "sm_80"}, "ARCHS: found 'sm_80', expected compute capabilities such as 8.0"),
+    ],
+)
+def test_what_a_gpu_environment_lacks_is_told_before_anything_is_fetched(setup, machine, monkeypatch, has, told):
+    machine(**{"CUDA": "1"} | has)
+    real = setup.shutil.which
+    here = f"{setup.VENV.parent}/cuda/bin"
+    monkeypatch.setattr(setup.shutil, "which", lambda name, path=None: real(name, path=here if path else None))
+    with pytest.raises(SystemExit, match=told):
+        setup.check_tools(setup.wanted())
+
+
+def test_a_switch_between_cpu_and_cuda_makes_a_new_environment_and_nothing_else_does(setup, machine, commands):
+    def call(**environment: str) -> list[str]:
+        machine(**{"CUDA": "", "ARCHS": ""} | environment)
+        commands.clear()
+        setup.main()
+        return words(commands)
+
+    assert GPU_TORCH not in call()
+    assert call() == []
+    assert {"--clear", GPU_TORCH} <= set(call(CUDA="1", ARCHS="9.0"))
+    assert call() == [], "make test must not replace it"
+    assert call(CUDA="1") == [], "nor a second call on a node without a GPU"
+    back = call(CUDA="0")
+    assert "--clear" in back and GPU_TORCH not in back
+    assert call() == []
+
+
+def test_the_build_compiles_for_the_gpus_that_it_is_told(tools, tmp_path, monkeypatch):
+    builder = tools["build_mmcv"]
+    put(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    called = {}
+
+    def run(command: list, env: dict, **_) -> None:
+        assert env["CUDA_VISIBLE_DEVICES"] == "", "mmcv looks for a GPU even while its source is fetched"
+        if "download" in command:
+            (tmp_path / "onedl_mmcv-2.3.6").mkdir(exist_ok=True)
+            with tarfile.open(tmp_path / "onedl_mmcv-2.3.6.tar.gz", "w:gz") as tar:
+                tar.add(tmp_path / "onedl_mmcv-2.3.6", "onedl_mmcv-2.3.6")
+        else:
+            called.update(env)
+            (tmp_path / "wheel").mkdir(exist_ok=True)
+            (tmp_path / "wheel" / "onedl_mmcv-2.3.6.whl").touch()
+
+    monkeypatch.setattr(builder, "precompile_header", lambda _: None)
+    monkeypatch.setattr(builder.subprocess, "run", run)
+    builder.build("2.3.6", tmp_path, ["8.0", "9.0"])
+    assert called["FORCE_CUDA"] == "1" and called["TORCH_CUDA_ARCH_LIST"] == "8.0;9.0"
+    assert called["CUDA_HOME"] == str(tmp_path / "cuda")
+    builder.build("2.3.6", tmp_path, [])
+    assert called["FORCE_CUDA"] == "0"
+
+
+def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cache(tools, tmp_path, monkeypatch):
+    builder = tools["build_mmcv"]
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    put(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
+    keys = [builder.cache_key("2.3.6", capabilities) for capabilities in ([], ["8.0"], ["8.0", "9.0"])]
+    put(tmp_path / "cuda" / "bin" / "nvcc", "release 12.4")
+    assert len({*keys, builder.cache_key("2.3.6", ["8.0"])}) == 4
+    assert builder.cache_key("2.3.6", []) == keys[0]

@@ -1,0 +1,275 @@
+"""Every recipe, detector and backbone: what is resolved is what the recipe is known for, and MMDetection builds it."""
+
+import dataclasses
+from itertools import product
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+from builders.training import IOU_AWARE, RETINANET, project
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from iou_aware.common.errors import InputError
+from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
+from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.training import config, loading
+
+ROOT = Path(__file__).parents[2]
+DETECTORS = ["faster_rcnn", "retinanet", "iou_aware_retinanet"]
+BACKBONES = ["r18", "r50", "r101", "x101_32x4d"]
+CLASSES = ["cat", "dog", "emu"]
+STOCK = {
+    ("paper", "retinanet"): "legacy_1.x/retinanet_r50_fpn_1x_coco_v1",
+    ("paper", "faster_rcnn"): "legacy_1.x/faster-rcnn_r50_fpn_1x_coco_v1",
+    ("mmdet3", "retinanet"): "retinanet/retinanet_r50_fpn_1x_coco",
+    ("mmdet3", "faster_rcnn"): "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
+}
+
+
+def run_of(recipe: str = "paper", detector: str = "retinanet", backbone: str = "r50", **more) -> Run:
+    aware = {"iou_loss": "bce", "target_grad": False} if detector.startswith("iou_aware") else {}
+    return Run(
+        **{"dataset": "zoo", "scale": "1333x800", "seed": 5}
+        | {"recipe": recipe, "detector": detector, "backbone": backbone}
+        | aware
+        | more
+    )
+
+
+def manifest() -> Manifest:
+    splits = {name: SplitData(f"data/{name}.json", f"data/{name}", True, {}, name) for name in ("train", "val")}
+    return Manifest("zoo", "coco", "data", CLASSES, [1, 2, 3], "train", ["val"], "error", splits)
+
+
+def resolve(run: Run, **settings) -> Config:
+    return config.resolve(run, manifest(), ROOT, settings, "work")
+
+
+def stock(recipe: str, detector: str) -> Config:
+    found = Config.fromfile(Path(mmdet.__file__).parent / ".mim" / "configs" / f"{STOCK[recipe, detector]}.py")
+    return trained(found) if recipe == "paper" else found
+
+
+def trained(legacy: Config) -> Config:
+    """Return what has to become of a config that MMDetection has for testing weights of 1.x, to train as 1.x did.
+
+    Its box coder leaves out the half pixels of 1.x's when it decodes; ``test_boxes`` says what 1.x computed.
+    """
+    model = legacy.model
+    first = model.get("rpn_head") or model.bbox_head
+    for head in (first, model.get("roi_head", model).bbox_head):
+        head.bbox_coder.type = "DeltaXYWHBBoxCoder"
+    first.anchor_generator.type = "RoundedAnchorGenerator"
+    del first.anchor_generator.center_offset
+    for test_cfg in [model.test_cfg.rpn, model.train_cfg.rpn_proposal] if "rpn_head" in model else [model.test_cfg]:
+        test_cfg.min_bbox_size = -1
+    if "rpn_head" in model:
+        model.train_cfg.rpn.allowed_border = 0.5
+    return legacy
+
+
+def plain(value):
+    return value.to_dict() if hasattr(value, "to_dict") else value
+
+
+@pytest.mark.parametrize(("recipe", "detector", "backbone"), product(["paper", "mmdet3"], DETECTORS, BACKBONES))
+def test_every_combination_is_a_model(recipe, detector, backbone):
+    resolved = resolve(run_of(recipe, detector, backbone))
+    assert resolved.model.backbone.init_cfg.type == "Pretrained"
+    init_default_scope("mmdet")
+    with torch.device("meta"):  # the structure alone: weights of all twenty-four would take gigabytes
+        model = MODELS.build(resolved.model)
+    head = model.roi_head.bbox_head if detector == "faster_rcnn" else model.bbox_head
+    assert head.num_classes == len(CLASSES)
+    assert isinstance(head, IoUAwareRetinaHead) == (detector == "iou_aware_retinanet")
+    assert type(model.backbone).__name__ == ("ResNeXt" if backbone == "x101_32x4d" else "ResNet")
+    assert model.backbone.depth == {"r18": 18, "r50": 50}.get(backbone, 101)
+    assert resolved.randomness.seed == 5
+
+
+@pytest.mark.parametrize(("recipe", "detector"), STOCK)
+def test_model_is_mmdetections_own(recipe, detector):
+    resolved, expected = resolve(run_of(recipe, detector)).model, stock(recipe, detector).model
+    head = expected.roi_head.bbox_head if detector == "faster_rcnn" else expected.bbox_head
+    head.num_classes = len(CLASSES)
+    assert plain(resolved) == plain(expected) | {"backbone": plain(resolved.backbone)}
+    expected.backbone.depth = 50
+    # The same weights, from where they were fetched to; tests/experiment/test_backbones.py holds their addresses.
+    expected.backbone.init_cfg.checkpoint = str(ROOT / "data" / "backbones" / "r50.pth")
+    assert plain(resolved.backbone) == plain(expected.backbone)
+
+
+@pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn"])
+def test_mmdet3_is_trained_as_mmdetection_does(detector):
+    resolved, expected = resolve(run_of("mmdet3", detector)), stock("mmdet3", detector)
+    for key in ("optim_wrapper", "param_scheduler"):
+        assert plain(resolved[key]) == plain(expected[key])
+    assert resolved.train_cfg.max_epochs == expected.train_cfg.max_epochs
+
+
+def test_paper_is_trained_as_its_authors_did():
+    resolved = resolve(run_of("paper", "iou_aware_retinanet"))
+    optimizer = plain(resolved.optim_wrapper.optimizer)
+    assert optimizer == {"type": "SGD", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001}
+    assert resolved.optim_wrapper.clip_grad == {"max_norm": 35, "norm_type": 2}
+    warmup, steps = resolved.param_scheduler
+    assert (warmup.type, warmup.begin, warmup.end, warmup.by_epoch) == ("LinearLR", 0, 500, False)
+    assert warmup.start_factor == pytest.approx(1 / 3)
+    assert (steps.milestones, steps.gamma, steps.by_epoch) == ([8, 11], 0.1, True)
+    assert resolved.train_cfg.max_epochs == 12
+    head = resolved.model.bbox_head
+    assert head.anchor_generator.type == "RoundedAnchorGenerator"
+    assert head.bbox_coder.type == "DeltaXYWHBBoxCoder"
+    assert (head.loss_bbox.type, head.loss_bbox.beta) == ("SmoothL1Loss", 0.11)
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "batch", "rate"),
+    [
+        ({}, {"gpus": 4}, 4, 0.01),
+        ({"backbone": "r101"}, {"gpus": 4}, 2, 0.005),
+        ({"backbone": "x101_32x4d"}, {"gpus": 4}, 2, 0.005),
+        ({"scale": "1000x600"}, {"gpus": 2}, 6, 0.0075),
+        ({"scale": "1000x600", "backbone": "r101"}, {"gpus": 2}, 6, 0.0075),
+        ({}, {"gpus": 8, "batch_size": 64}, 8, 0.04),
+        ({"detector": "faster_rcnn"}, {}, 16, 0.02),
+    ],
+)
+def test_learning_rate_follows_the_images_per_step(changes, settings, batch, rate):
+    resolved = resolve(run_of(**changes), **settings)
+    assert resolved.train_dataloader.batch_size == batch
+    assert resolved.optim_wrapper.optimizer.lr == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "mmdet3"])
+def test_iou_aware_differs_from_its_baseline_in_the_head_only(recipe):
+    baseline, aware = (plain(resolve(run_of(recipe, detector))._cfg_dict) for detector in DETECTORS[1:])
+    ours, theirs = aware["model"]["bbox_head"], baseline["model"]["bbox_head"]
+    assert {key: ours[key] for key in theirs if key != "type"} == {k: v for k, v in theirs.items() if k != "type"}
+    assert set(ours) - set(theirs) == {"loss_iou", "target_grad"}
+    extra = set(aware["model"]["test_cfg"]) - set(baseline["model"]["test_cfg"])
+    assert extra == {"rule", "candidates"}
+    for key in ("bbox_head", "test_cfg"):
+        aware["model"].pop(key), baseline["model"].pop(key)
+    assert aware == baseline
+
+
+@pytest.mark.parametrize(("loss", "grad"), product(["bce", "l2", "l1"], [False, True]))
+def test_loss_and_gradient_come_from_the_run(loss, grad):
+    head = resolve(run_of(detector="iou_aware_retinanet", iou_loss=loss, target_grad=grad)).model.bbox_head
+    assert (head.loss_iou.kind, head.target_grad) == (loss, grad)
+
+
+@pytest.mark.parametrize("recipe", ["paper", "mmdet3", "micro"])
+def test_losses_are_normalised_over_all_processes_unless_asked_otherwise(recipe):
+    backbone = "micro_r50" if recipe == "micro" else "r50"
+    for detector in ("retinanet", "iou_aware_retinanet"):
+        run = run_of(recipe, detector, backbone)
+        assert [plain(hook) for hook in resolve(run).custom_hooks] == [{"type": "BatchNormaliser"}]
+        assert "custom_hooks" not in resolve(run, normaliser="process")
+    assert "custom_hooks" not in resolve(run_of(recipe, "faster_rcnn", backbone))
+
+
+def test_schedule_keeps_its_shape_at_another_length():
+    resolved = resolve(run_of(), epochs=24)
+    assert resolved.train_cfg.max_epochs == 24
+    assert resolved.param_scheduler[0].end == 500
+    assert resolved.param_scheduler[1].milestones == [16, 22]
+
+
+def test_data_are_the_manifests():
+    resolved = resolve(run_of(scale="1000x600"), workers=3, images=100)
+    train, test = resolved.train_dataloader, resolved.test_dataloader
+    assert (train.num_workers, train.dataset.indices) == (3, 100)
+    assert train.dataset.ann_file.endswith("data/train.json")
+    assert test.dataset.data_prefix.img.endswith("data/val")
+    assert list(train.dataset.metainfo.classes) == CLASSES
+    for part in (train, test):
+        resize = next(step for step in part.dataset.pipeline if step.type == "Resize")
+        assert (tuple(resize.scale), resize.keep_ratio) == ((1000, 600), True)
+    assert [step.type for step in train.dataset.pipeline].count("RandomFlip") == 1
+
+
+def test_experiment_may_bring_its_own_augmentations(tmp_path):
+    cells = Experiment.load(ROOT / "configs/experiments/bccd.yaml").settings
+    experiment = project(tmp_path, settings=cells)
+    shapes = Manifest.load(experiment.paths.manifest("shapes"))
+    resolved = config.resolve(experiment.runs[RETINANET], shapes, tmp_path, cells, "work")
+    assert plain(resolved.train_dataloader.dataset.pipeline)[3:-1] == cells["augmentations"]
+    assert "RandomFlip" not in [step.type for step in resolved.test_dataloader.dataset.pipeline]
+
+    init_default_scope("mmdet")
+
+    def images(epoch: int) -> torch.Tensor:
+        dataset = loading.build(resolved.train_dataloader, seed=3).dataset
+        dataset.pipeline.epoch = epoch
+        return torch.stack([dataset[place]["inputs"].float() for place in (0, 1, 2, 3)])
+
+    torch.testing.assert_close(images(1), images(1), rtol=0, atol=0)
+    assert not torch.equal(images(1), images(2))
+
+
+@pytest.mark.parametrize(
+    "step", [{"type": "RandomFlop"}, {"type": "RandomFlip", "probe": 0.5}, {"type": "RandomFlip", "prob": [0.7, 0.7]}]
+)
+def test_augmentation_that_there_is_not_is_named(step):
+    with pytest.raises(InputError, match=r"augmentations\[1\].*expected a transform of MMDetection"):
+        resolve(run_of(), augmentations=[{"type": "RandomFlip", "prob": 0.5}, step])
+
+
+def test_cells_are_trained_as_was_chosen_for_them():
+    chosen, trained = (Experiment.load(ROOT / f"configs/experiments/{name}.yaml") for name in ("bccd-val", "bccd"))
+    assert trained.settings == chosen.settings
+    fields = {(run.recipe, run.backbone, run.scale) for study in (chosen, trained) for run in study.runs.values()}
+    assert len(fields) == 1
+
+
+def test_text_says_all(tmp_path):
+    resolved = resolve(run_of(detector="iou_aware_retinanet"))
+    (tmp_path / "config.py").write_text(config.to_text(resolved))
+    again = Config.fromfile(tmp_path / "config.py")
+    assert plain(again._cfg_dict) == plain(resolved._cfg_dict)
+
+
+def test_only_what_changes_weights_is_science():
+    run = run_of()
+    moved = dataclasses.replace(manifest(), evaluate=["train"])
+    same = config.resolve(run, moved, ROOT, {"workers": 7}, "elsewhere")
+    assert config.science(same) == config.science(resolve(run))
+    for other in (resolve(run, epochs=3), resolve(dataclasses.replace(run, seed=6)), resolve(run, batch_size=8)):
+        assert config.science(other) != config.science(resolve(run))
+
+
+def test_batch_that_cannot_be_shared():
+    with pytest.raises(InputError, match=r"16 images per step.*3 processes"):
+        resolve(run_of(), gpus=3)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("detectors/quick/retinanet.py", None, "retinanet.py.*does not exist"),
+        ("detectors/quick/retinanet.py", "model = dict(", "retinanet.py.*cannot be read"),
+        ("detectors/quick/retinanet.py", "model = dict(type='RetinaNet')", "retinanet.py.*'optim_wrapper'"),
+        ("schedules/quick.py", "optim_wrapper = dict()", "retinanet.py.*'train_cfg'"),
+        ("backbones/tiny.py", "_base_ = './nowhere.py'", "tiny.py.*nowhere"),
+    ],
+)
+def test_broken_config_is_named(tmp_path, file, text, message):
+    experiment = project(tmp_path)
+    path = tmp_path / "configs" / file
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        config.resolve(experiment.runs[RETINANET], manifest(), tmp_path, {}, "work")
+
+
+def test_iou_aware_detector_needs_its_loss(tmp_path):
+    experiment = project(tmp_path)
+    (tmp_path / "configs/detectors/quick/iou_aware_retinanet.py").write_text("_base_ = './retinanet.py'")
+    with pytest.raises(InputError, match=r"iou_aware_retinanet.py.*loss_iou"):
+        config.resolve(experiment.runs[IOU_AWARE], manifest(), tmp_path, {}, "work")

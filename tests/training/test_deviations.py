@@ -1,0 +1,106 @@
+"""docs/deviations.md: what it says of this repository is so."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from builders.data import COCO, coco_content, describe, prepared, write_coco
+from mmcv.ops import RoIAlign
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from test_training_config import ROOT, resolve, run_of
+
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.training import config
+
+PAGE = (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8")
+HERE = [line.split(" | ")[2] for line in PAGE.splitlines() if line.count(" | ") == 3][1:]
+
+
+def test_settings_are_those_that_the_page_states():
+    configs = [resolve(run_of("paper", detector)) for detector in ("iou_aware_retinanet", "faster_rcnn")]
+    stated = re.findall(r"`([\w.]+) = (\S+)`", " ".join(HERE))
+    assert len(stated) > 7
+    for key, text in stated:
+        value = ast.literal_eval(text) if re.match(r"-?\d|True|False", text) else text
+        found = [seen for resolved in configs if (seen := at(resolved, key.split("."))) is not None]
+        assert value in found, key
+
+
+def at(value, keys: list[str]):
+    """Return what lies at a path of a config, whose lists are entered by numbers; None where there is nothing."""
+    for key in keys:
+        present = len(value) > int(key) if isinstance(value, list) else key in value
+        if not present:
+            return None
+        value = value[int(key) if isinstance(value, list) else key]
+    return value
+
+
+def test_weights_are_the_files_that_the_page_names():
+    named = set(re.findall(r"`(\w+-[0-9a-f]{8}\.pth)`", " ".join(HERE)))
+    used = {Path(checkpoint_of(backbone)).name for backbone in ("r50", "r101", "x101_32x4d")}
+    assert named == used
+
+
+def checkpoint_of(backbone: str) -> str:
+    return Config.fromfile(ROOT / "configs" / "backbones" / f"{backbone}.py").model.backbone.init_cfg.checkpoint
+
+
+def test_both_targets_stand_side_by_side_and_the_main_tables_have_one():
+    paper = Experiment.load(ROOT / "configs" / "experiments" / "paper.yaml")
+    by_table = {
+        name: {paper.runs[run].target_grad for row in table.rows.values() for run in row.runs} - {None}
+        for name, table in paper.tables.items()
+    }
+    assert all(values == {False} for name, values in by_table.items() if paper.tables[name].paper)
+    assert by_table["target_gradient"] == by_table["target_gradient_voc"] == {False, True}
+
+
+def test_warm_up_ends_a_step_early():
+    resolved = resolve(run_of("paper"))
+    wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), resolved.optim_wrapper)
+    schedule = PARAM_SCHEDULERS.build(resolved.param_scheduler[0], default_args={"optimizer": wrapper})
+    rates = []
+    for _ in range(501):
+        rates.append(wrapper.optimizer.param_groups[0]["lr"] / resolved.optim_wrapper.optimizer.lr)
+        wrapper.step()
+        schedule.step()
+    # Counted from 0, as the authors' code does: 1 - (1 - step / 500) (1 - 1/3).
+    theirs = [1 - (1 - step / 500) * 2 / 3 for step in range(501)]
+    assert rates == pytest.approx(theirs, abs=2e-3)
+    assert [rates.index(pytest.approx(1)), theirs.index(1)] == [499, 500]
+
+
+def test_images_with_crowds_alone_are_background_and_boxes_scale_with_their_edges(tmp_path):
+    content = coco_content(boxes=[(4, 4, 20, 16), (0, 0, 64, 48)], images=3)
+    content["annotations"][1] |= {"image_id": 2, "iscrowd": 1}
+    write_coco(tmp_path / "data" / "own", "train", content)
+    describe(tmp_path, **COCO)
+    for part in ("detectors", "schedules", "backbones"):
+        (tmp_path / "configs" / part).symlink_to(ROOT / "configs" / part)
+    settings = {"augmentations": []}
+    resolved = config.resolve(run_of("paper", scale="100x70"), prepared(tmp_path), tmp_path, settings, "work")
+    init_default_scope("mmdet")
+    dataset = DATASETS.build(resolved.train_dataloader.dataset)
+    seen = {item["data_samples"].img_id: item["data_samples"] for item in dataset}
+    assert list(seen) == [1, 2], "the third has no annotation"
+    assert [len(sample.gt_instances) for sample in seen.values()] == [1, 0]
+    across, down = 93 / 64, 70 / 48
+    assert seen[1].scale_factor == (across, down)
+    box = seen[1].gt_instances.bboxes.tensor[0].tolist()
+    assert box == pytest.approx([4 * across, 4 * down, 24 * across, 20 * down])
+
+
+def test_regions_narrower_than_a_cell_are_pooled_as_a_cell():
+    layer = dict(resolve(run_of("paper", "faster_rcnn")).model.roi_head.bbox_roi_extractor.roi_layer)
+    assert layer.pop("type") == "RoIAlign"
+    pool = RoIAlign(**layer, spatial_scale=1 / 4)
+    feature = torch.randn(1, 2, 16, 16)
+    narrow, cell, wide = pool(feature, torch.tensor([[0.0, 20, 20, 21, 22], [0, 20, 20, 24, 24], [0, 20, 20, 25, 24]]))
+    assert torch.equal(narrow, cell)
+    assert not torch.equal(wide, cell)

@@ -1,0 +1,147 @@
+"""What an experiment asks to compute on, told before anything waits for it or runs for long."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from builders.training import RETINANET, project
+
+from iou_aware import cli
+from iou_aware.common.errors import InputError, MachineError
+from iou_aware.inference.predict import predict
+from iou_aware.training import device, kernels
+from iou_aware.training.train import train
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Return a function that lets PyTorch see so many GPUs, and both libraries be built for them."""
+
+    def have(number: int, cuda: str | None = "13.0", mmcv: str = "13.0") -> None:
+        monkeypatch.setattr(torch.version, "cuda", cuda)
+        monkeypatch.setattr(device, "get_compiling_cuda_version", lambda: mmcv)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: number > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"GPU {place}")
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (8, 0))
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
+
+    return have
+
+
+def asking(**settings) -> SimpleNamespace:
+    return SimpleNamespace(name="study", settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("built", "named"),
+    [
+        ({"cuda": None}, "PyTorch [^ ]+,"),
+        ({"mmcv": "not available"}, "mmcv [^ ]+,"),
+        ({"cuda": None, "mmcv": "not available"}, "PyTorch [^ ]+ and mmcv [^ ]+,"),
+    ],
+)
+def test_an_environment_without_cuda_is_told_where_there_is_no_gpu(gpus, built, named):
+    """As on a login node, in the environment that `make` sets up."""
+    gpus(0, **built)
+    with pytest.raises(InputError, match=f"settings.device: found cuda, but built without it.*: {named}"):
+        device.check(asking(device="cuda"))
+
+
+def test_an_environment_with_cuda_passes_where_there_is_no_gpu(gpus, capsys):
+    gpus(0)
+    device.check(asking(device="cuda", gpus=4))
+    assert "run the same command on a GPU node" in capsys.readouterr().out
+
+
+def test_every_gpu_is_tried(gpus, capsys, monkeypatch):
+    gpus(2)
+    tried = []
+    monkeypatch.setattr(device, "prove", tried.append)
+    device.check(asking(device="cuda", gpus=2))
+    assert tried == ["cuda:0", "cuda:1"]
+    assert "GPU 0, GPU 1" in capsys.readouterr().out
+
+
+def test_a_login_node_with_fewer_gpus_than_a_job_passes(gpus, capsys, monkeypatch):
+    gpus(1)
+    monkeypatch.setattr(device, "prove", lambda where: None)
+    device.check(asking(device="cuda", gpus=4))
+    assert "asks for 4 GPUs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asked", ["auto", "cuda"])
+def test_fewer_gpus_than_processes_are_told(gpus, asked):
+    gpus(1)
+    with pytest.raises(InputError, match=r"settings.gpus: found 4, but PyTorch sees 1 here"):
+        device.choose({"device": asked}, 4)
+
+
+def test_mmcv_that_cannot_compute_on_a_device_is_named():
+    """None of mmcv's ops is built for PyTorch's device of tensors without content, as for a GPU that it lacks."""
+    with pytest.raises(InputError, match=r"mmcv .* cannot compute on meta here: nms_impl: implementation for device"):
+        device.prove("meta")
+    device.prove("cpu")
+
+
+NO_KERNELS = RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
+
+
+def test_a_gpu_that_mmcv_has_no_kernels_for_is_named_with_what_the_wheel_is_for_and_the_command(gpus, monkeypatch):
+    """As an A100 with mmcv's prebuilt wheel."""
+    gpus(1, cuda="12.9", mmcv="12.9")
+    monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1, 4))
+    monkeypatch.setattr(device, "nms", lambda *_: (_ for _ in ()).throw(NO_KERNELS))
+    told = (
+        r"^GPU cuda:0 has compute capability 8\.0, and mmcv \S+ has no kernels for it; its prebuilt wheels .* 7\.5, "
+        r"8\.6, 8\.9, 9\.0, 12\.0\. Compile mmcv for .*, which takes nvcc of CUDA 12: `make setup CUDA=1 ARCHS=8\.0`"
+    )
+    with pytest.raises(InputError, match=told):
+        device.check(asking(device="cuda"))
+
+
+def test_a_gpu_that_pytorch_has_no_kernels_for_is_named_with_what_it_is_built_for(gpus, monkeypatch):
+    gpus(1)
+    monkeypatch.setattr(torch, "ones", lambda *_, device: (_ for _ in ()).throw(NO_KERNELS))
+    with pytest.raises(
+        InputError, match=r"^GPU cuda:0 has .* 8\.0, and PyTorch \S+ has no .* it is compiled for sm_75, sm_90\."
+    ):
+        device.check(asking(device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "fits"),
+    [("7.0", False), ("7.5", True), ("8.0", False), ("8.6", True), ("8.9", True), ("9.0", True), ("10.0", False)],
+)
+def test_which_gpus_the_prebuilt_kernels_run_on(gpu, fits):
+    """NVIDIA's rule: on the same major version, from the minor one they are compiled for on."""
+    assert kernels.run_on(gpu) is fits
+    assert kernels.run_on("8.9", ["8.0"]) and not kernels.run_on("8.0", ["8.6"])
+
+
+def test_a_gpu_that_fails_or_is_taken_may_be_another_next_time(gpus, monkeypatch):
+    """Unlike one that a library is not built for, it is worth another attempt."""
+    gpus(1)
+    told = {"all CUDA-capable devices are busy or unavailable": True, "no kernel image is available": False}
+    for words, worth in told.items():
+        fault = RuntimeError(f"CUDA error: {words}")
+        monkeypatch.setattr(device, "nms", lambda *_, fault=fault: (_ for _ in ()).throw(fault))
+        with pytest.raises(InputError) as raised:
+            device.prove("cpu")
+        assert isinstance(raised.value, MachineError) is worth
+
+
+@pytest.mark.parametrize("stage", [train, predict])
+def test_a_stage_tries_the_gpu_before_it_looks_at_anything(tmp_path, gpus, monkeypatch, stage):
+    experiment = project(tmp_path, settings={"device": "cuda"})
+    gpus(1)
+    monkeypatch.setattr(device, "prove", lambda where: (_ for _ in ()).throw(InputError(f"tried {where}")))
+    experiment.paths.manifest("shapes").unlink()
+    with pytest.raises(InputError, match="tried cuda"):
+        stage(experiment, RETINANET, *(["val"] if stage is predict else []))
+
+
+def test_the_command_says_that_an_experiment_needs_no_gpu(tmp_path, capsys):
+    project(tmp_path)
+    assert cli.main(["check", str(tmp_path / "configs" / "experiments" / "study.yaml")]) == 0
+    assert "does not insist on a GPU" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+"""What a config or a setting names where it is data: known parts by their plain names; nothing else is run."""
+
+import json
+import shutil
+import sys
+
+import mmcv.ops
+import pytest
+from builders.training import IOU_AWARE, RETINANET, project
+from mmdet.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
+from mmengine.config import Config
+
+from iou_aware.common import seal
+from iou_aware.common.errors import InputError
+from iou_aware.data.manifest import Manifest
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.inference.detect import detect
+from iou_aware.inference.predict import predict
+from iou_aware.training import config
+from iou_aware.training.parts import PARTS
+
+RUN = {"type": "os.mkdir", "path": "hacked"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return project(tmp_path_factory.mktemp("study"), runs=[{"detector": "retinanet"}])
+
+
+@pytest.fixture(autouse=True)
+def _module_that_makes_a_folder(tmp_path, monkeypatch):
+    """Stand in an empty folder with a module in it; whatever imports or calls it makes the folder ``hacked``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil.py").write_text("import os\nos.mkdir('hacked')")
+    yield
+    sys.modules.pop("evil", None)
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        RUN,
+        {"type": "os.system", "command": "mkdir hacked"},
+        {"type": "mmdet.RandomFlip", "prob": 0.5},
+        {"type": "mmdet.datasets.transforms.RandomFlip", "prob": 0.5},
+        {"type": "evil"},
+        {"type": "evil.x"},
+        {"type": "RandomFlip", "prob": 0.5, "_scope_": "evil"},
+        {"type": "RandomApply", "transforms": [RUN]},
+        {"type": "RandomChoice", "transforms": [[{"type": "RandomFlip", "prob": 0.5}], [{"type": "evil"}]]},
+        {"type": "Compose", "transforms": [{"type": "RandomApply", "transforms": [RUN]}]},
+        {"type": "Albu", "transforms": [RUN]},
+        {"type": "MultiBranch", "branch_field": ["a"], "a": {"type": "evil"}},
+        {"type": "LoadImageFromFile", "backend_args": {"backend": "memcached", "sys_path": "."}},
+        {"type": "ResNet", "depth": 18},  # registered, but no transform
+        {"type": ["RandomFlip"]},
+    ],
+)
+def test_only_registered_transforms_are_augmentations(study, step):
+    manifest = Manifest.load(study.paths.manifest("shapes"))
+    settings = {"augmentations": [{"type": "RandomFlip", "prob": 0.5}, step]}
+    with pytest.raises(InputError, match=r"settings\.augmentations\[1\].*expected"):
+        config.resolve(study.runs[RETINANET], manifest, study.root, settings, "work")
+
+
+def test_nested_transforms_of_mmdetection_and_mmcv_are_taken(study):
+    manifest = Manifest.load(study.paths.manifest("shapes"))
+    flip, light = {"type": "RandomFlip", "prob": 0.5}, {"type": "PhotoMetricDistortion"}
+    steps = [{"type": "RandomApply", "prob": 0.5, "transforms": [light]}]
+    steps += [
+        {
+            "type": "RandomChoice",
+            "transforms": [[flip], [light, {"type": "CutOut", "n_holes": 1, "cutout_shape": (4, 4)}]],
+        }
+    ]
+    resolved = config.resolve(study.runs[RETINANET], manifest, study.root, {"augmentations": steps}, "work")
+    assert [step.to_dict() for step in resolved.train_dataloader.dataset.pipeline[3:-1]] == steps
+
+
+def sealed_anew(folder, change) -> None:
+    """Change the config of a finished run, and seal it as its maker could."""
+    file = folder / "config.py"
+    file.write_bytes(change(file.read_text()).encode(errors="surrogateescape"))
+    seal.write(folder, json.loads((folder / "run.json").read_text()))
+
+
+def with_part(place: str, value):
+    """Return a change that puts a value into a config at a place such as ``model.neck``."""
+
+    def change(text: str) -> str:
+        content = {}
+        exec(text, content)
+        *above, last = (int(key) if key.isdigit() else key for key in place.split("."))
+        inside = content
+        for key in above:
+            inside = inside[key]
+        inside[last] = value
+        return config.to_text(Config({key: part for key, part in content.items() if key != "__builtins__"}))
+
+    return change
+
+
+CODE = {
+    "statement": lambda text: "import os\nos.mkdir('hacked')\n" + text,
+    "call": lambda text: text + "\nwork_dir = __import__('os').mkdir('hacked')\n",
+    "call in a default": lambda text: text + "\nwork_dir = [lambda a=__import__('os').mkdir('hacked'): a][0]\n",
+    "target": lambda text: "a = {}\na[__import__('os').mkdir('hacked')] = 1\n" + text,
+    "base": lambda text: "_base_ = './evil.py'\n" + text.replace("model = ", "model_ = ", 1),
+    "no Python": lambda text: text + "\n(((",
+    "NUL": lambda text: text + "\0",
+    "no UTF-8": lambda text: text + "\udcff",
+    "nothing": lambda text: "",
+    "model": with_part("model", RUN),
+    "head": with_part("model.bbox_head.type", "os.system"),
+    "module": with_part("model.neck.type", "evil"),
+    "scope of a part": lambda text: text.replace("'type': 'FPN'", "'type': 'FPN', '_scope_': 'evil'"),
+    "plain text that MMCV evaluates": with_part("model.test_cfg.nms.type", "__import__('os').mkdir('hacked') or nms"),
+    "the same without a dot": with_part("model.test_cfg.nms.type", "[__import__('evil')]"),
+    "a part that evaluates its argument": with_part(
+        "model.train_cfg.assigner", {"type": "CameraMotionCompensation", "warp_mode": "__import__('evil')"}
+    ),
+    "a detector that runs another's config": with_part(
+        "model", {"type": "KnowledgeDistillationSingleStageDetector", "teacher_config": "evil.py"}
+    ),
+    "pipeline": with_part("test_dataloader.dataset.pipeline.1", {"type": "Resize", "scale": (64, 64), "x": RUN}),
+}
+
+
+@pytest.mark.parametrize("what", CODE)
+def test_nothing_in_somebodys_config_is_run(trained, tmp_path, what):
+    folder = shutil.copytree(trained.paths.run_folder(IOU_AWARE), tmp_path / "somebodys")
+    sealed_anew(folder, CODE[what])
+    photo = trained.root / "data" / "shapes" / "val" / "1.png"
+    with pytest.raises(InputError, match=r"somebodys/config\.py, (line \d+|model|test_dataloader|key)"):
+        detect([photo], folder, None, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("place", "value"), [("custom_imports.imports", ["evil"]), ("default_scope", "evil")])
+def test_what_a_config_would_import_is_left_out(trained, tmp_path, place, value):
+    folder = shutil.copytree(trained.paths.run_folder(IOU_AWARE), tmp_path / "somebodys")
+    sealed_anew(folder, with_part(place, value))
+    photo = trained.root / "data" / "shapes" / "val" / "1.png"
+    assert detect([photo], folder, None, tmp_path / "out")
+
+
+def test_nothing_in_the_config_of_an_experiments_run_is_run_either(trained, tmp_path):
+    shutil.copytree(trained.root, tmp_path / "project")
+    copied = Experiment.load(tmp_path / "project" / "configs" / "experiments" / "study.yaml")
+    sealed_anew(copied.paths.run_folder(IOU_AWARE), CODE["statement"])
+    with pytest.raises(InputError, match=r"config\.py, line 1: .*nothing in it was run"):
+        predict(copied, IOU_AWARE, "val")
+
+
+def test_every_part_exists(trained):
+    named = {
+        name
+        for registry in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
+        for name in (*registry.module_dict, *registry.parent.module_dict)
+    }
+    assert PARTS - named == {"nms", "RoIAlign"} and hasattr(mmcv.ops, "RoIAlign")

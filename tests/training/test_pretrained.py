@@ -1,0 +1,179 @@
+"""Weights to start from: read without running anything in them, all or none, and bit for bit as by MMEngine."""
+
+import hashlib
+import re
+from collections import OrderedDict
+
+import pytest
+import torch
+from builders.file_server import Served, serving
+from builders.hostile import Hostile, packed
+from builders.training import BACKBONE, RETINANET, project
+from mmdet.registry import MODELS
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import WEIGHT_INITIALIZERS, init_default_scope
+
+from iou_aware.common.errors import InputError
+from iou_aware.data.download import Patience
+from iou_aware.data.manifest import Manifest
+from iou_aware.experiment.backbones import fetch
+from iou_aware.training import config
+from iou_aware.training.checkpoints import load_into
+from iou_aware.training.train import train
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A project whose backbone starts from weights, which each test writes."""
+    made = project(tmp_path_factory.mktemp("study"), runs=[{"detector": "retinanet"}])
+    publish(made, "https://somewhere/tiny-00000000.pth")
+    made.paths.pretrained("tiny").parent.mkdir(parents=True)
+    return made
+
+
+def publish(study, address: str) -> None:
+    """Let the backbone's weights have an address."""
+    init = f"init_cfg=dict(type='Pretrained', checkpoint='{address}')"
+    study.paths.backbone("tiny").write_text(BACKBONE.replace("init_cfg=None", init))
+
+
+def initial(study) -> torch.nn.Module:
+    """Return the run's model with its initial weights."""
+    manifest = Manifest.load(study.paths.manifest("shapes"))
+    resolved = config.resolve(study.runs[RETINANET], manifest, study.root, study.settings, "work")
+    init_default_scope("mmdet")
+    torch.manual_seed(1)
+    model = MODELS.build(resolved.model)
+    model.init_weights()
+    return model
+
+
+def published(study) -> OrderedDict:
+    """Return what a publisher of ImageNet weights gives: all of the backbone, and its classifier."""
+    study.paths.pretrained("tiny").write_bytes(packed({}))
+    torch.manual_seed(2)
+    weights = MODELS.build(dict(type="mmdet.ResNet", depth=18, base_channels=4, stem_channels=4)).state_dict()
+    for tensor in weights.values():
+        if tensor.is_floating_point():
+            tensor.uniform_(0.1, 1)
+    weights["fc.weight"], weights["fc.bias"] = torch.rand(1000, 32), torch.rand(1000)
+    return weights
+
+
+def as_in_old_files(weights: OrderedDict) -> OrderedDict:
+    """Return weights without BN's counters, which came with PyTorch 0.4.1, and without notes of versions."""
+    return OrderedDict((name, tensor) for name, tensor in weights.items() if "num_batches" not in name)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("form", [lambda w: w, as_in_old_files, lambda w: {"state_dict": w, "meta": {"epoch": 100}}])
+def test_initial_weights_are_those_of_mmengine(study, monkeypatch, form, zipped):
+    weights = published(study)
+    study.paths.pretrained("tiny").write_bytes(packed(form(weights), zipped))
+    ours, after = initial(study).state_dict(), torch.rand(1)
+    monkeypatch.setitem(WEIGHT_INITIALIZERS.module_dict, "Pretrained", PretrainedInit)
+    theirs, after_theirs = initial(study).state_dict(), torch.rand(1)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert torch.equal(after, after_theirs)
+    assert all(torch.equal(ours[f"backbone.{name}"], weights[name]) for name in weights if "fc" not in name)
+
+
+def change(weights: OrderedDict, what: str):
+    match what:
+        case "prefix":
+            return OrderedDict((f"backbone.{name}", tensor) for name, tensor in weights.items())
+        case "missing":
+            del weights["layer1.0.conv1.weight"]
+        case "unknown":
+            weights["layer5.weight"] = torch.ones(1)
+        case "shape":
+            weights["layer1.0.conv1.weight"] = torch.ones(8, 4, 3, 3)
+        case "no tensor":
+            weights["layer1.0.conv1.weight"] = "ones"
+        case "deeper":
+            init_default_scope("mmdet")
+            return MODELS.build(dict(type="ResNet", depth=34, base_channels=4, stem_channels=4)).state_dict()
+        case "number as a name":
+            weights[7] = torch.ones(1)
+        case "list":
+            return list(weights.values())
+        case "state_dict is a list":
+            return {"state_dict": list(weights.values())}
+        case "nothing":
+            return {}
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("prefix", r"missing: 1\d\d, such as 'conv1\.weight'; unknown: 1\d\d, such as 'backbone\.conv1"),
+        ("missing", r"missing: 1, such as 'layer1\.0\.conv1\.weight"),
+        ("unknown", r"unknown: 1, such as 'layer5\.weight"),
+        ("shape", r"of another shape: 1, such as 'layer1\.0\.conv1\.weight"),
+        ("no tensor", r"of another shape: 1, such as 'layer1\.0\.conv1\.weight"),
+        ("deeper", r"unknown: \d+, such as 'layer1\.2"),
+        ("number as a name", r"unknown: 1, such as 7"),
+        ("list", r"missing: 1\d\d"),
+        ("state_dict is a list", r"missing: 1\d\d"),
+        ("nothing", r"missing: 1\d\d"),
+    ],
+)
+def test_weights_of_another_model_are_refused(study, what, told):
+    study.paths.pretrained("tiny").write_bytes(packed(change(published(study), what)))
+    with pytest.raises(InputError, match=rf"tiny\.pth: not the weights of ResNet: {told}") as caught:
+        train(study, RETINANET)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert not study.paths.run_folder(RETINANET).exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_named_in_one_sentence(study, share, zipped):
+    content = packed(published(study), zipped)
+    study.paths.pretrained("tiny").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"tiny\.pth: truncated, damaged or no PyTorch file") as caught:
+        train(study, RETINANET)
+    assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
+
+
+def test_damage_of_any_kind_is_an_input_error(study):
+    """PyTorch's readers stumble over bad bytes in many ways."""
+    file = study.paths.pretrained("tiny")
+    random = torch.Generator().manual_seed(0)
+    for zipped in (True, False):
+        content = packed({"state_dict": {"a": torch.ones(3, 4), "b": torch.ones(2)}, "meta": {"epoch": 1}}, zipped)
+        for _ in range(150):
+            damaged = bytearray(content)
+            for place in torch.randint(len(content), (3,), generator=random).tolist():
+                damaged[place] = int(torch.randint(256, (1,), generator=random))
+            file.write_bytes(damaged)
+            with pytest.raises(InputError, match=r"tiny\.pth"):
+                load_into(torch.nn.Linear(1, 1), file, "a model")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_that_carry_code_are_refused_and_not_run_under_a_right_name_too(study, tmp_path, zipped):
+    hostile = Hostile(tmp_path / "hacked")
+    content = packed(published(study) | {"fc.more": hostile}, zipped)
+    name = f"tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    study.paths.pretrained("tiny").unlink()
+    with serving({f"/{name}": Served(content)}) as url:
+        publish(study, f"{url}/{name}")
+        fetch(study, "tiny", Patience(tries=1, pause=0))
+    assert study.paths.pretrained("tiny").read_bytes() == content
+    with pytest.raises(InputError, match=r"tiny\.pth: refused, nothing in it was run.*mkdir"):
+        train(study, RETINANET)
+    assert not hostile.folder.exists()
+
+
+def test_nothing_else_in_the_process_loads_unsafely(tmp_path):
+    """MMEngine's own loader, which custom backbones call, tries again without safety."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    hostile = Hostile(tmp_path / "hacked")
+    (tmp_path / "swin.pth").write_bytes(packed({"state_dict": {"a": hostile}}))
+    with pytest.raises(Exception, match=re.escape("mkdir")):
+        CheckpointLoader.load_checkpoint(str(tmp_path / "swin.pth"), map_location="cpu")
+    assert not hostile.folder.exists()

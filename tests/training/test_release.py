@@ -1,0 +1,327 @@
+"""Released weights: found in the metafile, fetched from publisher or mirror, refused when foreign, held to their AP."""
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import mmdet
+import numpy as np
+import pytest
+import torch
+import yaml
+from builders.file_server import Served, serving
+from builders.hostile import Hostile
+from builders.training import BACKBONE, ENVIRONMENT, RETINANET, project
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from iou_aware import detections
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.collect.released_weights import Check
+from iou_aware.analysis.report.links import runs_page
+from iou_aware.analysis.report.sections import Results
+from iou_aware.common import seal
+from iou_aware.common.errors import InputError
+from iou_aware.data import published
+from iou_aware.data.download import Patience
+from iou_aware.evaluation.evaluate import evaluate
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.inference.predict import predict
+from iou_aware.training import checkpoints
+from iou_aware.training.release import release
+from iou_aware.training.train import train
+
+ROOT = Path(__file__).parents[2]
+TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
+RELEASED = "shapes.retinanet.tiny.zoo.64x64.seed0"
+AT_ONCE = Patience(tries=1, pause=0)
+# A config of the form that MMDetection's have: its own names for data that lie elsewhere.
+STOCK = """
+_base_ = ["../detectors/quick/retinanet.py", "mmdet::_base_/default_runtime.py"]
+dataset_type, data_root, backend_args = "CocoDataset", "data/elsewhere/", None
+test_pipeline = [
+    dict(type="LoadImageFromFile", backend_args=backend_args),
+    dict(type="Resize", scale=(64, 64), keep_ratio=True),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(
+        type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+]
+val_cfg, test_cfg = dict(type="ValLoop"), dict(type="TestLoop")
+train_dataloader = dict(batch_size=2, dataset=dict(type=dataset_type))
+test_dataloader = dict(
+    dataset=dict(type=dataset_type, metainfo=dict(classes=("small", "large")), pipeline=test_pipeline))
+"""
+STOCK += BACKBONE + "model['bbox_head'] = dict(num_classes=2)"
+
+
+@dataclass
+class Zoo:
+    """A project with one model trained here and one released, whose weights a server publishes.
+
+    Attributes:
+        experiment: The study.
+        url: The server's address.
+        files: What it serves, by path.
+    """
+
+    experiment: Experiment
+    url: str
+    files: dict[str, Served]
+
+    def publish(self, content: bytes, box_ap: float = 36.5, digits: str | None = None) -> Path:
+        """Serve a checkpoint and enter it into the metafile; return where its download goes."""
+        name = f"tiny-{digits or hashlib.sha256(content).hexdigest()[:8]}.pth"
+        self.files[f"/{name}"] = Served(content)
+        entry = {
+            "Name": "tiny",
+            "Config": "configs/released/tiny_1x.py",
+            "Results": [{"Task": "Object Detection", "Dataset": "COCO", "Metrics": {"box AP": box_ap}}],
+            "Weights": f"{self.url}/{name}",
+        }
+        listed = {"Collections": [], "Models": [{"Name": "other", "Config": "configs/released/other.py"}, entry]}
+        self.folder.joinpath("configs/released/metafile.yml").write_text(yaml.safe_dump(listed))
+        return self.experiment.paths.released(name)
+
+    @property
+    def folder(self) -> Path:
+        return self.experiment.root
+
+    def release(self) -> dict:
+        """Release the run; return its record."""
+        release(self.experiment, RELEASED, AT_ONCE)
+        return seal.verify(self.experiment.paths.run_folder(RELEASED))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A project with nothing published yet."""
+    for name, text in {
+        "detectors/zoo/retinanet.py": "released = dict(tiny='../../released/tiny_1x.py')",
+        "schedules/zoo.py": "",
+        "released/tiny_1x.py": STOCK,
+    }.items():
+        path = tmp_path / "configs" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    files: dict[str, Served] = {}
+    settings = {"epochs": 10, "device": "cpu"}
+    runs = [{"detector": "retinanet", "recipe": ["quick", "zoo"]}]
+    with serving(files) as url:
+        yield Zoo(project(tmp_path, runs=runs, settings=settings, rules=["none"]), url, files)
+
+
+def checkpoint(weights: dict[str, torch.Tensor], zipped: bool = False, **meta) -> bytes:
+    """Return a checkpoint of the zoo's structure, in the file format of its time unless ``zipped``."""
+    meta = {
+        "env_info": "Python: 3.7.4\nGPU 0: Tesla V100",
+        "mmdet_version": "2.0.0",
+        "config": "model = dict(type='RetinaNet')\n",
+        "CLASSES": ("small", "large"),
+        "epoch": 12,
+        "hook_msgs": {"best_score": np.float64(0.365), "best_epoch": np.int64(12), "lr": np.float32(0.01)},
+    } | meta
+    state = OrderedDict(weights)
+    state._metadata = OrderedDict({"": {"version": 1}})
+    file = io.BytesIO()
+    torch.save({"meta": meta, "state_dict": state}, file, _use_new_zipfile_serialization=zipped)
+    # NumPy's first generation, which wrote the zoo's files, had no underscore in its modules' names.
+    return file.getvalue() if zipped else file.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")
+
+
+def some_weights(tiny: Zoo) -> dict[str, torch.Tensor]:
+    """Return weights of the released model, as they are before training."""
+    stock = Config.fromfile(tiny.folder / "configs" / "released" / "tiny_1x.py")
+    init_default_scope("mmdet")
+    return MODELS.build(stock.model).state_dict()
+
+
+def measured(tiny: Zoo, run: str) -> dict:
+    """Return a run's metrics on the validation split."""
+    predict(tiny.experiment, run, "val")
+    return json.loads(evaluate(tiny.experiment, run, "val").read_text())["rules"]["cls"]["metrics"]
+
+
+def test_the_whole_way_from_a_release_to_its_check(tiny):
+    """What was trained here, published and fetched again is the same model in every number, by MMDetection's too."""
+    study, paths = tiny.experiment, tiny.experiment.paths
+    train(study, RETINANET)
+    ours = checkpoints.load(paths.weights(RETINANET))["state_dict"]
+    expected = measured(tiny, RETINANET)
+    assert expected["AP"] > 1
+    tiny.publish(checkpoint(ours), box_ap=round(expected["AP"], 1))
+    record = tiny.release()
+    assert measured(tiny, RELEASED) == expected
+    trained, released = (detections.read(paths.detections(run, "val"), "cls") for run in (RETINANET, RELEASED))
+    np.testing.assert_array_equal(released.confidences, trained.confidences)
+    assert not paths.history(RELEASED).exists()
+    assert record["files"].keys() == {"weights.pth", "config.py"}
+    assert record["released"]["address"].startswith(tiny.url)
+    assert record["released"]["sha256"][:8] == record["released"]["address"][-12:-4]
+
+    command = [sys.executable, TOOLS / "test.py", paths.config(RELEASED), paths.weights(RELEASED), "--work-dir", "work"]
+    done = subprocess.run(command, cwd=tiny.folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = float(re.search(r"bbox_mAP: ([\d.]+)", done.stdout + done.stderr)[1])
+    assert theirs == pytest.approx(expected["AP"] / 100, abs=0.0005001)  # it rounds to three decimals
+
+    assert collect(study) == []
+    assert json.loads(paths.checks.read_text())[0]["met"] is True
+    results = Results(_resolved(study))
+    assert "met" in results.training() and "failed" not in results.heading()
+    assert "1 of 1 models trained on shapes with 1 seed, 1 of 1 fetched" in results.heading()
+    assert record["released"]["address"] in runs_page(study)
+
+    tiny.publish(checkpoint(ours), box_ap=round(expected["AP"] + 0.2, 1))
+    tiny.release()
+    assert collect(study) == []
+    (failed,) = json.loads(paths.checks.read_text())
+    assert failed["met"] is False and failed["run"] == RELEASED and failed["measured"] == expected["AP"]
+    results = Results(_resolved(study))
+    assert "FAILED" in results.training() and "Checks that failed" in results.heading()
+    assert RELEASED in results.heading()
+
+
+def _resolved(study: Experiment) -> Path:
+    study.write_resolved()
+    return study.results
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_sealed_weights_are_those_published_in_plain_containers(tiny, zipped):
+    weights = some_weights(tiny)
+    file = tiny.publish(checkpoint(weights, zipped))
+    record = tiny.release()
+    sealed = checkpoints.load(tiny.experiment.paths.weights(RELEASED))
+    assert sealed["meta"] == {"dataset_meta": {"classes": ["small", "large"]}}
+    assert sealed["state_dict"].keys() == weights.keys()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in sealed["state_dict"].items())
+    assert file.is_file()
+    assert record["released"] == {
+        "config": "../../released/tiny_1x.py",
+        "address": f"{tiny.url}/{file.name}",
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "AP": 36.5,
+    }
+
+
+def test_weights_that_are_there_are_not_fetched_again(tiny):
+    file = tiny.publish(checkpoint(some_weights(tiny)))
+    tiny.release()
+    tiny.release()
+    assert len(tiny.files[f"/{file.name}"].asked) == 1
+
+
+def test_the_mirror_serves_when_the_publisher_does_not(tiny, monkeypatch):
+    content = checkpoint(some_weights(tiny))
+    with serving({}) as gone:
+        monkeypatch.setitem(published.MIRRORS, f"{gone}/", f"{tiny.url}/")
+        file = tiny.publish(content)
+        metafile = tiny.folder / "configs" / "released" / "metafile.yml"
+        metafile.write_text(metafile.read_text().replace(tiny.url, gone))
+        assert tiny.release()["released"]["address"] == f"{gone}/{file.name}"
+    assert file.read_bytes() == content
+
+
+def test_a_download_that_was_cut_goes_on(tiny):
+    content = checkpoint(some_weights(tiny))
+    file = tiny.publish(content)
+    tiny.files[f"/{file.name}"].cuts = [len(content) // 2]
+    tiny.release()
+    assert tiny.files[f"/{file.name}"].asked == [None, f"bytes={len(content) // 2}-"]
+
+
+def test_a_file_that_was_brought_by_hand_and_is_another_is_named_and_replaced(tiny, caplog):
+    content = checkpoint(some_weights(tiny))
+    file = tiny.publish(content)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content[:-1])
+    tiny.release()
+    assert file.read_bytes() == content
+    assert re.search(rf"{file.name}: sha256 is \w+, expected {file.stem[-8:]}; fetching it anew", caplog.text)
+
+
+@pytest.mark.parametrize("damage", ["another file", "truncated"])
+def test_what_is_not_the_published_file_is_named_and_not_kept(tiny, damage):
+    content = checkpoint(some_weights(tiny))
+    served = content[:-100] if damage == "truncated" else content + b"!"
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    file = tiny.publish(served, digits=digits)
+    with pytest.raises(InputError, match=rf"{file.name} could not be fetched.*sha256 is .*expected {digits}"):
+        tiny.release()
+    assert list(file.parent.iterdir()) == []
+    assert not tiny.experiment.paths.run_folder(RELEASED).exists()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("place", ["meta", "array", "weights"])
+def test_a_checkpoint_that_holds_more_than_weights_is_refused_and_not_run(tiny, tmp_path, place, zipped):
+    hostile = Hostile(tmp_path / "hacked")
+    weights = some_weights(tiny)
+    if place == "meta":
+        content = checkpoint(weights, zipped, time=hostile)
+    elif place == "array":
+        content = checkpoint(weights, zipped, anchors=np.array([hostile], dtype=object))
+    else:
+        content = checkpoint(weights | {"neck": hostile}, zipped)
+    file = tiny.publish(content)
+    with pytest.raises(InputError, match=rf"{file.name}: refused, nothing in it was run.*(mkdir|_reconstruct)"):
+        tiny.release()
+    assert not hostile.folder.exists()
+    assert not tiny.experiment.paths.seal(RELEASED).exists()
+
+
+@pytest.mark.parametrize("content", [b"not a checkpoint", None])
+def test_a_file_without_the_models_weights_is_refused(tiny, content):
+    tiny.publish(content or checkpoint({"bbox_head.weight": torch.ones(3)}))
+    with pytest.raises(InputError, match=r"tiny-\w+\.pth: (truncated|not the weights of .*tiny_1x\.py: missing)"):
+        tiny.release()
+    assert not tiny.experiment.paths.seal(RELEASED).exists()
+
+
+def test_data_of_other_classes_are_refused_before_anything_is_fetched(tiny):
+    file = tiny.publish(checkpoint(some_weights(tiny)))
+    stock = tiny.folder / "configs" / "released" / "tiny_1x.py"
+    stock.write_text(STOCK.replace('("small", "large")', '("cat", "dog")'))
+    with pytest.raises(InputError, match=r"dataset shapes: its 2 classes \(small, large.* trained on \(cat, dog"):
+        tiny.release()
+    assert not file.exists()
+
+
+def test_at_another_scale_nothing_is_expected(tiny):
+    stock = tiny.folder / "configs" / "released" / "tiny_1x.py"
+    stock.write_text(STOCK.replace("(64, 64)", "(96, 96)"))
+    tiny.publish(checkpoint(some_weights(tiny)))
+    assert tiny.release()["released"]["AP"] is None
+    measured(tiny, RELEASED)
+    collect(tiny.experiment)
+    assert json.loads(tiny.experiment.paths.checks.read_text()) == []
+
+
+def test_a_run_is_either_trained_or_released(tiny):
+    with pytest.raises(InputError, match="run `iou-aware release`"):
+        train(tiny.experiment, RELEASED)
+    with pytest.raises(InputError, match="its recipe is quick, expected zoo; run `iou-aware train`"):
+        release(tiny.experiment, RETINANET)
+
+
+@pytest.mark.parametrize(("apart", "met"), [(0.1, True), (-0.1, True), (0.11, False), (-0.11, False)])
+def test_a_check_is_met_within_a_tenth(apart, met):
+    check = Check("run", "val", 36.5, 36.5 + apart)
+    assert check.met is met
+    assert ("FAILED" in str(check)) is not met
+
+
+def test_a_check_of_what_is_not_measured_yet_neither_fails_nor_is_met(tiny):
+    tiny.publish(checkpoint(some_weights(tiny)))
+    tiny.release()
+    (gap,) = [gap for gap in collect(tiny.experiment) if gap.run == RELEASED]
+    assert gap.why == "not predicted"
+    (check,) = json.loads(tiny.experiment.paths.checks.read_text())
+    assert (check["measured"], check["met"]) == (None, None)

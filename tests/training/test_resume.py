@@ -1,0 +1,292 @@
+"""Training really: no interruption, damage or trick changes what comes out."""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from builders.hostile import Hostile, packed
+from builders.training import (
+    ENVIRONMENT,
+    FASTER_RCNN,
+    IOU_AWARE,
+    RETINANET,
+    STEPS,
+    at_step,
+    command,
+    interrupt,
+    outcome,
+    project,
+    saved,
+    together,
+)
+from torch.distributed import run as torchrun
+
+from iou_aware.common import seal
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_json
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.training import checkpoints, launch, progress
+from iou_aware.training import train as training
+from iou_aware.training.runner import INTERRUPTED, Interrupted
+from iou_aware.training.train import train
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Experiment:
+    return project(tmp_path)
+
+
+@pytest.mark.parametrize("step", [1, 4, STEPS, STEPS + 1, 2 * STEPS - 1])
+def test_sigterm_at_any_step_changes_nothing(trained, fresh, monkeypatch, step):
+    interrupt(fresh, IOU_AWARE, monkeypatch, step)
+    assert len(saved(fresh, IOU_AWARE)) == 1 + (step > STEPS)
+    train(fresh, IOU_AWARE)
+    assert outcome(fresh, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+@pytest.mark.parametrize("fault", [None, SystemExit, InputError])
+def test_signals_are_taken_as_before_however_a_training_ended(fresh, monkeypatch, fault):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    taken = []
+
+    def end() -> None:
+        taken.extend(signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT))
+        if fault:
+            raise fault
+
+    at_step(monkeypatch, 2, end)
+    with pytest.raises(fault) if fault else contextlib.nullcontext():
+        train(fresh, RETINANET)
+    assert not set(taken) & set(before)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_sigterm_in_the_last_step_comes_too_late(trained, fresh, monkeypatch):
+    at_step(monkeypatch, 2 * STEPS, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    train(fresh, RETINANET)
+    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+
+
+def test_sigterm_while_a_finished_training_is_written_comes_too_late(trained, fresh, monkeypatch):
+    wrote = training.write_text
+    monkeypatch.setattr(training, "write_text", lambda *file: (os.kill(os.getpid(), signal.SIGTERM), wrote(*file)))
+    assert forked(fresh, RETINANET) == 0
+    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+    seal.verify(fresh.paths.run_folder(RETINANET))
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_processes_that_finish_although_asked_to_stop_have_not_been_interrupted(tmp_path, monkeypatch, finished):
+    experiment = project(tmp_path, settings={"device": "cpu", "gpus": 2})
+    sealed = experiment.paths.seal(RETINANET)
+    write_json(sealed, "an earlier training, by hand")
+
+    def asked_to_stop(*_) -> None:
+        if finished:
+            write_json(sealed, "this one")
+        raise Interrupted
+
+    monkeypatch.setattr(launch, "launch", asked_to_stop)
+    with contextlib.nullcontext() if finished else pytest.raises(Interrupted):
+        train(experiment, RETINANET)
+
+
+def forked(experiment: Experiment, run: str) -> int:
+    """Train a run in a process and session of its own, with all patches of this one; return its exit code."""
+
+    def begin() -> None:
+        os.setsid()
+        train(experiment, run)
+
+    process = multiprocessing.get_context("fork").Process(target=begin)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch):
+    with monkeypatch.context() as patch:  # the first epoch's checkpoint is there, the second's is not
+        at_step(patch, STEPS + 2, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        assert forked(fresh, FASTER_RCNN) == -signal.SIGKILL
+    assert not fresh.paths.weights(FASTER_RCNN).exists()
+    assert len(saved(fresh, FASTER_RCNN)) == 1
+    start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
+    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, **start)
+    assert "Resuming from" in resumed.stderr
+    assert "epoch 1/2" not in resumed.stderr
+    assert outcome(fresh, FASTER_RCNN) == outcome(trained, FASTER_RCNN)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_loading_processes_change_nothing(trained, tmp_path, monkeypatch, workers):
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": workers})
+    interrupt(experiment, IOU_AWARE, monkeypatch, 3)
+    train(experiment, IOU_AWARE)
+    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, monkeypatch, number):
+    """Slurm signals every process of a job's step, those that load images included; a terminal does so as well."""
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": 2})
+
+    def signal_all() -> None:  # from outside: loading processes end in good order where their own parent asks them to
+        send = f"import os; os.killpg({os.getpid()}, {int(number)})"
+        subprocess.run([sys.executable, "-c", send], check=True, start_new_session=True)
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, signal_all)
+        assert forked(experiment, IOU_AWARE) == INTERRUPTED
+    assert len(saved(experiment, IOU_AWARE)) == 1
+    train(experiment, IOU_AWARE)
+    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+def test_finished_run_trains_no_further(trained, fresh, monkeypatch):
+    train(fresh, RETINANET)
+    at_step(monkeypatch, 1, lambda: pytest.fail("a step was made"))
+    shutil.rmtree(fresh.paths.run_folder(RETINANET))
+    train(fresh, RETINANET)
+    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+
+
+def test_damaged_newest_checkpoint_is_named_and_the_one_before_used(trained, fresh, monkeypatch, caplog):
+    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
+    older, newest = saved(fresh, IOU_AWARE)
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    with caplog.at_level("INFO"):
+        train(fresh, IOU_AWARE)
+    assert f"{newest} is damaged" in caplog.text
+    assert f"Resuming from {older}" in caplog.text
+    assert outcome(fresh, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+def test_run_without_an_undamaged_checkpoint_stops(fresh, monkeypatch):
+    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
+    for path in saved(fresh, IOU_AWARE):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="all 2 checkpoints are damaged"):
+        train(fresh, IOU_AWARE)
+
+
+def test_checkpoint_of_another_config_is_not_taken_and_named(fresh, monkeypatch, caplog):
+    interrupt(fresh, IOU_AWARE, monkeypatch, 3)
+    assert "Starting from the beginning" not in caplog.text
+    changed = fresh.root / "configs" / "schedules" / "quick.py"
+    changed.write_text(changed.read_text().replace("weight_decay=0.05,", "weight_decay=0.04,"))
+    at_step(monkeypatch, 1, lambda: (_ for _ in ()).throw(InterruptedError))
+    with pytest.raises(InterruptedError):  # it starts with the first step
+        train(fresh, IOU_AWARE)
+    (before,) = saved(fresh, IOU_AWARE)
+    assert f"Starting from the beginning: {before} is of another config" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle"])
+def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch, tmp_path, form):
+    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
+    witness, planted = tmp_path / "witness", tmp_path / "planted"
+    content = {"epoch": 0, "model": Hostile(witness)}
+    planted.write_bytes(packed(content) if form == "torch" else pickle.dumps(content))
+    folder = saved(fresh, IOU_AWARE)[0].parent
+    shutil.copy(planted, folder / f"iteration_00000009-{sha256(planted)[:16]}.pth")
+    with pytest.raises(InputError, match=r"iteration_00000009.*nothing in it was run"):
+        train(fresh, IOU_AWARE)
+    assert not witness.exists()
+
+
+def test_checkpoint_holds_every_generator_and_is_plain(fresh, monkeypatch):
+    interrupt(fresh, IOU_AWARE, monkeypatch, 3)
+    state = checkpoints.load(saved(fresh, IOU_AWARE)[0])
+    assert (state["epoch"], state["batch"]) == (0, 3)
+    assert set(state["generators"][0]) == {"torch", "cuda", "numpy", "python"}
+    assert {"model", "optimizer", "schedulers", "progress"} <= set(state)
+
+
+def test_several_processes_train_one_model_and_stop_and_go_on_together(tmp_path, monkeypatch):
+    settings = {"epochs": 12, "device": "cpu", "gpus": 2}
+    undisturbed, disturbed = (project(tmp_path / name, settings=settings) for name in ("undisturbed", "disturbed"))
+    assert together(undisturbed, IOU_AWARE) == [0, 0]
+    record = seal.verify(undisturbed.paths.run_folder(IOU_AWARE))
+    assert (record["processes"], record["batch_size"], record["iterations"]) == (2, 4, 12 * STEPS)
+    with monkeypatch.context() as patch:  # the second process alone is told, and they agree
+        at_step(patch, 7, lambda: os.environ["RANK"] == "1" and os.kill(os.getpid(), signal.SIGTERM))
+        assert together(disturbed, IOU_AWARE) == [INTERRUPTED, INTERRUPTED]
+    assert together(disturbed, IOU_AWARE) == [0, 0]
+    assert outcome(disturbed, IOU_AWARE) == outcome(undisturbed, IOU_AWARE)
+
+
+def counted(monkeypatch) -> None:
+    """Let every look at the clock of the CPU find a second spent, so that a step of one process takes one."""
+    looks = itertools.count(100.0)
+    monkeypatch.setattr(progress, "cpu_seconds", lambda: next(looks))
+
+
+def test_cpu_time_of_all_sessions_adds_up(fresh, monkeypatch):
+    counted(monkeypatch)
+    interrupt(fresh, RETINANET, monkeypatch, 3)
+    interrupt(fresh, RETINANET, monkeypatch, STEPS + 2)
+    train(fresh, RETINANET)
+    assert seal.verify(fresh.paths.run_folder(RETINANET))["cpu_seconds"] == 2 * STEPS
+
+
+def test_cpu_time_of_all_processes_adds_up(tmp_path, monkeypatch):
+    counted(monkeypatch)
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "gpus": 2})
+    assert together(experiment, RETINANET) == [0, 0]
+    assert seal.verify(experiment.paths.run_folder(RETINANET))["cpu_seconds"] == 2 * 2 * STEPS
+
+
+def test_cpu_time_has_that_of_children_while_they_live_and_after():
+    def burn(pipe) -> None:
+        while time.process_time() < 0.2:
+            pass
+        pipe.send(time.process_time())
+        pipe.recv()
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=burn, args=(theirs,))
+    before = progress.cpu_seconds() - time.process_time()
+    child.start()
+    spent = ours.recv() - 0.02  # which is how finely the system counts, twice
+    living = progress.cpu_seconds() - time.process_time()
+    ours.send("enough")
+    child.join()
+    assert living - before >= spent
+    assert progress.cpu_seconds() - time.process_time() - before >= spent
+
+
+def test_processes_have_almost_all_of_a_clusters_notice_to_save(monkeypatch):
+    """Given as seconds before the time limit in the profile; torchrun's own patience is 30 seconds."""
+    profile = (Path(__file__).parents[2] / "workflow" / "profiles" / "slurm" / "profile.yaml").read_text()
+    notice = int(re.search(r"--signal=TERM@(\d+)", profile)[1])
+    configs = []
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30")  # what the call sets, it shall not leave behind
+    monkeypatch.setattr(torchrun, "elastic_launch", lambda config, entrypoint: lambda *_: configs.append(config))
+    launch.launch(2, ["train", "study.yaml", IOU_AWARE])
+    assert 0.75 * notice <= configs[0].shutdown_timeout <= notice - 10
+    assert configs[0].local_addr == "127.0.0.1"
+
+
+def test_processes_are_started_and_stopped_as_one_command(tmp_path):
+    """After the first epoch, of so many that they cannot be over before the signal arrives."""
+    experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu", "gpus": 2})
+    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
+        for line in process.stderr:
+            if "epoch 1/500" in line:
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == INTERRUPTED
+    assert saved(experiment, IOU_AWARE)

@@ -1,0 +1,215 @@
+"""Training really: what comes out, what is refused, and that MMDetection takes it."""
+
+import csv
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import mmdet
+import pytest
+import torch
+from builders.training import (
+    ENVIRONMENT,
+    FASTER_RCNN,
+    IOU_AWARE,
+    RETINANET,
+    STEPS,
+    command,
+    outcome,
+    project,
+    saved,
+)
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+
+from iou_aware.common import seal
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.training import checkpoints
+from iou_aware.training.progress import Progress
+from iou_aware.training.train import train
+
+TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Experiment:
+    return project(tmp_path)
+
+
+@pytest.mark.parametrize("run", [RETINANET, IOU_AWARE, FASTER_RCNN])
+def test_a_finished_run_is_complete_and_sealed(trained, run):
+    folder = trained.paths.run_folder(run)
+    record = seal.verify(folder)
+    assert record["run"] == trained.runs[run].as_dict()
+    assert (record["epochs"], record["iterations"], record["train_images"]) == (2, 2 * STEPS, 18)
+    assert record["weights_sha256"] == sha256(folder / "weights.pth")
+    assert 0 < record["cpu_seconds"] < math.inf
+    assert record["peak_rss_mib"] > 0 < record["images_per_second"]
+    assert all(math.isfinite(value) for value in record["losses"].values())
+    assert ("loss_iou" in record["losses"]) == trained.runs[run].is_iou_aware
+    assert len(saved(trained, run)) == 1
+    assert record["provenance"]["torch"] == torch.__version__.partition("+")[0] or record["provenance"]["torch"]
+
+
+def test_history_has_the_schedule_and_the_losses(trained):
+    rows = list(csv.DictReader(trained.paths.history(IOU_AWARE).open()))
+    assert [(int(row["epoch"]), int(row["iteration"])) for row in rows] == [
+        (1 + step // STEPS, step + 1) for step in (1, 3, 4, 6, 8, 9)
+    ]
+    # Linear warm-up over three steps from a tenth of 0.01, then a tenth of it from the second of two epochs.
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.0055, 0.01, 0.01, 0.001, 0.001, 0.001])
+    for row in rows:
+        parts = sum(float(row[key]) for key in ("loss_cls", "loss_bbox", "loss_iou"))
+        assert float(row["loss"]) == pytest.approx(parts, rel=1e-5)
+
+
+def test_baseline_and_iou_aware_see_the_same_images_in_the_same_order(trained):
+    ours, theirs = (list(csv.DictReader(trained.paths.history(run).open())) for run in (IOU_AWARE, RETINANET))
+    assert [row["lr"] for row in ours] == [row["lr"] for row in theirs]
+
+
+def test_loss_that_is_no_number_stops_the_run(tmp_path):
+    experiment = project(tmp_path)
+    schedule = tmp_path / "configs" / "schedules" / "quick.py"
+    schedule.write_text(schedule.read_text().replace("lr=1e-2", "lr=1e30"))
+    with pytest.raises(InputError) as error:
+        train(experiment, IOU_AWARE)
+    message = str(error.value)
+    assert IOU_AWARE in message
+    assert "not finite at iteration" in message
+    assert "loss_iou" in message
+    ids = message.partition("image ids ")[2].partition(".")[0].split(", ")
+    assert len(ids) == 4
+    assert all(int(image) % 10 == 0 for image in ids)
+    assert not experiment.paths.run_folder(IOU_AWARE).exists()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(fresh, monkeypatch):
+    def spoil(self, runner, *args, **kwargs):
+        with torch.no_grad():
+            runner.model.bbox_head.retina_cls.bias.fill_(math.nan)
+
+    monkeypatch.setattr(Progress, "after_train_iter", spoil)
+    monkeypatch.setattr("iou_aware.training.runner.Saving.after_train_iter", lambda *args, **kwargs: None)
+    with pytest.raises(InputError, match=r"bbox_head.retina_cls.bias"):
+        train(fresh, RETINANET)
+    assert not saved(fresh, RETINANET)
+
+
+@pytest.mark.parametrize("stage", [("train", RETINANET), ("predict", RETINANET, "--split", "val")])
+def test_a_stage_says_nothing_beside_its_log(trained, stage):
+    """MMDetection prints to standard output, at its import and later, which optional packages are missing."""
+    start = {"cwd": trained.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
+    assert subprocess.run(command(trained, *stage), check=True, **start).stdout == ""
+
+
+def test_mmdetections_own_tools_run_the_config(trained, tmp_path, monkeypatch):
+    folder = trained.paths.run_folder(IOU_AWARE)
+    commands = {
+        "train": [folder / "config.py", "--work-dir", tmp_path / "train"],
+        "test": [folder / "config.py", folder / "weights.pth", "--work-dir", tmp_path / "test"],
+    }
+    start = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": trained.root}
+    processes = {
+        name: subprocess.Popen([sys.executable, TOOLS / f"{name}.py", *arguments], env=ENVIRONMENT, **start)
+        for name, arguments in commands.items()
+    }
+    said = {name: process.communicate()[0] for name, process in processes.items()}
+    assert {name: process.returncode for name, process in processes.items()} == {"train": 0, "test": 0}, said
+    assert "bbox_mAP" in said["test"]
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")  # their checkpoints hold objects of MMEngine
+    theirs = torch.load(tmp_path / "train" / "epoch_2.pth", weights_only=False)["state_dict"]
+    assert theirs.keys() == checkpoints.load(folder / "weights.pth")["state_dict"].keys()
+
+
+def test_weights_are_plain_and_say_their_classes(trained):
+    content = checkpoints.load(trained.paths.weights(RETINANET))
+    assert content["meta"] == {"dataset_meta": {"classes": ["small", "large"]}}
+    config = Config.fromfile(trained.paths.config(RETINANET))
+    assert config.model.bbox_head.num_classes == 2
+
+
+@pytest.mark.parametrize("change", ["cut", "flip", "remove", "record", "not json"])
+@pytest.mark.parametrize("file", ["weights.pth", "config.py", "history.csv", "run.json"])
+def test_changed_artefact_is_noticed_and_named(trained, tmp_path, file, change):
+    folder = tmp_path / "run"
+    shutil.copytree(trained.paths.run_folder(RETINANET), folder)
+    path, named = folder / file, file
+    content = bytearray(path.read_bytes())
+    if change == "cut":
+        path.write_bytes(content[:-1] if file != "run.json" else content[: len(content) // 2])
+    elif change == "flip":
+        content[content.index(b"0")] ^= 1
+        path.write_bytes(content)
+    elif change == "remove":
+        path.unlink()
+    elif change == "record":
+        record = json.loads((folder / "run.json").read_text()) | {"epochs": 100}
+        (folder / "run.json").write_text(json.dumps(record))
+        named = "run.json"
+    else:
+        (folder / "run.json").write_text("[")
+        named = "run.json"
+    with pytest.raises(InputError, match=named):
+        seal.verify(folder)
+
+
+def test_nothing_to_train_on(trained, monkeypatch):
+    monkeypatch.setattr(CocoDataset, "filter_data", lambda dataset: [])
+    with pytest.raises(InputError, match=r"train.json: nothing to train on: all its images"):
+        train(trained, RETINANET)
+
+
+def test_annotations_that_changed_since_they_were_prepared(fresh):
+    path = fresh.root / "data" / "shapes" / "train.json"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(InputError, match=r"train.json: the annotations .* changed after they were prepared"):
+        train(fresh, RETINANET)
+
+
+def test_tensorboard_is_told_what_the_history_says(tmp_path, monkeypatch, trained):
+    """Even where the same run began in the same process within the same second, without TensorBoard."""
+    told = []
+
+    class Writer:
+        def __init__(self, folder: str):
+            self.folder = Path(folder)
+
+        def add_scalar(self, *scalar) -> None:
+            told.append((self.folder, *scalar))
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setattr(time, "strftime", lambda *_: "20191213_000000")
+    train(project(tmp_path / "before", settings={"epochs": 1, "device": "cpu"}), IOU_AWARE)
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "tensorboard": True})
+    train(experiment, IOU_AWARE)
+    rows = list(csv.DictReader(experiment.paths.history(IOU_AWARE).open()))
+    losses = [(step, value) for _, name, value, step in told if name == "loss_iou"]
+    assert losses == [(int(row["iteration"]), float(row["loss_iou"])) for row in rows]
+    assert {folder for folder, *_ in told} == {experiment.paths.checkpoints(IOU_AWARE) / "tensorboard"}
+    assert {name for _, name, *_ in told} == set(rows[0]) - {"epoch", "iteration"}
+    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
+
+
+def test_tensorboard_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    experiment = project(tmp_path, settings={"tensorboard": True})
+    with pytest.raises(InputError, match=r"settings.tensorboard.*pip install tensorboard"):
+        train(experiment, RETINANET)
+
+
+@pytest.mark.parametrize("setting", [{"device": "cuda"}, {"amp": True}])
+def test_setting_that_needs_a_gpu_is_named_where_there_is_none(tmp_path, setting):
+    experiment = project(tmp_path, settings=setting)
+    with pytest.raises(InputError, match=f"settings.{next(iter(setting))}"):
+        train(experiment, RETINANET)

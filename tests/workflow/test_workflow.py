@@ -1,0 +1,391 @@
+"""The workflow: what runs, what runs again after a change, and what does not.
+
+The stages themselves are stood in for by a shell script that writes their files, so that only Snakemake's decisions are
+looked at. The project is a copy, with its own copy of the package, whose files the tests change.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.results import RULES, SMALL_RUN
+from builders.workflows import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
+from snakemake.cli import parse_config
+from snakemake.utils import update_config
+
+from iou_aware.workflow import stages as workflow
+
+BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
+ANALYSIS = Path(workflow.__file__).parents[1] / "analysis"
+AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """A small study whose every job has run."""
+    project = Project(tmp_path_factory.mktemp("finished"), **SMALL)
+    project.run()
+    return project
+
+
+@pytest.fixture
+def study(finished, tmp_path) -> Project:
+    """The finished study, to be changed."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    copy = object.__new__(Project)
+    copy.folder = folder
+    return copy
+
+
+NOTEBOOKS = len(list((REPOSITORY / "reports").glob("*.ipynb"))) - 1  # beside the report's own
+ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NOTEBOOKS, "report": 1}
+PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
+
+
+def test_a_run_shared_by_tables_is_trained_once(tmp_path):
+    project = Project(tmp_path)
+    assert project.plan() == {
+        "prepare": 2,
+        "train": 17,
+        "predict": 17,
+        "evaluate": 17,
+        "bootstrap": 17,
+        "collect": 1,
+        "table": 5,
+        "premise": 1,
+        "gallery": 1,
+        "figures": 1,
+        "claims": 1,
+        "notebook": NOTEBOOKS,
+        "report": 1,
+    }
+
+
+def test_a_finished_study_has_all_files_and_nothing_to_do(finished):
+    assert finished.plan() == {}
+    results = finished.folder / "results" / "study"
+    for stage, names in {"train": [BASELINE, AWARE], "predict": [f"{BASELINE}.val", f"{AWARE}.val"]}.items():
+        for name in names:
+            assert (results / "logs" / stage / f"{name}.log").is_file()
+            assert (results / "benchmarks" / stage / f"{name}.tsv").read_text().startswith("s\t")
+    for stage in ("collect", "figures", "report"):
+        assert (results / "logs" / f"{stage}.log").is_file()
+        assert (results / "benchmarks" / f"{stage}.tsv").is_file()
+
+
+def test_an_added_alpha_trains_nothing(study):
+    study.set(rules=["none", "alpha=0.50", "alpha=0.25"])
+    assert study.plan() == PREDICTED
+
+
+def test_an_added_alpha_on_the_command_line_trains_nothing(study):
+    assert study.plan("--config", "rules=[none,alpha=0.5,alpha=0.25]") == PREDICTED
+
+
+def test_an_added_run_leaves_the_others_alone(study):
+    study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}])
+    assert study.plan() == {"train": 1, **PREDICTED}
+
+
+def released(folder: Path, backbone: str, config: str) -> None:
+    """Let a detector have been released with a backbone."""
+    for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
+        path = folder / "configs" / file
+        path.parent.mkdir(parents=True)
+        path.write_text(f"released = dict({backbone}='mmdet::retinanet/{config}.py')")
+
+
+def test_released_weights_are_fetched_where_others_are_trained(tmp_path):
+    released(tmp_path, "tiny", "retinanet_r50_fpn_1x_coco")
+    backbone = tmp_path / "configs" / "backbones" / "zoo.py"  # a run that is trained may have the word in its name
+    backbone.parent.mkdir()
+    backbone.touch()
+    named_so, fetched = BASELINE.replace("tiny", "zoo"), BASELINE.replace("quick", "zoo")
+    more = [SMALL_RUN | {"detector": "retinanet"} | value for value in ({"recipe": "zoo"}, {"backbone": "zoo"})]
+    project = Project(tmp_path, **SMALL | {"runs": [*SMALL["runs"], *more], "tables": {}})
+    project.run()
+    runs = (tmp_path / "results" / "study" / "runs").iterdir()
+    stages = {folder.name: (folder / "run.json").read_text().split()[0] for folder in runs}
+    assert stages == {BASELINE: "train", AWARE: "train", named_so: "train", fetched: "release"}
+    assert project.plan() == {}
+    project.set(settings={"epochs": 2})
+    assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"train": 3}
+    project.set(settings={})
+    project.append("configs/detectors/zoo/retinanet.py")
+    assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"release": 1}
+
+
+def test_weights_that_nobody_released_are_told_before_anything_runs(tmp_path):
+    released(tmp_path, "deep", "retinanet_r101_fpn_1x_coco")
+    project = Project(tmp_path, runs=[SMALL_RUN | {"detector": "retinanet", "recipe": "zoo"}], tables={})
+    done = project.snakemake("--dry-run")
+    assert done.returncode != 0
+    assert re.search(r"retinanet.py, released: no 'tiny'; expected .*deep", done.stdout + done.stderr)
+
+
+def test_an_added_row_only_draws_its_table(study):
+    tables = {name: dict(table) for name, table in SMALL["tables"].items()}
+    tables["losses"]["rows"] = tables["losses"]["rows"] | {"half": {"iou_loss": "bce", "rule": "alpha=0.50"}}
+    study.set(tables=tables)
+    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("analysis/style", ["figures", "notebook"]),
+        ("analysis/figures/gains", ["figures"]),
+        ("analysis/tables/content", ["table", "figures", "notebook"]),
+        ("analysis/paper", ["table", "figures", "claims", "notebook"]),
+        ("evaluation/lrp", ["premise", "figures", "claims", "notebook"]),
+    ],
+)
+def test_changed_code_runs_the_stages_that_import_it(study, module, stages):
+    study.append(f"src/iou_aware/{module}.py")
+    assert study.plan() == {stage: NOTEBOOKS if stage == "notebook" else 1 for stage in (*stages, "report")}
+
+
+@pytest.mark.parametrize("stage", sorted(folder.parent.name for folder in ANALYSIS.glob("*/__init__.py")))
+def test_the_code_of_a_stage_is_all_that_python_imports_for_it(stage):
+    modules = [f"iou_aware.analysis.{stage}.{file.stem}" for file in (ANALYSIS / stage).glob("[!_]*.py")]
+    code = (
+        "import importlib, json, sys; [importlib.import_module(name) for name in sys.argv[1:]];"
+        "print(json.dumps([getattr(module, '__file__', None) for module in sys.modules.values()]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
+    imported = {Path(file) for file in filter(None, json.loads(done.stdout)) if Path(file).name != "__init__.py"}
+    ours = {file for file in imported if {ANALYSIS, ANALYSIS.with_name("evaluation")} & set(file.parents)}
+    declared = {Path(file).absolute() for file in workflow.code(stage)}
+    assert ours and ours <= declared
+    # What is imported as a function is called, such as seaborn, is nothing of ours here.
+    assert {file for file in declared - ours if file.name != "__init__.py"} == set()
+
+
+def test_a_changed_notebook_only_reports(study):
+    study.append("reports/report.ipynb", " ")
+    assert study.plan() == {"report": 1}
+
+
+def test_a_changed_or_added_notebook_is_executed_and_leaves_the_others_alone(study):
+    study.append("reports/alpha.ipynb", " ")
+    assert study.plan() == {"notebook": 1, "report": 1}
+    shutil.copy(study.folder / "reports" / "alpha.ipynb", study.folder / "reports" / "mine.ipynb")
+    assert study.plan() == {"notebook": 2, "report": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "trained"),
+    [
+        ("configs/detectors/quick/retinanet.py", 1),
+        ("configs/detectors/quick/iou_aware_retinanet.py", 1),
+        ("configs/backbones/tiny.py", 2),
+        ("configs/schedules/quick.py", 2),
+        ("configs/backbones/deep.py", 0),
+    ],
+)
+def test_a_changed_config_trains_the_runs_made_of_it(study, file, trained):
+    study.append(file)
+    assert study.plan().get("train", 0) == trained
+
+
+def test_a_changed_base_trains_the_runs_that_start_from_it(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    base = "_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './retinanet.py']\n"
+    project.append("configs/detectors/quick/iou_aware_retinanet.py", base)
+    project.run()
+    project.append("configs/detectors/quick/retinanet.py")
+    assert project.plan()["train"] == 2
+
+
+def test_settings_train_again_unless_they_are_the_machines(study):
+    study.set(settings={"workers": 2, "device": "cpu"})
+    assert study.plan().get("train", 0) == 0
+    study.set(settings={"epochs": 2})
+    assert study.plan()["train"] == 2
+
+
+def test_detections_for_a_server_are_made_only_where_asked_for(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    path = tmp_path / "configs" / "datasets" / "shapes.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["splits"]["hidden"] = {"annotations": "hidden.json", "images": "hidden", "labelled": False}
+    path.write_text(yaml.safe_dump(content | {"submit": {"splits": {"hidden": "hidden2017"}}}))
+    without = project.plan()
+    packed = {"predict": without["predict"] + 2, "submission": 2}
+    assert project.plan("--config", "submissions=[losses]") == without | packed
+
+
+def test_a_lost_table_is_written_again(study):
+    (study.folder / "results/study/tables/losses.csv").unlink()
+    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
+
+
+def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    stand_in = project.folder / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", f'[ "$1 $3" = "train {AWARE}" ] && {{ echo out of luck; exit 1; }}'))
+    failed = project.snakemake("--profile", "workflow/profiles/workstation")
+    assert failed.returncode != 0
+    assert "out of luck" in failed.stderr
+    stand_in.write_text(STAND_IN)
+    assert project.plan() == {"train": 1, **PREDICTED}
+
+
+def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(study):
+    stand_in = study.folder / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }; echo $1 >> called"))
+    study.set(settings={"device": "cuda"})
+    study.run("--forcerun", "collect")  # what computes on no GPU needs none
+    assert "predict" not in (study.folder / "called").read_text()
+    (study.folder / "called").unlink()
+    stopped = study.snakemake("--forcerun", "train")
+    assert stopped.returncode != 0
+    assert "no CUDA" in stopped.stdout + stopped.stderr
+    assert not (study.folder / "called").exists()
+
+
+APPTAINER = """\
+#!/bin/sh
+[ "$1" = --version ] && echo apptainer version 1.3.4 && exit
+until [ "${1%.sif}" != "$1" ]; do shift; done
+echo "$1" >> images
+shift
+"$@"
+exit $?  # it stays there until the job ends
+"""
+
+
+def put_apptainer(project: Project) -> None:
+    """Put a stand-in for Apptainer into a project, which names the images that it is asked for."""
+    program = project.folder / "bin" / "apptainer"
+    program.write_text(APPTAINER)
+    program.chmod(0o755)
+
+
+def test_every_job_runs_in_the_container_and_it_is_the_jobs_that_check_for_cuda(tmp_path):
+    project = Project(tmp_path, **SMALL | {"settings": {"device": "cuda"}})
+    stand_in = project.folder / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }"))
+    put_apptainer(project)
+    jobs = sum(project.plan().values())
+    project.run("--sdm", "apptainer")
+    assert (tmp_path / "images").read_text().split() == ["iou-aware.sif"] * jobs
+
+
+@pytest.mark.parametrize(("finishes", "contained"), [(False, False), (True, False), (False, True)])
+def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path, finishes, contained):
+    """As where Slurm tracks processes by control groups: its signals reach the first process of a job's step alone.
+
+    One that still finishes within the notice is finished, and its job has not failed.
+    """
+    project = Project(tmp_path, **SMALL)
+    project.run("--until", "prepare")
+    put_apptainer(project)
+    os.mkfifo(tmp_path / "started")
+    then = "" if finishes else "; exit 75"
+    saving = f"trap 'kill $!; echo saved > saved{then}' TERM; tail -f /dev/null & echo > started; wait || :"
+    stand_in = tmp_path / "bin" / "iou-aware"
+    stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
+    seal = f"results/study/runs/{BASELINE}/run.json"
+    options = ["--sdm", "apptainer"] if contained else []
+    with project.start(*options, "--mode", "remote", seal) as job:
+        (tmp_path / "started").read_text()
+        job.terminate()
+        try:
+            assert (job.wait(timeout=300) == 0) is finishes
+        finally:
+            job.kill()
+    assert (tmp_path / "saved").read_text() == "saved\n"
+    assert (tmp_path / seal).is_file() is finishes
+
+
+def test_weights_that_somebody_brought_are_used_and_never_cleared(tmp_path):
+    """After a fetch that was cut off, on a machine without a network; their address leads nowhere."""
+    project = Project(tmp_path, **SMALL)
+    weights, content = tmp_path / "data" / "backbones" / "tiny.pth", b"brought from another machine"
+    address = f"http://127.0.0.1:9/tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    init = f"dict(init_cfg=dict(type='Pretrained', checkpoint='{address}'))"
+    project.append("configs/backbones/tiny.py", f"model = dict(backbone={init})")
+    os.mkfifo(tmp_path / "fetching")
+    stage = tmp_path / "bin" / "iou-aware"
+    stage.write_text("#!/bin/sh\nmkdir -p data/backbones\necho half > data/backbones/tiny.pth\nexec cat > fetching")
+    with project.start("--until", "backbone") as workflow, (tmp_path / "fetching").open():
+        workflow.kill()
+    weights.write_bytes(content)
+    stage.write_text(f'#!/bin/sh\nexec {sys.executable} -m iou_aware.cli "$@"')
+    project.run("--nolock", "--until", "backbone", "--rerun-incomplete")
+    assert weights.read_bytes() == content
+    assert project.plan("--nolock").get("backbone", 0) == 0
+
+
+def test_checkpoints_outlive_a_training_that_is_run_again(study):
+    checkpoint = study.folder / "results/study/checkpoints" / AWARE / "epoch_3.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("three epochs of work")
+    study.run("--forcerun", "train")
+    assert checkpoint.read_text() == "three epochs of work"
+
+
+def test_the_stages_read_what_the_command_line_changed(study):
+    study.run("--config", "rules=[none,alpha=0.5,alpha=0.25]")
+    resolved = study.folder / "results/study/experiment.yaml"
+    assert yaml.safe_load(resolved.read_text())["rules"] == ["none", "alpha=0.5", "alpha=0.25"]
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "found"),
+    [
+        ("settings={epochs: 3, amp: false}", "settings", {"epochs": 3, "amp": False, "device": "cpu"}),
+        ("noise_in={losses: 1.5}", "noise_in", {"losses": 1.5}),
+        ("roots={shapes: 2024}", "roots", {"shapes": "2024"}),
+        ("rules=[none, alpha=0.5]", "rules", ("none", "alpha=0.50")),
+    ],
+)
+def test_values_within_one_of_the_command_line_are_what_they_are_in_the_file(study, option, key, found):
+    study.set(settings={"device": "cpu", "epochs": 2}, roots={"shapes": "2024"})
+    file = study.folder / CONFIG
+    config = yaml.safe_load(file.read_text())
+    update_config(config, parse_config([option]))
+    assert getattr(workflow.load([file], config), key) == found
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    project = Project(tmp_path, **SMALL)
+    project.plan()
+    assert not (project.folder / "results").exists()
+
+
+def test_a_mistake_is_told_before_anything_runs(study):
+    study.set(rules=["none", "alpha=1.5"])
+    done = study.snakemake()
+    assert done.returncode != 0
+    assert re.search(r"configs/experiments/study\.yaml, line \d+, key rules\[1\]: .*alpha=1\.5.*\[0, 1\]", done.stderr)
+
+
+def test_snakemakes_report_has_a_category_per_table(tmp_path):
+    names = ["table1", "table2", "table3", "table4", "table5"]
+    project = Project(tmp_path, rules=RULES)
+    project.run()
+    done = project.snakemake("--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    shutil.unpack_archive(project.folder / "report.zip", tmp_path / "unpacked")
+    text = "".join(file.read_text(errors="ignore") for file in (tmp_path / "unpacked").rglob("*.html"))
+    for category in [*(f"Table {name[-1]}" for name in names), "Figures", "Training", "Notebooks"]:
+        assert f'"{category}"' in text
+
+
+def test_the_workflow_is_free_of_lint():
+    for command in (["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow"]):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from importlib.util import find_spec
 
 import mmcv.ops
 import pytest
@@ -17,7 +18,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.detect import detect
 from iou_aware.inference.predict import predict
 from iou_aware.training import config
-from iou_aware.training.parts import PARTS
+from iou_aware.training.parts import RUNNING, UNREGISTERED, require_parts
 
 RUN = {"type": "os.mkdir", "path": "hacked"}
 
@@ -153,10 +154,9 @@ def test_nothing_in_the_config_of_an_experiments_run_is_run_either(trained, tmp_
         predict(copied, IOU_AWARE, "val")
 
 
-def test_every_part_exists(trained):
-    named = {
-        name
-        for registry in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
-        for name in (*registry.module_dict, *registry.parent.module_dict)
-    }
-    assert PARTS - named == {"nms", "RoIAlign"} and hasattr(mmcv.ops, "RoIAlign")
+def test_parts_beyond_the_studys_own_are_known(trained):
+    require_parts({"bbox_head": {"type": "ATSSHead", "norm_cfg": {"type": "GN"}}, "type": "ATSS"}, "a model")
+    registries = (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
+    named = {name for registry in registries for name in (*registry.module_dict, *registry.parent.module_dict)}
+    assert not named & UNREGISTERED and all(hasattr(mmcv.ops, name) for name in UNREGISTERED)
+    assert all(find_spec(module) for module in RUNNING)

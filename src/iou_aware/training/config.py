@@ -75,7 +75,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     if settings.get("tensorboard"):
         backend = dict(type=TENSORBOARD, save_dir=str(Path(work_dir) / "tensorboard"))
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, backend]
-    return _finished(config, run)
+    return Config(_plain(config._cfg_dict))
 
 
 def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str, stock: Config) -> Config:
@@ -97,7 +97,7 @@ def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: P
     if "channels_last" in settings:
         config.channels_last = settings["channels_last"]
     config.work_dir = str(work_dir)
-    return _finished(config, run)
+    return Config(_plain(config._cfg_dict))
 
 
 def to_text(config: Config) -> str:
@@ -275,13 +275,6 @@ def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
                 f"that it takes: {fault}"
             ) from fault
     return [dict(step) for step in chosen]
-
-
-def _finished(config: Config, run) -> Config:
-    """Return a config as it will be sealed; it will be read as data, and must then be made of known parts."""
-    plain = _plain(config._cfg_dict)
-    parts.require_parts(plain["model"], f"run {run.name}: its config, model")
-    return Config(plain)
 
 
 def _plain(value: Any) -> Any:

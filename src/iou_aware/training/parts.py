@@ -9,22 +9,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
+from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS, WEIGHT_INITIALIZERS
 from mmengine.config import Config
 from mmengine.registry import Registry
 
 from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
+from iou_aware.method import heads as heads  # whose parts are registered
 
-# What a detector may be made of, beside the parts of this package: building these runs nothing that they are given.
-PARTS = {
-    *("RetinaNet", "FasterRCNN", "DetDataPreprocessor", "ResNet", "ResNeXt", "RegNet", "FPN", "BN", "GN"),
-    *("RetinaHead", "RPNHead", "StandardRoIHead", "Shared2FCBBoxHead", "SingleRoIExtractor", "RoIAlign"),
-    *("AnchorGenerator", "LegacyAnchorGenerator", "DeltaXYWHBBoxCoder", "LegacyDeltaXYWHBBoxCoder"),
-    *("MaxIoUAssigner", "PseudoSampler", "RandomSampler", "nms"),
-    *("FocalLoss", "CrossEntropyLoss", "L1Loss", "SmoothL1Loss"),
-    *("Pretrained", "Kaiming", "Normal"),
-}
+# Registered parts that run what they are given: one evaluates an argument, others read another config or its weights.
+RUNNING = (
+    *("mmdet.models.detectors.kd_one_stage", "mmdet.models.detectors.lad", "mmdet.models.task_modules.tracking"),
+    *("mmdet.models.mot", "mmdet.models.reid", "mmdet.models.trackers", "mmdet.models.vis"),
+)
+# Parts that are not registered: MMCV evaluates the name of an NMS, and looks for that of a RoI layer among its ops.
+UNREGISTERED = {"nms", "soft_nms", "RoIAlign"}
 # Keys that make a registry, or the reading of a file, import a module.
 IMPORTING = ("_scope_", "backend_args", "file_client_args")
 
@@ -48,8 +47,10 @@ def read(file: Path) -> Config:
 
 
 def require_parts(model: Any, where: str) -> None:
-    """Raise InputError about ``where`` unless a model's config, at any depth, is made of known parts."""
-    _require(model, _is_part, where, f"one of {', '.join(sorted(PARTS))} or a part of iou_aware ({__name__} says why)")
+    """Raise InputError about ``where`` unless a model's config, at any depth, is made of registered parts."""
+    _require(
+        model, _is_part, where, "a registered part of a detector by its plain name, none that runs what it is given"
+    )
 
 
 def require_transforms(steps: Any, where: str) -> None:
@@ -71,10 +72,9 @@ def _require(value: Any, known: Callable[[str], bool], where: str, expected: str
 
 
 def _is_part(name: str) -> bool:
-    return name in PARTS or any(
-        getattr(_registered(name, registry), "__module__", "").startswith("iou_aware.")
-        for registry in (MODELS, TASK_UTILS)
-    )
+    registered = (_registered(name, registry) for registry in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS))
+    module = next((part.__module__ for part in registered if part is not None), None)
+    return name in UNREGISTERED or (module is not None and not module.startswith(RUNNING))
 
 
 def _is_transform(name: str) -> bool:

@@ -2,8 +2,12 @@
 
 Rows are in the order of the split's images, within an image in the order of the rules, and then by descending
 confidence. Images without detections have no rows, so the file says how many images it covers.
+
+The file also holds a checksum over what made it and the rows of each rule. Whoever reads a rule's detections verifies
+it, so that no damage is measured in silence.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +38,14 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_PER_GROUP = 1 << 17
+CHECKSUMS = b"sha256"  # by rule, beside the schema's metadata, since they are known last
+AGAIN = "Run `iou-aware predict` again for this run and split."
+_DAMAGE = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over bad bytes
+_TYPES = {"image_ids": np.int64, "category_ids": np.int32} | dict.fromkeys(
+    ("boxes", "confidences", "cls_scores"), np.float32
+)
+# A row as its checksum is made over it.
+_ROW = np.dtype([("ids", "<i8", 2), ("numbers", "<f4", 7)])
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,9 @@ class Detections:
 class Writer:
     """Gathers detections and writes them in row groups, so that memory does not grow with the number of images."""
 
-    def __init__(self, file: pq.ParquetWriter, schema: pa.Schema, rules: Sequence[str]):
-        self._file, self._schema, self._rules = file, schema, list(rules)
+    def __init__(self, file: pq.ParquetWriter, schema: pa.Schema, rules: Sequence[str], place: Path):
+        self._file, self._schema, self._rules, self._place = file, schema, list(rules), place
+        self._checksums = [_checksum(schema.metadata[b"provenance"], rule) for rule in rules]
         self._parts: list[tuple[np.ndarray, Detections]] = []
         self._waiting = 0
         self.rows = 0
@@ -83,31 +96,29 @@ class Writer:
         if not self._waiting:
             return
         rules = np.concatenate([rules for rules, _ in self._parts]).astype(np.int32)
-        boxes = np.concatenate([found.boxes for _, found in self._parts]).astype(np.float32)
+        found = _joined([found for _, found in self._parts])
+        _check_values(found, self._place)
+        rows = _rows(found)
+        for number, checksum in enumerate(self._checksums):
+            checksum.update(rows[rules == number].tobytes())
         columns = [
-            pa.array(self._column("image_ids", np.int64)),
+            pa.array(found.image_ids),
             pa.DictionaryArray.from_arrays(rules, self._rules),
-            pa.array(self._column("category_ids", np.int32)),
-            *(pa.array(np.ascontiguousarray(boxes[:, side])) for side in range(4)),
-            pa.array(self._column("confidences", np.float32)),
-            pa.array(self._column("cls_scores", np.float32)),
-            self._iou_preds(),
+            pa.array(found.category_ids),
+            *(pa.array(np.ascontiguousarray(found.boxes[:, side])) for side in range(4)),
+            pa.array(found.confidences),
+            pa.array(found.cls_scores),
+            pa.nulls(len(rules), pa.float32()) if found.iou_preds is None else pa.array(found.iou_preds),
         ]
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=self._waiting)
         self.rows += self._waiting
         self._parts, self._waiting = [], 0
 
-    def _column(self, name: str, dtype: type) -> np.ndarray:
-        return np.concatenate([getattr(found, name) for _, found in self._parts]).astype(dtype)
-
-    def _iou_preds(self) -> pa.Array:
-        chunks = [
-            pa.nulls(len(rules), pa.float32())
-            if found.iou_preds is None
-            else pa.array(found.iou_preds.astype(np.float32))
-            for rules, found in self._parts
-        ]
-        return pa.concat_arrays(chunks)
+    def finish(self) -> None:
+        """Write what is waiting, and the checksums of all."""
+        self.flush()
+        digests = {rule: checksum.hexdigest() for rule, checksum in zip(self._rules, self._checksums, strict=True)}
+        self._file.add_key_value_metadata({CHECKSUMS: json.dumps(digests)})
 
 
 @contextmanager
@@ -124,11 +135,11 @@ def writer(path: Path, rules: Sequence[str], images: int, provenance: Mapping[st
     schema = SCHEMA.with_metadata({"provenance": json.dumps(about)})
     with (
         writing(path) as beside,
-        pq.ParquetWriter(beside, schema, compression="zstd", use_dictionary=["rule"]) as file,
+        pq.ParquetWriter(beside, schema, compression="zstd", use_dictionary=["rule"], write_page_checksum=True) as file,
     ):
-        opened = Writer(file, schema, rules)
+        opened = Writer(file, schema, rules, path)
         yield opened
-        opened.flush()
+        opened.finish()
 
 
 def provenance(path: Path) -> dict[str, Any]:
@@ -137,29 +148,45 @@ def provenance(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is missing, truncated, or not one of detections.
     """
-    return json.loads(_open(path).schema_arrow.metadata[b"provenance"])
+    return _metadata(_open(path), path)[0]
 
 
 def read(path: Path, rule: str) -> Detections:
     """Return all detections of one rule, in the file's order.
 
     Raises:
-        InputError: The file is missing, truncated, not one of detections, or lacks the rule.
+        InputError: The file is missing, damaged, changed since it was written, not one of detections, or lacks the
+            rule.
     """
-    _require_rule(path, rule)
-    return _detections(pq.read_table(path, filters=pc.field("rule") == rule))
+    return _joined([_detections(SCHEMA.empty_table()), *pieces(path, rule)])
 
 
 def pieces(path: Path, rule: str) -> Iterator[Detections]:
     """Yield the detections of one rule, in the file's order and a piece at a time, however large the file is.
 
+    That the file has changed shows after the last piece at the latest.
+
     Raises:
         InputError: As ``read`` does.
     """
-    _require_rule(path, rule)
     file = _open(path)
+    about, made, checksums = _metadata(file, path)
+    if rule not in about["rules"]:
+        raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(about['rules'])}.")
+    checksum = _checksum(made, rule)
     for group in range(file.num_row_groups):
-        yield _detections(file.read_row_group(group).filter(pc.field("rule") == rule))
+        try:
+            found = _detections(file.read_row_group(group).filter(pc.field("rule") == rule))
+        except _DAMAGE as fault:
+            raise InputError(f"{path}: damaged ({fault}). {AGAIN}") from fault
+        _check_values(found, path)
+        checksum.update(_rows(found).tobytes())
+        yield found
+    if checksum.hexdigest() != checksums.get(rule):
+        raise InputError(
+            f"{path}: changed after it was written: the detections by the rule '{rule}' have the sha256 "
+            f"{checksum.hexdigest()}, written {checksums.get(rule)}. {AGAIN}"
+        )
 
 
 def write_coco(file: IO[str], found: Iterable[Detections]) -> int:
@@ -197,10 +224,15 @@ def export_coco(path: Path, rule: str, target: Path) -> None:
         write_coco(file, pieces(path, rule))
 
 
-def _require_rule(path: Path, rule: str) -> None:
-    rules = provenance(path)["rules"]
-    if rule not in rules:
-        raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(rules)}.")
+def _joined(parts: Sequence[Detections]) -> Detections:
+    """Return detections one after the other, by the types of the file's columns."""
+    parts = [part for part in parts if len(part.image_ids)] or parts[:1]
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts]).astype(kind) for name, kind in _TYPES.items()
+    }
+    ious = [np.full(len(part.image_ids), np.nan) if part.iou_preds is None else part.iou_preds for part in parts]
+    predicted = any(part.iou_preds is not None for part in parts)
+    return Detections(**columns, iou_preds=np.concatenate(ious).astype(np.float32) if predicted else None)
 
 
 def _detections(table: pa.Table) -> Detections:
@@ -216,16 +248,62 @@ def _detections(table: pa.Table) -> Detections:
     )
 
 
+def _rows(found: Detections) -> np.ndarray:
+    """Return N detections row by row, ``(N,)`` of ``_ROW``: the same bytes whatever the pieces that they come in."""
+    rows = np.empty(len(found.image_ids), _ROW)
+    rows["ids"] = np.stack([found.image_ids, found.category_ids], axis=1)
+    rows["numbers"][:, :4] = found.boxes
+    for column, values in enumerate((found.confidences, found.cls_scores, found.iou_preds), start=4):
+        rows["numbers"][:, column] = np.nan if values is None else values
+    return rows
+
+
+def _checksum(made: bytes, rule: str) -> Any:
+    """Return the checksum of a rule's detections before the first of them: over what made them."""
+    return hashlib.sha256(made + rule.encode())
+
+
+def _check_values(found: Detections, path: Path) -> None:
+    """Raise InputError about a file that has, or is to have, a detection which cannot be; one without area can."""
+    scores = {"confidence": found.confidences, "cls_score": found.cls_scores, "iou_pred": found.iou_preds}
+    faults = [
+        (name, values, ~((values >= 0) & (values <= 1)), "a number from 0 to 1")
+        for name, values in scores.items()
+        if values is not None
+    ]
+    fine = np.isfinite(found.boxes).all(1) & (found.boxes[:, 2:] >= found.boxes[:, :2]).all(1)
+    faults.append(("box", found.boxes, ~fine, "finite corners x1, y1, x2, y2, the latter two not before the former"))
+    for name, values, wrong, expected in faults:
+        if wrong.any():
+            first = np.argmax(wrong)
+            raise InputError(
+                f"{path}: a detection on image {found.image_ids[first]} has the {name} {values[first].tolist()}, "
+                f"expected {expected} ({wrong.sum()} such detections). Its run may have diverged; see the losses in "
+                f"history.csv. {AGAIN}"
+            )
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        schema = file.schema_arrow.remove_metadata()
     except FileNotFoundError as fault:
         raise InputError(f"{path} does not exist: run `iou-aware predict` for this run and split first.") from fault
-    except pa.ArrowInvalid as fault:
-        raise InputError(f"{path}: truncated or no Parquet file ({fault}). Run `iou-aware predict` again.") from fault
-    if not file.schema_arrow.remove_metadata().equals(SCHEMA):
+    except _DAMAGE as fault:
+        raise InputError(f"{path}: truncated or no Parquet file ({fault}). {AGAIN}") from fault
+    if not schema.equals(SCHEMA):
         raise InputError(
-            f"{path}: not a file of detections: its columns are {', '.join(file.schema_arrow.names)}, expected "
-            f"{', '.join(SCHEMA.names)}. Run `iou-aware predict` again."
+            f"{path}: not a file of detections: its columns are {', '.join(schema.names)}, expected "
+            f"{', '.join(SCHEMA.names)}. {AGAIN}"
         )
     return file
+
+
+def _metadata(file: pq.ParquetFile, path: Path) -> tuple[dict[str, Any], bytes, dict[str, str]]:
+    """Return what made a file's detections, the same as bytes, and the checksums by rule."""
+    try:
+        made, checksums = (file.metadata.metadata[key] for key in (b"provenance", CHECKSUMS))
+        about = json.loads(made)
+        return {**about, "rules": list(about["rules"])}, made, json.loads(checksums)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise InputError(f"{path}: does not say what made it, or has no checksums ({fault!r}). {AGAIN}") from fault

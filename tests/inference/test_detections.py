@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -146,8 +148,107 @@ def test_bad_files_are_named(tmp_path):
         detections.provenance(path)
 
 
-def _other(folder):
-    import pyarrow as pa
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A file of three rules in several row groups."""
+    path = tmp_path_factory.mktemp("written") / "val.parquet"
+    with pytest.MonkeyPatch.context() as patch, detections.writer(path, RULES, 40, {"run": "r"}) as writer:
+        patch.setattr(detections, "ROWS_PER_GROUP", 50)
+        for seed in range(4):
+            writer.add(np.arange(60) % 3, made_up(60, seed))
+    return path
 
+
+def test_a_flipped_byte_is_noticed_or_means_nothing(written, tmp_path):
+    """Wherever it is: in values, in what Parquet says of them, in what made them."""
+    path, content = tmp_path / "val.parquet", written.read_bytes()
+    expected = [detections.read(written, rule) for rule in RULES]
+    made = detections.provenance(written)
+    noticed = 0
+    for place in range(0, len(content), 41):
+        path.write_bytes(content[:place] + bytes([content[place] ^ (1 + place % 255)]) + content[place + 1 :])
+        try:
+            assert detections.provenance(path) == made
+            for rule, found in zip(RULES, expected, strict=True):
+                assert_equal(detections.read(path, rule), found)
+        except InputError as fault:
+            assert "val.parquet" in str(fault)
+            noticed += 1
+    assert noticed > len(content) // 41 * 0.7
+
+
+EDITS = {
+    "row missing": lambda table: pa.concat_tables([table.slice(0, 4), table.slice(5)]),
+    "row doubled": lambda table: pa.concat_tables([table.slice(0, 5), table.slice(4)]),
+    "rows of an image missing": lambda table: table.filter(pc.field("image_id") != table["image_id"][4].as_py()),
+    "rule missing": lambda table: table.filter(pc.field("rule") != RULES[1]),
+    "all missing": lambda table: table.slice(0, 0),
+    "other order": lambda table: table.sort_by("confidence"),
+    "other score": lambda table: table.set_column(8, table.field(8), pc.multiply(table["cls_score"], np.float32(0.5))),
+    "nothing but the file": lambda table: table,
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("metadata", ["kept", "none"])
+def test_an_edited_file_is_refused(written, tmp_path, edit, metadata):
+    path, whole = tmp_path / "val.parquet", pq.ParquetFile(written)
+    table = EDITS[edit](whole.read())
+    kept = {key: value for key, value in whole.metadata.metadata.items() if key != b"ARROW:schema"}
+    pq.write_table(table.replace_schema_metadata(kept if metadata == "kept" else {}), path)
+    if edit == "nothing but the file" and metadata == "kept":
+        assert_equal(detections.read(path, RULES[1]), detections.read(written, RULES[1]))
+        return
+    with pytest.raises(InputError, match=r"val\.parquet.*[Rr]un `iou-aware predict`"):
+        detections.read(path, RULES[1])
+    with pytest.raises(InputError, match=r"val\.parquet.*[Rr]un `iou-aware predict`"):
+        detections.export_coco(path, RULES[1], tmp_path / "results.json")
+    assert not (tmp_path / "results.json").exists()
+
+
+VALUES = {
+    "confidence above 1": ("confidences", 5.0, "confidence 5.0, expected a number from 0 to 1"),
+    "confidence below 0": ("confidences", -0.5, "confidence -0.5"),
+    "confidence not a number": ("confidences", np.nan, "confidence nan"),
+    "score infinite": ("cls_scores", np.inf, "cls_score inf"),
+    "IoU above 1": ("iou_preds", 1.01, "iou_pred 1.0"),
+    "IoU missing": ("iou_preds", np.nan, "iou_pred nan"),
+    "box infinite": ("boxes", [0, 0, np.inf, 5], "box .*inf"),
+    "box not a number": ("boxes", [0, np.nan, 5, 5], "box .*nan"),
+    "box inverted in x": ("boxes", [5, 0, 4.5, 5], r"box \[5.0, 0.0, 4.5, 5.0\], expected finite corners"),
+    "box inverted in y": ("boxes", [0, 5, 5, -5], "box"),
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_values_that_cannot_be_are_neither_written_nor_read(tmp_path, monkeypatch, value):
+    column, wrong, told = VALUES[value]
+    found = made_up(9)
+    getattr(found, column)[4] = wrong
+    path = tmp_path / "val.parquet"
+
+    def write():
+        with detections.writer(path, RULES, 9, {}) as writer:
+            writer.add(np.zeros(9, np.int64), found)
+
+    with pytest.raises(InputError, match=rf"val\.parquet: a detection on image {found.image_ids[4]} has the {told}"):
+        write()
+    assert not path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(detections, "_check_values", lambda *_: None)
+        write()
+    with pytest.raises(InputError, match=rf"val\.parquet: a detection on image {found.image_ids[4]} has the {told}"):
+        detections.read(path, RULES[0])
+
+
+def test_boxes_without_area_are_boxes(tmp_path):
+    found = made_up(9)
+    found.boxes[:, 2:] = found.boxes[:, :2]
+    with detections.writer(tmp_path / "val.parquet", RULES, 9, {}) as writer:
+        writer.add(np.zeros(9, np.int64), found)
+    assert_equal(detections.read(tmp_path / "val.parquet", RULES[0]), found)
+
+
+def _other(folder):
     pq.write_table(pa.table({"score": [1.0]}), folder / "other.parquet")
     return folder / "other.parquet"

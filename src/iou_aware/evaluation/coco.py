@@ -5,11 +5,14 @@ Both take and give the same arrays, and the arrays are equal to the last bit; ho
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import hotcoco
 import numpy as np
+
+from iou_aware.common.errors import InputError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _AREAS = {"s": 1, "m": 2, "l": 3}
@@ -48,6 +51,17 @@ def results_array(
     corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     sides = corners[:, 2:] - corners[:, :2]
     return np.column_stack([image_ids, corners[:, :2], sides, confidences, category_ids]).astype(np.float64, copy=False)
+
+
+def require_known(results: np.ndarray, image_ids: np.ndarray, category_ids: Sequence[int], place: str) -> None:
+    """Raise InputError about ``place`` if detections are of ids that are not there; hotcoco would leave them out."""
+    for what, values, known in (("image", results[:, 0], image_ids), ("category", results[:, 6], category_ids)):
+        strange = np.setdiff1d(values, known)
+        if len(strange):
+            raise InputError(
+                f"{place}: detections of {what} id {strange[0]:.0f} ({len(strange)} such ids), which the annotations "
+                "do not have. Run `iou-aware predict` again for this run and split."
+            )
 
 
 class CocoEvaluator:

@@ -4,20 +4,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from iou_aware import detections
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
 from iou_aware.data.manifest import Manifest
-from iou_aware.detections import Detections
+from iou_aware.detections import AGAIN, Detections
 from iou_aware.evaluation import coco, voc07
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
-
-_AGAIN = "Run `iou-aware predict` again for this run and split."
 
 
 def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
@@ -46,9 +42,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
 
     results = {}
     for rule in rules:
-        found = detections.read(source, rule)
-        _check_ids(source, rule, found, measure.evaluator)
-        results[rule] = measure(found)
+        results[rule] = measure(detections.read(source, rule), f"{source}, rule '{rule}'")
         percent = results[rule]["metrics"]["AP"]
         logger.info("%s, %s, %s: AP %s", run_name, split, rule, "-" if percent is None else f"{percent:.1f}")
     made = {
@@ -76,10 +70,11 @@ class _Measure:
         names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
         self._classes = [names[category] for category in self.evaluator.category_ids]
 
-    def __call__(self, found: Detections) -> dict[str, Any]:
-        """Return ``metrics`` of one rule's detections, and the same ``per_class``."""
+    def __call__(self, found: Detections, place: str) -> dict[str, Any]:
+        """Return ``metrics`` of one rule's detections, which lie at ``place``, and the same ``per_class``."""
         columns = (found.image_ids, found.boxes, found.confidences, found.category_ids)
         results = coco.results_array(*columns)
+        coco.require_known(results, self.evaluator.image_ids, self.evaluator.category_ids, place)
         curves = self.evaluator.curves(results)
         if self._referee:
             self._confirm(curves, self._referee.curves(results))
@@ -102,24 +97,10 @@ def _check_origin(source: Path, weights: str, images: int, rules: list[str]) -> 
     about = detections.provenance(source)
     if about["weights_sha256"] != weights:
         raise InputError(
-            f"{source} was made with the weights {about['weights_sha256']}, but the run's are now {weights}. {_AGAIN}"
+            f"{source} was made with the weights {about['weights_sha256']}, but the run's are now {weights}. {AGAIN}"
         )
     if about["images"] != images:
-        raise InputError(f"{source} covers {about['images']} images, but the split has {images}. {_AGAIN}")
+        raise InputError(f"{source} covers {about['images']} images, but the split has {images}. {AGAIN}")
     missing = [rule for rule in rules if rule not in about["rules"]]
     if missing:
-        raise InputError(f"{source} lacks the rules {', '.join(missing)} of the experiment. {_AGAIN}")
-
-
-def _check_ids(source: Path, rule: str, found: Detections, evaluator: coco.CocoEvaluator) -> None:
-    """Refuse detections on images or of categories that the annotations do not have."""
-    for what, values, known in [
-        ("image", found.image_ids, evaluator.image_ids),
-        ("category", found.category_ids, evaluator.category_ids),
-    ]:
-        strange = np.setdiff1d(values, known)
-        if len(strange):
-            raise InputError(
-                f"{source} has detections by the rule '{rule}' of {what} id {strange[0]} ({len(strange)} such ids), "
-                f"which the split's annotations do not have. {_AGAIN}"
-            )
+        raise InputError(f"{source} lacks the rules {', '.join(missing)} of the experiment. {AGAIN}")

@@ -13,7 +13,7 @@ import hotcoco
 import numpy as np
 
 from iou_aware.common.process import without_garbage_search
-from iou_aware.evaluation.coco import THRESHOLDS
+from iou_aware.evaluation.coco import THRESHOLDS, require_known
 
 # COCO's area ranges, in square pixels of the ground truth.
 AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
@@ -64,6 +64,7 @@ class Matcher:
 
     def __init__(self, annotations: Path):
         """Load ``annotations``, a COCO instances file."""
+        self._file = annotations
         self._truth = hotcoco.COCO(str(annotations))
         self.image_ids = np.sort(np.array(self._truth.get_img_ids(), dtype=np.int64))
         self.category_ids = np.sort(np.array(self._truth.get_cat_ids(), dtype=np.int64))
@@ -75,7 +76,11 @@ class Matcher:
             results: ``(N, 7)``, see ``evaluation.coco.results_array``.
             area: A key of ``AREAS``.
             thresholds: ``(T,)`` ascending IoU.
+
+        Raises:
+            InputError: An image or a category of the results is unknown.
         """
+        require_known(results, self.image_ids, self.category_ids, f"what is held against {self._file}")
         evaluation = hotcoco.COCOeval(self._truth, self._truth.load_res(results), "bbox")
         evaluation.params.area_rng, evaluation.params.area_rng_lbl = [list(AREAS[area])], [area]
         evaluation.params.max_dets = [LIMIT]

@@ -73,6 +73,15 @@ def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     assert np.isnan(average_precisions(matches, [weights])).all()
 
 
+@pytest.mark.parametrize(("column", "told"), [(0, "image id 7 "), (6, "category id 7 ")])
+def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path, column, told):
+    path = tmp_path / "truth.json"
+    found = noisy(scene(path), 3)
+    found[5, column] = 7
+    with pytest.raises(InputError, match=rf"truth\.json: detections of {told}.*do not have"):
+        draw.distributions(Matcher(path), found, ["AP"], resamples=4)
+
+
 def test_recall_on_the_grid_is_compared_to_the_last_bit():
     grid = np.linspace(0, 1, 101)
     recalls = np.array([found / objects for objects in range(1, 300) for found in range(objects + 1)])

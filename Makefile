@@ -4,6 +4,8 @@
 #   make test-slurm  the study on a real Slurm of one node, disturbed as clusters do; needs root and Debian
 #   make test-kill   trainings killed at random moments of their life; about five minutes of one core
 #   make test-pages  the report in a real browser, the tables in LaTeX; installs both on Debian
+#   make gpu-pack    fill build/gpu-pack with all that a bare machine with a GPU needs for the next; needs nvcc
+#   make test-gpu    what only a GPU can show, in ten minutes at most: results/gpu/gpu.md; see docs/gpu.md
 #   make bench       the benchmarks behind docs/performance.md
 # CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.
 # CUDA=1 makes `.venv` one for NVIDIA GPUs: docs/cluster.md, step 1.
@@ -23,10 +25,10 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) pytho
 AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TRAINING_TESTS = tests/training tests/inference
 
-.PHONY: help setup reproduce test test-slurm test-kill test-pages lint bench clean
+.PHONY: help setup reproduce test test-slurm test-kill test-pages test-gpu gpu-pack lint bench clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -11
 
 setup:
 	@python=$$($(FIND_PYTHON)); \
@@ -63,6 +65,16 @@ test-kill: setup
 
 test-pages: setup
 	pytest tests/pages
+
+# Only this Python will do, which a version manager may hide.
+gpu-pack:
+	@for python in $(PYTHON) python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python3); do \
+	  $$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && exec $$python tools/gpu/pack.py; \
+	done; echo "Python 3.12 is needed and was not found; name it: make gpu-pack PYTHON=/path/to/python3.12" >&2; exit 1
+
+# No set-up before: the machine with the GPU has an environment, and the pack brings what that lacks.
+test-gpu:
+	$(or $(PYTHON),python3) $(or $(wildcard build/gpu-pack),.)/tools/gpu/run.py results/gpu
 
 bench: setup
 	python -m benchmarks

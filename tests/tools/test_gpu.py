@@ -1,0 +1,185 @@
+"""The GPU test, where there is no GPU: its parts on tiny images, what it finds, and what it makes of faults."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from iou_aware.method.heads import IoUAwareRetinaHead
+
+TOOLS = Path(__file__).parents[2] / "tools" / "gpu"
+MODULES = ("parts", "run", "trial")
+# Stands in for parts.py: one part fails, one never ends and leaves a process behind, one looks at what is written.
+PARTS = """
+import json, pathlib, subprocess, sys, threading
+name, out = sys.argv[1], pathlib.Path({out!r})
+pathlib.Path("figures").mkdir(exist_ok=True)
+figures = {{"part": name}}
+if name == "sweep":
+    figures["before"] = list(json.loads((out / "gpu.json").read_text())["parts"])
+pathlib.Path("figures", name + ".json").write_text(json.dumps(figures))
+if name == "ops":
+    child = subprocess.Popen([sys.executable, "-c", "import threading; threading.Event().wait()"])
+    (out / "child").write_text(str(child.pid))
+    threading.Event().wait()
+sys.exit("it went wrong" if name == "fp32" else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def tools():
+    """The scripts of tools/gpu, on the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        patch.setenv("TRIAL_DEVICE", "cpu")
+        yield {name: importlib.import_module(name) for name in MODULES}
+        for name in MODULES:
+            del sys.modules[name]
+
+
+def run_part(tools, patch, name: str) -> dict:
+    """Run a part as its process does, and return its figures."""
+    patch.setattr(sys, "argv", ["parts.py", name])
+    tools["parts"].main()
+    return json.loads(Path("figures", f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def project(tools, tmp_path_factory):
+    """The folder of a project that `prepare` has made and `fp32` has trained in."""
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_part(tools, patch, "prepare")
+        run_part(tools, patch, "fp32")
+    return folder
+
+
+@pytest.fixture
+def part(tools, project, monkeypatch):
+    """Return a function that runs a part in the project and returns its figures."""
+    monkeypatch.chdir(project)
+    return lambda name: run_part(tools, monkeypatch, name)
+
+
+def test_the_sweep_is_compared_to_the_last_bit(part, monkeypatch):
+    assert part("sweep")["rules"] == 23
+    swept, original = [], IoUAwareRetinaHead.sweep
+
+    def on_another_device(head, *args, **kwargs):
+        found = original(head, *args, **kwargs)
+        if swept:
+            found.columns["scores"].view(-1)[-1:].mul_(1 + 2**-23)
+        swept.append(found)
+        return found
+
+    monkeypatch.setattr(IoUAwareRetinaHead, "sweep", on_another_device)
+    with pytest.raises(AssertionError, match=r"plain: 1 of [0-9]+ values of scores"):
+        part("sweep")
+
+
+def test_the_ops_are_compared(part, tools, monkeypatch):
+    parts = tools["parts"]
+    assert float(part("ops")["RoIAlign, GPU from CPU"]) == 0
+    monkeypatch.setattr(parts, "nms", lambda *args: (None, parts.torch.tensor([0])))
+    with pytest.raises(AssertionError, match=r"NMS at 0.3: mmcv decides otherwise about [1-9][0-9]* of 200 boxes"):
+        part("ops")
+
+
+def test_a_training_is_measured_and_compared_with_single_precision(part):
+    figures = part("bf16_channels_last")
+    assert figures["steps"] == 12
+    assert figures["images/s"] > 0
+    assert float(figures["losses from fp32"].rstrip("%")) < 5
+
+
+@pytest.mark.parametrize(
+    ("loss", "weights", "message"),
+    [
+        (1.1, 1, "a loss is 10.0% from that of single precision"),
+        (1, -1, "another way than in single precision: cosine -1"),
+        (1, 2, "2.00 times as far as in single precision"),
+    ],
+)
+def test_what_differs_from_single_precision_is_told(part, tools, loss, weights, message):
+    losses = json.loads(Path("figures/fp32.json").read_text())["losses"]
+    change = torch.load("change.pth")
+    assert change.norm() > 0
+    tools["parts"]._compare(losses, change, {})
+    with pytest.raises(AssertionError, match=message):
+        tools["parts"]._compare([loss * value for value in losses], weights * change, {})
+
+
+def test_the_two_stage_detector_and_a_single_process_of_several(part):
+    assert part("faster_rcnn")["steps"] == 10
+    assert part("nccl").items() >= {"steps": 10, "backend": "gloo"}.items()
+
+
+def test_predicting(part):
+    figures = part("predict")
+    assert figures["rules"] == 23
+    assert figures["detections"] > 0
+
+
+def test_a_training_that_is_killed_and_stopped_goes_on(part):
+    figures = part("resume")
+    assert figures["exit statuses"] == [-9, 75, 0]
+    assert figures["same weights"]
+
+
+def test_without_a_gpu_it_says_so_and_fails(tmp_path):
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, TOOLS / "run.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert "No GPU is here" in done.stdout
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_script_runs_parts(tmp_path):
+    command = [sys.executable, TOOLS / "run.py", tmp_path, "--device", "cpu", "--minutes", "60", "--only", "ops"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    assert [part["status"] for part in results["parts"].values()] == ["passed", "passed"]
+    assert results["ops"] == "installed"
+    page = (tmp_path / "gpu.md").read_text()
+    assert "# 2 of 2 parts passed" in page
+    assert "says nothing but that the script runs" in page
+
+
+def test_a_part_that_fails_or_never_ends_stops_no_other(tools, tmp_path, monkeypatch, capsys):
+    run = tools["run"]
+    (tmp_path / "parts.py").write_text(PARTS.format(out=str(tmp_path)))
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "python", lambda code: True)
+    monkeypatch.setattr(run, "LEAST_SECONDS", 1)
+    monkeypatch.setattr(run, "PARTS", {"prepare": 60, "fp32": 60, "ops": 5, "sweep": 60})
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # which main() adds to
+    assert run.main([str(tmp_path)]) == 1
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert [part["status"] for part in parts.values()] == ["passed", "failed", "stopped after 5 s", "passed"]
+    assert "it went wrong" in parts["fp32"]["said"]
+    assert parts["fp32"]["figures"] == {"part": "fp32"}
+    assert parts["sweep"]["figures"]["before"] == ["prepare", "fp32", "ops"]
+    assert "not passed: fp32, ops" in capsys.readouterr().out
+    child = int((tmp_path / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_nothing_is_begun_without_time_or_without_a_project(tools, tmp_path, monkeypatch):
+    run = tools["run"]
+    (tmp_path / "parts.py").write_text("import sys; sys.exit(1)")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "python", lambda code: True)
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    for minutes, status in [("60", "failed"), ("0", "not begun: no time left")]:
+        assert run.main([str(tmp_path), "--minutes", minutes]) == 1
+        parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+        assert {name: part["status"] for name, part in parts.items()} == {"prepare": status}

@@ -266,3 +266,23 @@ def test_an_image_that_is_missing_or_unreadable_is_named(tmp_path, content, told
     with pytest.raises(InputError, match=told) as caught:
         prepared(tmp_path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "{}/secret.jpg", "a\0b.jpg", ".."])
+def test_an_image_outside_of_its_folder_is_named(tmp_path, name):
+    """Also where the image is there: whoever sends annotations does not choose which files are read."""
+    content = coco_content()
+    file = write(tmp_path, content)
+    for folder in (tmp_path / "data" / "own", tmp_path):
+        put(folder / "secret.jpg", picture())
+    content["images"][1]["file_name"] = name.format(tmp_path)
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"train\.json, key images\[1\]\.file_name: found .*expected a path below"):
+        prepared(tmp_path)
+
+
+def test_an_image_in_a_folder_of_its_folder_is_fine(tmp_path):
+    content = coco_content()
+    content["images"][0]["file_name"] = "more/..1.jpg"
+    write(tmp_path, content)
+    assert prepared(tmp_path).split("train").counts["images"] == 2

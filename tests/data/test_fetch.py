@@ -74,6 +74,19 @@ def test_a_dataset_of_several_archives(tmp_path):
     assert prepared(tmp_path).split("val").counts["images"] == 2
 
 
+def test_a_file_of_somebodys_does_not_choose_a_folder_outside_of_data(tmp_path):
+    archives = coco_archives()
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
+        file = describe_coco(project, address, archives)
+        file.write_text(file.read_text().replace("root: data/own", f"root: {elsewhere}"))
+        with pytest.raises(InputError, match=rf"`root` of .*own\.yaml.*expected a folder in .*--into {elsewhere}"):
+            fetched(project)
+        assert not elsewhere.exists() and sorted(path.name for path in tmp_path.iterdir()) == ["project"]
+        assert fetched(project, folder=elsewhere) == elsewhere
+        assert fetched(project) == elsewhere, "what is there is used wherever it is"
+
+
 def test_a_folder_of_ones_own_choice_is_filled_and_used(tmp_path):
     archives = coco_archives()
     project, elsewhere = tmp_path / "project", tmp_path / "scratch" / "coco"

@@ -130,3 +130,23 @@ def test_a_miniature_is_made_again_when_its_settings_change(tmp_path):
     describe(tmp_path, **changed)
     assert prepared(tmp_path).split("train").counts["images"] == 5
     assert (tmp_path / "data" / "own" / micro.STAMP).is_file()
+
+
+@pytest.mark.parametrize("root", ["../elsewhere", "{}/elsewhere", "data", "data/../elsewhere", "results/datasets/own"])
+def test_a_miniature_is_drawn_in_the_projects_data_only(tmp_path, root):
+    project = tmp_path / "project"
+    describe(project, **MINIATURES["coco"], root=root.format(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"`root` of .*own\.yaml.*expected a folder in .*data"):
+        prepared(project)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_miniature_is_drawn_where_data_lead_to(tmp_path):
+    """On a cluster, ``data`` is a link to where there is room."""
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "data").symlink_to(tmp_path / "scratch")
+    describe(tmp_path / "project", **MINIATURES["coco"])
+    prepared(tmp_path / "project")
+    assert (tmp_path / "scratch" / "own" / micro.STAMP).is_file()

@@ -295,3 +295,13 @@ def test_conversion_is_deterministic(tmp_path):
         written.append((manifest, (tmp_path / manifest.split("train").annotations).read_bytes()))
     assert written[0] == written[1]
     assert json.loads(written[0][1])["annotations"]
+
+
+@pytest.mark.parametrize("name", ["../b", "{}/b", "a\0b"])
+def test_an_image_list_that_leads_out_of_the_folder_is_named(tmp_path, name):
+    write(tmp_path, voc_object("cat", 1, 1, 10, 20))
+    listed = tmp_path / "data" / "own" / "ImageSets" / "Main" / "train.txt"
+    listed.write_text(f"a\n{name.format(tmp_path)}\n")
+    describe(tmp_path)
+    with pytest.raises(InputError, match=r"train\.txt, line 2: found .*expected a path below"):
+        prepared(tmp_path)

@@ -174,3 +174,16 @@ def _split(name: str, keys: Mapping[str, Any]) -> Split:
         expected_images=keys.get("expected_images"),
         optional=keys.get("optional", False),
     )
+
+
+def require_own_folder(dataset: Dataset, project: Path, instead: str) -> None:
+    """Raise InputError unless a dataset lies in the project's ``data``, links aside: its file may be somebody else's.
+
+    Args:
+        dataset: A dataset that is about to be written.
+        project: The project's root folder.
+        instead: What to do for another folder.
+    """
+    data = Path(os.path.abspath(Path(project) / "data"))
+    if data not in Path(os.path.abspath(dataset.root)).parents:
+        raise InputError(f"{dataset.root_from}: found {dataset.root}, expected a folder in {data}; {instead}.")

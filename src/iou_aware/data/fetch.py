@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import logging
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.data.archive import extract
-from iou_aware.data.dataset import Dataset, load
+from iou_aware.data.dataset import Dataset, load, require_own_folder
 from iou_aware.data.download import Checksum, Patience, download
 from iou_aware.data.layouts import coco, voc
 
@@ -43,8 +44,8 @@ def fetch(
         The dataset's root.
 
     Raises:
-        InputError: The dataset names no archives, an archive cannot be had or is wrong, the disk is too small, or the
-            result has not as many images as it must have.
+        InputError: The dataset names no archives, or a root outside of the project's ``data``; an archive cannot be had
+            or is wrong; the disk is too small; or the result has not as many images as it must have.
     """
     dataset = load(project, name, {name: folder} if folder else None)
     root = dataset.root
@@ -55,6 +56,8 @@ def fetch(
     if not dataset.fetch:
         how = "`iou-aware prepare` makes it" if dataset.generate else "put it there by hand"
         raise InputError(f"{dataset.file}: {name} has no key `fetch` that says where to fetch it from; {how}.")
+    if folder is None:
+        require_own_folder(dataset, project, f"to put it there nevertheless, add --into {shlex.quote(str(root))}")
     downloads, partial = (root.parent / f".{root.name}.{what}" for what in ("download", "partial"))
     with _alone(downloads):
         for archive in dataset.fetch["archives"]:

@@ -31,6 +31,15 @@ class Header:
         return (self.height, self.width) if self.orientation in _TURNED else (self.width, self.height)
 
 
+def require_inside(name: str, named_by: str) -> None:
+    """Raise InputError about what names a file unless it is one below the folder that the name starts from."""
+    if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        raise InputError(
+            f"{named_by}: found {name!r}, expected a path below the dataset's folder of images, without '..'. Correct "
+            "it; if the image belongs to the dataset, put it there."
+        )
+
+
 def read_header(path: Path, named_by: str) -> Header:
     """Read an image's header and check that its end is there too.
 

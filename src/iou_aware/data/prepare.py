@@ -12,7 +12,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_text
 from iou_aware.data import boxes
 from iou_aware.data.boxes import InvalidBoxes
-from iou_aware.data.dataset import Dataset, Split, load
+from iou_aware.data.dataset import Dataset, Split, load, require_own_folder
 from iou_aware.data.layouts import coco, voc
 from iou_aware.data.manifest import Manifest, SplitData
 
@@ -46,11 +46,10 @@ def prepare(experiment: Experiment, name: str) -> Path:
     project = Path(experiment.root)
     dataset = load(project, name, experiment.roots)
     if dataset.generate:
-        from iou_aware.data.miniature import (
-            generate as micro,  # draws with OpenCV, which the other datasets do not need
-        )
+        require_own_folder(dataset, project, "generated data are written nowhere else")
+        from iou_aware.data.miniature import generate  # draws with OpenCV, which the other datasets do not need
 
-        micro.generate(dataset.generate, dataset.root)
+        generate.generate(dataset.generate, dataset.root)
     _require_root(dataset)
     folder = project / "results" / "datasets" / name
     read = _prepare_voc if dataset.layout == "voc" else _prepare_coco

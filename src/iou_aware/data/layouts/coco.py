@@ -12,7 +12,7 @@ from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
 from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.images import check_size, read_headers
+from iou_aware.data.images import check_size, read_headers, require_inside
 
 _RESTORE = "Restore the file from its source."
 
@@ -167,6 +167,8 @@ def _check_classes(dataset: Dataset, names: list[str], path: Path) -> None:
 def _check_images(images: list[dict[str, Any]], folder: Path, label: str, path: Path) -> list[str]:
     """Check every image's header and return those which EXIF turns."""
     places = [f"{path}, key images[{index}]" for index in range(len(images))]
+    for image, place in zip(images, places, strict=True):
+        require_inside(image["file_name"], f"{place}.file_name")
     items = [(folder / image["file_name"], place) for image, place in zip(images, places, strict=True)]
     headers = read_headers(items, len(items), f"{label}: images")
     return [

@@ -26,7 +26,7 @@ from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
 from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.images import check_size, read_headers
+from iou_aware.data.images import check_size, read_headers, require_inside
 from iou_aware.data.layouts.voc_xml import VocAnnotation, VocObject, line_of, read_annotation
 
 _OF_ONE_CLASS = re.compile(r"\s(-1|0|1)$")
@@ -40,7 +40,8 @@ def read_list(root: Path, folder: str, name: str) -> list[str]:
         The images' names without their suffix, in order.
 
     Raises:
-        InputError: The list is missing, empty or not UTF-8, names an image twice, or is that of one class.
+        InputError: The list is missing, empty or not UTF-8, names an image twice or one outside of the folder, or is
+            that of one class.
     """
     path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
     if not path.is_file():
@@ -59,6 +60,7 @@ def read_list(root: Path, folder: str, name: str) -> list[str]:
                 f"{path}, line {number}: found {name!r}, expected the name of one image and nothing else. VOC's lists "
                 "of one class, with 1 or -1 behind each name, are no lists of a split."
             )
+        require_inside(name, f"{path}, line {number}")
         if name in first:
             raise InputError(
                 f"{path}, line {number}: the image {name!r} is named a second time; first on line {first[name]}. "

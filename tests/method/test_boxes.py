@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from builders.configs import DETECTORS, resolve, run_of
 from mmcv.ops import batched_nms
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
-from test_training_config import DETECTORS, resolve, run_of
 
 from iou_aware.method import heads
 

@@ -7,47 +7,25 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
+from builders.configs import CLASSES, DETECTORS, ROOT, manifest, resolve, run_of
 from builders.training import IOU_AWARE, RETINANET, project
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.run import Run
 from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.training import config, loading
 
-ROOT = Path(__file__).parents[2]
-DETECTORS = ["faster_rcnn", "retinanet", "iou_aware_retinanet"]
 BACKBONES = ["r18", "r50", "r101", "x101_32x4d"]
-CLASSES = ["cat", "dog", "emu"]
 STOCK = {
     ("paper", "retinanet"): "legacy_1.x/retinanet_r50_fpn_1x_coco_v1",
     ("paper", "faster_rcnn"): "legacy_1.x/faster-rcnn_r50_fpn_1x_coco_v1",
     ("mmdet3", "retinanet"): "retinanet/retinanet_r50_fpn_1x_coco",
     ("mmdet3", "faster_rcnn"): "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
 }
-
-
-def run_of(recipe: str = "paper", detector: str = "retinanet", backbone: str = "r50", **more) -> Run:
-    aware = {"iou_loss": "bce", "target_grad": False} if detector.startswith("iou_aware") else {}
-    return Run(
-        **{"dataset": "zoo", "scale": "1333x800", "seed": 5}
-        | {"recipe": recipe, "detector": detector, "backbone": backbone}
-        | aware
-        | more
-    )
-
-
-def manifest() -> Manifest:
-    splits = {name: SplitData(f"data/{name}.json", f"data/{name}", True, {}, name) for name in ("train", "val")}
-    return Manifest("zoo", "coco", "data", CLASSES, [1, 2, 3], "train", ["val"], "error", splits)
-
-
-def resolve(run: Run, **settings) -> Config:
-    return config.resolve(run, manifest(), ROOT, settings, "work")
 
 
 def stock(recipe: str, detector: str) -> Config:

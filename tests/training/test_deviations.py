@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.configs import ROOT, resolve, run_of
 from builders.data import COCO, coco_content, describe, prepared, write_coco
 from mmcv.ops import RoIAlign
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
-from test_training_config import ROOT, resolve, run_of
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import config

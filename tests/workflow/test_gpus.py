@@ -137,6 +137,7 @@ def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
         ("-1", []),
         ("", []),
     ],
+    ids=["all", "numbers", "UUID", "its beginning", "a number too high", "none", "nothing"],
 )
 def test_only_what_is_visible_is_taken(machine, monkeypatch, visible, expected):
     machine(WHOLE)
@@ -161,6 +162,7 @@ def test_who_may_use_one_gpu_waits_for_it_and_takes_no_other(machine, holders):
         (uuid(PARTED[3]), [uuid(PARTED[3])]),
         (uuid(PARTED[1]), [*map(uuid, PARTED[2:])]),
     ],
+    ids=["all", "number", "instance", "UUID"],
 )
 def test_parts_of_a_gpu_are_shared_out_one_by_one(machine, monkeypatch, visible, expected):
     machine(PARTED)

@@ -92,28 +92,29 @@ def test_the_ops_are_compared(part, tools, monkeypatch):
         part("ops")
 
 
-def test_a_training_is_measured_and_compared_with_single_precision(part):
-    figures = part("bf16_channels_last")
-    assert figures["steps"] == 12
-    assert figures["images/s"] > 0
-    assert float(figures["losses from fp32"].rstrip("%")) < 5
+def test_trainings_are_measured_and_compared_with_single_precision(part):
+    figures = {name: part(name) for name in ("bf16", "bf16_channels_last")}
+    for each in figures.values():
+        assert each["steps"] == 12
+        assert each["images/s"] > 0
+        assert float(each["losses from fp32"].rstrip("%")) < 5
+    assert "of fp32's" in figures["bf16"]["change of weights"]
 
 
-@pytest.mark.parametrize(
-    ("loss", "weights", "message"),
-    [
-        (1.1, 1, "a loss is 10.0% from that of single precision"),
-        (1, -1, "another way than in single precision: cosine -1"),
-        (1, 2, "2.00 times as far as in single precision"),
-    ],
-)
-def test_what_differs_from_single_precision_is_told(part, tools, loss, weights, message):
+def test_other_losses_are_told(part, tools):
     losses = json.loads(Path("figures/fp32.json").read_text())["losses"]
-    change = torch.load("change.pth")
+    tools["parts"].compare_losses(losses, {})
+    with pytest.raises(AssertionError, match=r"a loss is 10\.0% from that of single precision"):
+        tools["parts"].compare_losses([1.1 * loss for loss in losses], {})
+
+
+@pytest.mark.parametrize(("factor", "message"), [(-1, "another way than .* cosine -1"), (2, "2.00 times as far")])
+def test_another_change_of_weights_is_told(part, tools, factor, message):
+    change = torch.load("fp32.pth")
     assert change.norm() > 0
-    tools["parts"]._compare(losses, change, {})
+    tools["parts"].compare_changes(change, "fp32", {})
     with pytest.raises(AssertionError, match=message):
-        tools["parts"]._compare([loss * value for value in losses], weights * change, {})
+        tools["parts"].compare_changes(factor * change, "fp32", {})
 
 
 def test_the_two_stage_detector_and_a_single_process_of_several(part):

@@ -47,9 +47,12 @@ from iou_aware.training import checkpoints, config, state, train
 from iou_aware.training.runner import INTERRUPTED, Runner
 
 Figures = dict[str, Any]
-#: How far a loss may be from that of single precision, relative to it, in each row of the history; and how much the
-#: change of all weights may differ from that in single precision: its direction (cosine) and its length (ratio).
-CLOSE, ALIKE, LENGTHS = 0.05, 0.9, (0.8, 1.25)
+#: How far a loss may be from that of `fp32`, relative to it, in each row of the history.
+CLOSE = 0.05
+#: Which training's change of all weights is compared with which, and how much the two may differ: in direction (cosine)
+#: and in length (ratio). Others start from other weights: with channels innermost, random ones are drawn in that order.
+CHANGES = {"fp16": "fp32", "bf16": "fp32", "bf16_compiled": "bf16_channels_last"}
+ALIKE, LENGTHS = 0.8, (0.8, 1.25)
 COUNTED = range(3, 6)  # the steps in which it is counted how often the host waits for the GPU
 WARM = STEPS // 2  # the steps before speed is measured
 
@@ -237,23 +240,29 @@ def training(name: str, figures: Figures) -> None:
         print("The host waited at:", *sorted(set(measure.waits)), sep="\n  ")
     figures["losses"] = losses
     assert all(map(math.isfinite, losses)), "a loss is not finite"
-    if name == "fp32":
-        torch.save(measure.change, "change.pth")
-    elif name.startswith(("fp16", "bf16")):
-        _compare(losses, measure.change, figures)
+    torch.save(measure.change, f"{name}.pth")
+    if name.startswith(("fp16", "bf16")):
+        compare_losses(losses, figures)
+    if name in CHANGES:
+        compare_changes(measure.change, CHANGES[name], figures)
 
 
-def _compare(losses: list[float], change: torch.Tensor, figures: Figures) -> None:
-    """Hold a training's losses, and the change of its weights, against those of ``fp32``."""
+def compare_losses(losses: list[float], figures: Figures) -> None:
+    """Hold a training's losses against those of ``fp32``."""
     single = json.loads(Path("figures/fp32.json").read_text())["losses"]
-    expected = torch.load("change.pth", weights_only=True)
     apart = max(abs(loss - one) / one for loss, one in zip(losses, single, strict=True))
+    figures["losses from fp32"] = f"{apart:.1%}"
+    assert apart < CLOSE, f"a loss is {apart:.1%} from that of single precision"
+
+
+def compare_changes(change: torch.Tensor, other: str, figures: Figures) -> None:
+    """Hold the change of a training's weights, as a vector, against that of another."""
+    expected = torch.load(f"{other}.pth", weights_only=True)
     alike = float(torch.cosine_similarity(change, expected, dim=0))
     ratio = float(change.norm() / expected.norm())
-    figures |= {"losses from fp32": f"{apart:.1%}", "change of weights": f"cosine {alike:.4f}, ratio {ratio:.3f}"}
-    assert apart < CLOSE, f"a loss is {apart:.1%} from that of single precision"
-    assert alike > ALIKE, f"the weights went another way than in single precision: cosine {alike:.3f}"
-    assert LENGTHS[0] < ratio < LENGTHS[1], f"the weights went {ratio:.2f} times as far as in single precision"
+    figures["change of weights"] = f"{ratio:.3f} of {other}'s, cosine {alike:.4f}"
+    assert alike > ALIKE, f"the weights went another way than those of {other}: cosine {alike:.3f}"
+    assert LENGTHS[0] < ratio < LENGTHS[1], f"the weights went {ratio:.2f} times as far as those of {other}"
 
 
 def nccl(figures: Figures) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.method.confidence import ALLOWED, Rule
 
@@ -38,7 +39,8 @@ def load_metrics(path: str | Path) -> pd.DataFrame:
 
 def load_per_class(path: str | Path) -> pd.DataFrame:
     """Read ``per_class.csv``: one row per run, split, rule and class; see ``load_metrics``."""
-    return _load(Path(path), PER_CLASS_CSV, PER_CLASS_CSV[len(RUN) + 1 :], ["seed"], _KEYS["per_class"])
+    table = _load(Path(path), PER_CLASS_CSV, PER_CLASS_CSV[len(RUN) + 1 :], ["seed"], _KEYS["per_class"])
+    return table.assign(**{"class": table["class"].map(text_of_cell)})
 
 
 def load_missing(path: Path) -> dict[tuple[str, str, str], str]:

@@ -1,17 +1,23 @@
 """Files that appear whole or not at all: written beside their destination, flushed to disk, then renamed."""
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 # Why nothing more can be written, where making room is the answer.
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota on the disk is used up"}
+
+# How text begins that a spreadsheet takes for a formula, after the apostrophes that may already be before it.
+_FORMULA = re.compile(r"'*[=+\-@\t\n].", re.DOTALL)
 
 
 @contextmanager
@@ -47,6 +53,43 @@ def write_text(path: str | Path, content: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` to ``path`` atomically as strict JSON (a NaN or infinity raises ValueError)."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV that a spreadsheet can open: text which it would take for a formula begins with an apostrophe.
+
+    None and what a row does not have are empty cells, truth values YAML's words; floats are written to the last bit.
+
+    Raises:
+        ValueError: A row has a column that is not among ``columns``.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def text_of_cell(cell: Any) -> Any:
+    """Return the text that ``csv_text`` wrote as this cell; what is no text, as it is."""
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\n")  # which Python's csv would not quote
+    return f"'{value}" if _FORMULA.match(value) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def sha256(path: str | Path) -> str:

@@ -1,7 +1,5 @@
 """The command ``detect``: the boxes of a trained run, drawn on one's own photographs."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from torch import nn
 from iou_aware.common import drawing, seal
 from iou_aware.common.drawing import Mark
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import write_text
+from iou_aware.common.files import csv_text, write_text
 from iou_aware.inference import predict
 from iou_aware.method.confidence import Rule
 from iou_aware.method.heads import IoUAwareRetinaHead
@@ -80,11 +78,7 @@ def detect(
         drawing.save(_drawn(picture, shown, classes), targets[photo])
         logger.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
         lines += found
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(out / "detections.csv", text.getvalue())
+    write_text(out / "detections.csv", csv_text(COLUMNS, lines))
     return [*targets.values(), out / "detections.csv"]
 
 

@@ -1,7 +1,5 @@
 """What a run says while it trains, and what it remembers of it: a line now and then, and the rows of its history."""
 
-import csv
-import io
 import logging
 import math
 import multiprocessing
@@ -15,6 +13,7 @@ from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_pr
 from mmengine.hooks import Hook
 
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import csv_text
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +65,7 @@ class Progress(Hook):
 
     def history(self) -> str:
         """Return the history as CSV."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
+        return csv_text(list(self.rows[0]), self.rows)
 
     def before_train(self, runner) -> None:
         """Start the clocks."""

@@ -1,7 +1,5 @@
 """The stage ``collect``: every evaluation of an experiment becomes a row of ``metrics.csv``."""
 
-import csv
-import io
 import json
 import logging
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ from iou_aware.analysis.metrics import (
     load_metrics,
 )
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import write_text
+from iou_aware.common.files import csv_text, write_text
 from iou_aware.common.seal import AGAIN
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run
@@ -145,15 +143,4 @@ def _times(record: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as CSV holds it: nothing for None, YAML's words for booleans, floats to the last bit."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else value
+    return csv_text(columns, ({column: row.get(column) for column in columns} for row in rows))

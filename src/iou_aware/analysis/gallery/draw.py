@@ -9,8 +9,6 @@ and the paper's alpha 0.50. As many images are shown of those that lost most as 
 change are not.
 """
 
-import csv
-import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,7 +23,7 @@ from iou_aware import detections
 from iou_aware.analysis import inputs
 from iou_aware.common import drawing
 from iou_aware.common.drawing import Mark
-from iou_aware.common.files import write_text
+from iou_aware.common.files import csv_text, write_text
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
 from iou_aware.experiment.experiment import Experiment
@@ -104,11 +102,7 @@ def write_gallery(experiment: Experiment) -> list[Path]:
             lines.append(line)
     for old in set(folder.glob("*.jpg")) - set(paths):
         old.unlink()
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(folder / "gallery.csv", text.getvalue())
+    write_text(folder / "gallery.csv", csv_text(COLUMNS, lines))
     logger.info("%d images in %s", len(paths), folder)
     return [*paths, folder / "gallery.csv"]
 

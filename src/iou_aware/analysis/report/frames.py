@@ -11,6 +11,7 @@ from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.premise.measure import TABLES, load_premise
 from iou_aware.analysis.report.elements import Html, note, picture
 from iou_aware.analysis.uncertainty import intervals
+from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs
 from iou_aware.method.confidence import Rule
@@ -95,7 +96,8 @@ def table(experiment: Experiment, name: str) -> pd.DataFrame:
     columns = ["row", "rule", "metric", "ours", "paper", "gain", "gain_paper"]
     file = experiment.paths.table(name, "csv")
     lines = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["class", *columns])
-    return lines.loc[lines["class"].isna(), columns].assign(table=experiment.tables[name].title)
+    lines = lines.loc[lines["class"].isna(), columns]
+    return lines.assign(table=experiment.tables[name].title, row=lines["row"].map(text_of_cell))
 
 
 def alpha_intervals(experiment: Experiment, lines: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from iou_aware.analysis.report.links import notebook_link, runs_page
 from iou_aware.analysis.tables.details import signed
 from iou_aware.analysis.times import Cost, clock, hours, run_costs, stage_costs
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import text_of_cell
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 
@@ -163,7 +164,7 @@ class Results:
         folder = self.experiment.paths.gallery
         if not (folder / "gallery.csv").is_file():
             return Html("<p>The gallery is not drawn yet.</p>")
-        shown = pd.read_csv(folder / "gallery.csv")
+        shown = pd.read_csv(folder / "gallery.csv").map(text_of_cell)
         return Html(
             "".join(
                 figure(folder / line.file, self._changed(line.file_name, line.run, line.change), line.text)

@@ -1,7 +1,5 @@
 """The stage ``table``: the paper's rows, labels and columns, with our values beside the paper's, in four formats."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from iou_aware.analysis.tables.latex import latex
 from iou_aware.analysis.tables.layout import sheet
 from iou_aware.analysis.tables.markdown import markdown
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import write_text
+from iou_aware.common.files import csv_text, write_text
 from iou_aware.experiment.experiment import Experiment
 
 _NUMBER = [
@@ -58,21 +56,19 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
 def _csv(name: str, content: Content, compared: Comparisons) -> str:
     columns = ["table", "row", *content.headings, "kind", "class", "metric", *_NUMBER]
     columns += ["n", "seeds", "rule", "baseline", "runs"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for line in content.lines:
         for metric in content.metrics:
             number = compared[line.key][metric] if line.key in compared else None
             cells = {"paper": line.paper.get(metric)} if number is None else _cells(number)
-            writer.writerow({"table": name, "class": "", "metric": metric} | _of_line(line, content) | cells)
+            rows.append({"table": name, "class": "", "metric": metric} | _of_line(line, content) | cells)
     for one, lines in content.classes.items():
         by_key = {line.key: line for line in lines}
         for line in lines:
             for metric in content.metrics:
                 cells = _cells(of_class(line, by_key, metric))
-                writer.writerow({"table": name, "class": one, "metric": metric} | _of_line(line, content) | cells)
-    return text.getvalue()
+                rows.append({"table": name, "class": one, "metric": metric} | _of_line(line, content) | cells)
+    return csv_text(columns, rows)
 
 
 def _of_line(line: Line, content: Content) -> dict[str, Any]:

@@ -28,13 +28,13 @@ PYTORCH = "torch==2.11.0"
 #: What the machine has besides; the versions of requirements.lock stand in for its own.
 THERE = (
     *("matplotlib", "numpy", "opencv-python-headless", "packaging", "pandas", "pillow", "psutil", "pyarrow", "PyYAML"),
-    *("requests", "rich", "scipy", "setuptools", "six", "tqdm", "wheel"),
+    *("requests", "rich", "scikit-image", "scipy", "setuptools", "six", "tqdm", "wheel"),
 )
 #: What it lacks.
 PACKED = (
-    *("addict", "attrs", "fastjsonschema", "hotcoco", "jsonschema", "jsonschema-specifications", "onedl-mmdetection"),
-    *("onedl-mmengine", "platformdirs", "pycocotools", "referencing", "rpds-py", "shapely", "termcolor"),
-    *("terminaltables", "yapf"),
+    *("addict", "attrs", "fastjsonschema", "hotcoco", "imaug", "jsonschema", "jsonschema-specifications"),
+    *("onedl-mmdetection", "onedl-mmengine", "platformdirs", "pycocotools", "referencing", "rpds-py", "shapely"),
+    *("termcolor", "terminaltables", "yapf"),
 )
 TRY = """
 import torch, mmdet.models, iou_aware.inference.predict, iou_aware.training.train, iou_aware.evaluation.evaluate
@@ -110,7 +110,7 @@ def make_environment() -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     print(f"an environment with {PYTORCH}: some minutes", flush=True)
-    run(sys.executable, "-m", "venv", "--clear", ENVIRONMENT)
+    run(sys.executable, "-m", "venv", ENVIRONMENT)
     # With what it depends on, which nobody but PyTorch knows: CUDA's libraries and their headers.
     packages = [PYTORCH, *(pins()[name] for name in THERE)]
     run(PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages)

@@ -19,6 +19,8 @@ from builders.results import RULES, SMALL_RUN
 from builders.workflows import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
+from study_project import RULES, SMALL_RUN, tables
+from workflow_project import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 
 from iou_aware.workflow import stages as workflow
 
@@ -372,7 +374,10 @@ def test_a_mistake_is_told_before_anything_runs(study):
 
 def test_snakemakes_report_has_a_category_per_table(tmp_path):
     names = ["table1", "table2", "table3", "table4", "table5"]
-    project = Project(tmp_path, rules=RULES)
+    (tmp_path / "secret").write_text("a secret of the machine's")
+    hostile = "\n\n\u2028".join([f".. include:: {tmp_path / 'secret'}"] * 3)
+    captions = {name: table | {"caption": hostile} for name, table in tables().items()}
+    project = Project(tmp_path, rules=RULES, title=hostile, tables=captions)
     project.run()
     done = project.snakemake("--report", "report.zip")
     assert done.returncode == 0, done.stderr
@@ -380,6 +385,7 @@ def test_snakemakes_report_has_a_category_per_table(tmp_path):
     text = "".join(file.read_text(errors="ignore") for file in (tmp_path / "unpacked").rglob("*.html"))
     for category in [*(f"Table {name[-1]}" for name in names), "Figures", "Training", "Notebooks"]:
         assert f'"{category}"' in text
+    assert "a secret of the machine's" not in text and "secret" in text
 
 
 def test_the_workflow_is_free_of_lint():

@@ -15,12 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders.results import RULES, SMALL_RUN
+from builders.results import RULES, SMALL_RUN, tables
 from builders.workflows import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
-from study_project import RULES, SMALL_RUN, tables
-from workflow_project import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
 
 from iou_aware.workflow import stages as workflow
 

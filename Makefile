@@ -4,6 +4,7 @@
 #   make test-slurm  the study on a real Slurm of one node, disturbed as clusters do; needs root and Debian
 #   make test-kill   trainings killed at random moments of their life; about five minutes of one core
 #   make test-pages  the report in a real browser, the tables in LaTeX; installs both on Debian
+#   make test-container  the container recipe, step by step, in an empty Ubuntu; needs root and Debian
 #   make gpu-pack    fill build/gpu-pack with all that a bare machine with a GPU needs for the next; needs nvcc
 #   make test-gpu    what only a GPU can show, in ten minutes at most: results/gpu/gpu.md; see docs/gpu.md
 #   make bench       the benchmarks behind docs/performance.md
@@ -18,22 +19,22 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # The first interpreter that runs and is new enough; a version manager may list one that it cannot start. For GPUs mmcv
 # is prebuilt for 3.12.
 FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) python3 python3.12 python3.11; do \
-	  $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	  $$python -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info < (3, 13))' 2>/dev/null \
 	    && { echo $$python; exit; }; done
 
 # The code paths of a processor without AVX-512, on any processor (docs/processors.md); the tests that train or predict.
 AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TRAINING_TESTS = tests/training tests/inference
 
-.PHONY: help setup reproduce test test-slurm test-kill test-pages test-gpu gpu-pack lint bench clean
+.PHONY: help setup reproduce test test-slurm test-kill test-pages test-container test-gpu gpu-pack lint bench clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -11
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -12
 
 setup:
 	@python=$$($(FIND_PYTHON)); \
 	if [ -z "$$python" ]; then \
-	  echo "Python 3.11 or 3.12 is needed and was not found; install one or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; \
+	  echo "Python 3.11 (from 3.11.5 on) or 3.12 is needed and was not found; install one or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; \
 	  exit 1; \
 	fi; \
 	"$$python" tools/setup.py
@@ -65,6 +66,9 @@ test-kill: setup
 
 test-pages: setup
 	pytest tests/pages
+
+test-container: setup
+	pytest tests/container
 
 # Only this Python will do, which a version manager may hide.
 gpu-pack:

@@ -1,18 +1,19 @@
 """Create `.venv` with every pinned dependency, mmcv's compiled ops and this package. Called by make; safe to repeat.
 
-Needs Python 3.11 or 3.12 with headers, a C++ compiler and the network; no root. A finished set-up is recognised by a
-stamp that names what it was made from, so a second run takes no time, and an interrupted one goes on where it stopped.
-Of two at once in one folder the second waits for the first.
+Needs Python 3.11.5 or later, or 3.12, with headers, a C++ compiler and the network; no root. A finished set-up is
+recognised by a stamp that names what it was made from, so a second run takes no time, and an interrupted one goes on
+where it stopped. Of two at once in one folder the second waits for the first.
 
 With CUDA=1 in its environment it is for NVIDIA GPUs: those of the compute capabilities that ARCHS lists, such as
 "8.0 9.0", or else those of this machine. PyTorch is then the one of environment.yml, and mmcv the wheel that is built
-for it; where that runs on none of the GPUs, or this is not Python 3.12, mmcv is compiled, which takes nvcc. CUDA=0 goes
-back, and without either an environment stays what it was made for.
+for it; where that does not run, on these GPUs, this Python or this system, mmcv is compiled, which takes nvcc. CUDA=0
+goes back, and without either an environment stays what it was made for.
 """
 
 import contextlib
 import hashlib
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -34,6 +35,8 @@ MADE = VENV / "iou-aware.made"
 PYTHON = VENV / "bin" / "python"
 #: What mmcv's build needs in the environment before it starts; everything else can be installed meanwhile.
 BUILD_TOOLS = ("torch", "numpy", "setuptools", "wheel", "ninja", "packaging")
+#: What mmcv's CUDA wheels are for besides: the Python, and the C library from which version on (cp312, manylinux_2_34).
+WHEEL_PYTHON, WHEEL_GLIBC = (3, 12), (2, 34)
 
 
 def wanted() -> list[str]:
@@ -66,17 +69,23 @@ def capabilities(target: list[str]) -> list[str] | None:
     sys.path.insert(0, str(ROOT / "src"))
     from iou_aware.training import kernels
 
-    if target and sys.version_info[:2] == (3, 12) and all(kernels.run_on(gpu) for gpu in target[1:]):
-        return None
-    return target[1:]
+    wheel = sys.version_info[:2] == WHEEL_PYTHON and glibc() >= WHEEL_GLIBC
+    return None if target and wheel and all(kernels.run_on(gpu) for gpu in target[1:]) else target[1:]
+
+
+def glibc() -> tuple[int, ...]:
+    """Return the version of the C library, nothing where it is another than glibc."""
+    name, version = platform.libc_ver()
+    return tuple(map(int, version.split("."))) if name == "glibc" else ()
 
 
 def check_tools(target: list[str]) -> None:
     """Exit with one sentence about the first thing that is missing."""
     compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
-    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+    if not (3, 11, 5) <= sys.version_info < (3, 13):
         sys.exit(
-            f"Python 3.11 or 3.12 is needed and {sys.executable} is {sys.version.split()[0]}; install one of them."
+            f"Python 3.11 (from 3.11.5 on, for some of the pinned packages) or 3.12 is needed and {sys.executable} is "
+            f"{sys.version.split()[0]}; install one of them."
         )
     if capabilities(target) is None:
         return
@@ -94,8 +103,9 @@ def check_nvcc(target: list[str]) -> None:
     """Exit with one sentence unless there is a compiler that goes with PyTorch's CUDA, and GPUs to compile for."""
     if target == ["cuda"]:
         sys.exit(
-            "mmcv is prebuilt for Python 3.12 only, and no GPU is here to compile it for; take Python 3.12, or say "
-            'which GPUs, such as ARCHS="8.0 9.0" for A100 and H100.'
+            "mmcv's wheel is for Python 3.12 and glibc from 2.34 on, this is Python "
+            f"{sys.version.split()[0]} with {' '.join(platform.libc_ver())}, and no GPU is here to compile mmcv for; "
+            'say for which, such as ARCHS="8.0 9.0" for A100 and H100.'
         )
     major = re.search(r"\+cu(\d+)\d$", pins(target)["torch"])[1]
     needed = f"To compile mmcv for compute capability {', '.join(target[1:])}, nvcc of CUDA {major} is needed"

@@ -5,6 +5,7 @@ The packages are stood in for, so that nothing is fetched or compiled.
 
 import importlib.util
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -49,6 +50,15 @@ def setup(tools, tmp_path, monkeypatch):
     }.items():
         monkeypatch.setattr(module, name, tmp_path / ".venv" / path)
     return module
+
+
+@pytest.mark.parametrize("version", [(3, 11, 2), (3, 11, 4), (3, 13, 0)])
+def test_a_python_that_the_pins_exclude_is_told_by_its_version(setup, monkeypatch, version):
+    """Debian 12 has 3.11.2; some of the pinned packages ask for 3.11.5."""
+    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr(sys, "version", ".".join(map(str, version)) + " (main)")
+    with pytest.raises(SystemExit, match=rf"from 3\.11\.5 on.* is {'.'.join(map(str, version))}; install one"):
+        setup.check_tools([])
 
 
 def has_pip(setup) -> bool:
@@ -161,8 +171,9 @@ def machine(setup, tmp_path, monkeypatch):
     """Return a function that makes this a machine of a Python, with GPUs and a CUDA compiler, all stood in for."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
 
-    def have(python: tuple = (3, 12), gpus: str = "", nvcc: str = "", **environment: str) -> None:
-        monkeypatch.setattr(sys, "version_info", (*python, 0))
+    def have(python: tuple = (3, 12), gpus: str = "", nvcc: str = "", glibc: str = "2.34", **environment: str) -> None:
+        monkeypatch.setattr(sys, "version_info", (*python, 7))
+        monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", glibc))
         if gpus:
             put(tmp_path / "bin" / "nvidia-smi", gpus.replace(" ", "\n"))
         if nvcc:
@@ -224,20 +235,21 @@ def test_without_cuda_all_is_as_the_lock_file_says_even_beside_a_gpu(setup, mach
 
 
 @pytest.mark.parametrize(
-    ("python", "gpus", "archs", "built"),
+    ("has", "built"),
     [
-        ((3, 12), "9.0 9.0", "", None),
-        ((3, 12), "", "", None),  # a login node: the prebuilt wheel, and `iou-aware check` on a GPU node
-        ((3, 12), "", "8.9 12.0", None),
-        ((3, 12), "8.0", "", ["8.0"]),
-        ((3, 12), "9.0 8.0", "", ["8.0", "9.0"]),
-        ((3, 12), "9.0", "8.0,9.0", ["8.0", "9.0"]),
-        ((3, 12), "No devices were found", "7.0", ["7.0"]),
-        ((3, 11), "9.0", "", ["9.0"]),
+        ({"gpus": "9.0 9.0"}, None),
+        ({}, None),  # a login node: the prebuilt wheel, and `iou-aware check` on a GPU node
+        ({"ARCHS": "8.9 12.0"}, None),
+        ({"gpus": "8.0"}, ["8.0"]),
+        ({"gpus": "9.0 8.0"}, ["8.0", "9.0"]),
+        ({"gpus": "9.0", "ARCHS": "8.0,9.0"}, ["8.0", "9.0"]),
+        ({"gpus": "No devices were found", "ARCHS": "7.0"}, ["7.0"]),
+        ({"gpus": "9.0", "python": (3, 11)}, ["9.0"]),
+        ({"gpus": "9.0", "glibc": "2.28"}, ["9.0"]),
     ],
 )
-def test_mmcv_is_compiled_where_no_wheel_runs(setup, machine, commands, python, gpus, archs, built):
-    machine(python, gpus, nvcc="12.4", CUDA="1", ARCHS=archs)
+def test_mmcv_is_compiled_where_no_wheel_runs(setup, machine, commands, has, built):
+    machine(**{"nvcc": "12.4", "CUDA": "1"} | has)
     target = setup.wanted()
     setup.check_tools(target)
     setup.set_up(target)
@@ -256,7 +268,11 @@ def test_mmcv_is_compiled_where_no_wheel_runs(setup, machine, commands, python, 
     [
         ({"gpus": "8.0"}, r"compute capability 8\.0, nvcc of CUDA 12 is needed and was not found; .*module load"),
         ({"gpus": "8.0", "nvcc": "13.0"}, r"nvcc of CUDA 12 is needed and .*/cuda/bin/nvcc is of release 13\.0; on a"),
-        ({"python": (3, 11), "nvcc": "12.9"}, "prebuilt for Python 3.12 only, and no GPU is here .*ARCHS="),
+        ({"python": (3, 11), "nvcc": "12.9"}, "for Python 3.12 and glibc from 2.34 on, .* and no GPU is here .*ARCHS="),
+        (
+            {"glibc": "2.28", "nvcc": "12.9"},
+            "for Python 3.12 and glibc from 2.34 on, .* glibc 2.28, and no GPU",
+        ),
         ({"CUDA": "12.9"}, "CUDA: found '12.9', expected 1"),
         ({"ARCHS": "sm_80"}, "ARCHS: found 'sm_80', expected compute capabilities such as 8.0"),
     ],

@@ -88,6 +88,19 @@ def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
     assert ast.literal_eval(answer.stdout.splitlines()[-1]) == {"iou_aware"}
 
 
+def test_snakemake_needs_little_beside_itself_where_jobs_run_in_a_container():
+    """What docs/cluster.md has installed for it, on a login node where all else is in the image."""
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    named = set(re.search(r"pip install -c requirements\.lock (.*)", text)[1].split())
+    imports = re.findall(r"^(?:from|import) iou_aware.*", (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    code = "import sys, snakemake.utils; before = set(sys.modules);" + "; ".join(imports)
+    code += "; print({name.partition('.')[0] for name in set(sys.modules) - before})"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needed = ast.literal_eval(answer.stdout.splitlines()[-1]) - sys.stdlib_module_names - {"iou_aware"}
+    providers = packages_distributions()
+    assert {provider.lower() for name in needed & providers.keys() for provider in providers[name]} <= named
+
+
 def top_level_imports(file: Path) -> set[str]:
     nodes = list(ast.walk(ast.parse(file.read_text())))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]

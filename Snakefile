@@ -3,6 +3,7 @@
 #   snakemake --cores 2                                          the default experiment, configs/experiments/micro.yaml
 #   snakemake --cores 2 --configfile configs/experiments/bccd.yaml --config roots="{bccd: some/folder}"
 #   snakemake --profile slurm                                    on a cluster
+#   snakemake --profile workstation                              on one machine with GPUs
 #   snakemake --profile slurm --sdm apptainer                    on one that has containers only: docs/cluster.md, step 1
 
 from iou_aware.common.documents import NAME

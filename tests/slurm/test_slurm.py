@@ -181,6 +181,23 @@ def test_prediction_and_evaluation_shared_a_job_with_one_gpu(calm):
     assert not [job for job in jobs() if job.rule in ("predict", "evaluate", "collect", "table", "figures", "report")]
 
 
+def test_what_a_stage_finds_wrong_is_not_submitted_again(calm, tmp_path):
+    """In a job of two stages, and whatever `retries` says; the weights have changed since they were sealed."""
+    wrong = Clone(tmp_path / "clone", calm.home)
+    shutil.copytree(calm.folder, wrong.folder, symlinks=True)
+    shutil.copytree(calm.programs, wrong.programs)
+    run = next(wrong.results.glob("runs/*"))
+    with (run / "weights.pth").open("ab") as weights:
+        weights.write(b"!")
+    (wrong.results / "detections" / run.name / "val.parquet").unlink()
+    before = {job.number for job in jobs()}
+    process = wrong.start()
+    assert process.wait(timeout=PATIENCE_S) != 0
+    (job,) = [job for job in jobs() if job.number not in before]
+    assert job.rule.startswith("detect")
+    assert "changed or truncated" in wrong.log.read_text()
+
+
 def test_nothing_that_a_cluster_does_changes_a_bit(calm, source, tmp_path):
     disturbed = clone(source, tmp_path)
     before = {job.number for job in jobs()}

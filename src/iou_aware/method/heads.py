@@ -121,7 +121,7 @@ class IoUAwareRetinaHead(RetinaHead):
         avg_factor: float,
     ) -> tuple[Tensor, Tensor]:
         """Return RetinaHead's losses of one level; remember its targets: the IoU loss is about the same positives."""
-        self._targets.append((anchors[0], labels, bbox_targets))
+        self._targets.append((get_box_tensor(anchors), labels, bbox_targets))
         self._avg_factor = avg_factor
         return super().loss_by_feat_single(
             cls_score, bbox_pred, anchors, labels, label_weights, bbox_targets, bbox_weights, avg_factor
@@ -151,6 +151,9 @@ class IoUAwareRetinaHead(RetinaHead):
             batch_gt_instances_ignore: Per image, the boxes to ignore.
         """
         self._targets = []
+        # In single precision, whatever the network computed in.
+        outs = (cls_scores, bbox_preds, iou_preds)
+        cls_scores, bbox_preds, iou_preds = ([level.float() for level in part] for part in outs)
         losses = super().loss_by_feat(
             cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
         )
@@ -160,30 +163,21 @@ class IoUAwareRetinaHead(RetinaHead):
     def _loss_iou(self, bbox_preds: list[Tensor], iou_preds: list[Tensor]) -> Tensor:
         """Return the IoU loss of the positives; without any it is zero, and its gradient zero rather than absent."""
         levels = zip(*self._targets, strict=True)
+        anchors, labels, targets = ([part.flatten(0, 1) for part in parts] for parts in levels)
         self._targets = []
         deltas = bbox_preds if self.target_grad else [level.detach() for level in bbox_preds]
-        # Positives are a few in a thousand: they are picked before anything is decoded.
-        positives = map(self._positives, *levels, deltas, iou_preds)
-        anchors, targets, deltas, iou_logits = map(torch.cat, zip(*positives, strict=True))
+        deltas = [level.permute(0, 2, 3, 1).reshape(-1, 4) for level in deltas]
+        logits = [level.permute(0, 2, 3, 1).flatten() for level in iou_preds]
+        # Positives are a few in a thousand: they are picked before anything is decoded, and those of all levels at
+        # once, since the GPU is waited for to know their number.
+        labels = torch.cat(labels)
+        positive = ((labels >= 0) & (labels < self.num_classes)).nonzero().squeeze(1)
+        anchors, targets, deltas, logits = (torch.cat(part)[positive] for part in (anchors, targets, deltas, logits))
         boxes = get_box_tensor(self.bbox_coder.decode(anchors, deltas))
         if not self.reg_decoded_bbox:
             targets = get_box_tensor(self.bbox_coder.decode(anchors, targets))
         iou_target = bbox_overlaps(boxes, targets, is_aligned=True)
-        return self.loss_iou(iou_logits, iou_target, self._avg_factor)
-
-    def _positives(
-        self, anchors: Tensor, labels: Tensor, box_targets: Tensor, bbox_pred: Tensor, iou_pred: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return anchors (P, 4), box targets (P, 4), box deltas (P, 4) and IoU logits (P,) of one level's positives."""
-        num, _, height, width = iou_pred.shape
-        grid = (num, height, width, self.num_base_priors)
-        index = ((labels >= 0) & (labels < self.num_classes)).view(grid).nonzero(as_tuple=True)
-        return (
-            get_box_tensor(anchors).view(*grid[1:], 4)[index[1:]],
-            box_targets.view(*grid, 4)[index],
-            bbox_pred.permute(0, 2, 3, 1).unflatten(-1, (-1, 4))[index].float(),
-            iou_pred.permute(0, 2, 3, 1)[index].float(),
-        )
+        return self.loss_iou(logits, iou_target, self._avg_factor)
 
     def predict_by_feat(
         self,
@@ -238,6 +232,7 @@ class IoUAwareRetinaHead(RetinaHead):
         if gt_bboxes is None and any(rule.kind == "oracle" for rule in rules):
             raise InputError("confidence rule 'oracle': found no ground-truth boxes; it needs a labelled split")
         outs = self(x) if isinstance(x[0], Tensor) else x
+        outs = [[level.float() for level in part] for part in outs]  # they may come out of mixed precision
         settings = Settings.from_config(cfg)
         if settings.candidates == "pairs":
             return self._sweep_pairs(*outs, batch_img_metas, rules, rescale, gt_bboxes, cfg)

@@ -44,7 +44,8 @@ def share_normaliser(head: AnchorHead) -> None:
 
     def of_all(anchor_list: list[list[torch.Tensor]], *args: Any, **kwargs: Any) -> tuple:
         *targets, avg_factor = of_this_process(anchor_list, *args, **kwargs)
-        device = anchor_list[0][0].device
-        return *targets, reduce_mean(torch.tensor(float(avg_factor), device=device)).item()
+        # It stays on the GPU, which would have to be waited for to know it.
+        avg_factor = torch.as_tensor(avg_factor, dtype=torch.float32, device=anchor_list[0][0].device)
+        return *targets, reduce_mean(avg_factor)
 
     head.get_targets = of_all

@@ -46,21 +46,20 @@ class Progress(Hook):
         self.name, self.batch_size = name, batch_size
         self.rows: list[dict[str, float]] = []
         self.seconds, self.cpu_seconds, self.iterations = 0.0, 0.0, 0
-        self._sums: dict[str, torch.Tensor] = {}
+        self._sums: dict[str, float] = {}
         self._count = 0
         self._since = (0.0, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history, the unfinished averages and the time spent."""
-        sums = {key: value.item() for key, value in self._sums.items()}
         spent = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "its": self.iterations}
-        return {"rows": self.rows, "sums": sums, "count": self._count, **spent}
+        return {"rows": self.rows, "sums": dict(self._sums), "count": self._count, **spent}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
         self.rows, self._count = state["rows"], state["count"]
         self.seconds, self.cpu_seconds, self.iterations = state["seconds"], state["cpu_seconds"], state["its"]
-        self._sums = {key: torch.tensor(value, dtype=torch.float64) for key, value in state["sums"].items()}
+        self._sums = dict(state["sums"])
         self._since = (self.seconds, self.iterations)
 
     def history(self) -> str:
@@ -81,13 +80,11 @@ class Progress(Hook):
         Raises:
             InputError: The loss is infinite or not a number.
         """
-        if not math.isfinite(outputs["loss"].item()):
-            raise InputError(_not_finite(self.name, runner, outputs, data_batch))
         cpu_clock = cpu_seconds()
-        # With the losses, so that the processes need to meet but once.
-        spent = outputs["loss"].new_tensor(cpu_clock - self._cpu_clock, dtype=torch.float64)
-        means = _of_all_processes(outputs | {_CPU: spent})
-        self.cpu_seconds += get_world_size() * means.pop(_CPU).item()
+        means = _of_all_processes(outputs, cpu_clock - self._cpu_clock)
+        if not math.isfinite(means["loss"]):
+            raise InputError(_not_finite(self.name, runner, outputs, data_batch))
+        self.cpu_seconds += get_world_size() * means.pop(_CPU)
         self._cpu_clock = cpu_clock
         for key, value in means.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
@@ -97,7 +94,7 @@ class Progress(Hook):
         length = len(runner.train_dataloader)
         every = min(EVERY, math.ceil(length / PER_EPOCH))
         if (batch_idx + 1) % every == 0 or batch_idx + 1 == length:
-            means = {key: value.item() / self._count for key, value in self._sums.items()}
+            means = {key: value / self._count for key, value in self._sums.items()}
             self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": self._lr} | means)
             self._sums, self._count = {}, 0
             runner.visualizer.add_scalars({"lr": self._lr} | means, step=runner.iter + 1)
@@ -128,20 +125,28 @@ def cpu_seconds() -> float:
     )
 
 
-def _of_all_processes(losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the means of the losses over all processes, in double precision."""
+def _of_all_processes(losses: dict[str, torch.Tensor], seconds: float) -> dict[str, float]:
+    """Return the means over all processes of the losses, in double precision, and of the CPU time.
+
+    It is here that a step waits for the GPU, once; several processes meet here as well.
+    """
     values = torch.stack([value.detach().double() for value in losses.values()])
-    if is_distributed():
-        all_reduce(values, "mean")
-    return dict(zip(losses, values.unbind(), strict=True))
+    if not is_distributed():
+        return dict(zip(losses, values.tolist(), strict=True)) | {_CPU: seconds}
+    values = torch.cat([values, values.new_tensor([seconds])])
+    all_reduce(values, "mean")
+    return dict(zip([*losses, _CPU], values.tolist(), strict=True))
 
 
 def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any) -> str:
+    where = f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1})"
+    if math.isfinite(outputs["loss"].item()):
+        return f"{where} in another process, which names its images."
     losses = ", ".join(f"{key} {value.item():g}" for key, value in outputs.items())
     images = ", ".join(str(sample.img_id) for sample in batch["data_samples"])
     return (
-        f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {losses}; "
-        f"image ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower the learning rate."
+        f"{where}: {losses}; image ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower "
+        "the learning rate."
     )
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 
 from iou_aware.common.errors import InputError
+from iou_aware.method.targets import batch_targets
 from iou_aware.training import loading, state
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.config import TENSORBOARD
@@ -91,18 +93,15 @@ class Saving(Hook):
         if batch_idx + 1 == len(runner.train_dataloader) or (runner.distributed and (batch_idx + 1) % ASK_EVERY):
             return
         due = runner.progress.seconds - self._saved_at > self.every_seconds
-        wanted = torch.tensor([self._asked, due], dtype=torch.int32, device=next(runner.model.parameters()).device)
-        all_reduce(wanted, "max")
-        stop, due = (bool(flag) for flag in wanted.tolist())
+        stop, due = _anywhere(self._asked, due)
         if stop or due:
             self._save(runner, runner.epoch, batch_idx + 1, stop)
 
     def after_train_epoch(self, runner) -> None:
         """Save between epochs; the last step's state, with which the schedule's step by epoch has been made."""
-        stop = torch.tensor([self._asked], dtype=torch.int32, device=next(runner.model.parameters()).device)
-        all_reduce(stop, "max")
+        (stop,) = _anywhere(self._asked)
         last = runner.epoch + 1 == runner.max_epochs
-        self._save(runner, runner.epoch + 1, 0, bool(stop) and not last)
+        self._save(runner, runner.epoch + 1, 0, stop and not last)
 
     def _save(self, runner, epoch: int, batch: int, stop: bool) -> None:
         captured = state.capture(runner, epoch, batch)
@@ -123,6 +122,15 @@ class Saving(Hook):
         if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked = True
+
+
+def _anywhere(*flags: bool) -> list[bool]:
+    """Return which of the flags are set in any process; a single one asks nobody, its GPU included."""
+    if not is_distributed():
+        return list(flags)
+    told = torch.tensor(flags, dtype=torch.int32)
+    all_reduce(told, "max")
+    return [bool(flag) for flag in told.tolist()]
 
 
 class Runner(MMEngineRunner):
@@ -174,9 +182,19 @@ class Runner(MMEngineRunner):
         """Put the model on its device, and into DistributedDataParallel where there are several processes."""
         if self._channels_last:
             model = channels_last(model)
+        batch_targets(model)
+        model.data_preprocessor._non_blocking = True  # the GPU gets its images while it is told what to do with them
         if self.distributed and not torch.cuda.is_available():
             model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
+        """Build the optimiser's wrapper; it does not wait for the GPU in every step to note the gradients' norm."""
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        if wrapper.clip_grad_kwargs:
+            clip = wrapper.clip_func
+            wrapper.clip_func = lambda *args, **kwargs: (clip(*args, **kwargs), None)[1]
+        return wrapper
 
     def _init_model_weights(self) -> None:
         """Look for a checkpoint first: what is resumed needs no initial weights, which may have to be fetched."""

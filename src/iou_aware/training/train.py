@@ -18,7 +18,7 @@ from iou_aware.common.files import write_text
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.method import anchors, heads, losses, normaliser
+from iou_aware.method import anchors, heads, losses, normaliser, targets
 from iou_aware.training import checkpoints, config, device, launch
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Interrupted, Runner
@@ -101,7 +101,7 @@ def _identity(resolved: Config, manifest: Manifest) -> str:
     """Return what a checkpoint must agree with to go on from it: the config, the method's code and the annotations."""
     digest = hashlib.sha256(config.science(resolved).encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
-    for module in (anchors, heads, losses, normaliser):
+    for module in (anchors, heads, losses, normaliser, targets):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 

@@ -1,0 +1,104 @@
+"""Targets of a whole batch at once: MMDetection's, bit for bit, whatever the boxes."""
+
+import pytest
+import torch
+from head_project import LEGACY, MODERN, build_head, sizes_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdet.models.dense_heads.anchor_head import AnchorHead
+from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.structures import InstanceData
+from torch import nn
+
+from iou_aware.method.targets import batch_targets
+
+SHAPE = (48, 64)
+
+
+class Detector(nn.Module):
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.bbox_head = head
+
+
+def asked(head, boxes: list[torch.Tensor], pads: list[tuple[int, int]], kind=torch.Tensor):
+    """Return the arguments that a head's ``loss_by_feat`` asks ``get_targets`` with."""
+    metas = [{"img_shape": pad, "pad_shape": pad} for pad in pads]
+    anchors, valid = head.get_anchors(sizes_of(SHAPE), metas, device="cpu")
+    truth = [InstanceData(bboxes=kind(one), labels=torch.arange(len(one)) % 3) for one in boxes]
+    return anchors, valid, truth, metas, [None] * len(boxes)
+
+
+def same(head, boxes, pads=None, kind=torch.Tensor) -> int:
+    """Hold the targets of a batch against MMDetection's; return the number of positives."""
+    arguments = asked(head, boxes, pads or [SHAPE] * len(boxes), kind)
+    expected = AnchorHead.get_targets(head, *arguments)
+    batch_targets(Detector(head))
+    *found, normaliser = head.get_targets(*arguments)
+    for ours, theirs in zip(found, expected[:-1], strict=True):
+        for level, other in zip(ours, theirs, strict=True):
+            assert level.dtype == other.dtype
+            assert torch.equal(level, other)
+    assert normaliser.item() == expected[-1]
+    return sum(int((level < 3).sum()) for level in found[0])
+
+
+# Corners on a grid, so that many anchors and objects overlap equally, and some boxes have no area.
+CORNER = st.integers(0, 8).map(lambda place: 8.0 * place)
+BOX = st.tuples(CORNER, CORNER, CORNER, CORNER).map(
+    lambda c: [min(c[0], c[2]), min(c[1], c[3]), max(c[0], c[2]), max(c[1], c[3])]
+)
+PAD = st.sampled_from([SHAPE, (32, 64), (48, 32), (16, 16)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.lists(BOX, max_size=5), PAD), min_size=1, max_size=4), st.booleans())
+def test_targets_are_mmdetections_bit_for_bit(images, low_quality):
+    head = build_head("RetinaHead")
+    head.assigner.match_low_quality = low_quality
+    same(head, [torch.tensor(boxes).reshape(-1, 4) for boxes, _ in images], [pad for _, pad in images])
+
+
+@pytest.mark.parametrize(("coder", "anchors"), [(MODERN, "AnchorGenerator"), (LEGACY, "LegacyAnchorGenerator")])
+@pytest.mark.parametrize("kind", [torch.Tensor, HorizontalBoxes])
+def test_random_boxes_of_every_coder(coder, anchors, kind):
+    generator = torch.Generator().manual_seed(0)
+    head = build_head(coder=coder, anchors=anchors)
+    low, size = (torch.rand(7, 3, 2, generator=generator) * scale for scale in (40, 30))
+    assert same(head, list(torch.cat([low, low + size + 1], dim=-1)), kind=kind) > 20
+
+
+def test_an_object_takes_what_it_overlaps_most_from_one_that_the_anchor_overlaps_more():
+    """Worked by hand: the anchor of 24 px at the corner's cell is the small object's only chance."""
+    head = build_head("RetinaHead")
+    large, small = [0.0, 0.0, 24.0, 24.0], [0.0, 0.0, 4.0, 4.0]
+    batch_targets(Detector(head))
+    labels, *_ = head.get_targets(*asked(head, [torch.tensor([large, small])], [SHAPE]))
+    anchors = torch.cat(head.get_anchors(sizes_of(SHAPE), [{"pad_shape": SHAPE}], device="cpu")[0][0])
+    inside = (anchors.clamp(min=0)[:, :2] < 4).all(1)
+    shared = (anchors[:, 2:].clamp(max=4) - anchors[:, :2].clamp(min=0)).clamp(min=0).prod(1)
+    ious = shared / ((anchors[:, 2:] - anchors[:, :2]).prod(1) + 16 - shared)
+    best = (ious == ious.max()) & inside
+    assert (torch.cat(labels, 1)[0][best] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train_cfg": {"allowed_border": 0}},
+        {"assigner": {"gt_max_assign_all": False}},
+        {"assigner": {"ignore_iof_thr": 0.5}},
+        {"sampler": {"type": "RandomSampler", "num": 8, "pos_fraction": 0.5}},
+    ],
+)
+def test_heads_with_other_targets_are_left_alone(change):
+    head = build_head("RetinaHead")
+    for name, value in change.get("train_cfg", {}).items():
+        head.train_cfg[name] = value
+    for name, value in change.get("assigner", {}).items():
+        setattr(head.assigner, name, value)
+    if "sampler" in change:
+        head.sampler = object()
+    before = head.get_targets
+    batch_targets(Detector(head))
+    assert head.get_targets == before

@@ -1,8 +1,8 @@
 """IoU-aware single-stage object detection: the head, the confidence rules, and the study that reproduces the paper.
 
 In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes ``IoUAwareRetinaHead``,
-``IoUPredictionLoss``, ``RoundedAnchorGenerator`` and ``BatchNormaliser`` known. Elsewhere the import stays light (no
-torch): the stages that only read files start fast.
+``IoUPredictionLoss``, ``RoundedAnchorGenerator``, ``BatchNormaliser``, ``Trunk`` and ``LossScaling`` known. Elsewhere
+the import stays light (no torch): the stages that only read files start fast.
 """
 
 import sys
@@ -12,3 +12,4 @@ __version__ = "0.1.0"
 if "mmengine" in sys.modules:
     from iou_aware.method import heads as heads
     from iou_aware.method import normaliser as normaliser
+    from iou_aware.method import trunk as trunk

@@ -208,8 +208,7 @@ def test_tensorboard_that_is_not_installed(tmp_path, monkeypatch):
         train(experiment, RETINANET)
 
 
-@pytest.mark.parametrize("setting", [{"device": "cuda"}, {"amp": True}])
-def test_setting_that_needs_a_gpu_is_named_where_there_is_none(tmp_path, setting):
-    experiment = project(tmp_path, settings=setting)
-    with pytest.raises(InputError, match=f"settings.{next(iter(setting))}"):
+def test_setting_that_needs_a_gpu_is_named_where_there_is_none(tmp_path):
+    experiment = project(tmp_path, settings={"device": "cuda"})
+    with pytest.raises(InputError, match=r"settings.device"):
         train(experiment, RETINANET)

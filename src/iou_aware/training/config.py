@@ -22,6 +22,8 @@ TENSORBOARD = "TensorboardVisBackend"
 VARIABLES = ("dataset_type", "data_root", "backend_args", "train_pipeline", "test_pipeline")
 # The paper's only augmentation, and MMDetection's.
 FLIP = {"type": "RandomFlip", "prob": 0.5}
+# What mixed precision computes in, by the setting `amp`.
+HALF = {True: "float16", "fp16": "float16", "bf16": "bfloat16"}
 # What decides how fast a run is and what is done with it, not its weights: no reason to leave a checkpoint alone.
 MACHINE = (
     *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
@@ -41,8 +43,8 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
-        settings: The experiment's changes: epochs, batch_size, augmentations, images, workers, amp, channels_last,
-            gpus, normaliser, tensorboard.
+        settings: The experiment's changes: epochs, batch_size, augmentations, images, workers, amp, compile,
+            channels_last, gpus (a number), normaliser, tensorboard.
         work_dir: Where MMDetection's own tools would write.
 
     Raises:
@@ -65,8 +67,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     _set_data(config, run, manifest, root, settings)
     if "channels_last" in settings:
         config.channels_last = settings["channels_last"]
-    if settings.get("amp"):
-        config.optim_wrapper.type = "AmpOptimWrapper"
+    _set_trunk(config, settings)
     config.custom_imports = dict(imports=["iou_aware"], allow_failed_imports=False)
     config.randomness = dict(seed=run.seed)
     config.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
@@ -187,6 +188,16 @@ def _set_normaliser(config: Config, settings: Mapping[str, Any]) -> None:
     """Normalise a single-stage detector's losses by the positives of the whole batch, unless settings say otherwise."""
     if "bbox_head" in config.model and settings.get("normaliser", "batch") == "batch":
         config.custom_hooks = [*config.get("custom_hooks", []), dict(type="BatchNormaliser")]
+
+
+def _set_trunk(config: Config, settings: Mapping[str, Any]) -> None:
+    """Compute the network in half precision, compiled, or both, as settings say; in fp16 with a scaled loss."""
+    dtype = HALF.get(settings.get("amp"))
+    if dtype or settings.get("compile"):
+        hook = dict(type="Trunk", dtype=dtype, compiled=bool(settings.get("compile")))
+        config.custom_hooks = [*config.get("custom_hooks", []), hook]
+    if dtype == "float16":
+        config.optim_wrapper.type = "LossScaling"
 
 
 def _set_epochs(config: Config, settings: Mapping[str, Any]) -> None:

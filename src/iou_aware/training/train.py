@@ -18,7 +18,7 @@ from iou_aware.common.files import write_text
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.method import anchors, heads, losses, normaliser, targets
+from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Interrupted, Runner
@@ -47,8 +47,6 @@ def train(experiment: Experiment, run_name: str) -> None:
     if run.is_released:
         raise InputError(f"{run_name}: its weights were released and are not trained; run `iou-aware release`.")
     chosen = device.choose(settings, settings.get("gpus", 1))
-    if chosen == "cpu" and settings.get("amp"):
-        raise InputError("settings.amp: found true, but mixed precision needs a GPU and there is none; expected false.")
     if settings.get("tensorboard"):
         _require_tensorboard()
     if launch.is_one_of_many():
@@ -101,7 +99,7 @@ def _identity(resolved: Config, manifest: Manifest) -> str:
     """Return what a checkpoint must agree with to go on from it: the config, the method's code and the annotations."""
     digest = hashlib.sha256(config.science(resolved).encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
-    for module in (anchors, heads, losses, normaliser, targets):
+    for module in (anchors, heads, losses, normaliser, targets, trunk):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 

@@ -1,0 +1,163 @@
+"""Mixed precision and compilation: the network alone is computed otherwise, and a run still goes on bit for bit."""
+
+import csv
+
+import pytest
+import torch
+from head_project import build_head, features, metas_of
+from mmdet.models.losses import FocalLoss
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from training_project import FASTER_RCNN, IOU_AWARE, RETINANET, interrupt, outcome, project, saved
+
+from iou_aware.data.manifest import Manifest
+from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.trunk import compute
+from iou_aware.training import checkpoints, config, loading
+from iou_aware.training.train import train
+
+RULES = ["none", "alpha=0.50", "alpha=0.00"]
+EPSILON = {torch.float16: 2**-10, torch.bfloat16: 2**-7}
+
+
+def losses_of(experiment, run) -> list[dict[str, float]]:
+    """Return the losses of a run's history."""
+    rows = csv.DictReader(experiment.paths.history(run).open())
+    return [{key: float(row[key]) for key in row if key.startswith("loss")} for row in rows]
+
+
+@pytest.fixture
+def step(tmp_path):
+    """Return a function that builds a detector, and one that returns its losses on a batch."""
+    experiment = project(tmp_path)
+    shapes = Manifest.load(experiment.paths.manifest("shapes"))
+
+    def built(run: str):
+        resolved: Config = config.resolve(experiment.runs[run], shapes, tmp_path, {}, "work")
+        init_default_scope("mmdet")
+        torch.manual_seed(0)
+        model = MODELS.build(resolved.model)
+        model.init_weights()
+        batch = next(iter(loading.build(resolved.train_dataloader, seed=0)))
+
+        def losses(changed=model) -> dict[str, torch.Tensor]:
+            torch.manual_seed(1)  # Faster R-CNN samples anchors at random
+            data = changed.data_preprocessor(batch, True)
+            return changed.parse_losses(changed.loss(data["inputs"], data["data_samples"]))[1]
+
+        return model.train(), losses
+
+    return built
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("run", [RETINANET, IOU_AWARE, FASTER_RCNN])
+def test_losses_of_mixed_precision_are_single_precisions_within_its_digits(step, run, dtype):
+    model, losses = step(run)
+    names, expected = list(model.state_dict()), losses()
+    compute(model, dtype)
+    found = losses()
+    assert list(model.state_dict()) == names
+    for name, value in expected.items():
+        assert found[name].dtype == torch.float32
+        assert found[name].item() == pytest.approx(value.item(), rel=16 * EPSILON[dtype], abs=1e-3), name
+    assert any(not torch.equal(found[name], expected[name]) for name in expected)
+    found["loss"].backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient.dtype == torch.float32 and gradient.isfinite().all() for gradient in gradients)
+
+
+def test_the_network_computes_in_half_precision_and_the_losses_do_not(step, monkeypatch):
+    """For bfloat16 mmcv has no focal loss on a GPU."""
+    model, losses = step(IOU_AWARE)
+    inside, outside, original = [], [], FocalLoss.forward
+    model.bbox_head.retina_cls.register_forward_hook(lambda module, inputs, output: inside.append(output.dtype))
+    monkeypatch.setattr(
+        FocalLoss,
+        "forward",
+        lambda self, pred, *rest, **more: outside.append(pred.dtype) or original(self, pred, *rest, **more),
+    )
+    compute(model, torch.bfloat16)
+    losses()
+    assert set(inside) == {torch.bfloat16}
+    assert set(outside) == {torch.float32}
+
+
+@pytest.mark.parametrize("run", [IOU_AWARE, FASTER_RCNN])
+def test_what_is_compiled_keeps_its_names_and_its_losses(step, run):
+    """By PyTorch's tracing, without its generated code, which takes a minute to compile."""
+    model, losses = step(run)
+    names, expected = list(model.state_dict()), losses()
+    compute(model, None, "aot_eager")
+    found = losses()
+    assert list(model.state_dict()) == names
+    for name, value in expected.items():
+        assert found[name].item() == pytest.approx(value.item(), rel=1e-4, abs=1e-6), name
+    found["loss"].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("amp", ["fp16", "bf16"])
+def test_a_run_in_mixed_precision_learns_as_one_in_single_precision(tmp_path, trained, amp):
+    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "amp": amp})
+    train(experiment, IOU_AWARE)
+    for row, expected in zip(losses_of(experiment, IOU_AWARE), losses_of(trained, IOU_AWARE), strict=True):
+        assert row == pytest.approx(expected, rel=0.2)
+    content = checkpoints.load(experiment.paths.weights(IOU_AWARE))["state_dict"]
+    assert content.keys() == checkpoints.load(trained.paths.weights(IOU_AWARE))["state_dict"].keys()
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in content.values())
+    assert outcome(experiment, IOU_AWARE) != outcome(trained, IOU_AWARE)
+
+
+@pytest.mark.parametrize("amp", [True, "bf16"])
+def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch, amp):
+    """A scale too large for half precision is halved in the first steps; one that starts anew would be halved again."""
+    original = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device: original(device, init_scale=2.0**30))
+    settings = {"epochs": 2, "device": "cpu", "amp": amp}
+    whole, cut = (project(tmp_path / name, settings=settings) for name in ("whole", "cut"))
+    train(whole, IOU_AWARE)
+    interrupt(cut, IOU_AWARE, monkeypatch, 7)
+    state = checkpoints.load(saved(cut, IOU_AWARE)[-1])["optimizer"]
+    if amp == "bf16":
+        assert "loss_scaler" not in state
+    else:
+        assert 1 < state["loss_scaler"]["scale"] < 2.0**30
+    train(cut, IOU_AWARE)
+    assert outcome(cut, IOU_AWARE) == outcome(whole, IOU_AWARE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("candidates", ["anchors", "pairs"])
+def test_detections_of_half_precision_outputs_are_those_of_the_same_numbers(dtype, candidates):
+    head: IoUAwareRetinaHead = build_head(test_cfg={"candidates": candidates, "score_thr": 0.0}).eval()
+    with torch.no_grad():
+        outs = [[level.to(dtype) for level in part] for part in head(features())]
+    single = [[level.float() for level in part] for part in outs]
+    with torch.autocast("cpu", dtype):
+        found = head.sweep(outs, metas_of(), RULES)
+    for image, expected in zip(found, head.sweep(single, metas_of(), RULES), strict=True):
+        for rule in RULES:
+            assert len(image[rule]) > 0
+            for name in ("bboxes", "scores", "labels"):
+                assert torch.equal(image[rule][name], expected[rule][name])
+
+
+@pytest.mark.parametrize(
+    ("settings", "hook", "wrapper"),
+    [
+        ({}, None, "OptimWrapper"),
+        ({"amp": False, "compile": False}, None, "OptimWrapper"),
+        ({"amp": True}, {"dtype": "float16", "compiled": False}, "LossScaling"),
+        ({"amp": "bf16", "compile": True}, {"dtype": "bfloat16", "compiled": True}, "OptimWrapper"),
+        ({"compile": True}, {"dtype": None, "compiled": True}, "OptimWrapper"),
+    ],
+)
+def test_settings_become_the_config(tmp_path, settings, hook, wrapper):
+    experiment = project(tmp_path, settings=settings)
+    shapes = Manifest.load(experiment.paths.manifest("shapes"))
+    resolved = config.resolve(experiment.runs[IOU_AWARE], shapes, tmp_path, experiment.settings, "work")
+    hooks = [one.to_dict() for one in resolved.custom_hooks if one.type == "Trunk"]
+    assert hooks == ([{"type": "Trunk", **hook}] if hook else [])
+    assert resolved.optim_wrapper.type == wrapper

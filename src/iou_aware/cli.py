@@ -32,7 +32,7 @@ of each."""
 class Stage(NamedTuple):
     """One command: what it is for, the function that does it, its arguments, an example of them on an experiment.
 
-    One that computes on GPUs names the property of ``Needs`` that says how many.
+    One that computes on GPUs names the member of ``Needs`` that says how many: of a run where it takes one.
     """
 
     purpose: str
@@ -309,18 +309,19 @@ def _action(stage: Stage) -> Callable[..., None]:
         names = [argument.lstrip("-") for argument in stage.arguments]
         checked = [_checked(loaded, name, values[name]) for name in names]
         if stage.gpus:
-            _take_gpus(loaded, stage.gpus)
+            _take_gpus(loaded, stage.gpus, checked[0])
         _function(stage.function)(loaded, *checked)
 
     return action
 
 
-def _take_gpus(experiment: Any, needed: str) -> None:
-    """Take the GPUs that a stage needs; an experiment that asks for none by their number computes on one."""
+def _take_gpus(experiment: Any, needed: str, run: str) -> None:
+    """Take the GPUs that a stage needs for a run; an experiment that asks for none by their number computes on one."""
     from iou_aware.workflow.needs import Needs
 
     on_cpu = experiment.settings.get("device") == "cpu"
-    gpus.take(0 if on_cpu else max(1, getattr(Needs(experiment), needed)))
+    count = 0 if on_cpu else getattr(Needs(experiment), needed)
+    gpus.take(0 if on_cpu else max(1, count(run) if callable(count) else count))
 
 
 def _checked(experiment: Any, name: str, value: str) -> str:

@@ -1,5 +1,6 @@
 """What an experiment asks to compute on, told before anything waits for it or runs for long."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,9 +9,12 @@ from builders.training import RETINANET, project
 
 from iou_aware import cli
 from iou_aware.common.errors import InputError, MachineError
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.predict import predict
 from iou_aware.training import device, kernels
 from iou_aware.training.train import train
+
+PAPER = Path(__file__).parent.parent / "configs" / "experiments" / "paper.yaml"
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def gpus(monkeypatch):
         monkeypatch.setattr(device, "get_compiling_cuda_version", lambda: mmcv)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: number > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: f"GPU {place}")
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place=0: f"GPU {place}")
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (8, 0))
         monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
 
@@ -30,7 +34,7 @@ def gpus(monkeypatch):
 
 
 def asking(**settings) -> SimpleNamespace:
-    return SimpleNamespace(name="study", settings=settings)
+    return SimpleNamespace(name="study", settings=settings, trained={"a": None})
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,30 @@ def test_a_login_node_with_fewer_gpus_than_a_job_passes(gpus, capsys, monkeypatc
     monkeypatch.setattr(device, "prove", lambda where: None)
     device.check(asking(device="cuda", gpus=4))
     assert "asks for 4 GPUs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ask", [device.require, device.check])
+def test_gpus_that_lack_what_is_counted_on_are_told(gpus, monkeypatch, ask):
+    gpus(1)
+    monkeypatch.setattr(device, "prove", lambda where: None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: SimpleNamespace(total_memory=39 * 2**30))
+    with pytest.raises(InputError, match=r"settings.amp: found bf16, in which a GPU 0 does not compute; expected fp16"):
+        ask(asking(device="cuda", amp="bf16"))
+    planned = {gpu: Experiment.load(PAPER, {"gpu": gpu}) for gpu in ("H100-80GB", "A100-40GB")}
+    with pytest.raises(InputError, match=r"gpu: found H100-80GB, of 80 GB, but the GPU here has 39"):
+        ask(planned["H100-80GB"])
+    ask(planned["A100-40GB"])
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, True), ({"tf32": True}, True), ({"tf32": False}, False)])
+def test_tf32_is_as_the_settings_say(gpus, monkeypatch, settings, expected):
+    gpus(1)
+    found = {}
+    for name in ("cudnn", "cuda"):  # set aside: PyTorch's own would stay changed for the tests that follow
+        monkeypatch.setattr(torch.backends, name, found.setdefault(name, SimpleNamespace(matmul=SimpleNamespace())))
+    assert device.choose({"device": "cuda"} | settings) == "cuda"
+    assert found["cudnn"].allow_tf32 is found["cuda"].matmul.allow_tf32 is expected
 
 
 @pytest.mark.parametrize("asked", ["auto", "cuda"])

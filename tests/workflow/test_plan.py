@@ -1,6 +1,7 @@
 """The plan: its hours follow from the published numbers, its jobs are Snakemake's, its days hold for any machine."""
 
 import csv
+import math
 import re
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.experiment.recipe import Recipe
 from iou_aware.training import config
-from iou_aware.workflow.costs import Costs, Estimates
+from iou_aware.workflow.costs import Costs, Estimates, settled
 from iou_aware.workflow.needs import MOST_OF_TRAINING, Needs
-from iou_aware.workflow.plan import duration, jobs, makespan, print_plan
+from iou_aware.workflow.plan import duration, jobs, makespan, print_plan, wall_hours
 from iou_aware.workflow.rows import print_rows
 
 ROOT = Path(__file__).parents[2]
@@ -42,12 +43,13 @@ def paper() -> Experiment:
     return Experiment.load(PAPER)
 
 
-def changed(path: Path, **settings) -> Experiment:
-    """Return the paper's experiment with other settings, in a project of its own."""
+def changed(path: Path, gpu: str | None = None, **settings) -> Experiment:
+    """Return the paper's experiment with other settings, and for other GPUs, in a project of its own."""
     if not path.joinpath("configs").exists():
+        path.mkdir(exist_ok=True)
         path.joinpath("configs").symlink_to(ROOT / "configs")
         path.joinpath("reports").symlink_to(ROOT / "reports")
-    return Experiment.load(path / PAPER, {"settings": settings})
+    return Experiment.load(path / PAPER, {"settings": settings} | ({"gpu": gpu} if gpu else {}))
 
 
 def test_every_row_of_the_papers_tables_that_is_not_cited_has_its_runs(paper):
@@ -132,8 +134,101 @@ def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
     assert hours(images=1000) == pytest.approx(hours() * 1000 / 118287)
     assert hours(images=10**9) == hours()
     assert hours(gpus=8) == hours(batch_size=64) == hours()
-    fast = replace(Costs.load(ROOT / "configs"), speed=2.5)
+    costs = Costs.load(ROOT / "configs")
+    fast = replace(costs, gpu=replace(costs.gpu, speed=2.5))
     assert hours(fast) == pytest.approx(hours() / 2.5)
+
+
+def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
+    """By hand, from the published numbers: RetinaNet R50 in 12 epochs of 16 images, on GPUs 3.4 times as fast."""
+    plain, fast = (changed(tmp_path / gpu, gpu, gpus=4) for gpu in ("V100-16GB", "H100-80GB"))
+    training = 12 * 118287 / 16 * 0.308 * 8 / 3600 / 3.4
+    estimates = Estimates(fast)
+    assert estimates.training_hours(fast.run(RETINANET)) == pytest.approx(training)
+    assert estimates.testing_hours(fast.run(RETINANET), "val") == pytest.approx(5000 / (12.1 * 3.4) / 3600)
+    assert wall_hours(estimates, 8) == pytest.approx(wall_hours(Estimates(plain), 8) / 3.4)
+    # A quarter of it on each of four GPUs, half as much on top, and half an hour to start.
+    assert Needs(fast).training_time(RETINANET) == f"{30 + math.ceil(training / 4 * 1.5 * 60)}m"
+    assert Needs(fast).testing_time(RETINANET, "val", 1) == f"{30 + math.ceil(5000 / (12.1 * 3.4) / 60 * 4)}m"
+    # 37.7 million parameters in three copies of 4 bytes; 5,000 images by one rule, 100 detections each, 24 bytes.
+    assert estimates.gigabytes(fast.run(RETINANET)) == pytest.approx((37.7e6 * 4 * 3 + 5000 * 100 * 24) / 1e9)
+    aware = 12 * 5000 * 100 * 24 / 1e9 + 37.7e6 * 4 * 3 / 1e9
+    assert estimates.gigabytes(fast.run(IOU_AWARE)) == pytest.approx(aware)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "run", "gpus"),
+    [
+        # 0.45 GB of weights, gradients and momentum, and (3.6 - 0.45) / 2 GB an image; four fifths of the GPU's memory.
+        ("V100-16GB", RETINANET, 4),  # 8 images: 13.1 of 12.8 GB
+        ("V100-32GB", RETINANET, 2),  # 16 images: 25.7 of 25.6 GB
+        ("A100-40GB", RETINANET, 1),
+        ("H100-80GB", RETINANET, 1),
+        ("V100-16GB", SMALL, 1),  # 12 images of 0.56 times the pixels: 11.1 of 12.8 GB
+        ("V100-16GB", "coco.faster_rcnn.x101_32x4d.paper.1333x800.seed0", 4),  # 4 of 8 images: 13.1 of 12.8 GB
+        ("V100-16GB", VOC, 2),  # 12 images: 17.1 GB; 6: 8.9
+    ],
+)
+def test_auto_is_the_fewest_gpus_that_hold_the_batch(tmp_path, gpu, run, gpus):
+    experiment = changed(tmp_path, gpu, gpus="auto")
+    assert Estimates(experiment).gpus(experiment.run(run)) == gpus
+    assert settled(experiment, experiment.run(run))["gpus"] == gpus
+    assert Needs(experiment).training_gpus(run) == gpus
+
+
+def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_path):
+    """Whatever the memory: the next smaller number of GPUs would be one image a GPU more, and would not fit."""
+    experiment = changed(tmp_path, gpus="auto")
+    run, costs = experiment.run(RETINANET), Costs.load(ROOT / "configs")
+    always = 37.7e6 * 4 * 3 / 1e9
+    needed = {gpus: always + (3.6 - always) / 2 * 16 / gpus for gpus in (1, 2, 4, 8, 16)}
+    for memory in range(4, 40):
+        estimates = Estimates(experiment, replace(costs, gpu=replace(costs.gpu, memory_gb=memory)))
+        assert estimates.gpus(run) == min(gpus for gpus, gigabytes in needed.items() if gigabytes <= memory * 0.8)
+    with pytest.raises(InputError, match=r"settings.gpus: found auto, but not one image of .*V100-16GB"):
+        Estimates(experiment, replace(costs, gpu=replace(costs.gpu, memory_gb=2))).gpus(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gpu": "A100-40GB", "normaliser": "process"}, r"settings.gpus: found auto.*normaliser: process"),
+        ({"gpu": "A100-48GB"}, r"gpu: found 'A100-48GB', expected a type of GPU in .*: .*Did you mean 'A100-80GB'"),
+    ],
+)
+def test_auto_that_cannot_be_reckoned_is_told(tmp_path, changes, message):
+    experiment = changed(tmp_path, gpus="auto", **changes)
+    with pytest.raises(InputError, match=message):
+        print_plan(experiment)
+
+
+def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
+    run = {"dataset": "coco", "scale": "1333x800", "detector": "retinanet", "backbone": "r18"}
+    changed(tmp_path)
+    experiment = Experiment.load(
+        tmp_path / PAPER, {"settings": {"gpus": "auto"}, "runs": [run], "tables": {}, "submissions": []}
+    )
+    with pytest.raises(InputError, match=r"how much memory retinanet with r18 takes; expected a number"):
+        print_plan(experiment)
+
+
+def test_a_training_is_resolved_for_the_gpus_that_auto_stands_for(tmp_path):
+    """Images per step and learning rate stay those of the recipe; the share of each GPU follows."""
+    split = SplitData(annotations="a.json", images="i", labelled=True, counts={}, sha256="")
+    manifest = Manifest("coco", "coco", "d", ["a"], [1], "train", ["val"], "keep", {"train": split, "val": split})
+    shares = {}
+    for gpu in ("V100-16GB", "V100-32GB", "A100-40GB"):
+        experiment = changed(tmp_path / gpu, gpu, gpus="auto")
+        run = experiment.run(RETINANET)
+        resolved = config.resolve(run, manifest, ROOT, settled(experiment, run), tmp_path)
+        shares[gpu] = resolved.train_dataloader.batch_size
+        assert resolved.optim_wrapper.optimizer.lr == pytest.approx(0.01)
+    assert shares == {"V100-16GB": 4, "V100-32GB": 8, "A100-40GB": 16}
+
+
+def test_another_type_of_gpu_is_no_reason_to_train_again(tmp_path):
+    ours, theirs = (changed(tmp_path / gpu, gpu, gpus="auto") for gpu in ("V100-16GB", "H100-80GB"))
+    assert ours.training_values(RETINANET) == theirs.training_values(RETINANET)
 
 
 @pytest.mark.parametrize("recipe", ["paper", "mmdet3"])
@@ -169,14 +264,20 @@ def test_jobs_are_those_that_snakemake_would_run(submissions):
         assert counted.keys() - {"all", "total"} == set(STAGES)
 
 
-@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(1, 40))
-def test_makespan_is_between_what_any_schedule_needs_and_what_the_greedy_one_guarantees(lengths, places):
-    found = makespan(lengths, places)
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(1, 40), st.integers(1, 4))
+def test_makespan_is_between_what_any_schedule_needs_and_what_the_greedy_one_guarantees(lengths, places, gpus):
+    found = makespan([(length, gpus) for length in lengths], places * gpus)
     least = max(*lengths, sum(lengths) / places)
     assert least <= found * (1 + 1e-9)
     assert found <= sum(lengths) / places + max(lengths) + 1e-9
     assert places > 1 or found == pytest.approx(sum(lengths))
     assert places < len(lengths) or found == pytest.approx(max(lengths))
+
+
+def test_makespan_of_jobs_of_several_widths():
+    """By hand, on four GPUs: 4 h on two, beside 3 h on one; then 2 h on three, for which the first must end."""
+    assert makespan([(2, 3), (3, 1), (4, 2)], 4) == 6
+    assert makespan([(4, 2), (3, 1), (1, 1)], 4) == 4
 
 
 def test_plan_names_every_run_the_total_and_its_source_without_pytorch(paper):
@@ -188,7 +289,7 @@ def test_plan_names_every_run_the_total_and_its_source_without_pytorch(paper):
     estimates = Estimates(paper)
     total = sum(estimates.gpu_hours(run) for run in paper.runs.values())
     assert re.search(rf"^{len(paper.runs)} runs +{total:.1f} ", done.stdout, re.MULTILINE)
-    assert "MMDetection model zoo" in done.stdout and "V100" in done.stdout
+    assert "MMDetection model zoo" in done.stdout and "The GPU-hours are of V100-16GB" in done.stdout
     assert "On 16 GPUs: " in done.stdout
     assert not re.search(r"\| +(torch|mmengine|mmdet)$", done.stderr, re.MULTILINE)
 
@@ -210,8 +311,9 @@ def test_fewer_gpus_than_one_training_needs_are_refused(paper):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"speed": 0}, r"costs.yaml, line \d+, key speed"),
-        ({"sped": 1}, r"costs.yaml, line \d+, key sped: unknown key.*speed"),
+        ({"gpus": {"A": {"memory_gb": 1, "speed": 0, "source": "a"}}}, r"costs.yaml, line \d+, key gpus.A.speed"),
+        ({"gpsu": {}}, r"costs.yaml, line \d+, key gpsu: unknown key.*gpus"),
+        ({"gpu": "B"}, r"gpu: found 'B', expected a type of GPU in .*costs.yaml: V100-16GB"),
         ({"models": [{"detector": "retinanet"}]}, r"costs.yaml, line \d+, key models\[0\].*missing"),
     ],
 )
@@ -241,11 +343,11 @@ def test_jobs_ask_for_what_their_run_needs(tmp_path):
     four = Needs(changed(tmp_path, gpus=4, workers=3))
     eight = Needs(changed(tmp_path, gpus=8, workers=3))
     none = Needs(changed(tmp_path))
-    assert (four.training_gpus, four.training_cores, four.testing_gpus, four.testing_cores) == (4, 16, 1, 4)
-    assert (eight.training_gpus, eight.training_cores, eight.testing_gpus) == (8, 32, 1)
-    assert (none.training_gpus, none.training_cores, none.testing_gpus) == (0, 1, 0)
-    assert eight.training_memory(IOU_AWARE, 1) == 2 * four.training_memory(IOU_AWARE, 1)
-    assert four.training_memory(IOU_AWARE, 1) > none.training_memory(IOU_AWARE, 1)
+    asked = {needs: (needs.training_gpus(VOC), needs.training_cores(VOC)) for needs in (four, eight, none)}
+    assert (*asked[four], four.testing_gpus, four.testing_cores) == (4, 16, 1, 4)
+    assert (*asked[eight], eight.testing_gpus) == (8, 32, 1)
+    assert (*asked[none], none.testing_gpus) == (0, 1, 0)
+    assert eight.training_memory(VOC, 1) == 2 * four.training_memory(VOC, 1) > none.training_memory(VOC, 1)
 
 
 def test_jobs_that_are_tried_again_and_again_still_fit_a_node_and_a_partition(paper):
@@ -264,7 +366,7 @@ def test_time_limits_leave_room_over_the_estimate(paper):
     needs, estimates = Needs(paper), Estimates(paper)
     for name, run in paper.trained.items():
         limit = int(needs.training_time(name).removesuffix("m"))
-        assert 1.4 < limit / 60 / (estimates.training_hours(run) / 4) < 3
+        assert 1.4 < limit / 60 / (estimates.training_hours(run) / estimates.gpus(run)) < 3
     unknown = Experiment.load("configs/experiments/bccd.yaml")
     assert Needs(unknown).training_time(next(iter(unknown.runs))).endswith("m")
 

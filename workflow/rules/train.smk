@@ -29,9 +29,9 @@ rule train:
     priority: lambda wildcards: stages.cost(experiment.run(wildcards.run))
     conda:
         "../../environment.yml"
-    threads: needs.training_cores
+    threads: lambda wildcards: needs.training_cores(wildcards.run)
     resources:
-        gpu=needs.training_gpus,
+        gpu=lambda wildcards: needs.training_gpus(wildcards.run),
         nodes=1,
         mem_mb=lambda wildcards, attempt: needs.training_memory(wildcards.run, attempt),
         runtime=lambda wildcards: needs.training_time(wildcards.run),

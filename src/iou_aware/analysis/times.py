@@ -117,14 +117,14 @@ def clock(seconds: float) -> str:
 def _jobs(experiment: Experiment) -> list[Job]:
     """Return all jobs that have finished, in the order of their stages."""
     needs = Needs(experiment)
-    asked = {"train": needs.training_gpus, "predict": needs.testing_gpus}
     jobs = []
     for stage in STAGES:
         alone = experiment.paths.benchmark(stage)
         jobs += [_job(file, stage, "", {}, 0) for file in alone.parent.glob(alone.name)]
         for file in sorted((alone.parent / stage).glob("*.tsv")):
             run = next((run for run in experiment.runs if f"{file.stem}.".startswith(f"{run}.")), None)
-            jobs.append(_job(file, stage, file.stem, _record(experiment, run), asked.get(stage, 0)))
+            asked = {"train": needs.training_gpus(file.stem), "predict": needs.testing_gpus}.get(stage, 0)
+            jobs.append(_job(file, stage, file.stem, _record(experiment, run), asked))
     return jobs
 
 

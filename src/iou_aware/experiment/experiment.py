@@ -36,6 +36,7 @@ class Experiment:
         rules: how confidence is computed for IoU-aware runs, in order, as text.
         rules_by_run: the same for each run, by its name: ``rules`` and what its entry adds, or ``cls`` alone.
         settings: changes to how the recipe trains.
+        gpu: the type of GPU that all is planned for; None for that of ``configs/costs.yaml``.
         roots: where a dataset lies, over its own file.
         runs: the models, by name, in the order written.
         tables: the tables to draw, by name.
@@ -53,6 +54,7 @@ class Experiment:
     rules: tuple[str, ...]
     rules_by_run: dict[str, tuple[str, ...]]
     settings: dict[str, Any]
+    gpu: str | None
     roots: dict[str, str]
     runs: dict[str, Run]
     tables: dict[str, Table]
@@ -179,6 +181,7 @@ def _read(document: Document, root: Path) -> Experiment:
         rules=rules,
         rules_by_run=rules_by_run,
         settings=dict(content.get("settings", {})),
+        gpu=content.get("gpu"),
         roots=dict(roots),
         runs=runs,
         tables=tables,

@@ -11,6 +11,7 @@ from mmcv.ops import get_compiling_cuda_version, nms
 from iou_aware.common.errors import InputError, MachineError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import kernels
+from iou_aware.workflow.costs import AUTO, Estimates
 
 WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together and with which GPUs"
 
@@ -35,9 +36,10 @@ def check(experiment: Experiment) -> None:
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     for number in range(len(names)):
         prove(f"cuda:{number}")
+    require(experiment)
     print(f"{versions}, and compute on {', '.join(names)}.")
-    if len(names) < settings.get("gpus", 1):
-        print(f"A training asks for {settings['gpus']} GPUs (settings.gpus), more than are here; a job must have them.")
+    if len(names) < (most := Estimates(experiment).most_gpus):
+        print(f"A training asks for {most} GPUs (settings.gpus), more than are here; a job must have them.")
 
 
 def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
@@ -46,7 +48,8 @@ def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
     No GPU is touched: one that takes a single process must be left to the training process that is to have it.
 
     Args:
-        settings: ``device`` (auto, cpu or cuda; auto takes a GPU where there is one).
+        settings: ``device`` (auto, cpu or cuda; auto takes a GPU where there is one) and ``tf32``, with which a GPU
+            rounds what it multiplies to 10 bits.
         gpus: How many GPUs are needed where any are used.
 
     Raises:
@@ -70,6 +73,8 @@ def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
             f"settings.gpus: found {gpus}, but PyTorch sees {torch.cuda.device_count()} here; expected no more. "
             "On a cluster the profile must ask for the same number (gpu, or gres)."
         )
+    # PyTorch's own are true for convolutions and false for matrices.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = settings.get("tf32", True)
     return "cuda"
 
 
@@ -112,6 +117,23 @@ def _fault(device: str, library: str, remedy: str, fault: RuntimeError) -> Input
         name = torch.cuda.get_device_name(device)
         reason = f"{name} has compute capability {gpu}, and {library} has no kernels for it; {remedy.format(gpu=gpu)}"
     return kind(f"{reason} ({WHICH_GO_TOGETHER})")
+
+
+def require(experiment: Experiment) -> None:
+    """Raise InputError if the GPU here is not one that the settings ask for: too little memory, or no bfloat16."""
+    settings = experiment.settings
+    if settings.get("amp") == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError(
+            f"settings.amp: found bf16, in which a {torch.cuda.get_device_name()} does not compute; expected fp16 or "
+            "false."
+        )
+    if settings.get("gpus") == AUTO:
+        planned, memory = Estimates(experiment).costs.gpu, torch.cuda.get_device_properties(0).total_memory / 2**30
+        if memory < 0.9 * planned.memory_gb:
+            raise InputError(
+                f"gpu: found {planned.name}, of {planned.memory_gb:g} GB, but the GPU here has {memory:.0f}, and "
+                "settings.gpus is auto; expected the type in configs/costs.yaml that the trainings get."
+            )
 
 
 def _require_build() -> None:

@@ -22,6 +22,7 @@ from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch
 from iou_aware.training.checkpoints import Checkpoints
 from iou_aware.training.runner import Interrupted, Runner
+from iou_aware.workflow import costs
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,10 @@ def train(experiment: Experiment, run_name: str) -> None:
         InputError: A config, the data or a checkpoint is wrong, or the loss is no longer finite.
         Interrupted: SIGTERM came; the state is saved, and the same command goes on from there. The exit code is 75.
     """
-    settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
+    paths, run = experiment.paths, experiment.runs[run_name]
     if run.is_released:
         raise InputError(f"{run_name}: its weights were released and are not trained; run `iou-aware release`.")
+    settings = costs.settled(experiment, run)
     chosen = device.choose(settings, settings.get("gpus", 1))
     if settings.get("tensorboard"):
         _require_tensorboard()
@@ -56,6 +58,7 @@ def train(experiment: Experiment, run_name: str) -> None:
         return
     if chosen == "cuda":
         device.prove(chosen)
+        device.require(experiment)
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     backbones.require(experiment, run.backbone)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
@@ -136,6 +139,7 @@ def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, An
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "processes": runner.world_size,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "tf32": torch.cuda.is_available() and torch.backends.cudnn.allow_tf32,
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "losses": {key: value for key, value in progress.rows[-1].items() if key.startswith("loss")},
         "provenance": provenance.collect(),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.common import documents
+from iou_aware.common.documents import one_of
+from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.recipe import Recipe
@@ -15,6 +17,11 @@ from iou_aware.workflow import packs
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4
+# What stays in a GPU's memory however few its images: weights, gradients and SGD's momentum.
+COPIES_ON_GPU = 3
+# The published memory is what PyTorch had allocated; CUDA itself, cuDNN and gaps between tensors need some as well.
+USABLE_MEMORY = 0.8
+AUTO = "auto"
 # A checkpoint has the weights and SGD's momentum; one stays beside the weights of a finished run.
 COPIES_KEPT = 3
 # Released weights are kept as they were fetched, for other experiments.
@@ -25,42 +32,68 @@ DETECTIONS_PER_IMAGE = 100
 
 
 @dataclass(frozen=True)
+class GPU:
+    """A type of GPU.
+
+    Attributes:
+        name: what ``configs/costs.yaml`` calls it.
+        memory_gb: its memory.
+        speed: how many times as fast as the GPU of the measurements.
+        source: where that was published, or what it was estimated from.
+    """
+
+    name: str
+    memory_gb: float
+    speed: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Costs:
     """The published measurements, from ``configs/costs.yaml``.
 
     Attributes:
         source: where they were published.
-        gpu: the GPU that they were measured on.
-        speed: how many times as fast as that GPU those at hand are.
-        measured: the conditions: ``images_per_step``, ``gpus``, ``scale``.
+        measured: the conditions: ``gpu``, ``images_per_step``, ``gpus``, ``scale``.
         models: a model's measurements by detector and backbone.
         alike: detectors that cost what another does.
+        gpu: the GPUs at hand.
+        gpus: all types of GPU.
         datasets: GB on disk by dataset.
     """
 
     source: str
-    gpu: str
-    speed: float
     measured: Mapping[str, Any]
     models: Mapping[tuple[str, str], Mapping[str, float]]
     alike: Mapping[str, str]
+    gpu: GPU
+    gpus: tuple[GPU, ...]
     datasets: Mapping[str, float]
 
     @staticmethod
-    def load(configs: Path) -> "Costs":
+    def load(configs: Path, gpu: str | None = None) -> "Costs":
         """Read ``costs.yaml`` in the folder ``configs``.
 
+        Args:
+            configs: The folder.
+            gpu: The type of GPU at hand; None for the one that the file names.
+
         Raises:
-            InputError: it is missing, or does not follow its schema.
+            InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
         """
-        content = documents.load(configs / "costs.yaml", "costs")
+        file = configs / "costs.yaml"
+        content = documents.load(file, "costs")
+        gpus = {name: GPU(name, **values) for name, values in content["gpus"].items()}
+        chosen = gpu or content["gpu"]
+        if chosen not in gpus:
+            raise InputError(f"gpu: found {chosen!r}, expected a type of GPU in {file}: {one_of(gpus, chosen)}")
         return Costs(
             source=content["source"],
-            gpu=content["gpu"],
-            speed=content["speed"],
             measured=content["measured"],
             models={(model["detector"], model["backbone"]): model for model in content["models"]},
             alike=content["as"],
+            gpu=gpus[chosen],
+            gpus=tuple(gpus.values()),
             datasets=content["datasets"],
         )
 
@@ -83,14 +116,55 @@ class Estimates:
 
     def __init__(self, experiment: Experiment, costs: Costs | None = None):
         self.experiment = experiment
-        self.costs = costs or Costs.load(experiment.paths.configs)
+        self._costs = costs
         self._recipes: dict[str, Recipe] = {}
         self._images: dict[tuple[str, str], int | None] = {}
 
     @cached_property
-    def gpus(self) -> int:
-        """GPUs that one training has; 1 where the experiment does not say."""
-        return self.experiment.settings.get("gpus") or 1
+    def costs(self) -> Costs:
+        """The published measurements."""
+        return self._costs or Costs.load(self.experiment.paths.configs, self.experiment.gpu)
+
+    def gpus(self, run: Run) -> int:
+        """Return how many GPUs the training of a run has: those that the experiment says, 1 where it says nothing.
+
+        For ``auto`` the fewest that share its images evenly and whose memory holds their share.
+
+        Raises:
+            InputError: They are to be reckoned, but nothing is known of the model's memory, or not even one image fits.
+        """
+        asked = self.experiment.settings.get("gpus") or 1
+        return self._fewest(run) if asked == AUTO else asked
+
+    @property
+    def most_gpus(self) -> int:
+        """How many GPUs one training has at most."""
+        return max(map(self.gpus, self.experiment.trained.values()), default=1)
+
+    def _fewest(self, run: Run) -> int:
+        settings, costs, model = self.experiment.settings, self.costs, self.costs.model(run)
+        if settings.get("normaliser") == "process":
+            raise InputError(
+                "settings.gpus: found auto, but with settings.normaliser: process the number of GPUs decides what "
+                "comes out; expected a number."
+            )
+        if model is None:
+            raise InputError(
+                f"settings.gpus: found auto, but configs/costs.yaml does not say how much memory {run.detector} with "
+                f"{run.backbone} takes; expected a number, or an entry of `models` there."
+            )
+        images = self.recipe(run).images_per_step(run, settings)
+        always = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * COPIES_ON_GPU / 1e9
+        measured = costs.measured["images_per_step"] / costs.measured["gpus"]
+        per_image = (model["memory_gb"] - always) / measured * costs.relative_pixels(run)
+        room = (costs.gpu.memory_gb * USABLE_MEMORY - always) / per_image
+        for gpus in range(1, images + 1):
+            if images % gpus == 0 and images / gpus <= room:
+                return gpus
+        raise InputError(
+            f"settings.gpus: found auto, but not one image of {run.name} fits into the memory of a {costs.gpu.name}, "
+            "by configs/costs.yaml; expected larger GPUs (`gpu`), or a number to try it all the same."
+        )
 
     def recipe(self, run: Run) -> Recipe:
         """Return a run's recipe."""
@@ -119,14 +193,14 @@ class Estimates:
         settings, measured = self.experiment.settings, self.costs.measured
         passes = self.recipe(run).passes(settings) * min(images, settings.get("images") or images)
         per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
-        return passes * per_image * self.costs.relative_pixels(run) / self.costs.speed / SECONDS_PER_HOUR
+        return passes * per_image * self.costs.relative_pixels(run) / self.costs.gpu.speed / SECONDS_PER_HOUR
 
     def testing_hours(self, run: Run, split: str) -> float | None:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""
         model, images = self.costs.model(run), self.images(run.dataset, split)
         if model is None or images is None:
             return None
-        per_second = model["images_per_second"] * self.costs.speed / self.costs.relative_pixels(run)
+        per_second = model["images_per_second"] * self.costs.gpu.speed / self.costs.relative_pixels(run)
         return images / per_second / SECONDS_PER_HOUR
 
     def gpu_hours(self, run: Run) -> float | None:
@@ -146,6 +220,12 @@ class Estimates:
         weights = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * copies
         rows = sum(filter(None, counts)) * DETECTIONS_PER_IMAGE * len(self.experiment.rules_for(run))
         return (weights + rows * BYTES_PER_DETECTION) / 1e9
+
+
+def settled(experiment: Experiment, run: Run) -> dict[str, Any]:
+    """Return an experiment's settings as they are for one run: with ``gpus`` as a number, where it is there."""
+    settings = experiment.settings
+    return settings | {"gpus": Estimates(experiment).gpus(run)} if "gpus" in settings else settings
 
 
 def _pixels(scale: str) -> int:

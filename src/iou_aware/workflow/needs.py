@@ -5,7 +5,7 @@ from functools import cached_property
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow import attempts
-from iou_aware.workflow.costs import Estimates
+from iou_aware.workflow.costs import AUTO, Estimates
 
 # Time limits: published seconds are no promise. A training that is cut off goes on from where it was.
 TRAINING_MARGIN = 1.5
@@ -39,27 +39,27 @@ class Needs:
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
-        self._processes = experiment.settings.get("gpus") or 1
+        self._asked = experiment.settings.get("gpus") or 0
         self._workers = experiment.settings.get("workers") or 0
 
     @cached_property
     def _estimates(self) -> Estimates:
         return Estimates(self.experiment)
 
-    @property
-    def training_gpus(self) -> int:
-        """GPUs of one training."""
-        return self.experiment.settings.get("gpus") or 0
+    def training_gpus(self, name: str) -> int:
+        """GPUs of the training of one run; 0 where it asks for none, or where it is to be reckoned of no run."""
+        if self._asked != AUTO:
+            return self._asked
+        return self._estimates.gpus(self.experiment.runs[name]) if name in self.experiment.runs else 0
 
     @property
     def testing_gpus(self) -> int:
         """GPUs of one prediction."""
-        return min(self.training_gpus, 1)
+        return 1 if self._asked else 0
 
-    @property
-    def training_cores(self) -> int:
+    def training_cores(self, name: str) -> int:
         """Cores of one training: one for each process and for each that loads its images."""
-        return self._processes * (1 + self._workers)
+        return self._processes(name) * (1 + self._workers)
 
     @property
     def testing_cores(self) -> int:
@@ -70,7 +70,7 @@ class Needs:
         """Memory of one training in MB; more when the last attempt may have ended for the lack of it."""
         log = self.experiment.paths.log("train", name)
         lacked = attempt > 1 and attempts.may_lack_memory(log)
-        return self._processes * self._memory() * (MOST_OF_TRAINING if lacked else 1)
+        return self._processes(name) * self._memory() * (MOST_OF_TRAINING if lacked else 1)
 
     def testing_memory(self, name: str, split: str, attempt: int) -> int:
         """Memory of one prediction in MB; more when the last attempt may have ended for the lack of it."""
@@ -92,7 +92,7 @@ class Needs:
         hours = self._estimates.training_hours(self.experiment.run(name))
         if hours is None:
             return f"{TRAINING_MINUTES}m"
-        return f"{START_MINUTES + math.ceil(hours / self._processes * TRAINING_MARGIN * 60)}m"
+        return f"{START_MINUTES + math.ceil(hours / self._processes(name) * TRAINING_MARGIN * 60)}m"
 
     def testing_time(self, name: str, split: str, attempt: int) -> str:
         """Return the time limit of one prediction, which starts over when it is tried again."""
@@ -100,5 +100,8 @@ class Needs:
         minutes = TESTING_MINUTES if hours is None else START_MINUTES + math.ceil(hours * TESTING_MARGIN * 60)
         return f"{minutes * min(attempt, MOST)}m"
 
+    def _processes(self, name: str) -> int:
+        return self.training_gpus(name) or 1
+
     def _memory(self) -> int:
-        return PROCESS_MB + self._workers * WORKER_MB if self.training_gpus else CPU_PROCESS_MB
+        return PROCESS_MB + self._workers * WORKER_MB if self._asked else CPU_PROCESS_MB

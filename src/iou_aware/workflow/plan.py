@@ -26,10 +26,10 @@ def print_plan(experiment: Experiment, gpus: int | None = None) -> None:
         InputError: There are fewer GPUs than one training needs, or ``configs/costs.yaml`` is at fault.
     """
     estimates = Estimates(experiment)
-    if gpus is not None and gpus < estimates.gpus:
+    if gpus is not None and gpus < estimates.most_gpus:
         raise InputError(
-            f"--gpus: found {gpus}, expected at least {estimates.gpus}, which one training of {experiment.name} needs"
-            " (settings.gpus)"
+            f"--gpus: found {gpus}, expected at least {estimates.most_gpus}, which one training of {experiment.name}"
+            " needs (settings.gpus)"
         )
     print("\n".join([*run_lines(estimates), "", *summary_lines(estimates, gpus)]))
 
@@ -40,8 +40,9 @@ def run_lines(estimates: Estimates) -> list[str]:
     for name, run in estimates.experiment.runs.items():
         recipe, settings = estimates.recipe(run), estimates.experiment.settings
         training = estimates.training_hours(run)
-        steps = [str(estimates.gpus), str(recipe.images_per_step(run, settings)), str(recipe.passes(settings))]
-        length = UNKNOWN if training is None else duration(training / estimates.gpus)
+        gpus = estimates.gpus(run) if not run.is_released else 1
+        steps = [str(gpus), str(recipe.images_per_step(run, settings)), str(recipe.passes(settings))]
+        length = UNKNOWN if training is None else duration(training / gpus)
         rows.append(
             [
                 name,
@@ -71,10 +72,13 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
         lines.append(f"Nothing is known of {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
     if len(unknown) < len(experiment.runs):
         for number in [gpus] if gpus is not None else _numbers_of_gpus(estimates):
-            lines.append(f"On {number} GPUs: {duration(wall_hours(estimates, number))}.")
+            lines.append(f"On {number} GPU{'s' if number > 1 else ''}: {duration(wall_hours(estimates, number))}.")
+        gpu, total = costs.gpu, sum(filter(None, map(estimates.gpu_hours, experiment.runs.values())))
+        others = (f"{total * gpu.speed / one.speed:.0f} of {one.name}" for one in costs.gpus if one != gpu)
+        lines.append(f"The GPU-hours are of {gpu.name} (gpu); it would be {', '.join(others)}.")
         lines.append(
-            f"From: {costs.source}; measured on {costs.gpu}, taken as proportional to images and pixels,"
-            f" for GPUs of {costs.speed:g} times its speed (configs/costs.yaml)."
+            f"From: {costs.source}; measured on {costs.measured['gpu']}, taken as proportional to images and pixels. A"
+            f" {gpu.name} is taken as {gpu.speed:g} times as fast: {gpu.source} (configs/costs.yaml)."
         )
     return lines
 
@@ -114,20 +118,29 @@ def _why_unknown(estimates: Estimates, name: str) -> str:
 
 def wall_hours(estimates: Estimates, gpus: int) -> float:
     """Return how long all runs take on ``gpus`` GPUs, the longest first, each tested by one GPU once it is trained."""
-    runs = estimates.experiment.runs.values()
-    known = [(training, run) for run in runs if (training := estimates.training_hours(run)) is not None]
-    lengths = []
-    for training, run in known:
-        testing = [estimates.testing_hours(run, split) or 0.0 for split in packs.predicted(estimates.experiment, run)]
-        lengths.append(training / estimates.gpus + sum(testing))
-    return makespan(lengths, gpus // estimates.gpus)
+    taken = []
+    for run in estimates.experiment.runs.values():
+        if (training := estimates.training_hours(run)) is not None:
+            width = 1 if run.is_released else estimates.gpus(run)
+            testing = [
+                estimates.testing_hours(run, split) or 0.0 for split in packs.predicted(estimates.experiment, run)
+            ]
+            taken.append((training / width + sum(testing), width))
+    return makespan(taken, gpus)
 
 
-def makespan(lengths: Iterable[float], places: int) -> float:
-    """Return when the last job ends if each, the longest first, takes the place that falls free first."""
-    free = [0.0] * places
-    for length in sorted(lengths, reverse=True):
-        heapq.heapreplace(free, free[0] + length)
+def makespan(taken: Iterable[tuple[float, int]], gpus: int) -> float:
+    """Return when the last job ends if each, the longest first, takes those GPUs that fall free first.
+
+    Args:
+        taken: Of each job how long it takes, and how many GPUs, no more than there are.
+        gpus: How many there are.
+    """
+    free = [0.0] * gpus
+    for length, width in sorted(taken, reverse=True):
+        start = [heapq.heappop(free) for _ in range(width)][-1]
+        for _ in range(width):
+            heapq.heappush(free, start + length)
     return max(free)
 
 
@@ -140,7 +153,7 @@ def duration(hours: float) -> str:
 
 def _numbers_of_gpus(estimates: Estimates) -> list[int]:
     """Return numbers of GPUs by doubling, from those of one training to where more would not help."""
-    numbers = [estimates.gpus]
+    numbers = [estimates.most_gpus]
     while wall_hours(estimates, numbers[-1] * 2) < 0.99 * wall_hours(estimates, numbers[-1]):
         numbers.append(numbers[-1] * 2)
     return numbers

@@ -14,7 +14,7 @@ from iou_aware.inference.predict import predict
 from iou_aware.training import device, kernels
 from iou_aware.training.train import train
 
-PAPER = Path(__file__).parent.parent / "configs" / "experiments" / "paper.yaml"
+PAPER = Path(__file__).parents[2] / "configs" / "experiments" / "paper.yaml"
 
 
 @pytest.fixture

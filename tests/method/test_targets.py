@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from head_project import LEGACY, MODERN, build_head, sizes_of
+from builders.heads import LEGACY, MODERN, build_head, sizes_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.dense_heads.anchor_head import AnchorHead

@@ -4,12 +4,12 @@ import csv
 
 import pytest
 import torch
-from head_project import build_head, features, metas_of
+from builders.heads import build_head, features, metas_of
+from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, interrupt, outcome, project, saved
 from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from training_project import FASTER_RCNN, IOU_AWARE, RETINANET, interrupt, outcome, project, saved
 
 from iou_aware.data.manifest import Manifest
 from iou_aware.method.heads import IoUAwareRetinaHead

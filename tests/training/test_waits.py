@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.training import IOU_AWARE, RETINANET, project
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from training_project import IOU_AWARE, RETINANET, project
 
 import iou_aware
 from iou_aware.training import runner

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.heads import LEGACY, MODERN, build_head, sizes_of
+from builders.heads import CODER, SCALED, build_head, sizes_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.dense_heads.anchor_head import AnchorHead
@@ -59,7 +59,7 @@ def test_targets_are_mmdetections_bit_for_bit(images, low_quality):
     same(head, [torch.tensor(boxes).reshape(-1, 4) for boxes, _ in images], [pad for _, pad in images])
 
 
-@pytest.mark.parametrize(("coder", "anchors"), [(MODERN, "AnchorGenerator"), (LEGACY, "LegacyAnchorGenerator")])
+@pytest.mark.parametrize(("coder", "anchors"), [(CODER, "AnchorGenerator"), (SCALED, "RoundedAnchorGenerator")])
 @pytest.mark.parametrize("kind", [torch.Tensor, HorizontalBoxes])
 def test_random_boxes_of_every_coder(coder, anchors, kind):
     generator = torch.Generator().manual_seed(0)

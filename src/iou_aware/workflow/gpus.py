@@ -18,7 +18,8 @@ from collections.abc import Sequence
 logger = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_LISTED = re.compile(r"^(?P<instance>\s*)\S.*\(UUID: (?P<uuid>[^)]+)\)", re.MULTILINE)
+_LISTED = re.compile(r"^(?P<instance> *)\S.*\(UUID: (?P<uuid>[^)]+)\)", re.MULTILINE)
+_ANSWER_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0
 
 # What this process has taken. A process forked from it, such as one that loads images, computes on none of them.
@@ -82,8 +83,9 @@ def visible() -> list[str]:
 def _listed() -> dict[str, list[str]]:
     """Return what there is to compute on for each GPU of the machine: its MIG instances, else the GPU itself."""
     try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        told = {"capture_output": True, "text": True, "check": True, "timeout": _ANSWER_SECONDS}
+        done = subprocess.run(["nvidia-smi", "-L"], **told)
+    except (OSError, subprocess.SubprocessError):
         return {}
     gpus: dict[str, list[str]] = {}
     for line in _LISTED.finditer(done.stdout):

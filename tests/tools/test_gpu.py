@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import yaml
 
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.heads import IoUAwareRetinaHead
 
 TOOLS = Path(__file__).parents[2] / "tools" / "gpu"
@@ -92,6 +95,17 @@ def test_the_ops_are_compared(part, tools, monkeypatch):
         part("ops")
 
 
+def test_what_a_gpu_is_to_train_can_be_asked_for(tools, project, tmp_path, monkeypatch):
+    trial = tools["trial"]
+    monkeypatch.setattr(trial, "ON_CPU", False)
+    monkeypatch.setattr(trial, "DEVICE", "cuda")
+    shutil.copytree(project / "configs", tmp_path / "configs")
+    for name, settings in trial.TRAININGS.items():
+        path = tmp_path / "configs" / "experiments" / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(trial._content(name, settings)))
+        assert Experiment.load(path).settings.items() >= (settings | {"device": "cuda", "gpus": 1}).items()
+
+
 def test_trainings_are_measured_and_compared_with_single_precision(part):
     figures = {name: part(name) for name in ("bf16", "bf16_channels_last")}
     for each in figures.values():
@@ -99,6 +113,7 @@ def test_trainings_are_measured_and_compared_with_single_precision(part):
         assert each["images/s"] > 0
         assert float(each["losses from fp32"].rstrip("%")) < 5
     assert "of fp32's" in figures["bf16"]["change of weights"]
+    assert figures["bf16"]["losses"] != json.loads(Path("figures/fp32.json").read_text())["losses"]
 
 
 def test_other_losses_are_told(part, tools):

@@ -65,8 +65,8 @@ def write_project() -> None:
 
 
 def _content(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    if ON_CPU:  # which has no loss scaler, and compiles for minutes
-        settings = {key: value for key, value in settings.items() if key not in ("amp", "compile")}
+    if ON_CPU:  # which takes minutes to compile, and to compute in fp16
+        settings = {key: value for key, value in settings.items() if key != "compile" and value != "fp16"}
     # Loading processes hand their images over in shared memory, of which a container may have next to none.
     workers = 8 if not ON_CPU and shutil.disk_usage("/dev/shm").free > 2**31 else 0
     common = {"epochs": 1, "batch_size": BATCH, "workers": workers, "gpus": 1, "device": DEVICE}

@@ -83,8 +83,8 @@ def visible() -> list[str]:
 def _listed() -> dict[str, list[str]]:
     """Return what there is to compute on for each GPU of the machine: its MIG instances, else the GPU itself."""
     try:
-        told = {"capture_output": True, "text": True, "check": True, "timeout": _ANSWER_SECONDS}
-        done = subprocess.run(["nvidia-smi", "-L"], **told)
+        command = ["nvidia-smi", "-L"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return {}
     gpus: dict[str, list[str]] = {}

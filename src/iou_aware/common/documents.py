@@ -30,7 +30,7 @@ NAME_IN_WORDS = "a name of letters, digits, '-' and '_' that starts with a lette
 # So many names are listed in an error; a grid of runs can have hundreds.
 MOST_LISTED = 16
 
-# How an error calls what a schema asks for; where it offers several types, their description says it.
+# Words for the types that a schema expects; where it allows several, its description names them.
 _KINDS = {"array": " a list", "object": " a mapping", "string": " text", "integer": " a whole number"}
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

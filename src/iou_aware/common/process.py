@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def keep_freed_memory() -> None:
-    """Keep memory that was freed for the next who asks; elsewhere than with glibc, nothing happens.
+    """Keep freed memory in the process instead of returning it to the system. Does nothing without glibc.
 
     A training step frees all its tensors. By default they go back to the system, which hands them out again page by
     page, each filled with zeros: an eighth of the miniature's training.

@@ -52,7 +52,7 @@ def published(study) -> OrderedDict:
     """Return what a publisher of ImageNet weights gives: all of the backbone, and its classifier."""
     study.paths.pretrained("tiny").write_bytes(packed({}))
     torch.manual_seed(2)
-    weights = MODELS.build(dict(type="mmdet.ResNet", depth=18, base_channels=4, stem_channels=4)).state_dict()
+    weights = MODELS.build(dict(type="mmdet.ResNet", depth=18, base_channels=16, stem_channels=16)).state_dict()
     for tensor in weights.values():
         if tensor.is_floating_point():
             tensor.uniform_(0.1, 1)
@@ -88,12 +88,12 @@ def change(weights: OrderedDict, what: str):
         case "unknown":
             weights["layer5.weight"] = torch.ones(1)
         case "shape":
-            weights["layer1.0.conv1.weight"] = torch.ones(8, 4, 3, 3)
+            weights["layer1.0.conv1.weight"] = torch.ones(8, 16, 3, 3)
         case "no tensor":
             weights["layer1.0.conv1.weight"] = "ones"
         case "deeper":
             init_default_scope("mmdet")
-            return MODELS.build(dict(type="ResNet", depth=34, base_channels=4, stem_channels=4)).state_dict()
+            return MODELS.build(dict(type="ResNet", depth=34, base_channels=16, stem_channels=16)).state_dict()
         case "number as a name":
             weights[7] = torch.ones(1)
         case "list":

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 ROOT = Path(__file__).parents[2]
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -39,7 +40,7 @@ def build(folder: Path, system: Path, **arguments: str) -> Path:
             root = folder / f"stage{len(roots)}"
             subprocess.run(["cp", "-a", "--reflink=auto", system, root], check=True)
             roots[parts[-1]] = root
-            work, values["PATH"] = "/", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            work, values["PATH"] = "/", SYSTEM_PATH
         elif word == "WORKDIR":
             work = parts[0]
             (root / work.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -86,8 +87,9 @@ def run(root: Path, work: str, script: str, environment: dict[str, str]) -> str:
             target.touch()
         mounts += f"mount --rbind {shlex.quote(here)} {shlex.quote(str(target))}\n"
     inside = f"cd {shlex.quote(work)}\n{script}"
+    chroot = shutil.which("chroot", path=SYSTEM_PATH)
     passed = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{mounts}exec chroot "$0" sh -ec "$1"']
+    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{mounts}exec {chroot} "$0" sh -ec "$1"']
     done = subprocess.run(
         [*apart, root, inside],
         env=passed | environment | {"HOME": "/root"},

@@ -41,7 +41,7 @@ def commands(root, script: str, work: str = "/") -> str:
     """Run commands in the image as it is used: with its variables, in a folder of the user's."""
     settings = [part for word, rest in dockerfile.instructions() if word == "ENV" for part in rest.split()]
     image = dict(setting.split("=", 1) for setting in settings)
-    image["PATH"] = image["PATH"].replace("$PATH", "/usr/bin:/bin")
+    image["PATH"] = image["PATH"].replace("$PATH", dockerfile.SYSTEM_PATH)
     return dockerfile.run(root, work, script, image)
 
 

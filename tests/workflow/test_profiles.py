@@ -46,6 +46,17 @@ else:
     assert sys.argv[1:] == ["get", "job.batch/iou-aware-1", "-o", "jsonpath={{.status.succeeded}}/{{.status.failed}}"]
     print(Path("status").read_text())
 """
+# A stage that saves when it is asked to end.
+STAGE = """
+import signal, sys
+from pathlib import Path
+def end(*_):
+    Path("saved").touch()
+    sys.exit({status})
+signal.signal(signal.SIGTERM, end)
+Path("started").write_text("")
+signal.pause()
+"""
 SCHEDULERS = {
     "pbs": {"qsub": QSUB, "qstat": PBS_QSTAT},
     "sge": {"qsub": QSUB, "qstat": SGE_QSTAT, "qacct": SGE_QACCT},
@@ -114,6 +125,26 @@ def test_a_scheduler_is_asked_for_what_a_training_needs(scheduler, tmp_path):
         "sge": "-q all.q -j y -o .snakemake/sge_logs -pe smp 4 -l gpu=2 -l mem_free=4000M -l h_rt=43200",
     }
     assert [expected[scheduler] in line for line in asked if "-N train" in line] == [True, True]
+
+
+@pytest.mark.parametrize("status", [0, 75])
+def test_a_pod_that_is_to_go_waits_for_what_its_job_makes_of_it(tmp_path, status):
+    """The stage saves or finishes, and the job script, between the two, must not die of the signal before."""
+    (tmp_path / "kubectl").write_text("#!/bin/sh\ncat > job.yaml\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "stage.py").write_text(STAGE.format(status=status))
+    (tmp_path / "job.sh").write_text(f"{sys.executable} stage.py && exit 0 || exit 1")
+    os.mkfifo(tmp_path / "started")
+    asked = {"IMAGE": "i", "CLAIM": "c", "MOUNT": "/m", "GPUS": "1", "CORES": "1", "MEMORY_MB": "1", "MINUTES": "1"}
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    submit = REPOSITORY / "workflow" / "profiles" / "kubernetes" / "submit.sh"
+    subprocess.run([submit, "job.sh"], cwd=tmp_path, env=asked | {"PATH": path}, check=True)
+    (container,) = yaml.safe_load((tmp_path / "job.yaml").read_text())["spec"]["template"]["spec"]["containers"]
+    with subprocess.Popen(container["command"], cwd=container["workingDir"], start_new_session=True) as pod:
+        (tmp_path / "started").read_text()
+        pod.terminate()
+        assert pod.wait(timeout=60) == min(status, 1)
+    assert (tmp_path / "saved").is_file()
 
 
 @pytest.mark.parametrize("scheduler", ["pbs", "sge", "kubernetes"])

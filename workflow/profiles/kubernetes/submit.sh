@@ -1,8 +1,9 @@
 #!/bin/sh
 # Run a job script of Snakemake's as a Job of Kubernetes, and print its name. What it asks for stands in the environment.
 #
-# A pod that is to go, for its node is drained say, gets SIGTERM, of which its first process must tell the others: a
-# training then saves. Processes that load images share memory with the training, for which a pod's /dev/shm is too small.
+# A pod that is to go, for its node is drained say, gets SIGTERM, of which its first process must tell those of the job: a
+# training then saves, and the script, which ignores the signal, ends with what became of it. Processes that load images
+# share memory with the training, for which a pod's /dev/shm is too small.
 exec kubectl create -o name -f - <<END
 apiVersion: batch/v1
 kind: Job
@@ -20,7 +21,11 @@ spec:
         - name: stage
           image: "$IMAGE"
           workingDir: "$PWD"
-          command: [sh, -c, 'trap "kill -TERM -1" TERM; sh "\$0" & wait \$! || wait \$!', "$1"]
+          command:
+            - sh
+            - -c
+            - (trap "" TERM; exec setsid sh "\$0") & trap "kill -TERM -\$!" TERM; wait \$! || wait \$!
+            - "$1"
           resources:
             limits: {cpu: "$CORES", memory: "${MEMORY_MB}M", nvidia.com/gpu: "$GPUS"}
           volumeMounts:

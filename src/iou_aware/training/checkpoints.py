@@ -158,9 +158,9 @@ def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bo
     Raises:
         InputError: The file holds more than weights, or those of another model.
     """
-    found = load(path)
-    for _ in range(2):  # the file's content, then what it calls its state_dict
-        found = found.get("state_dict", found) if isinstance(found, dict) else {}
+    content = load(path)
+    found = content.get("state_dict", content) if isinstance(content, dict) else {}
+    found = found if isinstance(found, dict) else {}
     expected = model.state_dict()
     faults = {
         "missing": [key for key in expected if key not in found and not (backbone and key.endswith(COUNTER))],

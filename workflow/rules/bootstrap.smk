@@ -7,9 +7,9 @@ rule bootstrap:
     output:
         paths.bootstrap("{run}", "{split}"),
     log:
-        paths.log("uncertainty/bootstrap", "{run}.{split}"),
+        paths.log("bootstrap", "{run}.{split}"),
     benchmark:
-        paths.benchmark("uncertainty/bootstrap", "{run}.{split}")
+        paths.benchmark("bootstrap", "{run}.{split}")
     conda:
         "../../environment.yml"
     threads: 1

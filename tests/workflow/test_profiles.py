@@ -16,6 +16,9 @@ import pytest
 import yaml
 from builders.workflows import REPOSITORY, SMALL, Project
 
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.workflow.needs import Needs
+
 PROFILES = sorted(path.parent.name for path in REPOSITORY.glob("workflow/profiles/*/profile.yaml"))
 OWN = ("cluster-generic-", "slurm-")  # settings of executors
 # They keep what they were asked for, run the job script, and know how it ended.
@@ -99,6 +102,17 @@ def test_a_run_says_what_it_does(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Train shapes.retinanet" in done.stderr
     assert re.search(r"^3 of \d+ steps", done.stderr, re.MULTILINE)
+
+
+def test_lsf_is_asked_for_the_gpus_of_every_training(monkeypatch):
+    """Its plugin knows no GPUs, so that the profile reckons them from the cores."""
+    monkeypatch.chdir(REPOSITORY)
+    paper = Experiment.load("configs/experiments/paper.yaml")
+    profile = yaml.safe_load(Path("workflow/profiles/lsf/profile.yaml").read_text())
+    asked = profile["set-resources"]["train"]["lsf_extra"]
+    for name in paper.trained:
+        evaluated = eval(asked, {"threads": Needs(paper).training_cores(name)})
+        assert f"-gpu num={Needs(paper).training_gpus(name)}:" in evaluated
 
 
 @pytest.mark.skipif(

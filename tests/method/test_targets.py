@@ -6,6 +6,7 @@ from builders.heads import CODER, SCALED, build_head, sizes_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdet.models.dense_heads.anchor_head import AnchorHead
+from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 from torch import nn
@@ -83,22 +84,18 @@ def test_an_object_takes_what_it_overlaps_most_from_one_that_the_anchor_overlaps
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("part", "name", "value"),
     [
-        {"train_cfg": {"allowed_border": 0}},
-        {"assigner": {"gt_max_assign_all": False}},
-        {"assigner": {"ignore_iof_thr": 0.5}},
-        {"sampler": {"type": "RandomSampler", "num": 8, "pos_fraction": 0.5}},
+        ("assigner", "gt_max_assign_all", False),
+        ("assigner", "ignore_iof_thr", 0.5),
+        ("train_cfg", "allowed_border", 0),
+        ("train_cfg", "pos_weight", 2),
+        (None, "sampler", TASK_UTILS.build({"type": "RandomSampler", "num": 8, "pos_fraction": 0.5})),
     ],
 )
-def test_heads_with_other_targets_are_left_alone(change):
+def test_heads_with_other_targets_are_left_alone(part, name, value):
     head = build_head("RetinaHead")
-    for name, value in change.get("train_cfg", {}).items():
-        head.train_cfg[name] = value
-    for name, value in change.get("assigner", {}).items():
-        setattr(head.assigner, name, value)
-    if "sampler" in change:
-        head.sampler = object()
+    setattr(getattr(head, part) if part else head, name, value)
     before = head.get_targets
     batch_targets(Detector(head))
     assert head.get_targets == before

@@ -105,7 +105,7 @@ def test_a_run_in_mixed_precision_learns_as_one_in_single_precision(tmp_path, tr
     rows, expected = losses_of(experiment, IOU_AWARE), losses_of(trained, IOU_AWARE)
     # Later fp16 is behind: it leaves out a step whose gradients overflow, and halves the scale of the loss.
     for i in range(2):
-        assert rows[i] == pytest.approx(expected[i], rel=0.01)
+        assert rows[i] == pytest.approx(expected[i], rel=0.05)
     assert len(rows) == len(expected) and rows[-1]["loss"] < max(row["loss"] for row in rows)
     content = checkpoints.load(experiment.paths.weights(IOU_AWARE))["state_dict"]
     assert content.keys() == checkpoints.load(trained.paths.weights(IOU_AWARE))["state_dict"].keys()
@@ -117,7 +117,7 @@ def test_a_run_in_mixed_precision_learns_as_one_in_single_precision(tmp_path, tr
 def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch, amp):
     """A scale too large for half precision is halved in the first steps; one that starts anew would be halved again."""
     original = torch.amp.GradScaler
-    monkeypatch.setattr(torch.amp, "GradScaler", lambda device: original(device, init_scale=2.0**30))
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device: original(device, init_scale=2.0**22))
     settings = {"epochs": 2, "device": "cpu", "amp": amp}
     whole, cut = (project(tmp_path / name, settings=settings) for name in ("whole", "cut"))
     train(whole, IOU_AWARE)
@@ -126,7 +126,8 @@ def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch, a
     if amp == "bf16":
         assert "loss_scaler" not in state
     else:
-        assert 1 < state["loss_scaler"]["scale"] < 2.0**30
+        assert 1 < state["loss_scaler"]["scale"] < 2.0**22
+        assert state["loss_scaler"]["_growth_tracker"] > 0  # steps were made, and not all of them left out
     train(cut, IOU_AWARE)
     assert outcome(cut, IOU_AWARE) == outcome(whole, IOU_AWARE)
 

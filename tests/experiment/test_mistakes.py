@@ -75,6 +75,14 @@ MISTAKES = {
     "bad name": ("experiment: trial", "experiment: ../trial", 1, "key experiment", "letters, digits"),
     "empty": (TEXT, "", "configs/experiments/trial.yaml"),
     "root of no dataset": ("runs:", "roots: {shape: here}\nruns:", 5, "key roots.shape", "Did you mean 'shapes'?"),
+    "object as a transform": (
+        "runs:",
+        "settings: {augmentations: [{type: os.system, command: touch x}]}\nruns:",
+        5,
+        "key settings.augmentations[0].type",
+        "'os.system'",
+        "RandomFlip",
+    ),
     "unknown setting": ("runs:", "settings: {epoch: 3}\nruns:", 5, "settings.epoch", "Did you mean 'epochs'?"),
 }
 

@@ -211,7 +211,7 @@ def export(experiment: Experiment, run_name: str, split: str, rule: str, target:
     Raises:
         InputError: The rule is none, or the run has no detections by it on the split.
     """
-    export_coco(experiment.paths.detections(run_name, split), str(Rule.parse(rule)), target)
+    export_coco(experiment.paths.detections(run_name, split), Rule(rule), target)
 
 
 def export_coco(path: Path, rule: str, target: Path) -> None:

@@ -26,6 +26,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict as inference
 from iou_aware.inference.batches import same_shape
 from iou_aware.inference.predict import predict
+from iou_aware.method.confidence import Rule
 from iou_aware.method.ranking import Settings, reference
 from iou_aware.training.train import train
 
@@ -174,11 +175,11 @@ def test_detections_are_exported_for_the_evaluation_server(predicted, tmp_path):
 
 
 def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
-    only = replace(copied, rules_by_run={IOU_AWARE: ("oracle=0.50",)})
+    only = replace(copied, rules_by_run={IOU_AWARE: (Rule("oracle=0.50"),)})
     with pytest.raises(InputError, match=r"oracle=0\.50: the split 'unlabelled' of shapes has no boxes"):
         predict(only, IOU_AWARE, "unlabelled")
     predict(copied, IOU_AWARE, "unlabelled")
-    others = [rule for rule in copied.rules_by_run[IOU_AWARE] if not rule.startswith("oracle")]
+    others = [rule for rule in copied.rules_by_run[IOU_AWARE] if rule.kind != "oracle"]
     assert detections.provenance(copied.paths.detections(IOU_AWARE, "unlabelled"))["rules"] == others
     predict(copied, RETINANET, "unlabelled")
     found = detections.read(copied.paths.detections(RETINANET, "unlabelled"), "cls")

@@ -22,10 +22,10 @@ def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=
     limits = Settings.from_config(head.test_cfg)
     for image, meta in enumerate(metas):
         levels = levels_of(head, outs, meta if rescale else meta | {"scale_factor": (1.0, 1.0)}, image)
-        assert list(found[image]) == [str(Rule.parse(rule)) for rule in rules]
+        assert list(found[image]) == [Rule(rule) for rule in rules]
         known = truth and [(scores, nearest_iou(boxes, truth[image])[:, None], boxes) for scores, _, boxes in levels]
         for rule, detections in found[image].items():
-            levels_seen = known if Rule.parse(rule).kind == "oracle" else levels
+            levels_seen = known if Rule(rule).kind == "oracle" else levels
             for field, expected in detect(levels_seen, rule, limits).items():
                 np.testing.assert_array_equal(detections[field].numpy(), expected, f"{field} of {rule}")
                 assert detections[field].numpy().dtype == expected.dtype

@@ -118,7 +118,7 @@ def parse(text: str) -> Side:
         return Side(text, Layout(folder.absolute().parent.parent, folder.name))
     if parts[-4] == "results" and parts[-2] == "runs":
         root = folder.absolute().parents[3]
-        return Side(text, Layout(root, parts[-3]), folder.name, str(Rule.parse(rule)) if rule else None)
+        return Side(text, Layout(root, parts[-3]), folder.name, Rule(rule) if rule else None)
     raise InputError(
         f"{folder}: found neither results/EXPERIMENT nor results/EXPERIMENT/runs/RUN; expected one of them."
     )

@@ -96,7 +96,7 @@ def _numbers(path: Path, text: pd.Series, highest: float) -> pd.Series:
 
 def _is_rule(text: str) -> bool:
     try:
-        return str(Rule.parse(text)) == text
+        return Rule(text) == text
     except InputError:
         return False
 

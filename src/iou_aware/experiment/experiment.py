@@ -33,7 +33,7 @@ class Experiment:
         title: one line for people.
         comparison: ``values`` when the paper's numbers can be met, ``pattern`` when only gains and orderings can.
         referee: whether pycocotools confirms every evaluation.
-        rules: how confidence is computed for IoU-aware runs, in order, as text.
+        rules: how confidence is computed for IoU-aware runs, in order.
         rules_by_run: the same for each run, by its name: ``rules`` and what its entry adds, or ``cls`` alone.
         settings: changes to how the recipe trains.
         gpu: the type of GPU that all is planned for; None for that of ``configs/costs.yaml``.
@@ -51,8 +51,8 @@ class Experiment:
     title: str
     comparison: str
     referee: bool
-    rules: tuple[str, ...]
-    rules_by_run: dict[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    rules_by_run: dict[str, tuple[Rule, ...]]
     settings: dict[str, Any]
     gpu: str | None
     roots: dict[str, str]
@@ -117,7 +117,7 @@ class Experiment:
         """The runs whose weights are fetched, by name."""
         return {name: run for name, run in self.runs.items() if run.is_released}
 
-    def rules_for(self, run: Run, split: str | None = None) -> list[str]:
+    def rules_for(self, run: Run, split: str | None = None) -> list[Rule]:
         """Return the rules to compute a run's confidence by: the experiment's and its own, or ``cls`` alone.
 
         On a ``split`` without boxes those are left out that need them.
@@ -125,7 +125,7 @@ class Experiment:
         rules = self.rules_by_run[run.name]
         if split is None or self.datasets[run.dataset].split(split).labelled:
             return list(rules)
-        return [rule for rule in rules if Rule.parse(rule).kind != "oracle"]
+        return [rule for rule in rules if rule.kind != "oracle"]
 
     def splits_for(self, run: Run) -> list[str]:
         """Return the splits that a run is evaluated on."""
@@ -193,15 +193,15 @@ def _read(document: Document, root: Path) -> Experiment:
     )
 
 
-def _rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the rules at ``key`` in their written form, each valid and none twice.
+def _rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[Rule] = ()) -> tuple[Rule, ...]:
+    """Return the rules at ``key``, each valid and none twice.
 
     ``oracle=*`` stands for an oracle with every alpha among the ``known`` rules.
     """
-    alphas = [rule.alpha for rule in map(Rule.parse, known) if rule.kind == "alpha"]
-    rules: dict[str, None] = {}
+    alphas = [rule.alpha for rule in known if rule.kind == "alpha"]
+    rules: dict[Rule, None] = {}
     for i, text in enumerate(texts):
-        for one in [str(Rule("oracle", alpha)) for alpha in alphas] if text == EVERY_ORACLE else [text]:
+        for one in [f"oracle={alpha}" for alpha in alphas] if text == EVERY_ORACLE else [text]:
             rule = parse_rule(document, (*key, i), one)
             if rule in rules:
                 raise document.error((*key, i), f"the rule {rule} stands here twice")
@@ -209,9 +209,9 @@ def _rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[s
     return tuple(rules)
 
 
-def _rules_by_run(document: Document, rules: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def _rules_by_run(document: Document, rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
     """Return each run's rules; where equal runs merge, so do theirs."""
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[Rule, None]] = {}
     for i, entry in enumerate(document.content["runs"]):
         further = _rules(document, ("runs", i, "rules"), entry.get("rules", ()), known=rules)
         for values in grid(entry, document.content["defaults"]):
@@ -233,6 +233,6 @@ def _submissions(
             data = datasets[runs[row.runs[0]].dataset]
             if not data.submit:
                 raise document.error(key, f"{name}: {data.file} has no key `submit` that names a split to pack")
-            if Rule.parse(row.rule).kind == "oracle":
+            if row.rule.kind == "oracle":
                 raise document.error(key, f"{name}: the row {row.key} ranks by {row.rule}, which needs boxes")
     return tuple(names)

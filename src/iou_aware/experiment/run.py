@@ -8,8 +8,9 @@ from typing import Any
 
 from iou_aware.common.documents import Document, one_of
 from iou_aware.experiment.layout import Layout
+from iou_aware.method.confidence import Rule
 
-BASELINE_RULE = "cls"
+BASELINE_RULE = Rule("cls")
 # The recipe of runs that are not trained: their weights were released by others and are fetched.
 RELEASED = "zoo"
 IOU_FIELDS = ("iou_loss", "target_grad")

@@ -29,7 +29,7 @@ class Row:
 
     key: str
     runs: tuple[str, ...]
-    rule: str
+    rule: Rule
     label: str | None = None
     addition: bool = False
 
@@ -67,7 +67,7 @@ def read_tables(
     document: Document,
     paths: Layout,
     runs: Mapping[str, Run],
-    rules: Mapping[str, tuple[str, ...]],
+    rules: Mapping[str, tuple[Rule, ...]],
     datasets: Mapping[str, Dataset],
 ) -> dict[str, Table]:
     """Return the tables of an experiment by name.
@@ -76,7 +76,7 @@ def read_tables(
         document: the experiment's YAML, which follows its schema.
         paths: where files lie.
         runs: the experiment's runs by name.
-        rules: each run's rules, in their written form.
+        rules: each run's rules.
         datasets: its datasets by name.
 
     Raises:
@@ -87,10 +87,10 @@ def read_tables(
     return {name: reader.table(name, content) for name, content in document.content["tables"].items()}
 
 
-def parse_rule(document: Document, key: Key, text: str) -> str:
-    """Return a rule in its written form (``alpha=0.5`` as ``alpha=0.50``), or raise InputError about the key."""
+def parse_rule(document: Document, key: Key, text: str) -> Rule:
+    """Return the rule that stands at a key, or raise InputError about the key."""
     try:
-        return str(Rule.parse(text))
+        return Rule(text)
     except InputError as fault:
         raise document.error(key, str(fault)) from fault
 
@@ -103,7 +103,7 @@ class _Reader:
         document: Document,
         paths: Layout,
         runs: Mapping[str, Run],
-        rules: Mapping[str, tuple[str, ...]],
+        rules: Mapping[str, tuple[Rule, ...]],
         datasets: Mapping[str, Dataset],
     ):
         self.document, self.paths, self.runs, self.rules, self.datasets = document, paths, runs, rules, datasets
@@ -154,7 +154,7 @@ class _Reader:
                 continue
             runs = self._find((*key, name), self._selector(table, own))
             kinds = list(labels)
-            swept = [rule for rule in map(Rule.parse, self.rules[runs[0]]) if rule.kind in kinds]
+            swept = [rule for rule in self.rules[runs[0]] if rule.kind in kinds]
             if not swept:
                 raise self.document.error(
                     (*key, name),
@@ -163,7 +163,7 @@ class _Reader:
             for rule in sorted(swept, key=lambda rule: (-rule.alpha, kinds.index(rule.kind))):
                 row = f"{rule.kind}_{rule.alpha}"
                 label = labels[rule.kind] and labels[rule.kind].replace("{alpha}", str(rule.alpha))
-                rows[row] = own | {"rule": str(rule), "label": label, "addition": bool(printed) and row not in printed}
+                rows[row] = own | {"rule": rule, "label": label, "addition": bool(printed) and row not in printed}
         return rows
 
     def _check_keys(self, key: Key, paper: str, printed: list[str], rows: Mapping[str, Any]) -> None:
@@ -233,7 +233,7 @@ class _Reader:
         differing = [f"{n} {getattr(run, n)}" for n, value in selector.items() if getattr(run, n) != value]
         return f"the nearest, {run.name}, has {', '.join(differing)}. Add the run, or correct the row"
 
-    def _rule(self, key: Key, text: str | None, runs: tuple[str, ...]) -> str:
+    def _rule(self, key: Key, text: str | None, runs: tuple[str, ...]) -> Rule:
         if text is None and not self.runs[runs[0]].is_iou_aware:
             return BASELINE_RULE
         if text is None:

@@ -105,14 +105,14 @@ def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
     return targets
 
 
-def _rule(model: nn.Module, text: str | None, run: Path) -> str:
+def _rule(model: nn.Module, text: str | None, run: Path) -> Rule:
     aware = isinstance(getattr(model, "bbox_head", None), IoUAwareRetinaHead)
-    rule = Rule.parse(text or ("alpha=0.50" if aware else "cls"))
+    rule = Rule(text or ("alpha=0.50" if aware else "cls"))
     if rule.kind == "oracle":
         raise InputError(f"rule {rule}: it needs to know the objects; expected none, cls or alpha=A for photographs.")
     if not aware and rule.kind != "cls":
         raise InputError(f"{run}: this detector predicts no IoU; found the rule {rule}, expected cls.")
-    return str(rule)
+    return rule
 
 
 def _pixels(photo: Path, picture: Image) -> np.ndarray:

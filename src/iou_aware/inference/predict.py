@@ -25,6 +25,7 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.batches import same_shape
+from iou_aware.method.confidence import Rule
 from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.method.ranking import Found
 from iou_aware.training import checkpoints, device, parts
@@ -98,13 +99,13 @@ def load_model(config: Config, weights: Path) -> nn.Module:
 
 
 @torch.inference_mode()
-def detect(model: nn.Module, batch: Mapping[str, Any], rules: Sequence[str]) -> tuple[Found, list[int]]:
+def detect(model: nn.Module, batch: Mapping[str, Any], rules: Sequence[Rule]) -> tuple[Found, list[int]]:
     """Return the detections of one batch and the ids of its images, from one forward pass.
 
     Args:
         model: A detector of MMDetection.
         batch: What its test pipeline gives, collated.
-        rules: The rules as text; for a detector that predicts no IoU only ``cls``, by which it ranks by itself.
+        rules: The rules; for a detector that predicts no IoU only ``cls``, by which it ranks by itself.
 
     Returns:
         The detections, boxes in pixels of the stored image; ``cls_scores`` and ``iou_preds`` only of an IoU-aware

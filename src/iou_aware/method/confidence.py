@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -30,61 +29,47 @@ _MOST = 1 << 18  # rules are computed together up to so many confidences: enough
 _ORACLE_ALPHA = 0.5  # of ``oracle`` without a number: what ranks as p * IoU does
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A confidence rule (the paper's Eq. 5 and its variants in Tables 3 and 4).
+class Rule(str):
+    """A confidence rule (the paper's Eq. 5 and its variants in Tables 3 and 4): its text, as in files, and its parts.
 
     Attributes:
         kind: One of ``PLAIN``, that is ``cls`` (the classification score p alone) or ``none`` (p * IoU, no exponents);
             ``alpha`` (p^alpha * IoU^(1-alpha)) or ``oracle`` (the same with the IoU of the nearest ground truth in
             place of the predicted one: the upper bound of what a better prediction of the IoU could give).
         alpha: The exponent of p, in [0, 1]; None for one of ``PLAIN``.
-
-    Raises:
-        InputError: If the kind is unknown or alpha is not a number in [0, 1].
     """
 
     kind: str
-    alpha: float | None = None
+    alpha: float | None
 
-    def __post_init__(self) -> None:
-        if self.kind not in (*PLAIN, *_OF_ALPHA):
-            raise InputError(f"confidence rule: found kind {self.kind!r}, expected {ALLOWED}")
-        if (self.kind in _OF_ALPHA) != (self.alpha is not None):
-            raise InputError(
-                f"confidence rule {self.kind!r}: found alpha {self.alpha!r}; only kinds alpha and oracle have one"
-            )
-        if self.alpha is not None and not 0 <= self.alpha <= 1:
-            raise InputError(f"confidence rule: found alpha {self.alpha!r}, expected a number in [0, 1]")
+    def __new__(cls, text: str) -> Self:
+        """Return the rule that ``text`` means: ``cls``, ``none``, ``alpha=0.5``, ``oracle=0.5`` (or just ``oracle``).
 
-    @classmethod
-    def parse(cls, text: str | Rule) -> Rule:
-        """Return the rule written as ``text``: ``cls``, ``none``, ``alpha=0.50``, ``oracle=0.50`` (or just ``oracle``).
+        Rules that mean the same are equal: the text of the result has two decimals of alpha, more where needed.
 
         Raises:
             InputError: If the text is no rule; the message says what is allowed.
         """
-        if isinstance(text, Rule):
-            return text
-        name, equals, value = str(text).partition("=")
-        if not equals and name != "alpha":
-            return cls(name, _ORACLE_ALPHA if name == "oracle" else None)
-        try:
-            alpha = float(value)
-        except ValueError:
-            alpha = math.nan
-        if name not in _OF_ALPHA or not 0 <= alpha <= 1:
+        kind, equals, value = str(text).partition("=")
+        alpha = None
+        if kind in _OF_ALPHA:
+            alpha = _number(value) if equals or kind == "alpha" else _ORACLE_ALPHA
+        if (alpha is None and (equals or kind not in PLAIN)) or not 0 <= (alpha or 0) <= 1:
             raise InputError(f"confidence rule: found {text!r}, expected {ALLOWED}")
-        return cls(name, alpha + 0.0)  # -0.0 becomes 0.0
-
-    def __str__(self) -> str:
-        """Return the text that ``parse`` reads back to an equal rule; alpha has two decimals, more where needed."""
-        if self.alpha is None:
-            return self.kind
-        return f"{self.kind}={np.format_float_positional(self.alpha, min_digits=2)}"
+        written = "" if alpha is None else f"={np.format_float_positional(alpha, min_digits=2)}"
+        rule = super().__new__(cls, kind + written)
+        rule.kind, rule.alpha = kind, alpha
+        return rule
 
 
-def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str | Rule) -> Tensor:
+def _number(text: str) -> float:
+    try:
+        return float(text) + 0.0  # -0.0 becomes 0.0
+    except ValueError:
+        return math.nan
+
+
+def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str) -> Tensor:
     """Return the detection confidence, Eq. 5: p^alpha * IoU^(1-alpha), or the rule's variant of it.
 
     The ends are exact: ``cls`` and alpha 1 return p itself, alpha 0 the IoU itself. Alpha 0.5 is computed as
@@ -98,7 +83,7 @@ def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str | Rule) -> Tensor:
     Args:
         cls_score: Classification scores p in [0, 1], float32, of any shape.
         iou_pred: IoUs in [0, 1], float32, of a shape that expands to that of ``cls_score``, such as (N, 1) to (N, C).
-        rule: The rule or its text. For ``oracle``, ``iou_pred`` is to be the IoU with the nearest ground truth.
+        rule: The rule. For ``oracle``, ``iou_pred`` is to be the IoU with the nearest ground truth.
 
     Returns:
         Confidences in [0, 1], float32, of the shape of ``cls_score``.
@@ -106,9 +91,9 @@ def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str | Rule) -> Tensor:
     return confidences(cls_score, iou_pred, [rule])[0]
 
 
-def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str | Rule]) -> Tensor:
+def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str]) -> Tensor:
     """Return ``confidence(cls_score, iou_pred, rule)`` of R rules, (R, ...), sharing what the rules have in common."""
-    rules = [Rule.parse(rule) for rule in rules]
+    rules = [Rule(rule) for rule in rules]
     found = cls_score.new_empty((len(rules), *cls_score.shape))
     powers = []
     for place, rule in enumerate(rules):

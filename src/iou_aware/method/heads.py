@@ -61,7 +61,7 @@ class IoUAwareRetinaHead(RetinaHead):
         self.target_grad = target_grad
         self.depth = Depth()
         if self.test_cfg:
-            Rule.parse(self.test_cfg.get("rule", DEFAULT_RULE))
+            Rule(self.test_cfg.get("rule", DEFAULT_RULE))
             Settings.from_config(self.test_cfg)
 
     def _init_layers(self) -> None:
@@ -193,7 +193,7 @@ class IoUAwareRetinaHead(RetinaHead):
         Arguments and result are those of ``sweep``, for the one rule.
         """
         cfg = self.test_cfg if cfg is None else cfg
-        rule = str(Rule.parse(cfg.get("rule", DEFAULT_RULE)))
+        rule = Rule(cfg.get("rule", DEFAULT_RULE))
         outs = (cls_scores, bbox_preds, iou_preds)
         return [detections[rule] for detections in self.sweep(outs, batch_img_metas, [rule], rescale, cfg=cfg)]
 
@@ -202,7 +202,7 @@ class IoUAwareRetinaHead(RetinaHead):
         self,
         x: Sequence[Tensor] | tuple[list[Tensor], list[Tensor], list[Tensor]],
         batch_img_metas: list[dict],
-        rules: Sequence[str | Rule],
+        rules: Sequence[str],
         rescale: bool = True,
         gt_bboxes: Sequence[Tensor] | None = None,
         cfg: OptConfigType = None,
@@ -212,7 +212,7 @@ class IoUAwareRetinaHead(RetinaHead):
         Args:
             x: The neck's features, or what ``forward`` returned for them.
             batch_img_metas: Per image: ``img_shape`` and, to rescale, ``scale_factor``.
-            rules: Confidence rules, or their texts; at least one.
+            rules: Confidence rules; at least one.
             rescale: Whether boxes are returned in pixels of the stored image rather than of the network's input.
             gt_bboxes: Per image, ground-truth boxes (G, 4) in the same pixels as the result; needed by ``oracle``.
             cfg: Used in place of ``test_cfg``.
@@ -226,7 +226,7 @@ class IoUAwareRetinaHead(RetinaHead):
             InputError: If there is no rule, or one is unknown, or is ``oracle`` while no ground truth is given.
         """
         cfg = self.test_cfg if cfg is None else cfg
-        rules = [Rule.parse(rule) for rule in rules]
+        rules = [Rule(rule) for rule in rules]
         if not rules:
             raise InputError(f"confidence rules: found none, expected one or more of {ALLOWED}")
         if gt_bboxes is None and any(rule.kind == "oracle" for rule in rules):
@@ -279,7 +279,7 @@ class IoUAwareRetinaHead(RetinaHead):
             ranked = InstanceData(
                 bboxes=results.bboxes, labels=results.labels, scores=scores, cls_scores=p, iou_preds=iou
             )
-            by_rule[str(rule)] = super()._bbox_post_process(ranked, cfg, rescale, with_nms, img_meta)
+            by_rule[rule] = super()._bbox_post_process(ranked, cfg, rescale, with_nms, img_meta)
         return by_rule
 
 

@@ -53,7 +53,7 @@ def one(experiment: Experiment, run_name: str, split: str, rule: str) -> Pack:
             f"{dataset.file}: {split!r} is no split to pack for a server; expected, from the key `submit`: "
             f"{one_of(dataset.submit, split)}"
         )
-    rule = str(Rule.parse(rule))
+    rule = Rule(rule)
     rules = experiment.rules_for(run, split)
     if rule not in rules:
         raise InputError(

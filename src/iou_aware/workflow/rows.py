@@ -6,7 +6,6 @@ from iou_aware.data import zoo
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Row
-from iou_aware.method.confidence import Rule
 
 _HEADS = ["tables", "rows", "ranked by", "recipe", "detector config", "IoU loss", "backbone", "data and scale", "seeds"]
 _LISTED = 3
@@ -43,7 +42,7 @@ def _markdown(experiment: Experiment) -> str:
         for row in table.rows.values():
             run = experiment.run(row.runs[0])
             fields = {name: value for name, value in run.as_dict().items() if name not in ("backbone", "seed")}
-            alike.setdefault((*fields.values(), Rule.parse(row.rule).kind, row.addition), []).append(row)
+            alike.setdefault((*fields.values(), row.rule.kind, row.addition), []).append(row)
         for rows in alike.values():
             tables.setdefault(_line(experiment, rows), []).append(table.title.removeprefix("Table "))
     lines = [_HEADS, ["---"] * len(_HEADS), *([", ".join(names), *line] for line, names in tables.items())]

@@ -97,15 +97,13 @@ def _panel(
     experiment: Experiment, names: list[str], lines: dict[str, Line], classes: dict[str, dict[str, Line]]
 ) -> Panel:
     gaining = [line for line in lines.values() if line.baseline and line.values]
-    is_bound = any(Rule.parse(line.rule).kind == "oracle" for line in lines.values() if line.rule)
+    is_bound = any(line.rule.kind == "oracle" for line in lines.values() if line.rule)
     panel = Panel(names[0], _titles([experiment.tables[name].title for name in names]), [], is_bound)
     for line in gaining:
         base = lines[line.baseline]
         parts = {label: (part[line.key].values, part[line.baseline].values) for label, part in classes.items()}
         label = _label(line, gaining)
-        panel.series.append(
-            Series(label, Rule.parse(line.rule), line.values, line.paper, base.values, base.paper, parts)
-        )
+        panel.series.append(Series(label, line.rule, line.values, line.paper, base.values, base.paper, parts))
     if panel.is_sweep:
         return replace(panel, series=[replace(series, label=_rule_label(series.rule)) for series in panel.series])
     return panel
@@ -124,4 +122,4 @@ def _label(line: Line, others: list[Line]) -> str:
 
 
 def _rule_label(rule: Rule) -> str:
-    return f"α = {rule.alpha:g}" if rule.kind == "alpha" else str(rule)
+    return f"α = {rule.alpha:g}" if rule.kind == "alpha" else rule

@@ -63,7 +63,7 @@ def _correlations(runs: Mapping[str, Run], table: pd.DataFrame, pairs: Sequence[
     shown = table[(table["score"] == "confidence") & (table["boxes"] == "found")]
     for ax, (name, baseline) in zip(axes, pairs, strict=True):
         mine = shown[shown["run"] == name]
-        rules = [Rule.parse(rule) for rule in mine["rule"]]
+        rules = [Rule(rule) for rule in mine["rule"]]
         points = sorted((r.alpha, s) for r, s in zip(rules, mine["spearman"], strict=True) if r.kind == "alpha")
         if points:
             ax.plot(*zip(*points, strict=True), label="IoU-aware", **style.series(0) | style.OURS)

@@ -24,7 +24,6 @@ from iou_aware.evaluation.matching import Matcher, Matches
 from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
-from iou_aware.method.confidence import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
         run = experiment.runs[name]
         for rule in experiment.rules_for(run):
             found = detections.read(experiment.paths.detections(name, split), rule)
-            if Rule.parse(rule).kind == "oracle":
+            if rule.kind == "oracle":
                 found = replace(found, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
             array = results(found)

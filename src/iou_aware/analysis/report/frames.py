@@ -75,7 +75,7 @@ def premise(experiment: Experiment) -> dict[str, pd.DataFrame]:
 
 
 def _alpha(rule: str) -> float | None:
-    parsed = Rule.parse(rule)
+    parsed = Rule(rule)
     return parsed.alpha if parsed.kind == "alpha" else None
 
 

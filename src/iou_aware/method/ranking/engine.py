@@ -70,7 +70,7 @@ def sweep(
         for start in range(0, len(sharing), together):
             some = sharing[start : start + together]
             pieces += _Sweep(outputs, ious, [rules[place] for place in some], settings, depth).run(some, len(rules))
-    return Found(outputs.num_images, [str(rule) for rule in rules], *_joined(pieces))
+    return Found(outputs.num_images, rules, *_joined(pieces))
 
 
 def true_ious(outputs: DenseOutputs, gt_bboxes: Sequence[Tensor]) -> Tensor:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iou_aware.method.confidence import Rule, confidence
+from iou_aware.method.confidence import confidence
 from iou_aware.method.ranking.settings import Settings
 
 Level = tuple[Tensor, Tensor, Tensor]
 
 
-def detect(levels: Sequence[Level], rule: str | Rule, settings: Settings) -> dict[str, np.ndarray]:
+def detect(levels: Sequence[Level], rule: str, settings: Settings) -> dict[str, np.ndarray]:
     """Return the detections of one image under one rule.
 
     Args:

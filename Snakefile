@@ -10,7 +10,6 @@ from iou_aware.common.documents import NAME
 from iou_aware.workflow import stages
 from iou_aware.workflow.attempts import end_at_once
 from iou_aware.workflow.needs import Needs
-from iou_aware.workflow.packs import requested
 from iou_aware.workflow.relay import relay_sigterm
 from snakemake.jobs import GroupJob, Job
 from snakemake.scheduling.job_scheduler import JobScheduler
@@ -26,8 +25,6 @@ if "experiment" not in config:
 # Everything that can be checked without data is checked here, before anything is trained.
 experiment = stages.load(workflow.configfiles, config)
 paths = experiment.paths
-# Detections on unlabelled splits for an evaluation server; none unless the experiment's `submissions` asks for them.
-packs = requested(experiment)
 # What the jobs ask of a machine: a laptop shares out what it has, a cluster gives it.
 needs = Needs(experiment)
 # What a stage finds wrong with its input, it would find again.
@@ -48,7 +45,6 @@ wildcard_constraints:
     backbone=NAME.pattern,
     dataset=NAME.pattern,
     notebook="|".join(paths.notebooks),
-    pack=NAME.pattern,
     run=stages.RUN,
     split=NAME.pattern,
     table=NAME.pattern,
@@ -79,7 +75,6 @@ include: "workflow/rules/bootstrap.smk"
 include: "workflow/rules/premise.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/submission.smk"
 
 
 rule all:
@@ -90,7 +85,6 @@ rule all:
         paths.claims,
         paths.gallery,
         paths.report,
-        [paths.submission(name, "zip") for name in packs],
 
 
 onstart:

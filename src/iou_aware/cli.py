@@ -90,16 +90,10 @@ STAGES = {
         f"{RUN} --split val",
     ),
     "export": Stage(
-        "Write one rule's detections as COCO's results JSON, which pycocotools and the evaluation server read.",
-        "iou_aware.detections:export",
+        "Write one rule's detections as COCO's results JSON, or in a zip as COCO's evaluation server took them.",
+        "iou_aware.evaluation.export:export",
         ("run", "--split", "--rule", "--out"),
         f"{IOU_AWARE} --split val --rule alpha=0.50 --out detections.json",
-    ),
-    "submission": Stage(
-        "Pack one rule's detections on an unlabelled split as its evaluation server takes them, and check its rules.",
-        "iou_aware.analysis.submission:write_submission",
-        ("run", "--split", "--rule"),
-        f"{IOU_AWARE} --split test-dev --rule alpha=0.50",
     ),
     "bootstrap": Stage(
         "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
@@ -170,7 +164,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "--markdown": {"action": "store_true", "help": "drawn together as docs/rows.md has it; else tab-separated"},
     "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
     "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
-    "--out": {"metavar": "FILE", "type": Path, "required": True, "help": "the JSON to write"},
+    "--out": {
+        "metavar": "FILE",
+        "type": Path,
+        "required": True,
+        "help": "the .json to write, or detections_<test set>_<model>_results.zip",
+    },
     "--split": {"metavar": "SPLIT", "required": True, "help": "a split of the run's dataset, such as val"},
 }
 

@@ -9,11 +9,11 @@ it, so that no damage is measured in silence.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,6 @@ import pyarrow.parquet as pq
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing
-from iou_aware.experiment.experiment import Experiment
-from iou_aware.method.confidence import Rule
 
 BOX = ("x1", "y1", "x2", "y2")
 SCHEMA = pa.schema(
@@ -187,41 +185,6 @@ def pieces(path: Path, rule: str) -> Iterator[Detections]:
             f"{path}: changed after it was written: the detections by the rule '{rule}' have the sha256 "
             f"{checksum.hexdigest()}, written {checksums.get(rule)}. {AGAIN}"
         )
-
-
-def write_coco(file: IO[str], found: Iterable[Detections]) -> int:
-    """Write COCO's results JSON: boxes as x, y, width, height, and the confidence as score; return how many."""
-    number = 0
-    file.write("[")
-    for part in found:
-        boxes = part.boxes.astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        columns = (part.image_ids, part.category_ids, boxes, part.confidences.astype(np.float64))
-        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True):
-            record = {"image_id": image, "category_id": category, "bbox": box, "score": score}
-            file.write((",\n" if number else "\n") + json.dumps(record))
-            number += 1
-    file.write("\n]\n")
-    return number
-
-
-def export(experiment: Experiment, run_name: str, split: str, rule: str, target: Path) -> None:
-    """Write what one run found on one split by one rule as COCO's results JSON, see ``export_coco``.
-
-    Raises:
-        InputError: The rule is none, or the run has no detections by it on the split.
-    """
-    export_coco(experiment.paths.detections(run_name, split), Rule(rule), target)
-
-
-def export_coco(path: Path, rule: str, target: Path) -> None:
-    """Write one rule's detections as COCO's results JSON: boxes as x, y, width, height, and the confidence as score.
-
-    Raises:
-        InputError: As ``read`` does.
-    """
-    with writing(target) as beside, beside.open("w", encoding="utf-8") as file:
-        write_coco(file, pieces(path, rule))
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:

@@ -43,10 +43,10 @@ def test_a_run_costs_its_training_and_what_was_made_of_it_and_nothing_of_another
     assert list(stages) == ["train", "predict", "evaluate", "collect", "all"]
 
 
-def test_what_is_fetched_and_packed_costs_as_well(study):
-    for stage in ("submission", "backbone"):
+def test_what_is_fetched_costs_as_well(study):
+    for stage in ("release", "backbone"):
         job(study, stage, "x", 3.0, 2.0)
-    assert list(stage_costs(study)) == ["backbone", "submission", "all"]
+    assert list(stage_costs(study)) == ["backbone", "release", "all"]
     assert stage_costs(study)["all"].jobs == 2
 
 

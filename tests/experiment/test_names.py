@@ -45,7 +45,6 @@ PLACES = {
     "table": ("  table2:", "  {}:"),
     "paper": ("paper: table2", "paper: {}"),
     "split": ("split: val", "split: {}"),
-    "submissions": ("tables:\n", "submissions: [{}]\ntables:\n"),
 }
 
 

@@ -1,7 +1,5 @@
 """Detections on disk: what goes in comes out, per rule, in order, whole or not at all."""
 
-import json
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from pycocotools.coco import COCO
 
 from iou_aware import detections
 from iou_aware.common.errors import InputError
@@ -105,33 +102,6 @@ def test_failure_leaves_what_was_there(tmp_path):
     assert path.read_text() == "before"
 
 
-def test_export_is_what_pycocotools_reads(tmp_path):
-    path, found = tmp_path / "val.parquet", made_up(50)
-    with detections.writer(path, RULES, 50, {}) as writer:
-        writer.add(np.arange(50) % 3, found)
-    detections.export_coco(path, RULES[1], tmp_path / "results.json")
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": int(image)} for image in found.image_ids],
-        "categories": [{"id": int(category)} for category in np.unique(found.category_ids)],
-        "annotations": [],
-    }
-    coco.createIndex()
-    loaded = coco.loadRes(str(tmp_path / "results.json")).dataset["annotations"]
-    expected = part(found, np.arange(1, 50, 3))
-    boxes = np.array([row["bbox"] for row in loaded])
-    np.testing.assert_array_equal([row["image_id"] for row in loaded], expected.image_ids)
-    np.testing.assert_array_equal([row["category_id"] for row in loaded], expected.category_ids)
-    np.testing.assert_array_equal(np.float32([row["score"] for row in loaded]), expected.confidences)
-    np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:], expected.boxes[:, 2:])
-    assert json.loads((tmp_path / "results.json").read_text())[0].keys() == {
-        "image_id",
-        "category_id",
-        "bbox",
-        "score",
-    }
-
-
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "val.parquet"
     with pytest.raises(InputError, match=r"val.parquet does not exist: run `iou-aware predict`"):
@@ -201,9 +171,6 @@ def test_an_edited_file_is_refused(written, tmp_path, edit, metadata):
         return
     with pytest.raises(InputError, match=r"val\.parquet.*[Rr]un `iou-aware predict`"):
         detections.read(path, RULES[1])
-    with pytest.raises(InputError, match=r"val\.parquet.*[Rr]un `iou-aware predict`"):
-        detections.export_coco(path, RULES[1], tmp_path / "results.json")
-    assert not (tmp_path / "results.json").exists()
 
 
 VALUES = {

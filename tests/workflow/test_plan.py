@@ -205,9 +205,7 @@ def test_auto_that_cannot_be_reckoned_is_told(tmp_path, changes, message):
 def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
     run = {"dataset": "coco", "scale": "1333x800", "detector": "retinanet", "backbone": "r18"}
     changed(tmp_path)
-    experiment = Experiment.load(
-        tmp_path / PAPER, {"settings": {"gpus": "auto"}, "runs": [run], "tables": {}, "submissions": []}
-    )
+    experiment = Experiment.load(tmp_path / PAPER, {"settings": {"gpus": "auto"}, "runs": [run], "tables": {}})
     with pytest.raises(InputError, match=r"how much memory retinanet with r18 takes; expected a number"):
         print_plan(experiment)
 
@@ -249,19 +247,15 @@ def test_recipe_says_what_the_run_is_trained_with(paper, tmp_path, recipe):
             assert read.passes(settings) == resolved.train_cfg.max_epochs
 
 
-@pytest.mark.parametrize("submissions", [[], ["table1"]])
-def test_jobs_are_those_that_snakemake_would_run(submissions):
-    """Snakemake's own count, of a project in which nothing has been run."""
-    paper = Experiment.load(PAPER, {"submissions": submissions})
+def test_jobs_are_those_that_snakemake_would_run(paper):
+    """Snakemake's own count, of a project in which nothing has been run; nothing of the workflow is left out."""
     command = ["snakemake", "-n", "--quiet", "host", "--configfile", PAPER, "--forceall", "--cores", "1"]
-    command += ["--config", f"submissions={submissions}"]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
     counted = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
     assert {stage: str(number) for stage, number in jobs(paper).items()} == {
         stage: number for stage, number in counted.items() if stage not in ("all", "total")
     }
-    if submissions:  # then nothing of the workflow is left out
-        assert counted.keys() - {"all", "total"} == set(STAGES)
+    assert counted.keys() - {"all", "total"} == set(STAGES)
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30), st.integers(1, 40), st.integers(1, 4))

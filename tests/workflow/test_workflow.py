@@ -212,17 +212,6 @@ def test_settings_train_again_unless_they_are_the_machines(study):
     assert study.plan()["train"] == 2
 
 
-def test_detections_for_a_server_are_made_only_where_asked_for(tmp_path):
-    project = Project(tmp_path, **SMALL)
-    path = tmp_path / "configs" / "datasets" / "shapes.yaml"
-    content = yaml.safe_load(path.read_text())
-    content["splits"]["hidden"] = {"annotations": "hidden.json", "images": "hidden", "labelled": False}
-    path.write_text(yaml.safe_dump(content | {"submit": {"splits": {"hidden": "hidden2017"}}}))
-    without = project.plan()
-    packed = {"predict": without["predict"] + 2, "submission": 2}
-    assert project.plan("--config", "submissions=[losses]") == without | packed
-
-
 def test_a_lost_table_is_written_again(study):
     (study.folder / "results/study/tables/losses.csv").unlink()
     assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}

@@ -66,8 +66,6 @@ class Dataset:
         invalid_boxes: ``error``, ``exclude`` or ``keep``.
         generate: Settings of the generator that makes the data, or None.
         fetch: Where to fetch the data from, or None.
-        submit: The splits whose detections are packed for an evaluation server, with what results files call them.
-        submit_note: What whoever finds such a pack should know about the server.
     """
 
     name: str
@@ -82,8 +80,6 @@ class Dataset:
     invalid_boxes: str = "error"
     generate: dict[str, Any] | None = None
     fetch: dict[str, Any] | None = None
-    submit: dict[str, str] = field(default_factory=dict)
-    submit_note: str = ""
     description: str = field(default="", compare=False)
 
     def split(self, name: str) -> Split:
@@ -130,9 +126,7 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
     if content["dataset"] != name:
         raise InputError(f"{file}, key dataset: found {content['dataset']!r}, expected {name!r}, the name of the file.")
     splits = {split: _split(split, keys) for split, keys in content["splits"].items()}
-    submit = content.get("submit", {"splits": {}})
-    named = {"train": [content["train"]], "evaluate": content["evaluate"], "submit.splits": submit["splits"]}
-    for key, wanted in named.items():
+    for key, wanted in {"train": [content["train"]], "evaluate": content["evaluate"]}.items():
         for split in wanted:
             if split not in splits:
                 raise InputError(
@@ -141,9 +135,6 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
                 )
     if not splits[content["train"]].labelled:
         raise InputError(f"{file}, key train: the split {content['train']!r} is not labelled. Name one that is.")
-    for split in submit["splits"]:
-        if splits[split].labelled:
-            raise InputError(f"{file}, key submit.splits: the split {split!r} is labelled. Name it under `evaluate`.")
     overridden = (roots or {}).get(name)
     return Dataset(
         name=name,
@@ -158,8 +149,6 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
         invalid_boxes=content.get("invalid_boxes", "error"),
         generate=content.get("generate"),
         fetch=content.get("fetch"),
-        submit=dict(submit["splits"]),
-        submit_note=submit.get("note", ""),
         description=content.get("description", ""),
     )
 

@@ -1,6 +1,6 @@
 """An experiment: what is trained on what, how detections are ranked, which tables come out; checked as it is read."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ class Experiment:
         roots: where a dataset lies, over its own file.
         runs: the models, by name, in the order written.
         tables: the tables to draw, by name.
-        submissions: the tables whose models' detections on unlabelled splits are packed for an evaluation server.
         datasets: the datasets of the runs, by name, in order of appearance.
         noise_in: by how much two trainings of one configuration differ in a table, by its name, where that is known.
         paths: where every file lies.
@@ -58,7 +57,6 @@ class Experiment:
     roots: dict[str, str]
     runs: dict[str, Run]
     tables: dict[str, Table]
-    submissions: tuple[str, ...]
     datasets: dict[str, Dataset]
     noise_in: dict[str, float]
     paths: Layout
@@ -172,7 +170,6 @@ def _read(document: Document, root: Path) -> Experiment:
     noise_in = content.get("noise_in", {})
     for name in noise_in:
         documents.require(document, ("noise_in", name), name, list(content["tables"]), "table of this experiment")
-    tables = read_tables(document, paths, runs, rules_by_run, datasets)
     return Experiment(
         name=content["experiment"],
         title=content["title"],
@@ -184,8 +181,7 @@ def _read(document: Document, root: Path) -> Experiment:
         gpu=content.get("gpu"),
         roots=dict(roots),
         runs=runs,
-        tables=tables,
-        submissions=_submissions(document, tables, runs, datasets),
+        tables=read_tables(document, paths, runs, rules_by_run, datasets),
         datasets=datasets,
         noise_in=dict(noise_in),
         paths=paths,
@@ -219,20 +215,3 @@ def _rules_by_run(document: Document, rules: tuple[Rule, ...]) -> dict[str, tupl
             mine = (*rules, *further) if run.is_iou_aware else (BASELINE_RULE,)
             found.setdefault(run.name, {}).update(dict.fromkeys(mine))
     return {name: tuple(mine) for name, mine in found.items()}
-
-
-def _submissions(
-    document: Document, tables: Mapping[str, Table], runs: Mapping[str, Run], datasets: Mapping[str, Dataset]
-) -> tuple[str, ...]:
-    """Return the tables whose models are packed, each with a split to submit and no row that needs boxes."""
-    names = document.content.get("submissions", [])
-    for i, name in enumerate(names):
-        key = ("submissions", i)
-        documents.require(document, key, name, list(tables), "table of this experiment")
-        for row in tables[name].rows.values():
-            data = datasets[runs[row.runs[0]].dataset]
-            if not data.submit:
-                raise document.error(key, f"{name}: {data.file} has no key `submit` that names a split to pack")
-            if row.rule.kind == "oracle":
-                raise document.error(key, f"{name}: the row {row.key} ranks by {row.rule}, which needs boxes")
-    return tuple(names)

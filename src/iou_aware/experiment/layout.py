@@ -10,7 +10,7 @@ REPORT = "report"
 #: The stages of the workflow, which logs and benchmarks are named after, in the order in which people read of them.
 STAGES = (
     *("prepare", "backbone", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
-    *("bootstrap", "premise", "gallery", "claims", "notebook", "report", "submission"),
+    *("bootstrap", "premise", "gallery", "claims", "notebook", "report"),
 )
 
 
@@ -183,10 +183,6 @@ class Layout:
     def bootstrap(self, run: str, split: str) -> Path:
         """A run's metrics on a split in every resample of its images, for every rule."""
         return self.results / "bootstrap" / run / f"{split}.parquet"
-
-    def submission(self, name: str, suffix: str) -> Path:
-        """A pack of detections for an evaluation server: ``zip``, and what is to be known about it: ``txt``."""
-        return self.results / "submissions" / f"{name}.{suffix}"
 
     def table(self, table: str, suffix: str) -> Path:
         """A table as ``csv``, ``md``, ``tex`` or ``html``."""

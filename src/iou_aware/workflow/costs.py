@@ -13,7 +13,6 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.recipe import Recipe
 from iou_aware.experiment.run import Run
-from iou_aware.workflow import packs
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4
@@ -205,7 +204,7 @@ class Estimates:
 
     def gpu_hours(self, run: Run) -> float | None:
         """Return the GPU-hours of training a run and of its detections on all its splits."""
-        splits = packs.predicted(self.experiment, run)
+        splits = self.experiment.splits_for(run)
         parts = [self.training_hours(run), *(self.testing_hours(run, split) for split in splits)]
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
@@ -213,7 +212,7 @@ class Estimates:
     def gigabytes(self, run: Run) -> float | None:
         """Return the disk that a finished run takes: weights, one checkpoint, detections under every rule."""
         model = self.costs.model(run)
-        counts = [self.images(run.dataset, split) for split in packs.predicted(self.experiment, run)]
+        counts = [self.images(run.dataset, split) for split in self.experiment.splits_for(run)]
         if model is None or None in counts:
             return None
         copies = COPIES_FETCHED if run.is_released else COPIES_KEPT

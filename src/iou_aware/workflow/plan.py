@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
-from iou_aware.workflow import packs
 from iou_aware.workflow import stages as workflow
 from iou_aware.workflow.costs import Estimates
 
@@ -92,7 +91,7 @@ def jobs(experiment: Experiment) -> Counter[str]:
         "backbone": len(pretrained),
         "train": len(experiment.trained),
         "release": len(experiment.released),
-        "predict": len(packs.predictions(experiment)),
+        "predict": evaluations,
         "evaluate": evaluations,
         "bootstrap": evaluations,
         "collect": 1,
@@ -103,7 +102,6 @@ def jobs(experiment: Experiment) -> Counter[str]:
         "claims": 1,
         "notebook": len(experiment.paths.notebooks),
         "report": 1,
-        "submission": len(packs.requested(experiment)),
     }
     return +Counter({stage: numbers[stage] for stage in STAGES})
 
@@ -122,9 +120,8 @@ def wall_hours(estimates: Estimates, gpus: int) -> float:
     for run in estimates.experiment.runs.values():
         if (training := estimates.training_hours(run)) is not None:
             width = 1 if run.is_released else estimates.gpus(run)
-            testing = [
-                estimates.testing_hours(run, split) or 0.0 for split in packs.predicted(estimates.experiment, run)
-            ]
+            splits = estimates.experiment.splits_for(run)
+            testing = [estimates.testing_hours(run, split) or 0.0 for split in splits]
             taken.append((training / width + sum(testing), width))
     return makespan(taken, gpus)
 

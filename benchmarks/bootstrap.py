@@ -17,7 +17,6 @@ import numpy as np
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.analysis.uncertainty import intervals
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
-from iou_aware.evaluation.matching import Matcher
 from iou_aware.evaluation.overlaps import load_truth
 
 IMAGES, BOXES, DETECTIONS, CLASSES = 5000, 35_000, 500_000, 80
@@ -75,13 +74,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.json"
         found = detections(truth(path, images, count), images, found_count, seed=1)
-        matcher, objects = Matcher(path), load_truth(path)
+        evaluator, objects = CocoEvaluator(path), load_truth(path)
         started = time.perf_counter()
-        values = draw.distributions(matcher, found, resamples=options.resamples)
+        values = draw.distributions(evaluator, found, resamples=options.resamples)
         aps = time.perf_counter()
-        draw.correlations(matcher, objects, found, options.resamples)
+        draw.correlations(evaluator, objects, found, options.resamples)
         done = time.perf_counter()
-        plain = summarise(CocoEvaluator(path).curves(found))["AP"]
+        plain = summarise(evaluator.curves(found))["AP"]
     limits = intervals.interval(plain, values["AP"])
     print(f"{images} images, {count} boxes, {found_count} detections, {options.resamples} resamples")
     print(f"AP {plain:.2f}, 95 % interval [{limits.low:.2f}, {limits.high:.2f}]")

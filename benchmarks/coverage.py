@@ -15,7 +15,8 @@ import bootstrap as scenes
 import numpy as np
 
 from iou_aware.analysis.bootstrap.draw import draws
-from iou_aware.evaluation.matching import Matcher, Matches
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.matching import Matches, match
 from iou_aware.evaluation.resampled import average_precisions
 
 WHOLE, RESAMPLES = 6000, 300
@@ -59,8 +60,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.json"
         content = scenes.truth(path, WHOLE, 7 * WHOLE)
-        matcher = Matcher(path)
-        models = [matcher.match(scenes.detections(content, WHOLE, 30 * WHOLE, seed)) for seed in (1, 2)]
+        evaluator = CocoEvaluator(path)
+        models = [match(evaluator, scenes.detections(content, WHOLE, 30 * WHOLE, seed)) for seed in (1, 2)]
     truth = [metrics(model, np.ones((1, WHOLE), dtype=int)) for model in models]
     random, held = np.random.default_rng(5), defaultdict(list)
     for number in range(options.samples):

@@ -9,31 +9,33 @@ import pytest
 from mmdet.evaluation.functional import eval_map
 
 from iou_aware.evaluation import voc07
-from iou_aware.evaluation.coco import THRESHOLDS
+from iou_aware.evaluation.coco import THRESHOLDS, results_array
+from iou_aware.evaluation.overlaps import load_truth
 
 BOX = [0, 0, 100, 100]
 
 
 def truth(path, boxes, images=3, classes=2):
-    """Return ground truth of (image, category, x1, y1, x2, y2, difficult) rows; ids start at 1."""
+    """Return ground truth of (image, category, x1, y1, x2, y2, difficult) rows, with its classes; ids start at 1."""
     content = {
         "images": [{"id": image + 1} for image in range(images)],
         "categories": [{"id": category + 1} for category in range(classes)],
         "annotations": [
-            {"image_id": image, "category_id": category, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": difficult}
-            for image, category, x1, y1, x2, y2, difficult in boxes
+            {"id": number, "image_id": image, "category_id": category, "bbox": box, "iscrowd": difficult}
+            for number, (image, category, x1, y1, x2, y2, difficult) in enumerate(boxes, start=1)
+            for box in [[x1, y1, x2 - x1, y2 - y1]]
         ],
     }
     (path / "truth.json").write_text(json.dumps(content))
-    return voc07.load_ground_truth(path / "truth.json")
+    return load_truth(path / "truth.json"), list(range(1, classes + 1))
 
 
 def precisions(ground, rows, thresholds=(0.5,)):
     """Return ``(T, K)`` of (image, category, x1, y1, x2, y2, confidence) rows."""
     found = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    return voc07.average_precisions(
-        ground, found[:, 0].astype(int), found[:, 2:6], found[:, 6], found[:, 1].astype(int), np.array(thresholds)
-    )
+    objects, classes = ground
+    array = results_array(found[:, 0], found[:, 2:6], found[:, 6], found[:, 1])
+    return voc07.average_precisions(objects, array, classes, np.array(thresholds))
 
 
 def test_perfect_detections(tmp_path):

@@ -25,7 +25,6 @@ from iou_aware.analysis.metrics import PROVENANCE, load_metrics
 from iou_aware.analysis.uncertainty.intervals import Interval, interval
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation import coco
-from iou_aware.evaluation.matching import Matcher
 from iou_aware.experiment.columns import PAPER
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
@@ -173,7 +172,7 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
     annotations = [annotations_of(side.paths, side.dataset, split) for side in (first, second)]
     if annotations[0].read_bytes() != annotations[1].read_bytes():
         raise InputError(f"{annotations[0]} and {annotations[1]} differ: only runs on the same images can be compared.")
-    evaluator, matcher = coco.CocoEvaluator(annotations[0]), Matcher(annotations[0])
+    evaluator = coco.CocoEvaluator(annotations[0])
     values, classes, drawn = [], [], []
     for side in (first, second):
         source = side.paths.detections(side.run or "", split)
@@ -182,7 +181,7 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
         values.append(coco.summarise(curves))
         classes.append([metrics["AP"] for metrics in coco.summarise_classes(curves)])
         logger.info("%s: AP %.1f; drawing its images %d times", side.text, values[-1]["AP"] or 0.0, resamples)
-        drawn.append(distributions(matcher, results, resamples=resamples))
+        drawn.append(distributions(evaluator, results, resamples=resamples))
     changes = []
     for metric in METRICS:
         change = Change(metric, values[0][metric], values[1][metric])

@@ -65,17 +65,23 @@ def require_known(results: np.ndarray, image_ids: np.ndarray, category_ids: Sequ
 
 
 class CocoEvaluator:
-    """The ground truth of one split, loaded once for the detections of any number of rules."""
+    """The ground truth of one split, loaded once for the detections of any number of runs and rules.
+
+    Attributes:
+        truth: What hotcoco makes of it.
+        image_ids: ``(I,)`` ascending.
+        category_ids: The ids of the K classes, ascending.
+    """
 
     def __init__(self, annotations: Path):
         """Load ``annotations``, a COCO instances file."""
-        self._truth = hotcoco.COCO(str(annotations))
-        self.image_ids = np.sort(np.array(self._truth.get_img_ids(), dtype=np.int64))
-        self.category_ids = sorted(self._truth.get_cat_ids())
+        self.truth = hotcoco.COCO(str(annotations))
+        self.image_ids = np.sort(np.array(self.truth.get_img_ids(), dtype=np.int64))
+        self.category_ids = sorted(self.truth.get_cat_ids())
 
     def curves(self, results: np.ndarray) -> Curves:
         """Return precision and recall of ``results`` (see ``results_array``), matched by COCO's rules."""
-        evaluation = hotcoco.COCOeval(self._truth, self._truth.load_res(results), "bbox")
+        evaluation = hotcoco.COCOeval(self.truth, self.truth.load_res(results), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         return Curves(evaluation.eval["precision"], evaluation.eval["recall"])

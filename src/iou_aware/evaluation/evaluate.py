@@ -2,15 +2,15 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from iou_aware import detections
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
 from iou_aware.data.manifest import Manifest
-from iou_aware.detections import AGAIN, Detections
+from iou_aware.detections import AGAIN
 from iou_aware.evaluation import coco, voc07
+from iou_aware.evaluation.overlaps import load_truth
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -38,12 +38,28 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     source, rules = paths.detections(run_name, split), experiment.rules_for(run)
     record = seal.verify(paths.run_folder(run_name))
     _check_origin(source, record["weights_sha256"], data.counts["images"], rules)
-    measure = _Measure(experiment.root / data.annotations, manifest, experiment.referee)
+    annotations = experiment.root / data.annotations
+    evaluator = coco.CocoEvaluator(annotations)
+    referee = coco.Referee(annotations) if experiment.referee else None
+    objects = load_truth(annotations) if manifest.layout == "voc" else None
+    names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
+    classes = [names[category] for category in evaluator.category_ids]
 
-    results = {}
+    measured = {}
     for rule in rules:
-        results[rule] = measure(detections.read(source, rule), f"{source}, rule '{rule}'")
-        percent = results[rule]["metrics"]["AP"]
+        found = detections.read(source, rule)
+        results = coco.results_array(found.image_ids, found.boxes, found.confidences, found.category_ids)
+        place = f"{source}, rule '{rule}'"
+        coco.require_known(results, evaluator.image_ids, evaluator.category_ids, place)
+        curves = evaluator.curves(results)
+        if referee:
+            _confirm(curves, referee.curves(results))
+        metrics = coco.summarise(curves)
+        if objects:
+            metrics |= voc07.summarise(voc07.average_precisions(objects, results, evaluator.category_ids))
+        per_class = dict(zip(classes, coco.summarise_classes(curves), strict=True))
+        measured[rule] = {"metrics": metrics, "per_class": per_class}
+        percent = metrics["AP"]
         logger.info("%s, %s, %s: AP %s", run_name, split, rule, "-" if percent is None else f"{percent:.1f}")
     made = {
         **provenance.collect(),
@@ -56,40 +72,17 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         "referee": experiment.referee,
     }
     target = paths.evaluation(run_name, split)
-    write_json(target, {"run": run_name, "dataset": run.dataset, "split": split, "rules": results, "provenance": made})
+    write_json(target, {"run": run_name, "dataset": run.dataset, "split": split, "rules": measured, "provenance": made})
     return target
 
 
-class _Measure:
-    """Measures detections of any rule against one split, whose ground truth is loaded once."""
-
-    def __init__(self, annotations: Path, manifest: Manifest, referee: bool):
-        self.evaluator = coco.CocoEvaluator(annotations)
-        self._referee = coco.Referee(annotations) if referee else None
-        self._voc = voc07.load_ground_truth(annotations) if manifest.layout == "voc" else None
-        names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
-        self._classes = [names[category] for category in self.evaluator.category_ids]
-
-    def __call__(self, found: Detections, place: str) -> dict[str, Any]:
-        """Return ``metrics`` of one rule's detections, which lie at ``place``, and the same ``per_class``."""
-        columns = (found.image_ids, found.boxes, found.confidences, found.category_ids)
-        results = coco.results_array(*columns)
-        coco.require_known(results, self.evaluator.image_ids, self.evaluator.category_ids, place)
-        curves = self.evaluator.curves(results)
-        if self._referee:
-            self._confirm(curves, self._referee.curves(results))
-        metrics = coco.summarise(curves)
-        if self._voc:
-            metrics |= voc07.summarise(voc07.average_precisions(self._voc, *columns))
-        return {"metrics": metrics, "per_class": dict(zip(self._classes, coco.summarise_classes(curves), strict=True))}
-
-    def _confirm(self, ours: coco.Curves, theirs: coco.Curves) -> None:
-        difference = coco.disagreement(ours, theirs)
-        if difference:
-            raise RuntimeError(
-                f"hotcoco and pycocotools differ by up to {difference:g} in precision or recall. The numbers of "
-                "pycocotools are the official ones; please report this with the detections."
-            )
+def _confirm(ours: coco.Curves, theirs: coco.Curves) -> None:
+    difference = coco.disagreement(ours, theirs)
+    if difference:
+        raise RuntimeError(
+            f"hotcoco and pycocotools differ by up to {difference:g} in precision or recall. The numbers of "
+            "pycocotools are the official ones; please report this with the detections."
+        )
 
 
 def _check_origin(source: Path, weights: str, images: int, rules: list[str]) -> None:

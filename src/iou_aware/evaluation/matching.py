@@ -7,13 +7,12 @@ by class and descending confidence, which is the order in which AP walks through
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import hotcoco
 import numpy as np
 
 from iou_aware.common.process import without_garbage_search
-from iou_aware.evaluation.coco import THRESHOLDS, require_known
+from iou_aware.evaluation.coco import THRESHOLDS, CocoEvaluator, require_known
 
 # COCO's area ranges, in square pixels of the ground truth.
 AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
@@ -59,61 +58,54 @@ class Matches:
         return self.matched & ~self.ignored
 
 
-class Matcher:
-    """The ground truth of one split, for the detections of any number of runs and rules."""
+def match(
+    evaluator: CocoEvaluator, results: np.ndarray, area: str = "all", thresholds: np.ndarray = THRESHOLDS
+) -> Matches:
+    """Match detections with ground truth, at most 100 per image and class, as COCO does.
 
-    def __init__(self, annotations: Path):
-        """Load ``annotations``, a COCO instances file."""
-        self._file = annotations
-        self._truth = hotcoco.COCO(str(annotations))
-        self.image_ids = np.sort(np.array(self._truth.get_img_ids(), dtype=np.int64))
-        self.category_ids = np.sort(np.array(self._truth.get_cat_ids(), dtype=np.int64))
+    Args:
+        evaluator: The ground truth.
+        results: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        area: A key of ``AREAS``.
+        thresholds: ``(T,)`` ascending IoU.
 
-    def match(self, results: np.ndarray, area: str = "all", thresholds: np.ndarray = THRESHOLDS) -> Matches:
-        """Match detections with ground truth, at most 100 per image and class, as COCO does.
+    Raises:
+        InputError: An image or a category of the results is unknown.
+    """
+    require_known(results, evaluator.image_ids, evaluator.category_ids, "matching")
+    evaluation = hotcoco.COCOeval(evaluator.truth, evaluator.truth.load_res(results), "bbox")
+    evaluation.params.area_rng, evaluation.params.area_rng_lbl = [list(AREAS[area])], [area]
+    evaluation.params.max_dets = [LIMIT]
+    evaluation.params.iou_thrs = list(thresholds)
+    evaluation.evaluate()
+    with without_garbage_search():  # some fifty lists per image and class
+        cells = sorted(filter(None, evaluation.eval_imgs), key=lambda cell: cell["image_id"])
+        return _flatten(cells, evaluator.image_ids, np.array(evaluator.category_ids), len(thresholds))
 
-        Args:
-            results: ``(N, 7)``, see ``evaluation.coco.results_array``.
-            area: A key of ``AREAS``.
-            thresholds: ``(T,)`` ascending IoU.
 
-        Raises:
-            InputError: An image or a category of the results is unknown.
-        """
-        require_known(results, self.image_ids, self.category_ids, f"what is held against {self._file}")
-        evaluation = hotcoco.COCOeval(self._truth, self._truth.load_res(results), "bbox")
-        evaluation.params.area_rng, evaluation.params.area_rng_lbl = [list(AREAS[area])], [area]
-        evaluation.params.max_dets = [LIMIT]
-        evaluation.params.iou_thrs = list(thresholds)
-        evaluation.evaluate()
-        with without_garbage_search():  # some fifty lists per image and class
-            return self._flatten([cell for cell in evaluation.eval_imgs if cell], len(thresholds))
-
-    def _flatten(self, cells: list[dict], thresholds: int) -> Matches:
-        cells.sort(key=lambda cell: cell["image_id"])
-        images, classes = (
-            np.searchsorted(known, np.array([cell[key] for cell in cells], dtype=np.int64))
-            for known, key in [(self.image_ids, "image_id"), (self.category_ids, "category_id")]
-        )
-        found = np.array([len(cell["dtIds"]) for cell in cells], dtype=np.int64)
-        counted = np.array([sum(cell["gtInDenominator"]) for cell in cells], dtype=np.int64)
-        confidences = _joined((cell["dtScores"] for cell in cells), np.float64)
-        classes_found = np.repeat(classes, found)
-        order = np.lexsort([-confidences, classes_found])
-        return Matches(
-            image_ids=self.image_ids,
-            category_ids=self.category_ids,
-            images=np.repeat(images, found)[order],
-            classes=classes_found[order],
-            confidences=confidences[order],
-            # hotcoco numbers results from 1 in the order given.
-            rows=_joined((cell["dtIds"] for cell in cells), np.int64)[order] - 1,
-            objects=_stacked(cells, "dtMatches", thresholds, np.int64)[:, order],
-            matched=_stacked(cells, "dtMatched", thresholds, np.bool_)[:, order],
-            ignored=_stacked(cells, "dtIgnore", thresholds, np.bool_)[:, order],
-            object_images=np.repeat(images, counted),
-            object_classes=np.repeat(classes, counted),
-        )
+def _flatten(cells: list[dict], image_ids: np.ndarray, category_ids: np.ndarray, thresholds: int) -> Matches:
+    images, classes = (
+        np.searchsorted(known, np.array([cell[key] for cell in cells], dtype=np.int64))
+        for known, key in [(image_ids, "image_id"), (category_ids, "category_id")]
+    )
+    detections = np.array([len(cell["dtIds"]) for cell in cells], dtype=np.int64)
+    objects = np.array([sum(cell["gtInDenominator"]) for cell in cells], dtype=np.int64)
+    confidences = _joined((cell["dtScores"] for cell in cells), np.float64)
+    order = np.lexsort([-confidences, np.repeat(classes, detections)])
+    return Matches(
+        image_ids=image_ids,
+        category_ids=category_ids,
+        images=np.repeat(images, detections)[order],
+        classes=np.repeat(classes, detections)[order],
+        confidences=confidences[order],
+        # hotcoco numbers results from 1 in the order given.
+        rows=_joined((cell["dtIds"] for cell in cells), np.int64)[order] - 1,
+        objects=_stacked(cells, "dtMatches", thresholds, np.int64)[:, order],
+        matched=_stacked(cells, "dtMatched", thresholds, np.bool_)[:, order],
+        ignored=_stacked(cells, "dtIgnore", thresholds, np.bool_)[:, order],
+        object_images=np.repeat(images, objects),
+        object_classes=np.repeat(classes, objects),
+    )
 
 
 def _joined(lists: Iterable[list], dtype: type) -> np.ndarray:

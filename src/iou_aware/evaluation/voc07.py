@@ -7,92 +7,50 @@ it overlaps most, so it may be a duplicate although another object is free; the 
 and so is what overlaps them most.
 """
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 from iou_aware.evaluation.coco import THRESHOLDS, Metrics
+from iou_aware.evaluation.overlaps import Truth, paired_iou
 
 # MMDetection's own recalls, including their rounding: the fourth one is a little above 0.3, so that a recall of
 # exactly 3/10 does not reach it.
 _RECALLS = np.arange(0, 1 + 1e-3, 0.1)
 
 
-@dataclass(frozen=True)
-class GroundTruth:
-    """Boxes of one split, ordered by (image, class) and, within these, with the difficult ones last.
-
-    Attributes:
-        boxes: ``(G, 4)`` corners in pixels.
-        difficult: ``(G,)`` bool.
-        keys: ``(G,)`` ascending; image and class as one number, see ``key``.
-        counts: ``(K,)``, the boxes to find per class: those which are not difficult.
-        image_ids: ``(I,)`` ascending.
-        category_ids: ``(K,)`` ascending.
-    """
-
-    boxes: np.ndarray
-    difficult: np.ndarray
-    keys: np.ndarray
-    counts: np.ndarray
-    image_ids: np.ndarray
-    category_ids: np.ndarray
-
-    def key(self, image_ids: np.ndarray, category_ids: np.ndarray) -> np.ndarray:
-        """Return one number per (image, class)."""
-        images = np.searchsorted(self.image_ids, image_ids)
-        return images * len(self.category_ids) + np.searchsorted(self.category_ids, category_ids)
-
-
-def load_ground_truth(annotations: Path) -> GroundTruth:
-    """Read a COCO instances file in which difficult objects are marked as ``iscrowd``."""
-    content = json.loads(annotations.read_text())
-    marked = content["annotations"]
-    boxes = np.array([annotation["bbox"] for annotation in marked], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    difficult = np.array([bool(annotation.get("iscrowd", 0)) for annotation in marked], dtype=bool)
-    categories = np.array([annotation["category_id"] for annotation in marked], dtype=np.int64)
-    images = np.array([annotation["image_id"] for annotation in marked], dtype=np.int64)
-    image_ids = np.unique([image["id"] for image in content["images"]])
-    category_ids = np.unique([category["id"] for category in content["categories"]])
-    keys = np.searchsorted(image_ids, images) * len(category_ids) + np.searchsorted(category_ids, categories)
-    order = np.lexsort([difficult, keys])
-    counts = np.bincount(np.searchsorted(category_ids, categories[~difficult]), minlength=len(category_ids))
-    return GroundTruth(boxes[order], difficult[order], keys[order], counts, image_ids, category_ids)
-
-
 def average_precisions(
-    truth: GroundTruth,
-    image_ids: np.ndarray,
-    boxes: np.ndarray,
-    confidences: np.ndarray,
-    category_ids: np.ndarray,
-    thresholds: np.ndarray = THRESHOLDS,
+    truth: Truth, results: np.ndarray, category_ids: Sequence[int], thresholds: np.ndarray = THRESHOLDS
 ) -> np.ndarray:
     """Return the 11-point AP of each class at each IoU threshold.
 
     Args:
-        truth: What is to be found.
-        image_ids: ``(N,)``, each in ``truth.image_ids``.
-        boxes: ``(N, 4)`` corners in pixels.
-        confidences: ``(N,)``. Equal ones rank in the order given.
-        category_ids: ``(N,)``, each in ``truth.category_ids``.
+        truth: What is to be found; difficult objects are its crowds.
+        results: ``(N, 7)``, see ``evaluation.coco.results_array``. Equal confidences rank in the order given.
+        category_ids: The ids of the K classes, ascending.
         thresholds: ``(T,)`` IoU thresholds in [0, 1].
 
     Returns:
         ``(T, K)`` in [0, 1]; NaN for a class without ground truth (or with difficult objects only).
     """
-    order = np.argsort(-np.asarray(confidences), kind="stable")
-    keys = truth.key(image_ids, category_ids)[order]
-    classes = keys % len(truth.category_ids)
-    overlap, nearest = _nearest(truth, keys, np.asarray(boxes, dtype=np.float64)[order])
-    result = np.full((len(thresholds), len(truth.category_ids)), np.nan)
-    for index in np.flatnonzero(truth.counts):
+    images = np.zeros(len(truth.boxes), dtype=np.int64)
+    for image, objects in truth.of_image.items():
+        images[objects] = image
+    # One number for an image and a class. Within these, the difficult objects come last.
+    keys = images * len(category_ids) + np.searchsorted(category_ids, truth.category_ids)
+    order = np.lexsort([truth.crowd, keys])
+    difficult = truth.crowd[order]
+    counts = np.bincount(keys[~truth.crowd] % len(category_ids), minlength=len(category_ids))
+
+    results = results[np.argsort(-results[:, 5], kind="stable")]
+    classes = np.searchsorted(category_ids, results[:, 6])
+    wanted = results[:, 0].astype(np.int64) * len(category_ids) + classes
+    overlap, nearest = _nearest(truth.boxes[order], keys[order], results[:, 1:5], wanted)
+    result = np.full((len(thresholds), len(category_ids)), np.nan)
+    for index in np.flatnonzero(counts):
         mine = np.flatnonzero(classes == index)
-        true, false = _judge(truth.difficult, overlap[mine], nearest[mine], thresholds)
-        result[:, index] = _eleven_points(true, false, truth.counts[index])
+        true, false = _judge(difficult, overlap[mine], nearest[mine], thresholds)
+        result[:, index] = _eleven_points(true, false, counts[index])
     return result
 
 
@@ -110,35 +68,35 @@ def summarise(precisions: np.ndarray) -> Metrics:
     return {"VOC07_AP": float(parts.mean())} | named
 
 
-def _nearest(truth: GroundTruth, keys: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return per detection its largest IoU with a box of its image and class, and that box's row (-1: there is none).
+def _nearest(
+    objects: np.ndarray, keys: np.ndarray, boxes: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return per detection its largest IoU with an object of its image and class, and that object's row (-1: none).
 
-    All (detection, box) pairs are laid out in one flat array, so that no loop over images or classes is needed.
+    All (detection, object) pairs are laid out in one flat array, so that no loop over images or classes is needed.
+
+    Args:
+        objects: ``(G, 4)`` x, y, width, height.
+        keys: ``(G,)`` ascending, the image and class of each.
+        boxes: ``(N, 4)`` likewise, of the detections.
+        wanted: ``(N,)`` their images and classes.
     """
-    first = np.searchsorted(truth.keys, keys, side="left")
-    pairs = np.searchsorted(truth.keys, keys, side="right") - first
+    first = np.searchsorted(keys, wanted, side="left")
+    pairs = np.searchsorted(keys, wanted, side="right") - first
     starts = np.cumsum(pairs) - pairs
-    detection = np.repeat(np.arange(len(keys)), pairs)
+    detection = np.repeat(np.arange(len(wanted)), pairs)
     candidate = np.repeat(first - starts, pairs) + np.arange(len(detection))
-    overlap = _overlaps(boxes[detection], truth.boxes[candidate])
+    overlap = paired_iou(boxes[detection], objects[candidate])
 
     some = pairs > 0
-    best = np.zeros(len(keys))
-    nearest = np.full(len(keys), -1)
+    best = np.zeros(len(wanted))
+    nearest = np.full(len(wanted), -1)
     if some.any():
         best[some] = np.maximum.reduceat(overlap, starts[some])
         # the first of the equally near boxes, as argmax takes it: the last write wins, so write backwards
         top = np.flatnonzero(overlap == best[detection])[::-1]
         nearest[detection[top]] = candidate[top]
     return best, nearest
-
-
-def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the IoU of each pair of rows of ``a`` and ``b``, both ``(P, 4)`` corners."""
-    shared = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    shared = shared.clip(min=0).prod(axis=1)
-    together = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - shared
-    return shared / np.maximum(together, np.finfo(np.float32).eps)
 
 
 def _judge(

@@ -13,7 +13,7 @@ from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.analysis.uncertainty import intervals
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation import coco
-from iou_aware.evaluation.matching import AREAS, Matcher
+from iou_aware.evaluation.matching import AREAS, match
 from iou_aware.evaluation.resampled import _recalls_reached, average_precisions, correlations
 
 IMAGES = 12
@@ -41,7 +41,7 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
     content = scene(path, seed)
     found = noisy(content, seed + 10)
     drawn = next(draw.draws(IMAGES, 8, seed))
-    values = draw.distributions(Matcher(path), found, resamples=8, seed=seed)
+    values = draw.distributions(coco.CocoEvaluator(path), found, resamples=8, seed=seed)
     for index, weights in enumerate(drawn):
         truth, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
@@ -55,9 +55,9 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
 def test_every_image_once_is_the_plain_evaluation(tmp_path):
     path = tmp_path / "truth.json"
     found = noisy(scene(path), 3)
-    matcher, curves = Matcher(path), coco.Referee(path).curves(found)
+    evaluator, curves = coco.CocoEvaluator(path), coco.Referee(path).curves(found)
     for index, area in enumerate(AREAS):
-        precisions = average_precisions(matcher.match(found, area), [np.ones((1, IMAGES), dtype=int)])[0]
+        precisions = average_precisions(match(evaluator, found, area), [np.ones((1, IMAGES), dtype=int)])[0]
         expected = curves.precision[:, :, :, index, -1].mean(axis=1)
         assert np.array_equal(np.isnan(precisions), expected == -1)
         assert np.nan_to_num(precisions, nan=-1) == pytest.approx(expected, abs=1e-12)
@@ -66,10 +66,10 @@ def test_every_image_once_is_the_plain_evaluation(tmp_path):
 def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     path = tmp_path / "truth.json"
     scene(path)
-    values = draw.distributions(Matcher(path), np.zeros((0, 7)), ["AP"], resamples=4)
+    values = draw.distributions(coco.CocoEvaluator(path), np.zeros((0, 7)), ["AP"], resamples=4)
     assert (values["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
-    matches = Matcher(path).match(np.zeros((0, 7)))
+    matches = match(coco.CocoEvaluator(path), np.zeros((0, 7)))
     assert np.isnan(average_precisions(matches, [weights])).all()
 
 
@@ -79,7 +79,7 @@ def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path, col
     found = noisy(scene(path), 3)
     found[5, column] = 7
     with pytest.raises(InputError, match=rf"truth\.json: detections of {told}.*do not have"):
-        draw.distributions(Matcher(path), found, ["AP"], resamples=4)
+        draw.distributions(coco.CocoEvaluator(path), found, ["AP"], resamples=4)
 
 
 def test_recall_on_the_grid_is_compared_to_the_last_bit():
@@ -155,11 +155,10 @@ def test_interval_takes_back_what_resampling_adds():
 def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
     path = tmp_path / "truth.json"
     content = scene(path)
-    matcher = Matcher(path)
-    worse, better = (
-        draw.distributions(matcher, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
-    )
     evaluator = coco.CocoEvaluator(path)
+    worse, better = (
+        draw.distributions(evaluator, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
+    )
     plain = [coco.summarise(evaluator.curves(noisy(content, 4, noise)))["AP"] for noise in (0.1, 0.01)]
     assert intervals.interval(plain[1] - plain[0], better - worse).low > 0
     same = intervals.interval(0.0, worse - worse)
@@ -176,8 +175,8 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     )
     paths = [draw.resample(study, name, "val", resamples=50) for name in (baseline, ours)]
     found = resamples.load(paths[1])
-    matcher = Matcher(study.paths.dataset_folder("shapes") / "val.json")
-    for metric, expected in draw.distributions(matcher, noisy(content, 1), resamples=50).items():
+    evaluator = coco.CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
+    for metric, expected in draw.distributions(evaluator, noisy(content, 1), resamples=50).items():
         # Stored confidences are float32, which keeps their order.
         assert found.values("alpha=0.50", metric) == pytest.approx(expected, nan_ok=True, abs=1e-4)
     assert (found.values("none", "spearman") != found.values("none", "pearson")).any()

@@ -13,8 +13,9 @@ from iou_aware.analysis.premise import measure as premise
 from iou_aware.analysis.report import premise as premise_table
 from iou_aware.common.errors import InputError
 from iou_aware.detections import Detections
+from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import errors
-from iou_aware.evaluation.matching import Matcher
+from iou_aware.evaluation.matching import match
 from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou
 
 HALF = np.array([0.5])
@@ -75,10 +76,10 @@ def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
 def test_no_objects_and_no_detections(tmp_path):
     path = tmp_path / "truth.json"
     path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
-    truth, matcher = load_truth(path), Matcher(path)
+    truth, evaluator = load_truth(path), CocoEvaluator(path)
     for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
         assert overlaps(truth, found).same.tolist() == [0.0] * len(found)
-        assert errors(truth, found, matcher.match(found, thresholds=HALF)).olrp is None
+        assert errors(truth, found, match(evaluator, found, thresholds=HALF)).olrp is None
 
 
 def test_paired_iou_of_boxes_apart_touching_and_equal():
@@ -98,7 +99,7 @@ def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its
     duplicate = [1, 0, 0, 100, 52, 0.1, 1]
     found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
     truth = load_truth(path)
-    own = premise.own_overlaps(truth, found, Matcher(path).match(found, thresholds=HALF))
+    own = premise.own_overlaps(truth, found, match(CocoEvaluator(path), found, thresholds=HALF))
     assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
     rows = premise.correlations(found_of(found), overlaps(truth, found), own)
     spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
@@ -125,7 +126,7 @@ def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
 
 def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
     content, path, found = truth_and_found
-    matches = Matcher(path).match(found, thresholds=HALF)
+    matches = match(CocoEvaluator(path), found, thresholds=HALF)
     measured = errors(load_truth(path), found, matches)
     present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
     assert 0 < len(present) < CLASSES
@@ -138,11 +139,13 @@ def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(t
     content, path, _ = truth_and_found
     plain = [a for a in content["annotations"] if not a["iscrowd"]]
     found = np.array([[a["image_id"], *a["bbox"], 1.0, a["category_id"]] for a in plain])
-    measured = errors(load_truth(path), found, Matcher(path).match(found, thresholds=HALF))
+    measured = errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF))
     assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx([0, 0, 0, 0])
     assert measured.laece == pytest.approx(0)
     found[:, 5] = 0.4
-    assert errors(load_truth(path), found, Matcher(path).match(found, thresholds=HALF)).laece == pytest.approx(60)
+    assert errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF)).laece == pytest.approx(
+        60
+    )
 
 
 def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_crowd():
@@ -251,7 +254,7 @@ def test_tables_show_what_was_measured_with_the_baseline_first(tmp_path):
     ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
     found = noisy(content, 1)
     annotations = study.paths.dataset_folder("shapes") / "val.json"
-    truth, matches = load_truth(annotations), Matcher(annotations).match(found, thresholds=HALF)
+    truth, matches = load_truth(annotations), match(CocoEvaluator(annotations), found, thresholds=HALF)
     near, own = overlaps(truth, found), premise.own_overlaps(truth, found, matches)
     rules = dict.fromkeys(study.rules, found)
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, np.where(np.isnan(own), near.any, own)))

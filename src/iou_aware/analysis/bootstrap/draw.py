@@ -25,7 +25,8 @@ from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
 from iou_aware.evaluation import resampled
-from iou_aware.evaluation.matching import AREAS, Matcher
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.matching import AREAS, match
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, placement
 from iou_aware.experiment.experiment import Experiment
 
@@ -45,7 +46,7 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator
 
 
 def distributions(
-    matcher: Matcher,
+    evaluator: CocoEvaluator,
     found: np.ndarray,
     metrics: Sequence[str] = METRICS,
     resamples: int = RESAMPLES,
@@ -54,7 +55,7 @@ def distributions(
     """Return every metric of one set of detections in every resample.
 
     Args:
-        matcher: The ground truth.
+        evaluator: The ground truth.
         found: ``(N, 7)``, see ``evaluation.coco.results_array``.
         metrics: Of ``METRICS``.
         resamples: How many.
@@ -68,8 +69,8 @@ def distributions(
         wanted = [metric for metric in metrics if _area(metric) == area]
         if not wanted:
             continue
-        matches = matcher.match(found, area)
-        drawn = draws(len(matcher.image_ids), resamples, seed)
+        matches = match(evaluator, found, area)
+        drawn = draws(len(evaluator.image_ids), resamples, seed)
         precisions = resampled.average_precisions(matches, drawn)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
@@ -81,7 +82,7 @@ def distributions(
 
 
 def correlations(
-    matcher: Matcher,
+    evaluator: CocoEvaluator,
     truth: Truth,
     found: np.ndarray,
     resamples: int = RESAMPLES,
@@ -90,19 +91,19 @@ def correlations(
     """Return how confidence correlates with IoU in every resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
 
     Args:
-        matcher: The ground truth, to match with.
+        evaluator: The ground truth, to match with.
         truth: Its boxes.
         found: ``(N, 7)``, see ``evaluation.coco.results_array``.
         resamples: How many.
         seed: As for ``distributions``.
     """
-    matches = matcher.match(found, thresholds=np.array([MATCHED]))
+    matches = match(evaluator, found, thresholds=np.array([MATCHED]))
     ious, true = placement(truth, found, matches), matches.true[0]
     parts = [
         resampled.correlations(matches.confidences[true], ious[true], matches.images[true], drawn)
         if true.any()
         else np.full((len(CORRELATIONS), len(drawn)), np.nan)
-        for drawn in draws(len(matcher.image_ids), resamples, seed)
+        for drawn in draws(len(evaluator.image_ids), resamples, seed)
     ]
     return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
 
@@ -116,12 +117,12 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
     annotations = annotations_of(experiment.paths, run.dataset, split)
     source = experiment.paths.detections(run_name, split)
-    matcher, truth = Matcher(annotations), load_truth(annotations)
+    evaluator, truth = CocoEvaluator(annotations), load_truth(annotations)
     tables = []
     for rule in experiment.rules_for(run):
         found = results(detections.read(source, rule))
-        values = distributions(matcher, found, resamples=resamples)
-        values |= correlations(matcher, truth, found, resamples)
+        values = distributions(evaluator, found, resamples=resamples)
+        values |= correlations(evaluator, truth, found, resamples)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {
@@ -129,7 +130,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         "weights_sha256": detections.provenance(source)["weights_sha256"],
         "annotations_sha256": sha256(annotations),
         "detections_sha256": sha256(source),
-        "images": len(matcher.image_ids),
+        "images": len(evaluator.image_ids),
         "resamples": resamples,
         "seed": SEED,
     }

@@ -19,8 +19,9 @@ from iou_aware import detections
 from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.common.files import write_text
 from iou_aware.detections import Detections
+from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import Errors, errors
-from iou_aware.evaluation.matching import Matcher, Matches
+from iou_aware.evaluation.matching import Matches, match
 from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
@@ -62,7 +63,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
         InputError: A file of detections or a manifest is damaged.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    for name, split, truth, matcher in _sources(experiment):
+    for name, split, truth, evaluator in _sources(experiment):
         run = experiment.runs[name]
         for rule in experiment.rules_for(run):
             found = detections.read(experiment.paths.detections(name, split), rule)
@@ -71,7 +72,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
             array = results(found)
             near = overlaps(truth, array)
-            matches = matcher.match(array, thresholds=np.array([MATCHED]))
+            matches = match(evaluator, array, thresholds=np.array([MATCHED]))
             parts = {
                 "correlations": correlations(found, near, own_overlaps(truth, array, matches)),
                 "density": density(found, near),
@@ -98,16 +99,16 @@ def load_premise(folder: Path) -> dict[str, pd.DataFrame] | None:
     return {name: pd.read_csv(file) for name, file in files.items()}
 
 
-def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, Matcher]]:
+def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, CocoEvaluator]]:
     """Yield run, split and their ground truth, loaded once per split, of every run that has detections."""
-    loaded: dict[Path, tuple[Any, Matcher]] = {}
+    loaded: dict[Path, tuple[Any, CocoEvaluator]] = {}
     for name, split in experiment.evaluations():
         if not experiment.paths.detections(name, split).is_file():
             logger.warning("missing: %s, %s: not predicted", name, split)
             continue
         annotations = annotations_of(experiment.paths, experiment.runs[name].dataset, split)
         if annotations not in loaded:
-            loaded[annotations] = load_truth(annotations), Matcher(annotations)
+            loaded[annotations] = load_truth(annotations), CocoEvaluator(annotations)
         yield name, split, *loaded[annotations]
 
 

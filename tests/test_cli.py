@@ -37,7 +37,7 @@ def test_every_stage_has_help_with_an_example(stage, capsys):
     assert f"example:\n  iou-aware {stage}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], *([stage] for stage in [*cli.STAGES, "fetch", "compare", "detect"])])
+@pytest.mark.parametrize("arguments", [[], *([command] for command in cli.COMMANDS)])
 def test_help_fits_a_terminal_but_for_names_that_stay_whole(arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

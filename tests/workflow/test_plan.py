@@ -338,9 +338,9 @@ def test_jobs_ask_for_what_their_run_needs(tmp_path):
     eight = Needs(changed(tmp_path, gpus=8, workers=3))
     none = Needs(changed(tmp_path))
     asked = {needs: (needs.training_gpus(VOC), needs.training_cores(VOC)) for needs in (four, eight, none)}
-    assert (*asked[four], four.testing_gpus, four.testing_cores) == (4, 16, 1, 4)
-    assert (*asked[eight], eight.testing_gpus) == (8, 32, 1)
-    assert (*asked[none], none.testing_gpus) == (0, 1, 0)
+    assert (*asked[four], four.testing_gpus(VOC), four.testing_cores) == (4, 16, 1, 4)
+    assert (*asked[eight], eight.testing_gpus(VOC)) == (8, 32, 1)
+    assert (*asked[none], none.testing_gpus(VOC)) == (0, 1, 0)
     assert eight.training_memory(VOC, 1) == 2 * four.training_memory(VOC, 1) > none.training_memory(VOC, 1)
 
 

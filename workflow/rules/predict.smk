@@ -14,7 +14,7 @@ rule predict:
         "../../environment.yml"
     threads: needs.testing_cores
     resources:
-        gpu=needs.testing_gpus,
+        gpu=lambda wildcards: needs.testing_gpus(wildcards.run),
         nodes=1,
         mem_mb=lambda wildcards, attempt: needs.testing_memory(
             wildcards.run, wildcards.split, attempt

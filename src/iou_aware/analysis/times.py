@@ -123,7 +123,7 @@ def _jobs(experiment: Experiment) -> list[Job]:
         jobs += [_job(file, stage, "", {}, 0) for file in alone.parent.glob(alone.name)]
         for file in sorted((alone.parent / stage).glob("*.tsv")):
             run = next((run for run in experiment.runs if f"{file.stem}.".startswith(f"{run}.")), None)
-            asked = {"train": needs.training_gpus(file.stem), "predict": needs.testing_gpus}.get(stage, 0)
+            asked = {"train": needs.training_gpus(file.stem), "predict": needs.testing_gpus(file.stem)}.get(stage, 0)
             jobs.append(_job(file, stage, file.stem, _record(experiment, run), asked))
     return jobs
 

@@ -52,9 +52,8 @@ class Needs:
             return self._asked
         return self._estimates.gpus(self.experiment.runs[name]) if name in self.experiment.runs else 0
 
-    @property
-    def testing_gpus(self) -> int:
-        """GPUs of one prediction."""
+    def testing_gpus(self, _name: str) -> int:
+        """GPUs of a run's prediction on one split."""
         return 1 if self._asked else 0
 
     def training_cores(self, name: str) -> int:

@@ -1,0 +1,195 @@
+"""The commands of the command line, as data: what each is for, which function does it, with which arguments."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Command(NamedTuple):
+    """One command: what it is for, the function that does it, its arguments, an example of them.
+
+    An argument is a name of ``ARGUMENTS``, or a name or flag with what argparse is to know about it. ``experiment`` is
+    that of the example; None for a command that is not about one. One that computes on GPUs names the method of
+    ``Needs`` that says how many its run needs.
+    """
+
+    purpose: str
+    function: str
+    arguments: tuple[str | tuple[str, dict[str, Any]], ...] = ()
+    example: str = ""
+    experiment: str | None = "micro"
+    gpus: str = ""
+
+
+RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
+IOU_AWARE = "micro-coco.iou_aware_retinanet.micro_r50.bce.micro.72x72.seed0"
+_SIDE = "results/EXPERIMENT, or results/EXPERIMENT/runs/RUN, with @RULE where it has more than one"
+_TRAINED = "a finished run: its folder, results/EXPERIMENT/runs/RUN, or the weights.pth there"
+_DRAWN = "where to write the pictures and detections.csv (detected)"
+
+# In the order in which the data flow.
+COMMANDS = {
+    "fetch": Command(
+        "Fetch a dataset from where its file says, verify it, extract it. An interrupted download goes on.",
+        "iou_aware.data.fetch:fetch",
+        (
+            ("name", {"metavar": "DATASET", "help": "a file of configs/datasets/, without .yaml"}),
+            (
+                "--into",
+                {"dest": "folder", "metavar": "FOLDER", "help": "where to put it, over its file's root"},
+            ),
+            ("--keep-archives", {"action": "store_true", "help": "keep what was downloaded after extracting it"}),
+            (
+                "--project",
+                {"metavar": "FOLDER", "type": Path, "default": Path(), "help": "what holds configs/ (this folder)"},
+            ),
+        ),
+        "bccd",
+        experiment=None,
+    ),
+    "prepare": Command(
+        "Bring a dataset into COCO form and write its manifest: counts, checksums, what is wrong with it.",
+        "iou_aware.data.prepare:prepare",
+        ("dataset",),
+        "micro-voc",
+    ),
+    "backbone": Command(
+        "Fetch a backbone's ImageNet weights, for trainings on machines without a network.",
+        "iou_aware.experiment.backbones:fetch",
+        ("backbone",),
+        "r50",
+    ),
+    "train": Command(
+        "Train one run. A training that was interrupted goes on where it stopped.",
+        "iou_aware.training.train:train",
+        ("run",),
+        RUN,
+        gpus="training_gpus",
+    ),
+    "release": Command(
+        "Fetch the weights of one run that are released and not trained (recipe zoo), and check what arrives.",
+        "iou_aware.training.release:release",
+        ("run",),
+        "coco.retinanet.r50.zoo.1333x800.seed0",
+        "paper",
+    ),
+    "predict": Command(
+        "Detect on one split: one forward pass for every confidence rule of the experiment.",
+        "iou_aware.inference.predict:predict",
+        ("run", "--split"),
+        f"{RUN} --split val",
+        gpus="testing_gpus",
+    ),
+    "evaluate": Command(
+        "Measure the AP of one run on one split, for every rule.",
+        "iou_aware.evaluation.evaluate:evaluate",
+        ("run", "--split"),
+        f"{RUN} --split val",
+    ),
+    "export": Command(
+        "Write one rule's detections as COCO's results JSON, or in a zip as COCO's evaluation server took them.",
+        "iou_aware.evaluation.export:export",
+        ("run", "--split", "--rule", "--out"),
+        f"{IOU_AWARE} --split val --rule alpha=0.50 --out detections.json",
+    ),
+    "bootstrap": Command(
+        "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
+        "iou_aware.analysis.bootstrap.draw:resample",
+        ("run", "--split"),
+        f"{RUN} --split val",
+    ),
+    "collect": Command("Gather all evaluations into metrics.csv.", "iou_aware.analysis.collect.collect:collect"),
+    "table": Command(
+        "Write one table beside the paper's, as csv, md, tex and html.",
+        "iou_aware.analysis.tables.write:write_table",
+        ("table",),
+        "table1",
+    ),
+    "figures": Command("Draw the figures.", "iou_aware.analysis.figures.write:write_figures"),
+    "premise": Command(
+        "Measure what confidence has to do with IoU: correlation, calibration, LRP; with figures.",
+        "iou_aware.analysis.premise.measure:write_premise",
+    ),
+    "gallery": Command(
+        "Draw the images on which the rule changed the ranking most.", "iou_aware.analysis.gallery.draw:write_gallery"
+    ),
+    "claims": Command(
+        "Hold the paper's claims against metrics.csv: reproduced, contradicted, inconclusive or not run.",
+        "iou_aware.analysis.claims.judge:write_claims",
+    ),
+    "notebook": Command(
+        "Execute one notebook of reports/ over the results, as a page with its code.",
+        "iou_aware.analysis.report.notebook:write_notebook",
+        ("notebook",),
+        "alpha",
+    ),
+    "report": Command(
+        "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_report"
+    ),
+    "publish": Command(
+        "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
+        "iou_aware.analysis.report.docs_page:publish",
+    ),
+    "runs": Command("List the experiment's runs.", "iou_aware.workflow.rows:print_runs"),
+    "rows": Command(
+        "List every row of the tables: rule, recipe, config files, runs.",
+        "iou_aware.workflow.rows:print_rows",
+        ("--markdown",),
+    ),
+    "check": Command(
+        "Say whether this environment, and the GPUs that are here, can compute what the experiment asks for.",
+        "iou_aware.training.device:check",
+        experiment="paper",
+    ),
+    "plan": Command(
+        "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
+        "iou_aware.workflow.plan:print_plan",
+        ("--gpus",),
+        "--gpus 16",
+    ),
+    "times": Command(
+        "Say how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
+    ),
+    "compare": Command(
+        "Compare two folders of results, or two runs and their rules: what changed, and how surely.",
+        "iou_aware.analysis.compare:compare",
+        (
+            ("first", {"metavar": "A", "help": _SIDE}),
+            ("second", {"metavar": "B", "help": "the same"}),
+            ("--split", {"metavar": "SPLIT", "help": "the split to compare runs on, if there are several"}),
+            ("--resamples", {"metavar": "N", "type": int, "default": 1000, "help": "draws for the intervals (1000)"}),
+        ),
+        f"results/micro/runs/{RUN} results/micro/runs/{IOU_AWARE}@alpha=0.50",
+        experiment=None,
+    ),
+    "detect": Command(
+        "Draw the boxes of a trained run on photographs of one's own.",
+        "iou_aware.inference.detect:detect",
+        (
+            ("photos", {"metavar": "PHOTO", "type": Path, "nargs": "+", "help": "a picture, or a folder of pictures"}),
+            ("--weights", {"dest": "run", "metavar": "RUN", "type": Path, "required": True, "help": _TRAINED}),
+            ("--rule", {"metavar": "RULE", "help": "none, cls or alpha=A (alpha=0.50; cls where no IoU is predicted)"}),
+            ("--out", {"metavar": "FOLDER", "type": Path, "default": Path("detected"), "help": _DRAWN}),
+            ("--least", {"metavar": "C", "type": float, "default": 0.5, "help": "least confidence to draw (0.5)"}),
+        ),
+        f"photo.jpg --weights results/micro/runs/{IOU_AWARE} --rule alpha=0.50 --out drawn",
+        experiment=None,
+    ),
+}
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "dataset": {"metavar": "DATASET", "help": "one of the experiment's datasets"},
+    "backbone": {"metavar": "BACKBONE", "help": "a file of configs/backbones, without .py"},
+    "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
+    "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
+    "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
+    "--markdown": {"action": "store_true", "help": "drawn together as docs/rows.md has it; else tab-separated"},
+    "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
+    "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
+    "--out": {
+        "metavar": "FILE",
+        "type": Path,
+        "required": True,
+        "help": "the .json to write, or detections_<test set>_<model>_results.zip",
+    },
+    "--split": {"metavar": "SPLIT", "required": True, "help": "a split of the run's dataset, such as val"},
+}

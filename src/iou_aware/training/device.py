@@ -128,10 +128,10 @@ def require(experiment: Experiment) -> None:
             "false."
         )
     if settings.get("gpus") == AUTO:
-        planned, memory = Estimates(experiment).costs.gpu, torch.cuda.get_device_properties(0).total_memory / 2**30
-        if memory < 0.9 * planned.memory_gb:
+        estimates, memory = Estimates(experiment), torch.cuda.get_device_properties(0).total_memory / 2**30
+        if memory < 0.9 * (planned := estimates.gpu["memory_gb"]):
             raise InputError(
-                f"gpu: found {planned.name}, of {planned.memory_gb:g} GB, but the GPU here has {memory:.0f}, and "
+                f"gpu: found {estimates.costs['gpu']}, of {planned:g} GB, but the GPU here has {memory:.0f}, and "
                 "settings.gpus is auto; expected the type in configs/costs.yaml that the trainings get."
             )
 

@@ -1,8 +1,7 @@
 """What a run costs before it has run: published measurements, scaled to its images, pixels and GPUs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,79 +29,26 @@ BYTES_PER_DETECTION = 24
 DETECTIONS_PER_IMAGE = 100
 
 
-@dataclass(frozen=True)
-class GPU:
-    """A type of GPU.
+def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
+    """Read ``costs.yaml`` in the folder ``configs``, of which schemas/costs.schema.yaml gives the meaning.
 
-    Attributes:
-        name: what ``configs/costs.yaml`` calls it.
-        memory_gb: its memory.
-        speed: how many times as fast as the GPU of the measurements.
-        source: where that was published, or what it was estimated from.
+    Args:
+        configs: The folder.
+        gpu: The type of GPU at hand; None for the one that the file names.
+
+    Returns:
+        Its content, ``gpu`` the name of the type at hand.
+
+    Raises:
+        InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
     """
-
-    name: str
-    memory_gb: float
-    speed: float
-    source: str
-
-
-@dataclass(frozen=True)
-class Costs:
-    """The published measurements, from ``configs/costs.yaml``.
-
-    Attributes:
-        source: where they were published.
-        measured: the conditions: ``gpu``, ``images_per_step``, ``gpus``, ``scale``.
-        models: a model's measurements by detector and backbone.
-        alike: detectors that cost what another does.
-        gpu: the GPUs at hand.
-        gpus: all types of GPU.
-        datasets: GB on disk by dataset.
-    """
-
-    source: str
-    measured: Mapping[str, Any]
-    models: Mapping[tuple[str, str], Mapping[str, float]]
-    alike: Mapping[str, str]
-    gpu: GPU
-    gpus: tuple[GPU, ...]
-    datasets: Mapping[str, float]
-
-    @staticmethod
-    def load(configs: Path, gpu: str | None = None) -> "Costs":
-        """Read ``costs.yaml`` in the folder ``configs``.
-
-        Args:
-            configs: The folder.
-            gpu: The type of GPU at hand; None for the one that the file names.
-
-        Raises:
-            InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
-        """
-        file = configs / "costs.yaml"
-        content = documents.load(file, "costs")
-        gpus = {name: GPU(name, **values) for name, values in content["gpus"].items()}
-        chosen = gpu or content["gpu"]
-        if chosen not in gpus:
-            raise InputError(f"gpu: found {chosen!r}, expected a type of GPU in {file}: {one_of(gpus, chosen)}")
-        return Costs(
-            source=content["source"],
-            measured=content["measured"],
-            models={(model["detector"], model["backbone"]): model for model in content["models"]},
-            alike=content["as"],
-            gpu=gpus[chosen],
-            gpus=tuple(gpus.values()),
-            datasets=content["datasets"],
-        )
-
-    def model(self, run: Run) -> Mapping[str, float] | None:
-        """Return the measurements of a run's model; None where none were published."""
-        return self.models.get((self.alike.get(run.detector, run.detector), run.backbone))
-
-    def relative_pixels(self, run: Run) -> float:
-        """Return the size of a run's images over that of the measurements."""
-        return _pixels(run.scale) / _pixels(self.measured["scale"])
+    file = configs / "costs.yaml"
+    content = documents.load(file, "costs")
+    chosen = gpu or content["gpu"]
+    if chosen not in content["gpus"]:
+        expected = one_of(content["gpus"], chosen)
+        raise InputError(f"gpu: found {chosen!r}, expected a type of GPU in {file}: {expected}")
+    return content | {"gpu": chosen}
 
 
 class Estimates:
@@ -110,19 +56,30 @@ class Estimates:
 
     Args:
         experiment: The study.
-        costs: The published measurements; by default those of ``configs/costs.yaml``.
+        costs: The published measurements, see ``load``; by default those of ``configs/costs.yaml``.
     """
 
-    def __init__(self, experiment: Experiment, costs: Costs | None = None):
+    def __init__(self, experiment: Experiment, costs: Mapping[str, Any] | None = None):
         self.experiment = experiment
         self._costs = costs
-        self._recipes: dict[str, Recipe] = {}
-        self._images: dict[tuple[str, str], int | None] = {}
+        self.recipe = cache(self.recipe)
+        self.images = cache(self.images)
 
     @cached_property
-    def costs(self) -> Costs:
+    def costs(self) -> Mapping[str, Any]:
         """The published measurements."""
-        return self._costs or Costs.load(self.experiment.paths.configs, self.experiment.gpu)
+        return self._costs or load(self.experiment.paths.configs, self.experiment.gpu)
+
+    @property
+    def gpu(self) -> Mapping[str, Any]:
+        """The GPU at hand: ``memory_gb``, ``speed`` (over that of the measurements), ``source``."""
+        return self.costs["gpus"][self.costs["gpu"]]
+
+    def model(self, run: Run) -> Mapping[str, float] | None:
+        """Return the measurements of a run's model; None where none were published."""
+        wanted = (self.costs["as"].get(run.detector, run.detector), run.backbone)
+        models = (model for model in self.costs["models"] if (model["detector"], model["backbone"]) == wanted)
+        return next(models, None)
 
     def gpus(self, run: Run) -> int:
         """Return how many GPUs the training of a run has: those that the experiment says, 1 where it says nothing.
@@ -141,7 +98,7 @@ class Estimates:
         return max(map(self.gpus, self.experiment.trained.values()), default=1)
 
     def _fewest(self, run: Run) -> int:
-        settings, costs, model = self.experiment.settings, self.costs, self.costs.model(run)
+        settings, measured, model = self.experiment.settings, self.costs["measured"], self.model(run)
         if settings.get("normaliser") == "process":
             raise InputError(
                 "settings.gpus: found auto, but with settings.normaliser: process the number of GPUs decides what "
@@ -154,52 +111,48 @@ class Estimates:
             )
         images = self.recipe(run).images_per_step(run, settings)
         always = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * COPIES_ON_GPU / 1e9
-        measured = costs.measured["images_per_step"] / costs.measured["gpus"]
-        per_image = (model["memory_gb"] - always) / measured * costs.relative_pixels(run)
-        room = (costs.gpu.memory_gb * USABLE_MEMORY - always) / per_image
+        share = measured["images_per_step"] / measured["gpus"]
+        per_image = (model["memory_gb"] - always) / share * self._relative_pixels(run)
+        room = (self.gpu["memory_gb"] * USABLE_MEMORY - always) / per_image
         for gpus in range(1, images + 1):
             if images % gpus == 0 and images / gpus <= room:
                 return gpus
         raise InputError(
-            f"settings.gpus: found auto, but not one image of {run.name} fits into the memory of a {costs.gpu.name}, "
-            "by configs/costs.yaml; expected larger GPUs (`gpu`), or a number to try it all the same."
+            f"settings.gpus: found auto, but not one image of {run.name} fits into the memory of a {self.costs['gpu']}"
+            ", by configs/costs.yaml; expected larger GPUs (`gpu`), or a number to try it all the same."
         )
 
     def recipe(self, run: Run) -> Recipe:
         """Return a run's recipe."""
-        if run.recipe not in self._recipes:
-            self._recipes[run.recipe] = Recipe.load(self.experiment.paths.schedule(run.recipe))
-        return self._recipes[run.recipe]
+        return Recipe.load(self.experiment.paths.schedule(run.recipe))
 
     def images(self, dataset: str, split: str) -> int | None:
         """Return how many images a split has: those that its dataset's file promises, or that were prepared."""
-        if (dataset, split) not in self._images:
-            expected = self.experiment.datasets[dataset].splits[split].expected_images
-            manifest = self.experiment.paths.manifest(dataset)
-            if expected is None and manifest.is_file():
-                expected = Manifest.load(manifest).split(split).counts["images"]
-            self._images[dataset, split] = expected
-        return self._images[dataset, split]
+        expected = self.experiment.datasets[dataset].splits[split].expected_images
+        manifest = self.experiment.paths.manifest(dataset)
+        if expected is None and manifest.is_file():
+            return Manifest.load(manifest).split(split).counts["images"]
+        return expected
 
     def training_hours(self, run: Run) -> float | None:
         """Return the GPU-hours of training a run: hours times GPUs; none where its weights are fetched."""
         if run.is_released:
             return 0.0
-        model = self.costs.model(run)
+        model = self.model(run)
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
         if model is None or images is None:
             return None
-        settings, measured = self.experiment.settings, self.costs.measured
+        settings, measured = self.experiment.settings, self.costs["measured"]
         passes = self.recipe(run).passes(settings) * min(images, settings.get("images") or images)
         per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
-        return passes * per_image * self.costs.relative_pixels(run) / self.costs.gpu.speed / SECONDS_PER_HOUR
+        return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
 
     def testing_hours(self, run: Run, split: str) -> float | None:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""
-        model, images = self.costs.model(run), self.images(run.dataset, split)
+        model, images = self.model(run), self.images(run.dataset, split)
         if model is None or images is None:
             return None
-        per_second = model["images_per_second"] * self.costs.gpu.speed / self.costs.relative_pixels(run)
+        per_second = model["images_per_second"] * self.gpu["speed"] / self._relative_pixels(run)
         return images / per_second / SECONDS_PER_HOUR
 
     def gpu_hours(self, run: Run) -> float | None:
@@ -211,7 +164,7 @@ class Estimates:
 
     def gigabytes(self, run: Run) -> float | None:
         """Return the disk that a finished run takes: weights, one checkpoint, detections under every rule."""
-        model = self.costs.model(run)
+        model = self.model(run)
         counts = [self.images(run.dataset, split) for split in self.experiment.splits_for(run)]
         if model is None or None in counts:
             return None
@@ -219,6 +172,10 @@ class Estimates:
         weights = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * copies
         rows = sum(filter(None, counts)) * DETECTIONS_PER_IMAGE * len(self.experiment.rules_for(run))
         return (weights + rows * BYTES_PER_DETECTION) / 1e9
+
+    def _relative_pixels(self, run: Run) -> float:
+        """Return the size of a run's images over that of the measurements."""
+        return _pixels(run.scale) / _pixels(self.costs["measured"]["scale"])
 
 
 def settled(experiment: Experiment, run: Run) -> dict[str, Any]:

@@ -60,10 +60,11 @@ def run_lines(estimates: Estimates) -> list[str]:
 def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
     """Return what holds of the experiment as a whole: jobs, disk, days, and where the numbers come from."""
     experiment, costs = estimates.experiment, estimates.costs
+    runs = experiment.runs.values()
     counts = jobs(experiment)
     listed = ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
     lines = [f"{sum(counts.values())} jobs: {listed}."]
-    data = {name: costs.datasets.get(name) for name in experiment.datasets}
+    data = {name: costs["datasets"].get(name) for name in experiment.datasets}
     known = ", ".join(f"{name} {_number(size)} GB" for name, size in data.items())
     lines.append(f"Data on disk: {known}; while the archives are fetched, as much again.")
     unknown = [name for name, run in experiment.runs.items() if estimates.gpu_hours(run) is None]
@@ -72,12 +73,12 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
     if len(unknown) < len(experiment.runs):
         for number in [gpus] if gpus is not None else _numbers_of_gpus(estimates):
             lines.append(f"On {number} GPU{'s' if number > 1 else ''}: {duration(wall_hours(estimates, number))}.")
-        gpu, total = costs.gpu, sum(filter(None, map(estimates.gpu_hours, experiment.runs.values())))
-        others = (f"{total * gpu.speed / one.speed:.0f} of {one.name}" for one in costs.gpus if one != gpu)
-        lines.append(f"The GPU-hours are of {gpu.name} (gpu); it would be {', '.join(others)}.")
+        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], sum(filter(None, map(estimates.gpu_hours, runs)))
+        others = (f"{total * speed / one['speed']:.0f} of {name}" for name, one in costs["gpus"].items() if name != gpu)
+        lines.append(f"The GPU-hours are of {gpu} (gpu); it would be {', '.join(others)}.")
         lines.append(
-            f"From: {costs.source}; measured on {costs.measured['gpu']}, taken as proportional to images and pixels. A"
-            f" {gpu.name} is taken as {gpu.speed:g} times as fast: {gpu.source} (configs/costs.yaml)."
+            f"From: {costs['source']}; measured on {costs['measured']['gpu']}, taken as proportional to images and "
+            f"pixels. A {gpu} is taken as {speed:g} times as fast: {estimates.gpu['source']} (configs/costs.yaml)."
         )
     return lines
 
@@ -109,7 +110,7 @@ def jobs(experiment: Experiment) -> Counter[str]:
 def _why_unknown(estimates: Estimates, name: str) -> str:
     """Return why nothing is known of a run."""
     run = estimates.experiment.runs[name]
-    if estimates.costs.model(run) is None:
+    if estimates.model(run) is None:
         return f"configs/costs.yaml has no measurement of {run.detector} with {run.backbone}."
     return f"the number of images of {run.dataset} is known once it is prepared."
 

@@ -1,6 +1,6 @@
 """An experiment: what is trained on what, how detections are ranked, which tables come out; checked as it is read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,16 @@ from typing import Any
 import yaml
 
 from iou_aware.common import documents
-from iou_aware.common.documents import Document, Key
+from iou_aware.common.documents import Document
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
 from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
 from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import BASELINE_RULE, Run, grid, read_runs
-from iou_aware.experiment.table import Table, parse_rule, read_tables
+from iou_aware.experiment.run import Run, read_rules, read_runs
+from iou_aware.experiment.table import Table, read_tables
 from iou_aware.method.confidence import Rule
 
-# Among a run's own rules: an oracle with every alpha of the experiment.
-EVERY_ORACLE = "oracle=*"
 # What changes the machine and not the outcome: no reason to train again.
 MACHINE_SETTINGS = ("workers", "device", "tensorboard")
 
@@ -160,9 +158,8 @@ def _project(path: Path) -> Path:
 def _read(document: Document, root: Path) -> Experiment:
     content = document.content
     paths = Layout(root, content["experiment"])
-    rules = _rules(document, ("rules",), content["rules"])
-    runs = read_runs(document, paths)
-    rules_by_run = _rules_by_run(document, rules)
+    rules = read_rules(document, ("rules",), content["rules"])
+    runs, rules_by_run = read_runs(document, paths, rules)
     roots = content.get("roots", {})
     datasets = {name: dataset.load(root, name, roots) for name in dict.fromkeys(run.dataset for run in runs.values())}
     for name in roots:
@@ -187,31 +184,3 @@ def _read(document: Document, root: Path) -> Experiment:
         paths=paths,
         content=content,
     )
-
-
-def _rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[Rule] = ()) -> tuple[Rule, ...]:
-    """Return the rules at ``key``, each valid and none twice.
-
-    ``oracle=*`` stands for an oracle with every alpha among the ``known`` rules.
-    """
-    alphas = [rule.alpha for rule in known if rule.kind == "alpha"]
-    rules: dict[Rule, None] = {}
-    for i, text in enumerate(texts):
-        for one in [f"oracle={alpha}" for alpha in alphas] if text == EVERY_ORACLE else [text]:
-            rule = parse_rule(document, (*key, i), one)
-            if rule in rules:
-                raise document.error((*key, i), f"the rule {rule} stands here twice")
-            rules[rule] = None
-    return tuple(rules)
-
-
-def _rules_by_run(document: Document, rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
-    """Return each run's rules; where equal runs merge, so do theirs."""
-    found: dict[str, dict[Rule, None]] = {}
-    for i, entry in enumerate(document.content["runs"]):
-        further = _rules(document, ("runs", i, "rules"), entry.get("rules", ()), known=rules)
-        for values in grid(entry, document.content["defaults"]):
-            run = Run(**values)
-            mine = (*rules, *further) if run.is_iou_aware else (BASELINE_RULE,)
-            found.setdefault(run.name, {}).update(dict.fromkeys(mine))
-    return {name: tuple(mine) for name, mine in found.items()}

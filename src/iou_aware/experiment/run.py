@@ -1,16 +1,18 @@
 """A run: one model to train or to fetch, and the grids of them that an experiment writes down."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
-from iou_aware.common.documents import Document, one_of
+from iou_aware.common.documents import Document, Key, one_of
+from iou_aware.common.errors import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
 
 BASELINE_RULE = Rule("cls")
+# Among a run's own rules: an oracle with every alpha of the experiment.
+EVERY_ORACLE = "oracle=*"
 # The recipe of runs that are not trained: their weights were released by others and are fetched.
 RELEASED = "zoo"
 IOU_FIELDS = ("iou_loss", "target_grad")
@@ -117,63 +119,84 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def read_runs(document: Document, paths: Layout) -> dict[str, Run]:
-    """Return the runs of an experiment by name: its grids multiplied out, every value checked, equal runs merged.
+def read_runs(
+    document: Document, paths: Layout, rules: Sequence[Rule]
+) -> tuple[dict[str, Run], dict[str, tuple[Rule, ...]]]:
+    """Return an experiment's runs, and the rules of each, by name; grids multiplied out, equal runs merged.
+
+    Args:
+        document: the experiment's YAML, which follows its schema.
+        paths: where files lie.
+        rules: the experiment's rules.
 
     Raises:
         InputError: naming the entry whose value is missing, has no file, or does not fit the detector.
     """
     runs: dict[str, Run] = {}
-    checker = _Checker(document, paths)
+    rules_by_run: dict[str, dict[Rule, None]] = {}
     for i, entry in enumerate(document.content["runs"]):
+        further = read_rules(document, ("runs", i, "rules"), entry.get("rules", ()), rules)
         for values in grid(entry, document.content["defaults"]):
-            checker.check(i, entry, values)
+            _check(document, paths, i, values)
             run = Run(**values)
             runs[run.name] = run
-    return runs
+            mine = (*rules, *further) if run.is_iou_aware else (BASELINE_RULE,)
+            rules_by_run.setdefault(run.name, {}).update(dict.fromkeys(mine))
+    return runs, {name: tuple(mine) for name, mine in rules_by_run.items()}
 
 
-class _Checker:
-    """Checks the fields of runs against each other and against the files that exist, looking at each folder once."""
+def read_rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[Rule] = ()) -> tuple[Rule, ...]:
+    """Return the rules at ``key``, each valid and none twice.
 
-    def __init__(self, document: Document, paths: Layout):
-        self.document = document
-        self.paths = paths
-        self.folders: dict[Path, list[str]] = {}
+    ``oracle=*`` stands for an oracle with every alpha among the ``known`` rules.
+    """
+    oracles = [f"oracle={rule.alpha}" for rule in known if rule.kind == "alpha"]
+    rules: dict[Rule, None] = {}
+    for i, text in enumerate(texts):
+        for one in oracles if text == EVERY_ORACLE else [text]:
+            rule = read_rule(document, (*key, i), one)
+            if rule in rules:
+                raise document.error((*key, i), f"the rule {rule} stands here twice")
+            rules[rule] = None
+    return tuple(rules)
 
-    def check(self, i: int, entry: dict[str, Any], values: dict[str, Any]) -> None:
-        """Raise InputError about entry ``i`` of ``runs`` unless ``values`` make a run."""
-        for name in FIELDS:
-            if name not in values and name not in IOU_FIELDS:
-                raise self.document.error(("runs", i), f"{name} is missing; give it here or in defaults")
-        self._check_file(i, entry, "dataset", self.paths.dataset(values["dataset"]), "dataset")
-        self._check_file(i, entry, "recipe", self.paths.schedule(values["recipe"]), "recipe")
-        detector = self.paths.detector(values["recipe"], values["detector"])
-        self._check_file(i, entry, "detector", detector, f"detector under the recipe {values['recipe']}")
-        self._check_file(i, entry, "backbone", self.paths.backbone(values["backbone"]), "backbone")
-        self._check_head(i, entry, values)
 
-    def _check_file(self, i: int, entry: dict[str, Any], name: str, file: Path, what: str) -> None:
-        if file.parent not in self.folders:
-            self.folders[file.parent] = sorted(found.stem for found in file.parent.glob(f"*{file.suffix}"))
-        known = self.folders[file.parent]
-        if file.stem not in known:
-            key = ("runs", i, name) if name in entry else ("defaults", name)
-            raise self.document.error(
-                key, f"unknown {what} {file.stem!r}: there is no {file}; expected {one_of(known, file.stem)}"
+def read_rule(document: Document, key: Key, text: str) -> Rule:
+    """Return the rule that stands at a key, or raise InputError about the key."""
+    try:
+        return Rule(text)
+    except InputError as fault:
+        raise document.error(key, str(fault)) from fault
+
+
+def _check(document: Document, paths: Layout, i: int, values: Mapping[str, Any]) -> None:
+    """Raise InputError about entry ``i`` of ``runs`` unless ``values`` make a run, of files that exist."""
+    entry = document.content["runs"][i]
+    for name in FIELDS:
+        if name not in values and name not in IOU_FIELDS:
+            raise document.error(("runs", i), f"{name} is missing; give it here or in defaults")
+    recipe, detector = values["recipe"], values["detector"]
+    for name, file, what in (
+        ("dataset", paths.dataset(values["dataset"]), "dataset"),
+        ("recipe", paths.schedule(recipe), "recipe"),
+        ("detector", paths.detector(recipe, detector), f"detector under the recipe {recipe}"),
+        ("backbone", paths.backbone(values["backbone"]), "backbone"),
+    ):
+        if not file.is_file():
+            known = sorted(path.stem for path in file.parent.glob(f"*{file.suffix}"))
+            raise document.error(
+                ("runs", i, name) if name in entry else ("defaults", name),
+                f"unknown {what} {file.stem!r}: there is no {file}; expected {one_of(known, file.stem)}",
             )
-
-    def _check_head(self, i: int, entry: dict[str, Any], values: dict[str, Any]) -> None:
-        detector = values["detector"]
-        if is_iou_aware(detector):
-            for name in IOU_FIELDS:
-                if name not in values:
-                    raise self.document.error(("runs", i), f"{name} is missing, which the detector {detector} needs")
-            return
-        for name in (*IOU_FIELDS, "rules"):
-            if name in values or name in entry:
-                raise self.document.error(
-                    ("runs", i, name),
-                    f"the detector {detector} has no IoU head; expected {name} only where every detector of the entry"
-                    " has one. Split the entry in two",
-                )
+    if is_iou_aware(detector):
+        for name in IOU_FIELDS:
+            if name not in values:
+                raise document.error(("runs", i), f"{name} is missing, which the detector {detector} needs")
+        return
+    for name in (*IOU_FIELDS, "rules"):
+        if name in values or name in entry:
+            raise document.error(
+                ("runs", i, name),
+                f"the detector {detector} has no IoU head; expected {name} only where every detector of the entry"
+                " has one. Split the entry in two",
+            )

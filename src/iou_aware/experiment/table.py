@@ -2,16 +2,16 @@
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from iou_aware.common.documents import Document, Key, one_of, require
-from iou_aware.common.errors import InputError
 from iou_aware.data.dataset import Dataset
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run
+from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, read_rule
 from iou_aware.method.confidence import Rule
 
 
@@ -87,16 +87,8 @@ def read_tables(
     return {name: reader.table(name, content) for name, content in document.content["tables"].items()}
 
 
-def parse_rule(document: Document, key: Key, text: str) -> Rule:
-    """Return the rule that stands at a key, or raise InputError about the key."""
-    try:
-        return Rule(text)
-    except InputError as fault:
-        raise document.error(key, str(fault)) from fault
-
-
 class _Reader:
-    """Finds the runs of rows. Looking one up costs the same however many there are."""
+    """Reads tables, and finds the runs of their rows."""
 
     def __init__(
         self,
@@ -107,7 +99,7 @@ class _Reader:
         datasets: Mapping[str, Dataset],
     ):
         self.document, self.paths, self.runs, self.rules, self.datasets = document, paths, runs, rules, datasets
-        self._indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[str]]] = {}
+        self._indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[Run]]] = {}
 
     def table(self, name: str, content: Mapping[str, Any]) -> Table:
         key = ("tables", name)
@@ -200,27 +192,27 @@ class _Reader:
         )
 
     def _find(self, key: Key, selector: Mapping[str, Any]) -> tuple[str, ...]:
-        found = self._index(tuple(selector)).get(tuple(selector.values()), [])
+        runs = self._index(tuple(selector)).get(tuple(selector.values()), [])
         wanted = ", ".join(f"{name}: {value}" for name, value in selector.items()) or "anything"
-        if not found:
+        if not runs:
             raise self.document.error(key, f"no run of this experiment fits ({wanted}); {self._nearest(selector)}")
-        runs = [self.runs[run] for run in found]
         differing = [n for n in FIELDS if n != "seed" and any(getattr(run, n) != getattr(runs[0], n) for run in runs)]
+        names = [run.name for run in runs]
         if differing:
             raise self.document.error(
                 key,
-                f"{len(found)} runs fit ({wanted}) which differ in {', '.join(differing)}: {', '.join(found[:4])}"
-                f"{', ...' if len(found) > 4 else ''}; say which is meant",
+                f"{len(names)} runs fit ({wanted}) which differ in {', '.join(differing)}: {', '.join(names[:4])}"
+                f"{', ...' if len(names) > 4 else ''}; say which is meant",
             )
-        return tuple(found)
+        return tuple(names)
 
-    def _index(self, names: tuple[str, ...]) -> dict[tuple[Any, ...], list[str]]:
-        if names not in self._indices:
-            index: dict[tuple[Any, ...], list[str]] = {}
+    def _index(self, fields: tuple[str, ...]) -> dict[tuple[Any, ...], list[Run]]:
+        """Return the runs by the values of ``fields``, so that looking one up costs the same however many there are."""
+        if fields not in self._indices:
+            index = self._indices[fields] = defaultdict(list)
             for run in self.runs.values():
-                index.setdefault(tuple(getattr(run, name) for name in names), []).append(run.name)
-            self._indices[names] = index
-        return self._indices[names]
+                index[tuple(getattr(run, name) for name in fields)].append(run)
+        return self._indices[fields]
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
         """Name the run that has most of the values, and where it differs."""
@@ -238,7 +230,7 @@ class _Reader:
             return BASELINE_RULE
         if text is None:
             raise self.document.error(key, f"rule is missing; expected {one_of(self.rules[runs[0]])}")
-        rule = parse_rule(self.document, (*key, "rule"), text)
+        rule = read_rule(self.document, (*key, "rule"), text)
         for run in runs:
             if rule not in self.rules[run]:
                 raise self.document.error(

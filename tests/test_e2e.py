@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from builders.tiny import NOTES, Job, command, finished, jobs, snakemake
+from builders.workflows import NOTES, Job, command, finished, jobs, snakemake
 
 from iou_aware.analysis.times import STAGES
 from iou_aware.experiment.experiment import Experiment

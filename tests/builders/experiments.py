@@ -1,8 +1,11 @@
-"""A small experiment to read, and what it needs to be valid."""
+"""A small experiment to read, and what it needs to be valid; and the paper's, with other settings."""
 
 from pathlib import Path
 
 from iou_aware.experiment.experiment import Experiment
+
+REPOSITORY = Path(__file__).parents[2]
+PAPER = "configs/experiments/paper.yaml"
 
 TEXT = """\
 experiment: trial
@@ -60,3 +63,12 @@ def load(text: str = TEXT, **overrides) -> Experiment:
     path = Path("configs/experiments/trial.yaml")
     path.write_text(text)
     return Experiment.load(path, overrides)
+
+
+def paper_with(path: Path, gpu: str | None = None, **settings) -> Experiment:
+    """Return the paper's experiment with other settings, and for other GPUs, in a project of its own."""
+    if not path.joinpath("configs").exists():
+        path.mkdir(exist_ok=True)
+        path.joinpath("configs").symlink_to(REPOSITORY / "configs")
+        path.joinpath("reports").symlink_to(REPOSITORY / "reports")
+    return Experiment.load(path / PAPER, {"settings": settings} | ({"gpu": gpu} if gpu else {}))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from browser import browser as running
-from builders.tiny import REPOSITORY, finished
+from builders.workflows import REPOSITORY, finished
 
 from iou_aware.experiment.experiment import Experiment
 

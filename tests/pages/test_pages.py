@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from builders.tiny import snakemake
+from builders.workflows import snakemake
 
 PAGES = ["index", "alpha", "premise", "tables"]
 LIGHT_AND_DARK = ["light", "dark"]

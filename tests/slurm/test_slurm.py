@@ -4,27 +4,24 @@ Once left alone, and once while jobs are cancelled, time out, are requeued and p
 dies: every table must come out, with the same bits. Run by `make test-slurm`, which installs Slurm where it may.
 """
 
-import contextlib
 import csv
 import json
-import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from queue_of_slurm import PATIENCE_S, Job, details, jobs, running, slurm, state, wait
+from clone_of_project import EXPERIMENT, Clone, read
+from disturbance import Disturbance
+from queue_of_slurm import PATIENCE_S, details, jobs
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-EXPERIMENT = "configs/experiments/cluster.yaml"
-NODE = socket.gethostname().split(".")[0]
+
+
 # Stands before Slurm's own: while a file `down` lies beside it, it fails as if nobody answered, and counts the calls.
 SQUEUE = """\
 #!/bin/sh
@@ -35,67 +32,6 @@ exit 1
 """
 # What differs from one time to the next, and may.
 TIMES = {"train_seconds", "train_cpu_seconds", "train_device_seconds"}
-
-
-@dataclass
-class Clone:
-    """A clone of the project and a home folder, both fresh."""
-
-    folder: Path
-    home: Path
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "results" / "cluster"
-
-    @property
-    def log(self) -> Path:
-        return self.folder.parent / "snakemake.log"
-
-    @property
-    def programs(self) -> Path:
-        return self.folder.parent / "programs"
-
-    def start(self) -> subprocess.Popen:
-        """Start the workflow by the command of the documentation; what follows it says which experiment."""
-        bin_folder = Path(sys.executable).parent
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "SLURM", "SNAKEMAKE"))
-        } | {
-            "HOME": str(self.home),
-            "PATH": f"{self.programs}:{bin_folder}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder / "src"),
-            "OMP_NUM_THREADS": "1",
-        }
-        command = ["snakemake", "--profile", "slurm", "--configfile", EXPERIMENT]
-        # Poll early: here jobs take seconds. The plugin waits ten more with every poll that brings no news.
-        command += ["--slurm-init-seconds-before-status-checks", "8"]
-        with self.log.open("w") as log:
-            return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-    def finish(self, process: subprocess.Popen) -> None:
-        """Wait for the workflow and require that it ended well."""
-        try:
-            assert process.wait(timeout=PATIENCE_S) == 0, self.log.read_text()[-5000:]
-        finally:
-            process.kill()
-
-    def saved(self, job: Job) -> int:
-        """Return how far a training's newest checkpoint has come, of those that this job has written; 0 for none."""
-        newest = 0
-        for file in self.results.glob(f"checkpoints/{job.run}/**/iteration_*.pth"):
-            # The training may remove it just now, having written another.
-            with contextlib.suppress(FileNotFoundError):
-                if file.stat().st_mtime > job.start + 1:
-                    newest = max(newest, int(file.name.split("_")[1].split("-")[0]))
-        return newest
-
-
-def read(file: Path) -> bytes:
-    """Return a file's content; nothing where it is gone."""
-    with contextlib.suppress(OSError):
-        return file.read_bytes()
-    return b""
 
 
 @pytest.fixture(scope="module")
@@ -219,124 +155,6 @@ def test_nothing_that_a_cluster_does_changes_a_bit(calm, source, tmp_path):
     assert metrics(disturbed) == metrics(calm)
     assert (disturbed.results / "per_class.csv").read_bytes() == (calm.results / "per_class.csv").read_bytes()
     assert not list(disturbed.home.iterdir())
-
-
-class Disturbance:
-    """Does to a workflow, step by step, what clusters do, each time to a training that has got somewhere since."""
-
-    def __init__(self, clone: Clone, process: subprocess.Popen):
-        self.clone, self.process = clone, process
-        self.reached: dict[str, int] = {}
-
-    def all(self) -> set[str]:
-        """Do everything, and return the runs whose training was interrupted."""
-        self.give_no_news()
-        for step in (self.cancel, self.requeue, self.run_out_of_time, self.preempt, self.kill_the_node):
-            job = self.training()
-            print(f"{step.__name__} {job.number}: {job.run} at iteration {self.reached[job.run]}", flush=True)
-            hang(job)
-            step(job)
-        self.drain_the_node()
-        self.cancel_a_prediction()
-        return set(self.reached)
-
-    def training(self) -> Job:
-        """Return a running training that has saved something since it started or was last disturbed."""
-        found: list[Job] = []
-
-        def one_has_come_further() -> bool:
-            found[:] = [job for job in running("train") if self.clone.saved(job) > self.reached.get(job.run, 0)]
-            return bool(found)
-
-        wait(one_has_come_further, "a training saves a checkpoint", self.process)
-        self.reached[found[0].run] = self.clone.saved(found[0])
-        return found[0]
-
-    def give_no_news(self) -> None:
-        """Let Slurm not say how the jobs are, more often in a row than the plugin puts up with by itself."""
-        down = self.clone.programs / "down"
-        down.touch()
-        wait(lambda: down.read_text().count("called") > 8, "Snakemake asks for news again and again", self.process)
-        down.unlink()
-
-    def cancel(self, job: Job) -> None:
-        slurm("scancel", job.number)
-        self.leaves(job, "CANCELLED")
-
-    def requeue(self, job: Job) -> None:
-        slurm("scontrol", "requeue", job.number)
-        self.leaves(job, "PENDING", "REQUEUED", "COMPLETING")
-
-    def run_out_of_time(self, job: Job) -> None:
-        """Let a training's time be up, for which Slurm looks twice a minute."""
-        slurm("scontrol", "update", f"JobId={job.number}", "EndTime=now")
-        self.leaves(job, "TIMEOUT")
-
-    def preempt(self, job: Job) -> None:
-        """Let the node's owners push a training off it. One that ends within its notice has failed, to Slurm."""
-        owners = slurm("sbatch", "--parsable", "--partition=owners", "--gpus=2", "--output=/dev/null", "--wrap=true")
-        self.leaves(job, "PENDING", "PREEMPTED", "REQUEUED", "COMPLETING", "FAILED")
-        wait(lambda: state(owners.strip()) == "COMPLETED", "the node's owners have had their turn", self.process)
-
-    def kill_the_node(self, job: Job) -> None:
-        slurm("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
-        self.leaves(job, "PENDING", "NODE_FAIL", "REQUEUED", "COMPLETING")
-        self.revive_the_node()
-
-    def drain_the_node(self) -> None:
-        """Let the node finish the training it runs and take nothing new, until there is something that waits for it."""
-        wait(lambda: bool(running("train")), "a training runs", self.process)
-        job = running("train")[0]
-        slurm("scontrol", "update", f"NodeName={NODE}", "State=DRAIN", "Reason=test")
-        wait(
-            lambda: (
-                not any(job.state in ("RUNNING", "COMPLETING") for job in jobs())
-                and any(job.state == "PENDING" for job in jobs())
-            ),
-            "the node is empty and jobs wait for it",
-            self.process,
-        )
-        assert state(job.number) == "COMPLETED"
-        print(f"drained after {job.number}: {job.run}", flush=True)
-        self.revive_the_node()
-
-    def revive_the_node(self) -> None:
-        """Bring the node back; one that was declared dead may report for duty by itself, and cannot be resumed then."""
-
-        def takes_jobs() -> bool:
-            if not re.search(r"State=\S*(DOWN|DRAIN)", slurm("scontrol", "show", "node", NODE)):
-                return True
-            subprocess.run(["scontrol", "update", f"NodeName={NODE}", "State=RESUME"], check=False, capture_output=True)
-            return False
-
-        wait(takes_jobs, "the node takes jobs again", self.process)
-
-    def cancel_a_prediction(self) -> None:
-        wait(lambda: bool(detecting()), "a prediction runs", self.process)
-        job = detecting()[0]
-        print(f"cancel {job.number}: {job.rule}", flush=True)
-        slurm("scancel", job.number)
-        self.leaves(job, "CANCELLED")
-
-    def leaves(self, job: Job, *states: str) -> None:
-        """Wait until a job is in one of the states."""
-        wait(lambda: state(job.number) in states, f"job {job.number} is {' or '.join(states)}", self.process)
-
-
-def hang(job: Job) -> None:
-    """Let a training stand still, as on a file system that does not answer, lest it ends before Slurm gets to it.
-
-    Slurm wakes it before it asks it to end.
-    """
-    of_job = f"SLURM_JOB_ID={job.number}".encode()
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        variables = read(file).split(b"\0")
-        if of_job in variables and any(variable.startswith(b"LOCAL_RANK=") for variable in variables):
-            os.kill(int(file.parent.name), signal.SIGSTOP)
-
-
-def detecting() -> list[Job]:
-    return [job for job in jobs() if job.state == "RUNNING" and job.rule.startswith("detect")]
 
 
 def table_files(made: Clone) -> dict[str, bytes]:

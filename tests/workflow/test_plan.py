@@ -1,6 +1,5 @@
 """The plan: its hours follow from the published numbers, its jobs are Snakemake's, its days hold for any machine."""
 
-import csv
 import math
 import re
 import subprocess
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders.experiments import PAPER, paper_with
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iou_aware.common.assignments import place
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.experiment import Experiment
@@ -22,12 +21,10 @@ from iou_aware.experiment.recipe import Recipe
 from iou_aware.training import config
 from iou_aware.workflow import costs
 from iou_aware.workflow.costs import Estimates, settled
-from iou_aware.workflow.needs import MOST_OF_TRAINING, Needs
+from iou_aware.workflow.needs import Needs
 from iou_aware.workflow.plan import duration, jobs, makespan, print_plan, wall_hours
-from iou_aware.workflow.rows import print_rows
 
 ROOT = Path(__file__).parents[2]
-PAPER = "configs/experiments/paper.yaml"
 RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
 IOU_AWARE = "coco.iou_aware_retinanet.r50.bce.paper.1333x800.seed0"
 SMALL = "coco.retinanet.r50.paper.1000x600.seed0"
@@ -39,44 +36,10 @@ def in_project(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture
-def paper() -> Experiment:
-    return Experiment.load(PAPER)
-
-
-def changed(path: Path, gpu: str | None = None, **settings) -> Experiment:
-    """Return the paper's experiment with other settings, and for other GPUs, in a project of its own."""
-    if not path.joinpath("configs").exists():
-        path.mkdir(exist_ok=True)
-        path.joinpath("configs").symlink_to(ROOT / "configs")
-        path.joinpath("reports").symlink_to(ROOT / "reports")
-    return Experiment.load(path / PAPER, {"settings": settings} | ({"gpu": gpu} if gpu else {}))
-
-
 def published(**changes) -> dict:
     """Return the published measurements, with a GPU at hand that differs in ``changes``."""
     content = costs.load(ROOT / "configs")
     return content | {"gpus": content["gpus"] | {content["gpu"]: content["gpus"][content["gpu"]] | changes}}
-
-
-def test_every_row_of_the_papers_tables_that_is_not_cited_has_its_runs(paper):
-    reproduced = {table.paper: table for table in paper.tables.values() if table.paper}
-    assert list(reproduced) == [f"table{number}" for number in range(1, 6)]
-    for name, table in reproduced.items():
-        with (ROOT / "reports" / "paper" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-            ours = {row["row"] for row in csv.DictReader(file) if row["cited"] == "0"}
-        assert ours == {key for key, row in table.rows.items() if not row.addition}, name
-    needed = {run for table in paper.tables.values() for row in table.rows.values() for run in row.runs}
-    assert needed == set(paper.runs)
-
-
-def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper):
-    aware = [run for run in paper.runs.values() if run.is_iou_aware]
-    for run in aware:
-        assert replace(run, detector="retinanet", iou_loss=None, target_grad=None).name in paper.runs
-    shown = {run for table in paper.tables.values() if table.paper for row in table.rows.values() for run in row.runs}
-    assert not any(paper.runs[run].target_grad for run in shown)
-    assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
 
 
 def test_released_weights_stand_beside_the_baselines_of_table_1_and_cost_no_training(paper):
@@ -91,30 +54,6 @@ def test_released_weights_stand_beside_the_baselines_of_table_1_and_cost_no_trai
         trained = replace(run, recipe="paper")
         assert estimates.gpu_hours(run) == estimates.testing_hours(trained, "val")
         assert estimates.gigabytes(run) < estimates.gigabytes(trained)
-
-
-def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
-    print_rows(paper)
-    rows = list(csv.DictReader(capsys.readouterr().out.splitlines(), delimiter="\t"))
-    assert [(row["table"], row["row"]) for row in rows] == [
-        (name, key) for name, table in paper.tables.items() for key in table.rows
-    ]
-    for row in rows:
-        if row["recipe"] == "zoo":
-            assert place(Path(), row["detector"]).is_file() and not row["backbone"]
-        else:
-            assert Path(row["detector"]).is_file() and Path(row["backbone"]).is_file()
-        assert set(row["runs"].split(", ")) <= set(paper.runs)
-
-
-def test_the_documentation_has_the_rows_as_they_are_configured(paper, capsys):
-    print_rows(paper, markdown=True)
-    printed = capsys.readouterr().out
-    assert printed in (ROOT / "docs" / "rows.md").read_text(encoding="utf-8"), "see docs/rows.md for how it is made"
-    assert all(
-        row.key in printed for table in paper.tables.values() for row in table.rows.values() if "_0." not in row.key
-    )
-    assert all(str(paper.paths.detector(run.recipe, run.detector)) in printed for run in paper.trained.values())
 
 
 def test_training_hours_are_the_published_ones(paper):
@@ -134,7 +73,7 @@ def test_training_hours_are_the_published_ones(paper):
 
 def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
     def hours(measured: dict | None = None, **settings) -> float:
-        experiment = changed(tmp_path, **settings)
+        experiment = paper_with(tmp_path, **settings)
         return Estimates(experiment, measured).training_hours(experiment.run(RETINANET))
 
     assert hours(epochs=3) == pytest.approx(hours() / 4)
@@ -146,7 +85,7 @@ def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
 
 def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
     """By hand, from the published numbers: RetinaNet R50 in 12 epochs of 16 images, on GPUs 3.4 times as fast."""
-    plain, fast = (changed(tmp_path / gpu, gpu, gpus=4) for gpu in ("V100-16GB", "H100-80GB"))
+    plain, fast = (paper_with(tmp_path / gpu, gpu, gpus=4) for gpu in ("V100-16GB", "H100-80GB"))
     training = 12 * 118287 / 16 * 0.308 * 8 / 3600 / 3.4
     estimates = Estimates(fast)
     assert estimates.training_hours(fast.run(RETINANET)) == pytest.approx(training)
@@ -175,7 +114,7 @@ def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
     ],
 )
 def test_auto_is_the_fewest_gpus_that_hold_the_batch(tmp_path, gpu, run, gpus):
-    experiment = changed(tmp_path, gpu, gpus="auto")
+    experiment = paper_with(tmp_path, gpu, gpus="auto")
     assert Estimates(experiment).gpus(experiment.run(run)) == gpus
     assert settled(experiment, experiment.run(run))["gpus"] == gpus
     assert Needs(experiment).training_gpus(run) == gpus
@@ -183,7 +122,7 @@ def test_auto_is_the_fewest_gpus_that_hold_the_batch(tmp_path, gpu, run, gpus):
 
 def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_path):
     """Whatever the memory: the next smaller number of GPUs would be one image a GPU more, and would not fit."""
-    experiment = changed(tmp_path, gpus="auto")
+    experiment = paper_with(tmp_path, gpus="auto")
     run = experiment.run(RETINANET)
     always = 37.7e6 * 4 * 3 / 1e9
     needed = {gpus: always + (3.6 - always) / 2 * 16 / gpus for gpus in (1, 2, 4, 8, 16)}
@@ -202,14 +141,14 @@ def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_pat
     ],
 )
 def test_auto_that_cannot_be_reckoned_is_told(tmp_path, changes, message):
-    experiment = changed(tmp_path, gpus="auto", **changes)
+    experiment = paper_with(tmp_path, gpus="auto", **changes)
     with pytest.raises(InputError, match=message):
         print_plan(experiment)
 
 
 def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
     run = {"dataset": "coco", "scale": "1333x800", "detector": "retinanet", "backbone": "r18"}
-    changed(tmp_path)
+    paper_with(tmp_path)
     experiment = Experiment.load(tmp_path / PAPER, {"settings": {"gpus": "auto"}, "runs": [run], "tables": {}})
     with pytest.raises(InputError, match=r"how much memory retinanet with r18 takes; expected a number"):
         print_plan(experiment)
@@ -221,7 +160,7 @@ def test_a_training_is_resolved_for_the_gpus_that_auto_stands_for(tmp_path):
     manifest = Manifest("coco", "coco", "d", ["a"], [1], "train", ["val"], "keep", {"train": split, "val": split})
     shares = {}
     for gpu in ("V100-16GB", "V100-32GB", "A100-40GB"):
-        experiment = changed(tmp_path / gpu, gpu, gpus="auto")
+        experiment = paper_with(tmp_path / gpu, gpu, gpus="auto")
         run = experiment.run(RETINANET)
         resolved = config.resolve(run, manifest, ROOT, settled(experiment, run), tmp_path)
         shares[gpu] = resolved.train_dataloader.batch_size
@@ -230,7 +169,7 @@ def test_a_training_is_resolved_for_the_gpus_that_auto_stands_for(tmp_path):
 
 
 def test_another_type_of_gpu_is_no_reason_to_train_again(tmp_path):
-    ours, theirs = (changed(tmp_path / gpu, gpu, gpus="auto") for gpu in ("V100-16GB", "H100-80GB"))
+    ours, theirs = (paper_with(tmp_path / gpu, gpu, gpus="auto") for gpu in ("V100-16GB", "H100-80GB"))
     assert ours.training_values(RETINANET) == theirs.training_values(RETINANET)
 
 
@@ -336,38 +275,6 @@ def test_damaged_recipes_are_named(tmp_path, content, message):
     (tmp_path / "odd.py").write_text(content)
     with pytest.raises(InputError, match=message):
         Recipe.load(tmp_path / "odd.py")
-
-
-def test_jobs_ask_for_what_their_run_needs(tmp_path):
-    four = Needs(changed(tmp_path, gpus=4, workers=3))
-    eight = Needs(changed(tmp_path, gpus=8, workers=3))
-    none = Needs(changed(tmp_path))
-    asked = {needs: (needs.training_gpus(VOC), needs.training_cores(VOC)) for needs in (four, eight, none)}
-    assert (*asked[four], four.testing_gpus(VOC), four.testing_cores) == (4, 16, 1, 4)
-    assert (*asked[eight], eight.testing_gpus(VOC)) == (8, 32, 1)
-    assert (*asked[none], none.testing_gpus(VOC)) == (0, 1, 0)
-    assert eight.training_memory(VOC, 1) == 2 * four.training_memory(VOC, 1) > none.training_memory(VOC, 1)
-
-
-def test_jobs_that_are_tried_again_and_again_still_fit_a_node_and_a_partition(paper):
-    """Every preemption with notice is an attempt, and the profile allows ten more than one."""
-    needs, name = Needs(paper), next(iter(paper.trained))
-    assert MOST_OF_TRAINING * needs.training_memory(name, 11) <= 128_000
-    for asked in (
-        lambda attempt: needs.memory(4000, attempt),
-        lambda attempt: int(needs.testing_time(name, "val", attempt).removesuffix("m")),
-        lambda attempt: int(needs.hours(2, attempt).removesuffix("h")),
-    ):
-        assert asked(1) < asked(2) < asked(11) == 3 * asked(1)
-
-
-def test_time_limits_leave_room_over_the_estimate(paper):
-    needs, estimates = Needs(paper), Estimates(paper)
-    for name, run in paper.trained.items():
-        limit = int(needs.training_time(name).removesuffix("m"))
-        assert 1.4 < limit / 60 / (estimates.training_hours(run) / estimates.gpus(run)) < 3
-    unknown = Experiment.load("configs/experiments/bccd.yaml")
-    assert Needs(unknown).training_time(next(iter(unknown.runs))).endswith("m")
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0.5, "30 min"), (7.46, "7.5 h"), (47, "47.0 h"), (96, "4.0 days")])

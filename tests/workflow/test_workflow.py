@@ -4,7 +4,6 @@ The stages themselves are stood in for by a shell script that writes their files
 looked at. The project is a copy, with its own copy of the package, whose files the tests change.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -16,38 +15,13 @@ from pathlib import Path
 import pytest
 import yaml
 from builders.results import RULES, SMALL_RUN, tables
-from builders.workflows import CONFIG, REPOSITORY, SMALL, STAND_IN, Project
+from builders.workflows import AWARE, BASELINE, CONFIG, NOTEBOOKS, PREDICTED, REPOSITORY, SMALL, Project
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
 
 from iou_aware.workflow import stages as workflow
 
-BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 ANALYSIS = Path(workflow.__file__).parents[1] / "analysis"
-AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Project:
-    """A small study whose every job has run."""
-    project = Project(tmp_path_factory.mktemp("finished"), **SMALL)
-    project.run()
-    return project
-
-
-@pytest.fixture
-def study(finished, tmp_path) -> Project:
-    """The finished study, to be changed."""
-    folder = tmp_path / "study"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    copy = object.__new__(Project)
-    copy.folder = folder
-    return copy
-
-
-NOTEBOOKS = len(list((REPOSITORY / "reports").glob("*.ipynb"))) - 1  # beside the report's own
-ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NOTEBOOKS, "report": 1}
-PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
 
 
 def test_a_run_shared_by_tables_is_trained_once(tmp_path):
@@ -215,112 +189,6 @@ def test_settings_train_again_unless_they_are_the_machines(study):
 def test_a_lost_table_is_written_again(study):
     (study.folder / "results/study/tables/losses.csv").unlink()
     assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
-
-
-def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
-    project = Project(tmp_path, **SMALL)
-    stand_in = project.folder / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", f'[ "$1 $3" = "train {AWARE}" ] && {{ echo out of luck; exit 1; }}'))
-    failed = project.snakemake("--profile", "workflow/profiles/workstation")
-    assert failed.returncode != 0
-    assert "out of luck" in failed.stderr
-    stand_in.write_text(STAND_IN)
-    assert project.plan() == {"train": 1, **PREDICTED}
-
-
-def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(study):
-    stand_in = study.folder / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }; echo $1 >> called"))
-    study.set(settings={"device": "cuda"})
-    study.run("--forcerun", "collect")  # what computes on no GPU needs none
-    assert "predict" not in (study.folder / "called").read_text()
-    (study.folder / "called").unlink()
-    stopped = study.snakemake("--forcerun", "train")
-    assert stopped.returncode != 0
-    assert "no CUDA" in stopped.stdout + stopped.stderr
-    assert not (study.folder / "called").exists()
-
-
-APPTAINER = """\
-#!/bin/sh
-[ "$1" = --version ] && echo apptainer version 1.3.4 && exit
-until [ "${1%.sif}" != "$1" ]; do shift; done
-echo "$1" >> images
-shift
-"$@"
-exit $?  # it stays there until the job ends
-"""
-
-
-def put_apptainer(project: Project) -> None:
-    """Put a stand-in for Apptainer into a project, which names the images that it is asked for."""
-    program = project.folder / "bin" / "apptainer"
-    program.write_text(APPTAINER)
-    program.chmod(0o755)
-
-
-def test_every_job_runs_in_the_container_and_it_is_the_jobs_that_check_for_cuda(tmp_path):
-    project = Project(tmp_path, **SMALL | {"settings": {"device": "cuda"}})
-    stand_in = project.folder / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }"))
-    put_apptainer(project)
-    jobs = sum(project.plan().values())
-    project.run("--sdm", "apptainer")
-    assert (tmp_path / "images").read_text().split() == ["iou-aware.sif"] * jobs
-
-
-@pytest.mark.parametrize(("finishes", "contained"), [(False, False), (True, False), (False, True)])
-def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tmp_path, finishes, contained):
-    """As where Slurm tracks processes by control groups: its signals reach the first process of a job's step alone.
-
-    One that still finishes within the notice is finished, and its job has not failed.
-    """
-    project = Project(tmp_path, **SMALL)
-    project.run("--until", "prepare")
-    put_apptainer(project)
-    os.mkfifo(tmp_path / "started")
-    then = "" if finishes else "; exit 75"
-    saving = f"trap 'kill $!; echo saved > saved{then}' TERM; tail -f /dev/null & echo > started; wait || :"
-    stand_in = tmp_path / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
-    seal = f"results/study/runs/{BASELINE}/run.json"
-    options = ["--sdm", "apptainer"] if contained else []
-    with project.start(*options, "--mode", "remote", seal) as job:
-        (tmp_path / "started").read_text()
-        job.terminate()
-        try:
-            assert (job.wait(timeout=300) == 0) is finishes
-        finally:
-            job.kill()
-    assert (tmp_path / "saved").read_text() == "saved\n"
-    assert (tmp_path / seal).is_file() is finishes
-
-
-def test_weights_that_somebody_brought_are_used_and_never_cleared(tmp_path):
-    """After a fetch that was cut off, on a machine without a network; their address leads nowhere."""
-    project = Project(tmp_path, **SMALL)
-    weights, content = tmp_path / "data" / "backbones" / "tiny.pth", b"brought from another machine"
-    address = f"http://127.0.0.1:9/tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    init = f"dict(init_cfg=dict(type='Pretrained', checkpoint='{address}'))"
-    project.append("configs/backbones/tiny.py", f"model = dict(backbone={init})")
-    os.mkfifo(tmp_path / "fetching")
-    stage = tmp_path / "bin" / "iou-aware"
-    stage.write_text("#!/bin/sh\nmkdir -p data/backbones\necho half > data/backbones/tiny.pth\nexec cat > fetching")
-    with project.start("--until", "backbone") as workflow, (tmp_path / "fetching").open():
-        workflow.kill()
-    weights.write_bytes(content)
-    stage.write_text(f'#!/bin/sh\nexec {sys.executable} -m iou_aware.cli "$@"')
-    project.run("--nolock", "--until", "backbone", "--rerun-incomplete")
-    assert weights.read_bytes() == content
-    assert project.plan("--nolock").get("backbone", 0) == 0
-
-
-def test_checkpoints_outlive_a_training_that_is_run_again(study):
-    checkpoint = study.folder / "results/study/checkpoints" / AWARE / "epoch_3.pth"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_text("three epochs of work")
-    study.run("--forcerun", "train")
-    assert checkpoint.read_text() == "three epochs of work"
 
 
 def test_the_stages_read_what_the_command_line_changed(study):

@@ -1,0 +1,56 @@
+"""The rows of the paper's experiment: each has its runs, its configs, and its line in the documentation."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+from builders.experiments import REPOSITORY
+
+from iou_aware.common.assignments import place
+from iou_aware.workflow.rows import print_rows
+
+
+def test_every_row_of_the_papers_tables_that_is_not_cited_has_its_runs(paper):
+    reproduced = {table.paper: table for table in paper.tables.values() if table.paper}
+    assert list(reproduced) == [f"table{number}" for number in range(1, 6)]
+    for name, table in reproduced.items():
+        with (REPOSITORY / "reports" / "paper" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            ours = {row["row"] for row in csv.DictReader(file) if row["cited"] == "0"}
+        assert ours == {key for key, row in table.rows.items() if not row.addition}, name
+    needed = {run for table in paper.tables.values() for row in table.rows.values() for run in row.runs}
+    assert needed == set(paper.runs)
+
+
+def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper):
+    aware = [run for run in paper.runs.values() if run.is_iou_aware]
+    for run in aware:
+        assert replace(run, detector="retinanet", iou_loss=None, target_grad=None).name in paper.runs
+    shown = {run for table in paper.tables.values() if table.paper for row in table.rows.values() for run in row.runs}
+    assert not any(paper.runs[run].target_grad for run in shown)
+    assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
+
+
+def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
+    print_rows(paper)
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines(), delimiter="\t"))
+    assert [(row["table"], row["row"]) for row in rows] == [
+        (name, key) for name, table in paper.tables.items() for key in table.rows
+    ]
+    for row in rows:
+        if row["recipe"] == "zoo":
+            assert place(Path(), row["detector"]).is_file() and not row["backbone"]
+        else:
+            assert Path(row["detector"]).is_file() and Path(row["backbone"]).is_file()
+        assert set(row["runs"].split(", ")) <= set(paper.runs)
+
+
+def test_the_documentation_has_the_rows_as_they_are_configured(paper, capsys):
+    print_rows(paper, markdown=True)
+    printed = capsys.readouterr().out
+    assert printed in (REPOSITORY / "docs" / "rows.md").read_text(encoding="utf-8"), (
+        "see docs/rows.md for how it is made"
+    )
+    assert all(
+        row.key in printed for table in paper.tables.values() for row in table.rows.values() if "_0." not in row.key
+    )
+    assert all(str(paper.paths.detector(run.recipe, run.detector)) in printed for run in paper.trained.values())

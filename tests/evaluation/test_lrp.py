@@ -1,0 +1,67 @@
+"""LaECE against its definition, counted out bin by bin."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from builders.detections import noisy, scene
+
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.lrp import errors
+from iou_aware.evaluation.matching import match
+from iou_aware.evaluation.overlaps import load_truth, placement
+
+HALF = np.array([0.5])
+
+
+def measured(path, found):
+    evaluator, truth = CocoEvaluator(path), load_truth(path)
+    matches = match(evaluator, found, thresholds=HALF)
+    return errors(truth, found, matches), matches, placement(truth, found, matches)
+
+
+def laece_by_hand(confidences, true, ious) -> float:
+    """Return the sum over bins ((b - 1) / 25, b / 25] of share x |mean confidence - precision x mean IoU|, percent."""
+    total = 0.0
+    for number in range(1, 26):
+        mine = [i for i, c in enumerate(confidences) if number == max(math.ceil(c * 25), 1)]
+        if mine:
+            right = [i for i in mine if true[i]]
+            placed = sum(ious[i] for i in right) / len(right) if right else 0.0
+            gap = sum(confidences[i] for i in mine) / len(mine) - len(right) / len(mine) * placed
+            total += len(mine) / len(confidences) * abs(gap)
+    return 100 * total
+
+
+def test_laece_is_the_gap_of_every_bin(tmp_path):
+    content = scene(tmp_path / "truth.json", 5)
+    found = noisy(content, 2)
+    found[:, 5] = np.round(np.random.default_rng(1).random(len(found)), 2)  # some on the edges of bins
+    ours, matches, ious = measured(tmp_path / "truth.json", found)
+    values = []
+    for k in {a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]}:
+        mine = (matches.classes == k) & ~matches.ignored[0]
+        values.append(laece_by_hand(matches.confidences[mine], matches.true[0][mine], ious[mine]))
+    assert ours.laece == pytest.approx(np.mean(values))
+    assert 0 < (matches.true[0].sum()) < len(found)
+
+
+@pytest.mark.parametrize(
+    ("scores", "laece"),
+    [
+        ((0.0, 0.0), 50.0),  # one box on the object and one beside it, in the first bin: precision 1/2, IoU 1
+        ((1.0, 1.0), 50.0),
+        ((0.04, 0.02), 47.0),  # the first bin ends at 0.04, which belongs to it
+        ((0.041, 0.02), (95.9 + 2) / 2),  # apart: 1 - 0.041 of the true, 0.02 of the false
+        ((0.96, 0.97), (4 + 97) / 2),
+    ],
+)
+def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
+    marked = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0}
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [marked]}))
+    found = np.array([[1, 0, 0, 10, 10, scores[0], 1], [1, 50, 50, 10, 10, scores[1], 1]])
+    ours, *_ = measured(path, found)
+    assert ours.laece == pytest.approx(laece)
+    assert ours.olrp == pytest.approx(0 if scores[0] > scores[1] else 50)

@@ -10,8 +10,9 @@ import pytest
 from builders.results import experiment
 
 from iou_aware import cli
+from iou_aware.experiment.layout import STAGES
 
-STAGES = ["prepare", "train", "predict", "evaluate", "collect", "table", "figures", "report", "runs", "times", "fetch"]
+COMMANDS = list(cli.COMMANDS)
 
 
 @pytest.fixture
@@ -21,23 +22,27 @@ def project(tmp_path, monkeypatch):
     return "configs/experiments/study.yaml"
 
 
-def test_help_lists_every_stage(capsys):
+def test_every_stage_is_a_command():
+    assert set(STAGES) <= set(COMMANDS)
+
+
+def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"\n    {stage}" in text for stage in STAGES)
+    assert all(f"\n    {command}" in text for command in COMMANDS)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_has_help_with_an_example(stage, capsys):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main([stage, "--help"])
+        cli.main([command, "--help"])
     assert caught.value.code == 0
-    assert f"example:\n  iou-aware {stage}" in capsys.readouterr().out
+    assert f"example:\n  iou-aware {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], *([command] for command in cli.COMMANDS)])
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])
 def test_help_fits_a_terminal_but_for_names_that_stay_whole(arguments, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
@@ -61,12 +66,12 @@ def test_a_module_that_is_not_installed_is_named(project, capsys, monkeypatch):
     assert "iou_aware.analysis.collect.collect" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_example_names_its_arguments(stage):
-    """The example of a stage's help has what its parser asks for."""
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_example_names_its_arguments(command):
+    """The example of a command's help has what its parser asks for."""
     parser = cli._parser()
     commands = next(action for action in parser._actions if action.dest == "command")
-    example = commands.choices[stage].epilog.replace("\\\n", "").split()
+    example = commands.choices[command].epilog.replace("\\\n", "").split()
     parser.parse_args(example[example.index("iou-aware") + 1 :])
 
 

@@ -1,6 +1,7 @@
 """What the Snakefile asks of an experiment: files as inputs, values as parameters, which training goes first."""
 
 import ast
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -101,18 +102,8 @@ def _local_bases(file: Path) -> list[Path]:
         if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["_base_"]:
             value = ast.literal_eval(statement.value)
             bases = [value] if isinstance(value, str) else list(value)
-    return [_without_dots(file.parent / base) for base in bases if "::" not in base]
-
-
-def _without_dots(path: Path) -> Path:
-    """Return ``a/b`` for ``a/c/../b``: links are left alone, and the working directory is not written into the path."""
-    parts: list[str] = []
-    for part in path.parts:
-        if part == ".." and parts and parts[-1] != "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return Path(*parts)
+    # As text: links are left alone, and the working directory is not written into the paths.
+    return [Path(os.path.normpath(file.parent / base)) for base in bases if "::" not in base]
 
 
 def cost(run: Run) -> int:

@@ -4,7 +4,7 @@ rule figures:
         per_class=paths.per_class,
         histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
-        paper=[stages.paper_files(experiment, name) for name in experiment.tables],
+        paper=stages.paper_files(paths, experiment.tables.values()),
         code=stages.code("figures"),
     output:
         report(

@@ -19,7 +19,7 @@ shown = dict(
 rule notebook:
     input:
         **shown,
-        paper=[stages.paper_files(experiment, name) for name in experiment.tables],
+        paper=stages.paper_files(paths, experiment.tables.values()),
         resamples=[
             paths.bootstrap(run, split) for run, split in experiment.evaluations()
         ],

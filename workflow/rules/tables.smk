@@ -3,8 +3,12 @@ rule table:
         metrics=paths.metrics,
         per_class=paths.per_class,
         missing=paths.missing,
-        resamples=lambda wildcards: stages.resamples(experiment, wildcards.table),
-        paper=lambda wildcards: stages.paper_files(experiment, wildcards.table),
+        resamples=lambda wildcards: stages.resamples(
+            paths, experiment.tables[wildcards.table]
+        ),
+        paper=lambda wildcards: stages.paper_files(
+            paths, [experiment.tables[wildcards.table]]
+        ),
         statements=paths.statements,
         code=stages.code("tables"),
     output:
@@ -30,7 +34,7 @@ rule table:
     params:
         experiment=paths.resolved,
         caption=lambda wildcards: experiment.tables[wildcards.table].caption,
-        values=lambda wildcards: stages.table_values(experiment, wildcards.table),
+        values=lambda wildcards: f"{experiment.comparison}: {experiment.tables[wildcards.table]}",
     message:
         "Write {wildcards.table}"
     shell:

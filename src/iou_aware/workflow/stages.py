@@ -3,7 +3,7 @@
 import ast
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -17,6 +17,7 @@ from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import RELEASED, Run
+from iou_aware.experiment.table import Table
 
 # A run's name, which is made of names.
 RUN = rf"{NAME.pattern}(?:\.{NAME.pattern})*"
@@ -117,10 +118,9 @@ def cost(run: Run) -> int:
     return width * height * int(depth.group() if depth else 50) * stages
 
 
-def paper_files(experiment: Experiment, name: str) -> list[Path]:
-    """Return the file of the paper's numbers that a table stands beside; none for a table of our own."""
-    paper = experiment.tables[name].paper
-    return [] if paper is None else [experiment.paths.paper(paper)]
+def paper_files(paths: Layout, tables: Iterable[Table]) -> list[Path]:
+    """Return the files of the paper's numbers that tables stand beside; none for a table of our own."""
+    return [paths.paper(table.paper) for table in tables if table.paper is not None]
 
 
 def all_paper_files(paths: Layout) -> list[Path]:
@@ -133,16 +133,10 @@ def page_template(paths: Layout) -> list[Path]:
     return sorted(file for file in paths.notebook("page").with_suffix("").iterdir() if file.is_file())
 
 
-def resamples(experiment: Experiment, name: str) -> list[Path]:
+def resamples(paths: Layout, table: Table) -> list[Path]:
     """Return the files that a table takes its intervals from."""
-    table = experiment.tables[name]
     runs = dict.fromkeys(run for row in table.rows.values() for run in row.runs)
-    return [experiment.paths.bootstrap(run, table.split) for run in runs]
-
-
-def table_values(experiment: Experiment, name: str) -> str:
-    """Return, as text, what decides a table's content apart from the files it is made from."""
-    return f"{experiment.comparison}: {experiment.tables[name]}"
+    return [paths.bootstrap(run, table.split) for run in runs]
 
 
 def code(stage: str) -> list[Path]:

@@ -22,7 +22,7 @@ from iou_aware.training import config
 from iou_aware.workflow import costs
 from iou_aware.workflow.costs import Estimates, settled
 from iou_aware.workflow.needs import Needs
-from iou_aware.workflow.plan import duration, jobs, makespan, print_plan, wall_hours
+from iou_aware.workflow.plan import duration, jobs, makespan, print_plan, summary_lines, wall_hours
 
 ROOT = Path(__file__).parents[2]
 RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
@@ -98,6 +98,9 @@ def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
     assert estimates.gigabytes(fast.run(RETINANET)) == pytest.approx((37.7e6 * 4 * 3 + 5000 * 100 * 24) / 1e9)
     aware = 12 * 5000 * 100 * 24 / 1e9 + 37.7e6 * 4 * 3 / 1e9
     assert estimates.gigabytes(fast.run(IOU_AWARE)) == pytest.approx(aware)
+    total = sum(map(Estimates(plain).gpu_hours, plain.runs.values()))
+    (others,) = [line for line in summary_lines(estimates, 8) if "it would be" in line]
+    assert f"it would be {total:.0f} of V100-16GB, {total:.0f} of V100-32GB, {total / 1.75:.0f} of A100-40GB" in others
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,26 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
     assert 0 < (matches.true[0].sum()) < len(found)
 
 
+def one_object(folder):
+    """Write ground truth of one object, 10 pixels wide and high."""
+    marked = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0}
+    path = folder / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [marked]}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("boxes", "laece"),
+    [([], None), ([[50, 50, 10, 10]], 90), ([[50, 50, 10, 10], [20, 20, 10, 10]], 90)],
+)
+def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes, laece):
+    """No threshold is better than the one that leaves every detection out: nothing is false there, or placed."""
+    found = np.array([[1, *box, 0.9, 1] for box in boxes], dtype=float).reshape(-1, 7)
+    ours, *_ = measured(one_object(tmp_path), found)
+    assert (ours.olrp, ours.missed, ours.localisation, ours.false) == (100, 100, None, None)
+    assert ours.laece == (laece and pytest.approx(laece))
+
+
 @pytest.mark.parametrize(
     ("scores", "laece"),
     [
@@ -58,9 +78,7 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
     ],
 )
 def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
-    marked = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0}
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [marked]}))
+    path = one_object(tmp_path)
     found = np.array([[1, 0, 0, 10, 10, scores[0], 1], [1, 50, 50, 10, 10, scores[1], 1]])
     ours, *_ = measured(path, found)
     assert ours.laece == pytest.approx(laece)

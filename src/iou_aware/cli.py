@@ -99,8 +99,8 @@ def _add(commands: Any, name: str, command: Command) -> None:
     if command.experiment is not None:
         parser.add_argument("experiment", metavar="EXPERIMENT", type=Path, help="the experiment's YAML")
     for argument in command.arguments:
-        flag, options = (argument, ARGUMENTS[argument]) if isinstance(argument, str) else argument
-        parser.add_argument(flag, **options)
+        flags, options = (argument, ARGUMENTS[argument]) if isinstance(argument, str) else argument
+        parser.add_argument(*flags.split(), **options)
     parser.set_defaults(command=command)
 
 
@@ -112,10 +112,11 @@ def _carry_out(command: Command, experiment: Path | None = None, **values: Any) 
     from iou_aware.experiment.experiment import Experiment
 
     loaded = Experiment.load(experiment)
-    checked = {name: _checked(loaded, name, value) for name, value in values.items()}
+    names = [argument.lstrip("-") for argument in command.arguments]
+    checked = [_checked(loaded, name, values[name]) for name in names]
     if command.gpus:
         _take_gpus(loaded, command.gpus, values["run"])
-    _function(command.function)(loaded, *checked.values())
+    _function(command.function)(loaded, *checked)
 
 
 def _take_gpus(experiment: Any, needed: str, run: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 class Command(NamedTuple):
     """One command: what it is for, the function that does it, its arguments, an example of them.
 
-    An argument is a name of ``ARGUMENTS``, or a name or flag with what argparse is to know about it. ``experiment`` is
+    An argument is a name of ``ARGUMENTS``, or a name or flags with what argparse is to know about it. ``experiment`` is
     that of the example; None for a command that is not about one. One that computes on GPUs names the method of
     ``Needs`` that says how many its run needs.
     """
@@ -166,7 +166,7 @@ COMMANDS = {
         "iou_aware.inference.detect:detect",
         (
             ("photos", {"metavar": "PHOTO", "type": Path, "nargs": "+", "help": "a picture, or a folder of pictures"}),
-            ("--weights", {"dest": "run", "metavar": "RUN", "type": Path, "required": True, "help": _TRAINED}),
+            ("--weights --run", {"dest": "run", "metavar": "RUN", "type": Path, "required": True, "help": _TRAINED}),
             ("--rule", {"metavar": "RULE", "help": "none, cls or alpha=A (alpha=0.50; cls where no IoU is predicted)"}),
             ("--out", {"metavar": "FOLDER", "type": Path, "default": Path("detected"), "help": _DRAWN}),
             ("--least", {"metavar": "C", "type": float, "default": 0.5, "help": "least confidence to draw (0.5)"}),

@@ -63,7 +63,9 @@ def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:
     return found
 
 
-def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, images: int = 12) -> dict:
+def write_dataset(
+    study: Experiment, dataset: str, split: str, seed: int = 0, images: int = 12, layout="coco", labelled=True
+) -> dict:
     """Write a prepared dataset with grey images; return its ground truth."""
     folder = study.paths.dataset_folder(dataset)
     content = scene(folder / f"{split}.json", seed, images)
@@ -74,17 +76,19 @@ def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, im
     part = SplitData(
         annotations=str(annotations.relative_to(study.root)),
         images=str((folder / split).relative_to(study.root)),
-        labelled=True,
+        labelled=labelled,
         counts={"images": images, "boxes": len(content["annotations"])},
         sha256=sha256(annotations),
     )
     names, ids = zip(*((category["name"], category["id"]) for category in content["categories"]), strict=True)
-    manifest = Manifest(dataset, "coco", ".", list(names), list(ids), split, [split], "error", {split: part})
+    manifest = Manifest(dataset, layout, ".", list(names), list(ids), split, [split], "error", {split: part})
     manifest.write(study.paths.manifest(dataset))
     return content
 
 
-def write_detections(study: Experiment, run: str, split: str, found: dict[str, np.ndarray], iou=None) -> Path:
+def write_detections(
+    study: Experiment, run: str, split: str, found: dict[str, np.ndarray], iou=None, weights="w" * 64, images=12
+) -> Path:
     """Write a run's detections.
 
     Args:
@@ -93,9 +97,11 @@ def write_detections(study: Experiment, run: str, split: str, found: dict[str, n
         split: A split of its dataset.
         found: By rule, ``(N, 7)`` as the evaluators load them.
         iou: By rule, ``(N,)`` predicted IoU; None for a detector that predicts none.
+        weights: The checksum of the weights that they are said to be of.
+        images: How many images they are said to cover.
     """
     path, rules = study.paths.detections(run, split), list(found)
-    with detections.writer(path, rules, 12, {"weights_sha256": "w" * 64}) as file:
+    with detections.writer(path, rules, images, {"weights_sha256": weights}) as file:
         for index, rule in enumerate(rules):
             results = found[rule]
             corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])

@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders.detections import noisy, scene, write_detections
+from builders.detections import noisy, write_dataset, write_detections
 from builders.results import experiment
 from pycocotools.coco import COCO
 
 from iou_aware import cli, detections
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256
-from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.detections import Detections
 from iou_aware.evaluation.export import export, write_archive
 from iou_aware.experiment.experiment import Experiment
@@ -33,11 +31,7 @@ def found(*images: int) -> Detections:
 def study(tmp_path) -> Experiment:
     """A study whose dataset has a split without boxes, on which one run has been predicted by two rules."""
     study = experiment(tmp_path)
-    images = study.paths.dataset_folder("shapes") / "hidden.json"
-    truth = scene(images)
-    part = SplitData(str(images.relative_to(tmp_path)), "hidden", False, {"images": 12}, sha256(images))
-    manifest = Manifest("shapes", "coco", ".", ["a", "b", "c"], [1, 2, 3], "val", ["val"], "error", {"hidden": part})
-    manifest.write(study.paths.manifest("shapes"))
+    truth = write_dataset(study, "shapes", "hidden", labelled=False)
     write_detections(study, AWARE, "hidden", {"none": noisy(truth, 1), "alpha=0.50": noisy(truth, 2)})
     return study
 

@@ -26,8 +26,8 @@ from iou_aware.data.prepare import prepare
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict as inference
-from iou_aware.training import checkpoints
 from iou_aware.training import config as configs
+from iou_aware.training import weights
 
 ROOT = Path(__file__).parent.parent
 SURE = 12.0  # as a logit
@@ -195,7 +195,7 @@ def test_ap_is_100_at_every_threshold(experiment, recipe, detector, monkeypatch)
         manifest = Manifest.load(paths.manifest(run.dataset))
         resolved = configs.resolve(run, manifest, experiment.root, experiment.settings, "work")
         put(paths.config(name), configs.to_text(resolved))
-        checkpoints.save_weights(MODELS.build(resolved.model), manifest.classes, paths.weights(name))
+        weights.save(MODELS.build(resolved.model), manifest.classes, paths.weights(name))
         put(paths.run_folder(name) / "history.csv", "")
         seal.write(paths.run_folder(name), {"run": run.as_dict()})
 

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from iou_aware.data.manifest import Manifest
 from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.method.trunk import compute
-from iou_aware.training import checkpoints, config, loading
+from iou_aware.training import config, loading, weights
 from iou_aware.training.train import train
 
 RULES = ["none", "alpha=0.50", "alpha=0.00"]
@@ -107,8 +107,8 @@ def test_a_run_in_mixed_precision_learns_as_one_in_single_precision(tmp_path, tr
     for i in range(2):
         assert rows[i] == pytest.approx(expected[i], rel=0.05)
     assert len(rows) == len(expected) and rows[-1]["loss"] < max(row["loss"] for row in rows)
-    content = checkpoints.load(experiment.paths.weights(IOU_AWARE))["state_dict"]
-    assert content.keys() == checkpoints.load(trained.paths.weights(IOU_AWARE))["state_dict"].keys()
+    content = weights.load(experiment.paths.weights(IOU_AWARE))["state_dict"]
+    assert content.keys() == weights.load(trained.paths.weights(IOU_AWARE))["state_dict"].keys()
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in content.values())
     assert outcome(experiment, IOU_AWARE) != outcome(trained, IOU_AWARE)
 
@@ -122,7 +122,7 @@ def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch, a
     whole, cut = (project(tmp_path / name, settings=settings) for name in ("whole", "cut"))
     train(whole, IOU_AWARE)
     interrupt(cut, IOU_AWARE, monkeypatch, 7)
-    state = checkpoints.load(saved(cut, IOU_AWARE)[-1])["optimizer"]
+    state = weights.load(saved(cut, IOU_AWARE)[-1])["optimizer"]
     if amp == "bf16":
         assert "loss_scaler" not in state
     else:

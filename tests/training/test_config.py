@@ -231,11 +231,13 @@ def test_batch_that_cannot_be_shared():
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("detectors/quick/retinanet.py", None, "retinanet.py.*does not exist"),
-        ("detectors/quick/retinanet.py", "model = dict(", "retinanet.py.*cannot be read"),
+        ("detectors/quick/retinanet.py", None, "retinanet.py: cannot be read .*No such file"),
+        ("detectors/quick/retinanet.py", "model = dict(", "retinanet.py, line 1: cannot be read as a config"),
         ("detectors/quick/retinanet.py", "model = dict(type='RetinaNet')", "retinanet.py.*'optim_wrapper'"),
-        ("schedules/quick.py", "optim_wrapper = dict()", "retinanet.py.*'train_cfg'"),
-        ("backbones/tiny.py", "_base_ = './nowhere.py'", "tiny.py.*nowhere"),
+        ("schedules/quick.py", "optim_wrapper = dict()", "retinanet.py.*'train_cfg.max_epochs'"),
+        ("schedules/quick.py", "optim_wrapper = train_cfg = dict(max_epochs=1)", "quick.py, line 1"),
+        ("schedules/quick.py", "optim_wrapper = 1; train_cfg = dict(max_epochs=1)", "'train_dataloader.batch_size'"),
+        ("backbones/tiny.py", "_base_ = './nowhere.py'", "nowhere.py: cannot be read"),
     ],
 )
 def test_broken_config_is_named(tmp_path, file, text, message):

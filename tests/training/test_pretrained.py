@@ -18,8 +18,8 @@ from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.backbones import fetch
 from iou_aware.training import config
-from iou_aware.training.checkpoints import load_into
 from iou_aware.training.train import train
+from iou_aware.training.weights import load_into
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from iou_aware.data.download import Patience
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.predict import predict
-from iou_aware.training import checkpoints
+from iou_aware.training import weights
 from iou_aware.training.release import release
 from iou_aware.training.train import train
 
@@ -152,7 +152,7 @@ def test_the_whole_way_from_a_release_to_its_check(tiny):
     """What was trained here, published and fetched again is the same model in every number, by MMDetection's too."""
     study, paths = tiny.experiment, tiny.experiment.paths
     train(study, RETINANET)
-    ours = checkpoints.load(paths.weights(RETINANET))["state_dict"]
+    ours = weights.load(paths.weights(RETINANET))["state_dict"]
     expected = measured(tiny, RETINANET)
     assert expected["AP"] > 1
     tiny.publish(checkpoint(ours), box_ap=round(expected["AP"], 1))
@@ -195,13 +195,13 @@ def _resolved(study: Experiment) -> Path:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_sealed_weights_are_those_published_in_plain_containers(tiny, zipped):
-    weights = some_weights(tiny)
-    file = tiny.publish(checkpoint(weights, zipped))
+    published = some_weights(tiny)
+    file = tiny.publish(checkpoint(published, zipped))
     record = tiny.release()
-    sealed = checkpoints.load(tiny.experiment.paths.weights(RELEASED))
+    sealed = weights.load(tiny.experiment.paths.weights(RELEASED))
     assert sealed["meta"] == {"dataset_meta": {"classes": ["small", "large"]}}
-    assert sealed["state_dict"].keys() == weights.keys()
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in sealed["state_dict"].items())
+    assert sealed["state_dict"].keys() == published.keys()
+    assert all(torch.equal(tensor, published[name]) for name, tensor in sealed["state_dict"].items())
     assert file.is_file()
     assert record["released"] == {
         "config": "../../released/tiny_1x.py",

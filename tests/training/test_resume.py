@@ -35,7 +35,7 @@ from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import checkpoints, launch, progress
+from iou_aware.training import launch, progress, weights
 from iou_aware.training import train as training
 from iou_aware.training.runner import INTERRUPTED, Interrupted
 from iou_aware.training.train import train
@@ -208,7 +208,7 @@ def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch
 
 def test_checkpoint_holds_every_generator_and_is_plain(fresh, monkeypatch):
     interrupt(fresh, IOU_AWARE, monkeypatch, 3)
-    state = checkpoints.load(saved(fresh, IOU_AWARE)[0])
+    state = weights.load(saved(fresh, IOU_AWARE)[0])
     assert (state["epoch"], state["batch"]) == (0, 3)
     assert set(state["generators"][0]) == {"torch", "cuda", "numpy", "python"}
     assert {"model", "optimizer", "schedulers", "progress"} <= set(state)

@@ -31,7 +31,7 @@ from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import checkpoints
+from iou_aware.training import weights
 from iou_aware.training.progress import Progress
 from iou_aware.training.train import train
 
@@ -126,11 +126,11 @@ def test_mmdetections_own_tools_run_the_config(trained, tmp_path, monkeypatch):
     assert "bbox_mAP" in said["test"]
     monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")  # their checkpoints hold objects of MMEngine
     theirs = torch.load(tmp_path / "train" / "epoch_2.pth", weights_only=False)["state_dict"]
-    assert theirs.keys() == checkpoints.load(folder / "weights.pth")["state_dict"].keys()
+    assert theirs.keys() == weights.load(folder / "weights.pth")["state_dict"].keys()
 
 
 def test_weights_are_plain_and_say_their_classes(trained):
-    content = checkpoints.load(trained.paths.weights(RETINANET))
+    content = weights.load(trained.paths.weights(RETINANET))
     assert content["meta"] == {"dataset_meta": {"classes": ["small", "large"]}}
     config = Config.fromfile(trained.paths.config(RETINANET))
     assert config.model.bbox_head.num_classes == 2

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.experiment import recipe as recipes
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
-from iou_aware.experiment.recipe import Recipe
 from iou_aware.training import config
 from iou_aware.workflow import costs
 from iou_aware.workflow.costs import Estimates, settled
@@ -181,17 +181,17 @@ def test_recipe_says_what_the_run_is_trained_with(paper, tmp_path, recipe):
     """The plan reads recipes without MMDetection; training resolves them with it."""
     split = SplitData(annotations="a.json", images="i", labelled=True, counts={}, sha256="")
     splits = dict.fromkeys(["train", "trainval", "val", "test"], split)
-    read = Recipe.load(paper.paths.schedule(recipe))
     runs = {(run.backbone, run.scale): run for run in paper.runs.values() if run.detector == "retinanet"}
     for run in runs.values():
         run = replace(run, recipe=recipe)
+        read = recipes.read(paper.paths, run)
         data = paper.datasets[run.dataset]
         manifest = Manifest(run.dataset, "coco", "d", ["a"], [1], data.train, list(data.evaluate), "keep", splits)
         for settings in ({"gpus": 4}, {"gpus": 2, "batch_size": 32, "epochs": 5}):
             resolved = config.resolve(run, manifest, ROOT, settings, tmp_path)
             images = resolved.train_dataloader.batch_size * settings["gpus"]
-            assert read.images_per_step(run, settings) == images
-            assert read.passes(settings) == resolved.train_cfg.max_epochs
+            assert recipes.images_per_step(read, run, settings) == images
+            assert recipes.epochs(read, settings) == resolved.train_cfg.max_epochs
 
 
 def test_jobs_are_those_that_snakemake_would_run(paper):
@@ -263,21 +263,6 @@ def test_damaged_costs_are_named_by_file_line_and_key(tmp_path, change, message)
     (tmp_path / "costs.yaml").write_text(yaml.safe_dump(content | change, sort_keys=False))
     with pytest.raises(InputError, match=message):
         costs.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("train_cfg = dict(", "cannot be read as a config"),
-        ("train_cfg = dict(max_epochs=12)", "'train_dataloader' is missing"),
-        ("_base_ = 'nowhere::a.py'", "nowhere is not installed"),
-        ("_base_ = './absent.py'", "absent.py: cannot be read"),
-    ],
-)
-def test_damaged_recipes_are_named(tmp_path, content, message):
-    (tmp_path / "odd.py").write_text(content)
-    with pytest.raises(InputError, match=message):
-        Recipe.load(tmp_path / "odd.py")
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0.5, "30 min"), (7.46, "7.5 h"), (47, "47.0 h"), (96, "4.0 days")])

@@ -43,7 +43,7 @@ from trial import (
 from iou_aware import cli, detections
 from iou_aware.data.manifest import Manifest
 from iou_aware.method.ranking.nms import suppress, survivors_of
-from iou_aware.training import checkpoints, config, state, train
+from iou_aware.training import config, train, weights
 from iou_aware.training.runner import INTERRUPTED, Runner
 
 Figures = dict[str, Any]
@@ -187,11 +187,11 @@ class Measure(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Remember the initial weights."""
-        self.initial = state.weights(runner.model)
+        self.initial = weights.of(runner.model)
 
     def after_train(self, runner: Runner) -> None:
         """Note by how much the weights have changed, all in one vector."""
-        ends = state.weights(runner.model).items()
+        ends = weights.of(runner.model).items()
         changes = [end - self.initial[name] for name, end in ends if end.is_floating_point()]
         self.change = torch.cat([change.flatten() for change in changes])
 
@@ -310,7 +310,7 @@ def resume(figures: Figures) -> None:
     ends.append(start("resume").wait())
     figures["exit statuses"] = ends
     assert ends == [-9, INTERRUPTED, 0]
-    ended = [checkpoints.load(_newest(name)) for name in ("uninterrupted", "resume")]
+    ended = [weights.load(_newest(name)) for name in ("uninterrupted", "resume")]
     scalers = [end["optimizer"].get("loss_scaler") for end in ended]
     histories = [end["progress"]["rows"] for end in ended]
     figures["scaler"] = scalers[1] and {key: scalers[1][key] for key in ("scale", "_growth_tracker")}

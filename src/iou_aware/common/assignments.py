@@ -1,10 +1,11 @@
-"""What an MMDetection config assigns, read without importing MMDetection or PyTorch, which takes seconds.
+"""What an MMDetection config assigns, read as data: nothing in it is run, and no MMDetection or PyTorch is imported.
 
-The project's own configs are programs, which are run; the config of a finished run, anybody's, is data.
+Such a config is a Python file of assignments. Their values may be literals, ``dict(key=value)``, sums of such values
+and arithmetic of numbers; in a config of the project or of an installed package also names that were assigned before.
 """
 
 import ast
-import runpy
+import operator
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,44 +13,40 @@ from typing import Any
 
 from iou_aware.common.errors import InputError
 
+_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+# What evaluating a value that is none of those raises, or parsing a file that is no Python.
+_FAULTS = (SyntaxError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
+
 
 def read(file: Path) -> dict[str, Any]:
     """Return the assignments of a config over those of its bases, dicts merged key by key, as MMEngine does it.
 
     Raises:
-        InputError: The file, or one of its bases, is missing or broken.
+        InputError: The file, or one of its bases, is missing or holds anything else, or two bases assign the same.
     """
-    try:
-        own = runpy.run_path(str(file))
-    except Exception as fault:  # A config file is a program, and may raise whatever it likes.
-        raise InputError(f"{file}: cannot be read as a config ({fault}); a run needs it.") from fault
-    bases = own.get("_base_", [])
+    own = _assigned(file, may_refer=True)
     content: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        content |= read(place(file, base))
-    return _merged(content, {key: value for key, value in own.items() if not key.startswith("__")})
+    for base in _bases(own):
+        below = read(place(file, base))
+        if both := content.keys() & below.keys():
+            raise InputError(f"{file}, _base_: {min(both)!r} is assigned by {base} and by a base before it.")
+        content |= below
+    own.pop("_base_", None)
+    return merged(content, own)
+
+
+def bases(file: Path) -> list[str]:
+    """Return the names of the configs that a config starts from, as it has them; InputError as from ``read``."""
+    return _bases(_assigned(file, may_refer=True))
 
 
 def literals(file: Path) -> dict[str, Any]:
-    """Return what a file assigns whose every statement is ``NAME = LITERAL``; nothing in it is run.
+    """Return what a config of unknown origin assigns; it may refer to nothing, neither to a base nor to a name.
 
     Raises:
         InputError: The file is missing, or holds anything else.
     """
-    line, found = 1, {}
-    try:
-        for statement in ast.parse(file.read_bytes()).body:
-            line = statement.lineno
-            (target,) = statement.targets
-            found[target.id] = ast.literal_eval(statement.value)
-    except OSError as fault:
-        raise InputError(f"{file}: cannot be read ({fault}); expected the config of a finished run.") from fault
-    except (SyntaxError, AttributeError, TypeError, ValueError, RecursionError, MemoryError) as fault:
-        raise InputError(
-            f"{file}, line {getattr(fault, 'lineno', None) or line}: expected NAME = LITERAL and nothing else, as "
-            "`iou-aware train` writes a run's config; nothing in it was run."
-        ) from fault
-    return found
+    return _assigned(file, may_refer=False)
 
 
 def place(file: Path, name: str) -> Path:
@@ -67,11 +64,60 @@ def place(file: Path, name: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / ".mim" / "configs" / inside
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``above`` over ``below``; a dict that says ``_delete_`` takes the place of what was below."""
-    merged = dict(below)
+    result = dict(below)
     for key, value in above.items():
-        under = below.get(key)
-        together = isinstance(value, dict) and isinstance(under, dict) and not value.get("_delete_")
-        merged[key] = _merged(under, value) if together else value
-    return merged
+        if isinstance(value, dict) and key in below:
+            value = dict(value)
+            replaces = value.pop("_delete_", False) or not isinstance(below[key], dict)
+            value = value if replaces else merged(below[key], value)
+        result[key] = value
+    return result
+
+
+def _bases(own: Mapping[str, Any]) -> list[str]:
+    named = own.get("_base_", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _assigned(file: Path, may_refer: bool) -> dict[str, Any]:
+    line, found = 1, {}
+    try:
+        for statement in ast.parse(file.read_bytes()).body:
+            line = statement.lineno
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                continue  # a docstring
+            (target,) = statement.targets
+            found[target.id] = _value(statement.value, found if may_refer else {})
+    except OSError as fault:
+        raise InputError(f"{file}: cannot be read ({fault}); expected a config.") from fault
+    except (*_FAULTS, MemoryError) as fault:
+        raise InputError(
+            f"{file}, line {getattr(fault, 'lineno', None) or line}: cannot be read as a config ({fault}); expected "
+            "NAME = VALUE and nothing else, of literals and dict(key=value); nothing in it was run."
+        ) from fault
+    return found
+
+
+def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return names[node.id]
+        case ast.List() | ast.Tuple():
+            parts = [_value(part, names) for part in node.elts]
+            return parts if isinstance(node, ast.List) else tuple(parts)
+        case ast.Dict():
+            return {_value(key, names): _value(value, names) for key, value in zip(node.keys, node.values, strict=True)}
+        case ast.Call(func=ast.Name("dict"), args=[]) if all(part.arg for part in node.keywords):
+            return {part.arg: _value(part.value, names) for part in node.keywords}
+        case ast.UnaryOp(op=ast.USub()):
+            return -_value(node.operand, names)
+        case ast.BinOp():
+            left, right = _value(node.left, names), _value(node.right, names)
+            if not isinstance(node.op, ast.Add) and not all(isinstance(side, (int, float)) for side in (left, right)):
+                raise ValueError("arithmetic of something else than numbers")
+            return _ARITHMETIC[type(node.op)](left, right)
+    raise ValueError(f"found {ast.unparse(node)[:80]!r}")

@@ -1,52 +1,53 @@
-"""A recipe's length and images per step, read from ``configs/schedules`` without importing MMDetection or PyTorch."""
+"""How a run is trained: its detector's config, with the schedule that this starts from, and its backbone's over it.
+
+The plan and the training read it here, without importing MMDetection or PyTorch.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
+from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run
 
+NEEDED = ("model", "optim_wrapper", "train_cfg.max_epochs", "train_dataloader.batch_size")
 
-@dataclass(frozen=True)
-class Recipe:
-    """How long a recipe trains, and on how many images at a time.
 
-    Attributes:
-        epochs: passes over the training split.
-        batch_size: images per step, over all GPUs.
-        batch_sizes: exceptions to it, each of a ``batch_size`` and the values that a run must have for it.
+def read(paths: Layout, run: Run) -> dict[str, Any]:
+    """Return the config of a run's detector under its recipe, with the backbone's merged over it.
+
+    Raises:
+        InputError: A file is missing or broken, or lacks what a run needs.
     """
+    detector = paths.detector(run.recipe, run.detector)
+    content = assignments.read(detector)
+    for needed in NEEDED:
+        inside: Any = content
+        for key in needed.split("."):
+            if not isinstance(inside, Mapping) or key not in inside:
+                raise InputError(f"{detector}: the key '{needed}' is missing, also in its bases; a run needs it.")
+            inside = inside[key]
+    return assignments.merged(content, assignments.read(paths.backbone(run.backbone)))
 
-    epochs: int
-    batch_size: int
-    batch_sizes: tuple[Mapping[str, Any], ...] = ()
 
-    @staticmethod
-    def load(file: Path) -> "Recipe":
-        """Read a schedule, a Python file as MMEngine reads them, with the bases that it starts from.
+def images_per_step(recipe: Mapping[str, Any], run: Run, settings: Mapping[str, Any]) -> int:
+    """Return how many images a run's steps see over all GPUs.
 
-        Raises:
-            InputError: the file is missing or broken, or says neither of the two.
-        """
-        content = assignments.read(file)
-        try:
-            epochs, batch_size = content["train_cfg"]["max_epochs"], content["train_dataloader"]["batch_size"]
-        except KeyError as fault:
-            raise InputError(f"{file}: the key {fault} is missing, also in its bases; a recipe needs it.") from fault
-        return Recipe(epochs, batch_size, tuple(content.get("batch_sizes", ())))
+    Args:
+        recipe: From ``read``: ``train_dataloader.batch_size``, and ``batch_sizes``, exceptions to it, each of a
+            ``batch_size`` and the values that a run must have for it. The first that fits the run counts.
+        run: The run.
+        settings: The experiment's; ``batch_size`` overrules the recipe.
+    """
+    fitting = (
+        exception["batch_size"]
+        for exception in recipe.get("batch_sizes", ())
+        if all(getattr(run, key) == value for key, value in exception.items() if key != "batch_size")
+    )
+    return settings.get("batch_size") or next(fitting, recipe["train_dataloader"]["batch_size"])
 
-    def images_per_step(self, run: Run, settings: Mapping[str, Any]) -> int:
-        """Return how many images a run's steps see over all GPUs."""
-        fitting = (
-            entry["batch_size"]
-            for entry in self.batch_sizes
-            if all(getattr(run, key) == value for key, value in entry.items() if key != "batch_size")
-        )
-        return settings.get("batch_size") or next(fitting, self.batch_size)
 
-    def passes(self, settings: Mapping[str, Any]) -> int:
-        """Return how many epochs are trained."""
-        return settings.get("epochs") or self.epochs
+def epochs(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """Return how many times a run sees its training split: ``settings.epochs``, or as often as its recipe says."""
+    return settings.get("epochs") or recipe["train_cfg"]["max_epochs"]

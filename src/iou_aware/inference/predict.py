@@ -28,9 +28,8 @@ from iou_aware.inference.batches import same_shape
 from iou_aware.method.confidence import Rule
 from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.method.ranking import Found
-from iou_aware.training import checkpoints, device, parts
 from iou_aware.training import config as configs
-from iou_aware.training.memory import channels_last
+from iou_aware.training import device, parts, weights
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
     logger.info("%s: %d detections by %d rules", progress.name, writer.rows, len(rules))
 
 
-def load_model(config: Config, weights: Path) -> nn.Module:
+def load_model(config: Config, file: Path) -> nn.Module:
     """Build a run's model with its weights, ready for inference.
 
     Raises:
@@ -92,9 +91,9 @@ def load_model(config: Config, weights: Path) -> nn.Module:
     """
     init_default_scope("mmdet")
     model = MODELS.build(config.model)
-    checkpoints.load_into(model, weights, config.filename)
+    weights.load_into(model, file, config.filename)
     if config.get("channels_last"):
-        model = channels_last(model)
+        model = device.channels_last(model)
     return model.eval()
 
 

@@ -1,218 +1,135 @@
-"""Checkpoints that cannot be lost, and the one loader of weights, which runs nothing that a file holds.
+"""Checkpoints that cannot be lost, of everything that decides how a run goes on.
 
 A checkpoint is whole or absent. Its name holds how far the run had come and the start of its own SHA-256, so that
-damage shows before the file is opened. The one before the newest is always kept.
+damage shows before the file is opened. The one before the newest is always kept. The checkpoints of one run under one
+config lie in a folder that belongs to them alone.
 """
 
 import hashlib
+import io
 import logging
 import os
+import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+import numpy as np
 import torch
-from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.dist import all_gather_object
+from mmengine.model import is_model_wrapper
 
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256, writing
-from iou_aware.training import state
+from iou_aware.common.files import sha256
+from iou_aware.training import weights
 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"iteration_(?P<iteration>\d{8,})-(?P<digest>[0-9a-f]{16})\.pth")
 KEPT = 2
-# How PyTorch names what it refuses to import, in the middle of advice to trust the file.
-FOREIGN = re.compile(r"GLOBAL (?P<name>\S+)")
-# MMEngine tries again without safety what it cannot load with it; PyTorch refuses that, too, where this is set.
-os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-# What weights of a backbone may hold beyond it, the classifier of ImageNet, and lack: BN's counters, which files from
-# before PyTorch 0.4.1 do not have and only a cumulative average reads.
-CLASSIFIER = "fc."
-COUNTER = ".num_batches_tracked"
 
 
-@dataclass(frozen=True, order=True)
-class _Found:
-    """A file that calls itself a checkpoint: after how many iterations, the start of its checksum."""
+def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
+    """Write a checkpoint, read it back from the disk, and only then remove all but it and the one before.
 
-    iteration: int
-    digest: str
-    path: Path
+    Args:
+        folder: The run's checkpoints under its config.
+        state: Tensors in plain containers of plain values.
+        iteration: How many steps the run has made.
 
-
-class Checkpoints:
-    """The checkpoints of one run under one config, in a folder that belongs to them alone."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def save(self, state: dict[str, Any], iteration: int) -> Path:
-        """Write a checkpoint, read it back from the disk, and only then remove all but it and the one before.
-
-        Args:
-            state: Tensors in plain containers of plain values.
-            iteration: How many steps the run has made.
-
-        Raises:
-            OSError: It could not be written, or the disk gave back something else; those before it are untouched.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / "unfinished.part"
-        written = save(state, beside)
-        if (found := sha256(beside)) != written:
-            raise OSError(f"{beside}: wrote content of sha256 {written}, read back {found}; check the disk.")
-        target = self.folder / f"iteration_{iteration:08d}-{written[:16]}.pth"
-        beside.replace(target)
-        _sync(self.folder)
-        self.keep(KEPT)
-        return target
-
-    def load(self) -> tuple[dict[str, Any], Path] | None:
-        """Return the newest undamaged checkpoint and its file; None where there is none, so that the run starts.
-
-        A damaged one is named in the log, and the one before it is taken.
-
-        Raises:
-            InputError: All are damaged; or one is undamaged but no checkpoint, and is refused.
-        """
-        found = self._newest_first()
-        for candidate in found:
-            digest = sha256(candidate.path)[:16]
-            if digest == candidate.digest:
-                return load(candidate.path), candidate.path
-            logger.warning(
-                "%s is damaged: its sha256 starts with %s, expected %s. Trying the one before it.",
-                candidate.path,
-                digest,
-                candidate.digest,
-            )
-        if found:
-            raise InputError(
-                f"{self.folder}: all {len(found)} checkpoints are damaged, the newest is {found[0].path.name}. "
-                "Check the disk; remove the folder to start this run over."
-            )
-        return None
-
-    def of_other_configs(self) -> list[Path]:
-        """Return the run's checkpoints under other configs, which lie in folders beside this one."""
-        beside = (Checkpoints(folder) for folder in self.folder.parent.glob("*") if folder != self.folder)
-        return [found.path for checkpoints in beside for found in checkpoints._newest_first()]
-
-    def keep(self, newest: int) -> None:
-        """Remove all checkpoints but the ``newest``."""
-        for candidate in self._newest_first()[newest:]:
-            candidate.path.unlink(missing_ok=True)
-
-    def _newest_first(self) -> list[_Found]:
-        names = [(NAME.fullmatch(path.name), path) for path in self.folder.glob("*.pth")]
-        return sorted((_Found(int(m["iteration"]), m["digest"], path) for m, path in names if m), reverse=True)
-
-
-def save(content: Any, path: Path) -> str:
-    """Write ``content`` as PyTorch does, flush it to the disk, and return the SHA-256 of what was handed to it."""
-    with path.open("wb") as file:
-        hashing = _Hashing(file)
-        torch.save(content, hashing)
+    Raises:
+        OSError: It could not be written, or the disk gave back something else; those before it are untouched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save(state, content)
+    written = hashlib.sha256(content.getbuffer()).hexdigest()
+    beside = folder / "unfinished.part"
+    with beside.open("wb") as file:
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
         # Reading it back is to ask the disk, not the memory that the system keeps of what was written.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return hashing.digest.hexdigest()
+    if (back := sha256(beside)) != written:
+        raise OSError(f"{beside}: wrote content of sha256 {written}, read back {back}; check the disk.")
+    target = folder / f"iteration_{iteration:08d}-{written[:16]}.pth"
+    beside.replace(target)
+    _sync(folder)
+    keep(folder, KEPT)
+    return target
 
 
-def load(path: Path) -> Any:
-    """Read a file of tensors and plain values onto the CPU; whatever else it holds is refused and not run.
+def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
+    """Return the newest undamaged checkpoint and its file; None where there is none, so that the run starts.
+
+    A damaged one is named in the log, and the one before it is taken.
 
     Raises:
-        InputError: The file is missing, truncated, or holds something else than tensors and plain values.
+        InputError: All are damaged; or one is undamaged but no checkpoint, and is refused.
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as fault:
-        raise InputError(f"{path} does not exist; expected a file of weights.") from fault
-    except Exception as fault:  # PyTorch stumbles over damage in any way: IndexError, KeyError, AssertionError, ...
-        named = FOREIGN.search(str(fault))
-        if named:
-            raise InputError(
-                f"{path}: refused, nothing in it was run: it holds {named['name']}, more than tensors and plain "
-                "values. Take it from a source you trust, or train again."
-            ) from fault
+    newest_first = _newest_first(folder)
+    for path in newest_first:
+        digest, expected = sha256(path)[:16], NAME.fullmatch(path.name)["digest"]
+        if digest == expected:
+            return weights.load(path), path
+        logger.warning(
+            "%s is damaged: its sha256 starts with %s, expected %s. Trying the one before it.", path, digest, expected
+        )
+    if newest_first:
         raise InputError(
-            f"{path}: truncated, damaged or no PyTorch file ({type(fault).__name__}); nothing in it was run. Fetch "
-            "it, or train again."
-        ) from fault
+            f"{folder}: all {len(newest_first)} checkpoints are damaged, the newest is {newest_first[0].name}. "
+            "Check the disk; remove the folder to start this run over."
+        )
+    return None
 
 
-def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bool = False) -> None:
-    """Load a file of weights into a model: all of them, or none.
+def of_other_configs(folder: Path) -> list[Path]:
+    """Return the run's checkpoints under other configs, which lie in folders beside this one."""
+    return [path for beside in folder.parent.glob("*") if beside != folder for path in _newest_first(beside)]
+
+
+def keep(folder: Path, newest: int) -> None:
+    """Remove all checkpoints but the ``newest``."""
+    for path in _newest_first(folder)[newest:]:
+        path.unlink(missing_ok=True)
+
+
+def capture(runner, epoch: int, batch: int) -> dict[str, Any]:
+    """Return the complete state of training, of all processes; all must call this together.
 
     Args:
-        model: The model.
-        path: The file, with a ``state_dict`` in it or one itself.
-        name: What to call the model.
-        backbone: Whether the file may hold a classifier as well, and lack BN's counters.
-
-    Raises:
-        InputError: The file holds more than weights, or those of another model.
+        runner: The runner.
+        epoch: How many epochs are complete.
+        batch: How many steps of the epoch after them have been made.
     """
-    content = load(path)
-    found = content.get("state_dict", content) if isinstance(content, dict) else {}
-    found = found if isinstance(found, dict) else {}
-    expected = model.state_dict()
-    faults = {
-        "missing": [key for key in expected if key not in found and not (backbone and key.endswith(COUNTER))],
-        "of another shape": [
-            key for key in expected if key in found and getattr(found[key], "shape", None) != expected[key].shape
-        ],
-        "unknown": [key for key in found if key not in expected and not (backbone and str(key).startswith(CLASSIFIER))],
+    return {
+        "epoch": epoch,
+        "batch": batch,
+        "model": weights.of(runner.model),
+        "optimizer": _on_cpu(runner.optim_wrapper.state_dict()),
+        "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
+        "progress": runner.progress.state_dict(),
+        "generators": all_gather_object(_generators()),
     }
-    told = "; ".join(f"{what}: {len(keys)}, such as {keys[0]!r:.80}" for what, keys in faults.items() if keys)
-    if told:
-        raise InputError(f"{path}: not the weights of {name}: {told}.")
-    model.load_state_dict(found, strict=False)
 
 
-@WEIGHT_INITIALIZERS.register_module("Pretrained", force=True)
-class Pretrained:
-    """The initial weights of a module whose ``init_cfg`` names a file of them.
-
-    In place of MMEngine's, which goes on with random weights where those of the file do not fit.
-
-    Args:
-        checkpoint: The file.
-    """
-
-    def __init__(self, checkpoint: str):
-        self.path = Path(checkpoint)
-
-    def __call__(self, module: torch.nn.Module) -> None:
-        """Load the file; InputError as from ``load_into``."""
-        load_into(module, self.path, type(module).__name__, backbone=True)
+def restore(runner, state: dict[str, Any]) -> None:
+    """Put a captured state back into a runner that has built everything but not started."""
+    loop = runner.train_loop
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model.load_state_dict(state["model"], strict=True)
+    runner.optim_wrapper.load_state_dict(state["optimizer"])
+    for scheduler, saved in zip(runner.param_schedulers or [], state["schedulers"], strict=True):
+        scheduler.load_state_dict(saved)
+    runner.progress.load_state_dict(state["progress"])
+    loop.start(state["epoch"], state["batch"])
+    _set_generators(state["generators"][runner.rank])
 
 
-def save_weights(model: torch.nn.Module, classes: Sequence[str], path: Path) -> dict[str, torch.Tensor]:
-    """Write a model's weights and the names of its classes, as MMDetection's tools read them; return the weights."""
-    weights = state.weights(model)
-    with writing(path) as beside:
-        save({"meta": {"dataset_meta": {"classes": list(classes)}}, "state_dict": weights}, beside)
-    return weights
-
-
-class _Hashing:
-    """A file to write to that keeps the checksum of all that passes."""
-
-    def __init__(self, file: BinaryIO):
-        self.file, self.digest = file, hashlib.sha256()
-
-    def write(self, content: bytes) -> int:
-        self.digest.update(content)
-        return self.file.write(content)
-
-    def flush(self) -> None:
-        self.file.flush()
+def _newest_first(folder: Path) -> list[Path]:
+    named = [path for path in folder.glob("*.pth") if NAME.fullmatch(path.name)]
+    return sorted(named, key=lambda path: (int(NAME.fullmatch(path.name)["iteration"]), path.name), reverse=True)
 
 
 def _sync(folder: Path) -> None:
@@ -221,3 +138,33 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _generators() -> dict[str, Any]:
+    """Return the state of every random number generator of this process."""
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
+        "python": random.getstate(),
+    }
+
+
+def _set_generators(saved: dict[str, Any]) -> None:
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"]:
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    name, keys, *rest = saved["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(saved["python"])
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_on_cpu(item) for item in value)
+    return value

@@ -11,11 +11,12 @@ from mmdet.registry import TRANSFORMS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
+from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
+from iou_aware.experiment import recipe
 from iou_aware.experiment.layout import Layout
 from iou_aware.training import parts
 
-# By its path: for each ``mmdet::`` MMEngine reads all of MMDetection's metafiles, a fifth of a second.
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
 TENSORBOARD = "TensorboardVisBackend"
 # What MMDetection's configs name their data by; nothing refers to it once the data are a run's own.
@@ -50,20 +51,15 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     Raises:
         InputError: A config file is missing or broken, or lacks what a run needs.
     """
-    detector = root / "configs" / "detectors" / run.recipe / f"{run.detector}.py"
-    config = load(RUNTIME)
-    config.merge_from_dict(load(detector)._cfg_dict.to_dict())
-    config.merge_from_dict(load(root / "configs" / "backbones" / f"{run.backbone}.py")._cfg_dict.to_dict())
-    for key in ("model", "optim_wrapper", "train_cfg"):
-        if key not in config:
-            raise InputError(f"{detector}: the key '{key}' is missing, also in its bases; a run needs it.")
-
+    paths = Layout(root, "")
+    read = recipe.read(paths, run)
+    config = Config(assignments.merged(assignments.read(RUNTIME), read))
     _set_classes(config.model, len(manifest.classes))
-    _set_loss(config.model, run, detector)
-    _set_weights(config.model, run, root)
-    _set_batch(config, run, settings, detector)
+    _set_loss(config.model, run, paths.detector(run.recipe, run.detector))
+    _set_weights(config.model, paths.pretrained(run.backbone))
+    _set_batch(config, run, recipe.images_per_step(read, run, settings), settings.get("gpus") or 1)
     _set_normaliser(config, settings)
-    _set_epochs(config, settings)
+    _set_epochs(config, recipe.epochs(read, settings))
     _set_data(config, run, manifest, root, settings)
     if "channels_last" in settings:
         config.channels_last = settings["channels_last"]
@@ -120,20 +116,6 @@ def science(config: Config) -> str:
     return to_text(Config(content))
 
 
-def load(path: Path) -> Config:
-    """Return an MMDetection config with its bases.
-
-    Raises:
-        InputError: It is missing or broken.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: this config does not exist; expected it because a run names it.")
-    try:
-        return Config.fromfile(str(path), import_custom_modules=False)
-    except Exception as fault:  # MMEngine raises whatever it meets: SyntaxError, KeyError, FileNotFoundError, ...
-        raise InputError(f"{path}: cannot be read as an MMDetection config: {fault}") from fault
-
-
 def _set_classes(model: ConfigDict, classes: int) -> None:
     """Set ``num_classes`` of every head that has one: RetinaNet's, and the second stage of Faster R-CNN."""
     heads = [model.get("bbox_head"), model.get("roi_head", {}).get("bbox_head")]
@@ -153,26 +135,16 @@ def _set_loss(model: ConfigDict, run, detector: Path) -> None:
     head.target_grad = run.target_grad
 
 
-def _set_weights(model: ConfigDict, run, root: Path) -> None:
+def _set_weights(model: ConfigDict, fetched: Path) -> None:
     """Let the backbone start from the ImageNet weights that were fetched, where its config says to start from any."""
     init = model.backbone.get("init_cfg") or {}
     if init.get("checkpoint"):
-        init.checkpoint = str(Layout(root, "").pretrained(run.backbone))
+        init.checkpoint = str(fetched)
 
 
-def _set_batch(config: Config, run, settings: Mapping[str, Any], detector: Path) -> None:
+def _set_batch(config: Config, run, total: int, processes: int) -> None:
     """Set the images per step of one process, and scale the learning rate to the images per step of all."""
-    fitting = [
-        entry.batch_size
-        for entry in config.pop("batch_sizes", None) or []
-        if all(getattr(run, key) == value for key, value in entry.items() if key != "batch_size")
-    ]
-    total = (
-        settings.get("batch_size") or next(iter(fitting), None) or config.get("train_dataloader", {}).get("batch_size")
-    )
-    if not total:
-        raise InputError(f"{detector}: the key 'train_dataloader.batch_size' is missing, also in its bases.")
-    processes = settings.get("gpus") or 1
+    config.pop("batch_sizes", None)
     if total % processes:
         raise InputError(
             f"run {run.name}: {total} images per step cannot be shared by {processes} processes (settings.gpus); "
@@ -200,13 +172,11 @@ def _set_trunk(config: Config, settings: Mapping[str, Any]) -> None:
         config.optim_wrapper.type = "LossScaling"
 
 
-def _set_epochs(config: Config, settings: Mapping[str, Any]) -> None:
+def _set_epochs(config: Config, epochs: int) -> None:
     """Set the length of training; the schedule's steps by epoch keep their place in it."""
-    before, epochs = config.train_cfg.max_epochs, settings.get("epochs")
-    config.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=epochs or before, val_interval=epochs or before)
+    before = config.train_cfg.max_epochs
+    config.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=epochs, val_interval=epochs)
     config.val_cfg, config.test_cfg = dict(type="ValLoop"), dict(type="TestLoop")
-    if not epochs or epochs == before:
-        return
     for scheduler in config.get("param_scheduler") or []:
         if scheduler.get("by_epoch", True):
             for key in ("begin", "end", "T_max"):

@@ -1,17 +1,21 @@
-"""Where to compute: what an experiment's settings ask for, held against what the environment and the machine have."""
+"""Where to compute, and in which layout: what settings ask for, against what the environment and the machine have."""
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import mmcv
 import torch
-from mmcv.ops import get_compiling_cuda_version, nms
+from mmcv.ops import RoIAlign, get_compiling_cuda_version, nms
+from torch import nn
 
 from iou_aware.common.errors import InputError, MachineError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import kernels
 from iou_aware.workflow.costs import AUTO, Estimates
+
+logger = logging.getLogger(__name__)
 
 WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together and with which GPUs"
 
@@ -146,3 +150,49 @@ def _require_build() -> None:
             f"settings.device: found cuda, but built without it in this environment: {' and '.join(without)}, as "
             f"`make` sets it up; expected that of environment.yml or of `make setup CUDA=1` ({WHICH_GO_TOGETHER})."
         )
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lay a model's weights, and so its feature maps, out with channels innermost; return the model.
+
+    Convolutions on a CPU and tensor cores on a GPU are faster with this layout.
+
+    mmcv's RoIAlign reads its input as if channels were outermost whatever its layout, so that it gets a copy that is.
+
+    On a CPU, a model with a convolution that corrupts memory in that layout is left as it is, with a warning.
+    """
+    corrupting = [name for name, module in model.named_modules() if _corrupts_memory(module)]
+    if corrupting and not torch.cuda.is_available():
+        logger.warning(
+            "channels_last is ignored: on a CPU, the backward pass of %s may corrupt memory in that layout "
+            "(docs/processors.md). With 16 input channels or more it does not.",
+            ", ".join(corrupting),
+        )
+        return model
+    for module in model.modules():
+        if isinstance(module, RoIAlign):
+            module.register_forward_pre_hook(_channels_first)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _corrupts_memory(module: nn.Module) -> bool:
+    """Tell whether a convolution is one whose weight gradient oneDNN writes beyond its buffer, on x86 in channels_last.
+
+    This is https://github.com/uxlfoundation/oneDNN/issues/6035. Tried with PyTorch 2.13.0, each case in a process of
+    its own, against malloc's checks and the gradient of the other layout: 1 to 24 input channels; kernels 1, 3, 5, 7;
+    strides 1 to 4, also along one axis only; 1 to 24 output channels; groups; images of 7x9 to 96x96, 4 to 32 at a
+    time. With AVX2, 1x1 convolutions of 2 to 7 input channels fail at any stride above 1 that divides the image; with
+    AVX-512 those of 2 to 15, on larger images (48x48 and above of those tried). Everything else passed, and everything
+    with AVX or SSE4.1 at most. PyTorch 2.14.1 fails in the same cases.
+    """
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.groups == 1
+        and module.in_channels < 16
+    )
+
+
+def _channels_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].contiguous(), *inputs[1:])

@@ -87,15 +87,6 @@ class SeededTransforms:
         return self.pipeline(data)
 
 
-class WholeOrder(DefaultSampler):
-    """MMEngine's order of an epoch's images; every process knows all of it, and takes its share of each batch."""
-
-    def __init__(self, dataset, shuffle: bool, seed: int):
-        super().__init__(dataset, shuffle, seed)
-        self.rank, self.world_size = 0, 1
-        self.num_samples = self.total_size = len(dataset)
-
-
 class Batches(BatchSampler):
     """This process's share of an epoch's batches, without those that a run had seen before it was interrupted.
 
@@ -151,7 +142,9 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
         steps = [Remembered(sure), *steps[len(sure) :]]
     dataset.pipeline = SeededTransforms(Compose(steps), seed)
     _, processes = get_dist_info()
-    order = WholeOrder(dataset, config.sampler.shuffle, seed)
+    order = DefaultSampler(dataset, config.sampler.shuffle, seed)
+    # Every process knows the order of all images, and takes its share of each batch.
+    order.rank, order.world_size, order.num_samples, order.total_size = 0, 1, len(dataset), len(dataset)
     inner = dict(sampler=order, batch_size=config.batch_size * processes)
     batches = Batches(DATA_SAMPLERS.build(config.batch_sampler, default_args=inner))
     return DataLoader(

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import resource
 import time
+from datetime import timedelta
 from typing import Any
 
 import psutil
@@ -111,7 +112,7 @@ class Progress(Hook):
         logger.info(
             "%s: epoch %d/%d, step %d/%d, lr %.2e, loss %.3f (%s), %.1f images/s, %s left",
             *(self.name, runner.epoch + 1, runner.max_epochs, batch, length, row["lr"], row["loss"], parts),
-            *(self.batch_size * iterations / seconds, _clock(left)),
+            *(self.batch_size * iterations / seconds, timedelta(seconds=round(left))),
         )
 
 
@@ -148,8 +149,3 @@ def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any)
         f"{where}: {losses}; image ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower "
         "the learning rate."
     )
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -16,7 +16,7 @@ from iou_aware.data import published, zoo
 from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import checkpoints, config
+from iou_aware.training import config, weights
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def release(experiment: Experiment, run_name: str, patience: Patience | None = N
         raise InputError(f"{run_name}: its recipe is {run.recipe}, expected zoo; run `iou-aware train` for it.")
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     model = zoo.find(paths.detector(run.recipe, run.detector), run.backbone)
-    stock = config.load(model.config)
+    stock = Config.fromfile(model.config, import_custom_modules=False)
     init_default_scope(stock.default_scope)
     _check_classes(model, stock, manifest)
     file = paths.released(model.address.rsplit("/", 1)[-1])
@@ -56,9 +56,9 @@ def release(experiment: Experiment, run_name: str, patience: Patience | None = N
     resolved = config.released(run, manifest, experiment.root, settings, paths.checkpoints(run_name), stock)
     detector = MODELS.build(resolved.model)
     with torch.serialization.safe_globals(NUMBERS):
-        checkpoints.load_into(detector, file, model.name)
+        weights.load_into(detector, file, model.name)
     folder = paths.run_folder(run_name)
-    weights = checkpoints.save_weights(detector, manifest.classes, folder / "weights.pth")
+    tensors = weights.save(detector, manifest.classes, folder / "weights.pth")
     write_text(folder / "config.py", config.to_text(resolved))
     record = {
         "run": run.as_dict(),
@@ -70,7 +70,7 @@ def release(experiment: Experiment, run_name: str, patience: Patience | None = N
             # At another scale there is nothing to hold ours against.
             "AP": model.box_ap if _scale(stock) == run.width_height else None,
         },
-        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "provenance": provenance.collect(),
     }
     seal.write(folder, record, ("weights.pth", "config.py"))

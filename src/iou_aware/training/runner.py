@@ -3,6 +3,7 @@
 import itertools
 import logging
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,10 +18,9 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from iou_aware.common.errors import InputError
 from iou_aware.method.targets import batch_targets
-from iou_aware.training import loading, state
-from iou_aware.training.checkpoints import Checkpoints
+from iou_aware.training import checkpoints, loading
 from iou_aware.training.config import TENSORBOARD
-from iou_aware.training.memory import channels_last
+from iou_aware.training.device import channels_last
 from iou_aware.training.progress import Progress
 from iou_aware.workflow.attempts import INTERRUPTED
 
@@ -67,14 +67,14 @@ class Saving(Hook):
     """Saves the state after every epoch, every so often within one, and when the run is asked to stop.
 
     Args:
-        checkpoints: Where to.
+        folder: Where to.
         every_seconds: How much work may be lost at most when a machine dies.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, checkpoints: Checkpoints, every_seconds: float):
-        self.checkpoints, self.every_seconds = checkpoints, every_seconds
+    def __init__(self, folder: Path, every_seconds: float):
+        self.folder, self.every_seconds = folder, every_seconds
         self._asked = False
         self._handlers: dict[int, Any] = {}
 
@@ -104,13 +104,13 @@ class Saving(Hook):
         self._save(runner, runner.epoch + 1, 0, stop and not last)
 
     def _save(self, runner, epoch: int, batch: int, stop: bool) -> None:
-        captured = state.capture(runner, epoch, batch)
+        captured = checkpoints.capture(runner, epoch, batch)
         broken = [name for name, tensor in captured["model"].items() if not torch.isfinite(tensor).all()]
         if broken:
             raise InputError(f"weights that are not finite: {', '.join(broken)}; the step before was the last good")
         if is_main_process():
             iteration = epoch * len(runner.train_dataloader) + batch
-            path = self.checkpoints.save(captured, iteration)
+            path = checkpoints.save(self.folder, captured, iteration)
             if stop:
                 logger.warning("Asked to stop: saved %s. The same command goes on from there.", path)
         barrier()
@@ -140,12 +140,12 @@ class Runner(MMEngineRunner):
         config: The run's config; validation and testing in it are not this runner's. Its ``channels_last`` keeps
             feature maps with their channels innermost, which convolutions on a CPU and tensor cores like.
         name: What to call the run in the log.
-        checkpoints: Where its checkpoints lie.
+        folder: Where its checkpoints lie.
         every_seconds: Save at least so often.
     """
 
-    def __init__(self, config: Config, name: str, checkpoints: Checkpoints, every_seconds: float):
-        self._checkpoints = checkpoints
+    def __init__(self, config: Config, name: str, folder: Path, every_seconds: float):
+        self._folder = folder
         self._channels_last = config.get("channels_last", False)
         self._resumed: dict[str, Any] | None = None
         init_default_scope(config.default_scope)
@@ -154,7 +154,7 @@ class Runner(MMEngineRunner):
         processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
         self.progress = Progress(name, config.train_dataloader.batch_size * processes)
         shown = [one for one in config.visualizer.vis_backends if one.type == TENSORBOARD]
-        self._saving = Saving(checkpoints, every_seconds)
+        self._saving = Saving(folder, every_seconds)
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
             model=config.model,
@@ -198,9 +198,9 @@ class Runner(MMEngineRunner):
 
     def _init_model_weights(self) -> None:
         """Look for a checkpoint first: what is resumed needs no initial weights, which may have to be fetched."""
-        found = self._checkpoints.load()
-        if found is None:
-            if is_main_process() and (others := self._checkpoints.of_other_configs()):
+        saved = checkpoints.load(self._folder)
+        if saved is None:
+            if is_main_process() and (others := checkpoints.of_other_configs(self._folder)):
                 logger.warning(
                     "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
                     "Stop this training and take the change back to go on from there.",
@@ -208,14 +208,14 @@ class Runner(MMEngineRunner):
                 )
             super()._init_model_weights()
             return
-        self._resumed, path = found
+        self._resumed, path = saved
         if is_main_process():
             logger.info("Resuming from %s", path)
 
     def load_or_resume(self) -> None:
         """Go on from the checkpoint that was found, if any."""
         if self._resumed is not None:
-            state.restore(self, self._resumed)
+            checkpoints.restore(self, self._resumed)
             self._resumed = None
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:

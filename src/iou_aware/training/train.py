@@ -19,8 +19,7 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
-from iou_aware.training import checkpoints, config, device, launch
-from iou_aware.training.checkpoints import Checkpoints
+from iou_aware.training import checkpoints, config, device, launch, weights
 from iou_aware.training.runner import Interrupted, Runner
 from iou_aware.workflow import costs
 
@@ -62,17 +61,17 @@ def train(experiment: Experiment, run_name: str) -> None:
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     backbones.require(experiment, run.backbone)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
-    kept = Checkpoints(paths.checkpoints(run_name) / _identity(resolved, manifest))
+    saved = paths.checkpoints(run_name) / _identity(resolved, manifest)
     started = datetime.now(UTC)
 
-    runner = Runner(resolved, run_name, kept, SAVE_EVERY_SECONDS)
+    runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
     _check_data(manifest, runner.train_dataloader.dataset)
     try:
         runner.train()
         if is_main_process():
             record = {"run": run.as_dict(), "started": started.isoformat()}
             _finish(runner, resolved, paths.run_folder(run_name), record)
-            kept.keep(1)
+            checkpoints.keep(saved, 1)
     finally:
         runner.leave_signals()
 
@@ -124,7 +123,7 @@ def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, An
     """Write all that a finished run consists of."""
     progress = runner.progress
     classes = runner.train_dataloader.dataset.metainfo["classes"]
-    weights = checkpoints.save_weights(runner.model, classes, folder / "weights.pth")
+    tensors = weights.save(runner.model, classes, folder / "weights.pth")
     write_text(folder / "config.py", config.to_text(resolved))
     write_text(folder / "history.csv", progress.history())
     record |= {
@@ -140,7 +139,7 @@ def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, An
         "processes": runner.world_size,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tf32": torch.cuda.is_available() and torch.backends.cudnn.allow_tf32,
-        "parameters": sum(tensor.numel() for tensor in weights.values()),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "losses": {key: value for key, value in progress.rows[-1].items() if key.startswith("loss")},
         "provenance": provenance.collect(),
     }

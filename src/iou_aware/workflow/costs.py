@@ -9,8 +9,8 @@ from iou_aware.common import documents
 from iou_aware.common.documents import one_of
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
+from iou_aware.experiment import recipe
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.recipe import Recipe
 from iou_aware.experiment.run import Run
 
 SECONDS_PER_HOUR = 3600
@@ -62,7 +62,7 @@ class Estimates:
     def __init__(self, experiment: Experiment, costs: Mapping[str, Any] | None = None):
         self.experiment = experiment
         self._costs = costs
-        self.recipe = cache(self.recipe)
+        self._recipe = cache(self._recipe)
         self.images = cache(self.images)
 
     @cached_property
@@ -109,7 +109,7 @@ class Estimates:
                 f"settings.gpus: found auto, but configs/costs.yaml does not say how much memory {run.detector} with "
                 f"{run.backbone} takes; expected a number, or an entry of `models` there."
             )
-        images = self.recipe(run).images_per_step(run, settings)
+        images = self.images_per_step(run)
         always = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * COPIES_ON_GPU / 1e9
         share = measured["images_per_step"] / measured["gpus"]
         per_image = (model["memory_gb"] - always) / share * self._relative_pixels(run)
@@ -122,9 +122,16 @@ class Estimates:
             ", by configs/costs.yaml; expected larger GPUs (`gpu`), or a number to try it all the same."
         )
 
-    def recipe(self, run: Run) -> Recipe:
-        """Return a run's recipe."""
-        return Recipe.load(self.experiment.paths.schedule(run.recipe))
+    def images_per_step(self, run: Run) -> int:
+        """Return how many images a run's steps see over all GPUs."""
+        return recipe.images_per_step(self._recipe(run), run, self.experiment.settings)
+
+    def epochs(self, run: Run) -> int:
+        """Return how many epochs a run trains."""
+        return recipe.epochs(self._recipe(run), self.experiment.settings)
+
+    def _recipe(self, run: Run) -> Mapping[str, Any]:
+        return recipe.read(self.experiment.paths, run)
 
     def images(self, dataset: str, split: str) -> int | None:
         """Return how many images a split has: those that its dataset's file promises, or that were prepared."""
@@ -143,7 +150,7 @@ class Estimates:
         if model is None or images is None:
             return None
         settings, measured = self.experiment.settings, self.costs["measured"]
-        passes = self.recipe(run).passes(settings) * min(images, settings.get("images") or images)
+        passes = self.epochs(run) * min(images, settings.get("images") or images)
         per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
         return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
 

@@ -37,15 +37,16 @@ def run_lines(estimates: Estimates) -> list[str]:
     """Return the table of runs: GPUs, images per step, epochs, hours, GPU-hours, disk."""
     rows = [["run", "GPUs", "images/step", "epochs", "training", "GPU-hours", "GB"]]
     for name, run in estimates.experiment.runs.items():
-        recipe, settings = estimates.recipe(run), estimates.experiment.settings
-        training = estimates.training_hours(run)
-        gpus = estimates.gpus(run) if not run.is_released else 1
-        steps = [str(gpus), str(recipe.images_per_step(run, settings)), str(recipe.passes(settings))]
-        length = UNKNOWN if training is None else duration(training / gpus)
+        if run.is_released:
+            training = ["", "", "", "fetched"]
+        else:
+            hours, gpus = estimates.training_hours(run), estimates.gpus(run)
+            length = UNKNOWN if hours is None else duration(hours / gpus)
+            training = [str(gpus), str(estimates.images_per_step(run)), str(estimates.epochs(run)), length]
         rows.append(
             [
                 name,
-                *([*steps, length] if not run.is_released else ["", "", "", "fetched"]),
+                *training,
                 _number(estimates.gpu_hours(run)),
                 _number(estimates.gigabytes(run)),
             ]

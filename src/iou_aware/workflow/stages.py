@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common import documents
+from iou_aware.common import assignments, documents
 from iou_aware.common.documents import NAME
 from iou_aware.common.errors import InputError
 from iou_aware.data import zoo
@@ -67,12 +67,15 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
         InputError: a config names a base that does not exist, or is not Python.
     """
     files: dict[Path, None] = {}
-    waiting = [paths.detector(run.recipe, run.detector), paths.backbone(run.backbone), paths.schedule(run.recipe)]
+    waiting = [paths.detector(run.recipe, run.detector), paths.backbone(run.backbone)]
     while waiting:
         file = waiting.pop()
         if file not in files:
             files[file] = None
-            waiting.extend(_local_bases(file))
+            # Those of mmdet itself are pinned.
+            local = (base for base in assignments.bases(file) if "::" not in base)
+            # As text: links are left alone, and the working directory is not written into the paths.
+            waiting.extend(Path(os.path.normpath(file.parent / base)) for base in local)
     return sorted(files)
 
 
@@ -88,23 +91,6 @@ def origin(paths: Layout, run: Run) -> str:
         InputError: nothing is released of the run's detector with its backbone.
     """
     return zoo.origin(paths.detector(run.recipe, run.detector), run.backbone)
-
-
-def _local_bases(file: Path) -> list[Path]:
-    """Return the files of the project that an MMDetection config starts from; those of mmdet itself are pinned."""
-    try:
-        statements = ast.parse(file.read_text(encoding="utf-8")).body
-    except OSError as fault:
-        raise InputError(f"{file}: cannot be read ({fault}); a config that starts from it needs it") from fault
-    except SyntaxError as fault:
-        raise InputError(f"{file}:{fault.lineno}: not valid Python: {fault.msg}") from fault
-    bases: list[str] = []
-    for statement in statements:
-        if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == ["_base_"]:
-            value = ast.literal_eval(statement.value)
-            bases = [value] if isinstance(value, str) else list(value)
-    # As text: links are left alone, and the working directory is not written into the paths.
-    return [Path(os.path.normpath(file.parent / base)) for base in bases if "::" not in base]
 
 
 def cost(run: Run) -> int:

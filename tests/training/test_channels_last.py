@@ -10,7 +10,7 @@ from builders.training import BACKBONE, ENVIRONMENT, IOU_AWARE, command, project
 from torch import nn
 
 from iou_aware.common import seal
-from iou_aware.training.memory import channels_last
+from iou_aware.training.device import channels_last
 
 CHECKER = "libc_malloc_debug.so.0"
 NARROW = BACKBONE.replace("channels=16", "channels=4").replace("[16, 32, 64, 128]", "[4, 8, 16, 32]")

@@ -1,0 +1,107 @@
+"""A model's weights: written as MMDetection reads them, and read by the one loader that runs nothing in a file."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.registry import WEIGHT_INITIALIZERS
+
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import writing
+
+# How PyTorch names what it refuses to import, in the middle of advice to trust the file.
+FOREIGN = re.compile(r"GLOBAL (?P<name>\S+)")
+# MMEngine tries again without safety what it cannot load with it; PyTorch refuses that, too, where this is set.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+# What weights of a backbone may hold beyond it, the classifier of ImageNet, and lack: BN's counters, which files from
+# before PyTorch 0.4.1 do not have and only a cumulative average reads.
+CLASSIFIER = "fc."
+COUNTER = ".num_batches_tracked"
+
+
+def load(path: Path) -> Any:
+    """Read a file of tensors and plain values onto the CPU; whatever else it holds is refused and not run.
+
+    Raises:
+        InputError: The file is missing, truncated, or holds something else than tensors and plain values.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as fault:
+        raise InputError(f"{path} does not exist; expected a file of weights.") from fault
+    except Exception as fault:  # PyTorch stumbles over damage in any way: IndexError, KeyError, AssertionError, ...
+        named = FOREIGN.search(str(fault))
+        if named:
+            raise InputError(
+                f"{path}: refused, nothing in it was run: it holds {named['name']}, more than tensors and plain "
+                "values. Take it from a source you trust, or train again."
+            ) from fault
+        raise InputError(
+            f"{path}: truncated, damaged or no PyTorch file ({type(fault).__name__}); nothing in it was run. Fetch "
+            "it, or train again."
+        ) from fault
+
+
+def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bool = False) -> None:
+    """Load a file of weights into a model: all of them, or none.
+
+    Args:
+        model: The model.
+        path: The file, with a ``state_dict`` in it or one itself.
+        name: What to call the model.
+        backbone: Whether the file may hold a classifier as well, and lack BN's counters.
+
+    Raises:
+        InputError: The file holds more than weights, or those of another model.
+    """
+    content = load(path)
+    weights = content.get("state_dict", content) if isinstance(content, dict) else {}
+    weights = weights if isinstance(weights, dict) else {}
+    expected = model.state_dict()
+    faults = {
+        "missing": [key for key in expected if key not in weights and not (backbone and key.endswith(COUNTER))],
+        "of another shape": [
+            key for key in expected if key in weights and getattr(weights[key], "shape", None) != expected[key].shape
+        ],
+        "unknown": [
+            key for key in weights if key not in expected and not (backbone and str(key).startswith(CLASSIFIER))
+        ],
+    }
+    told = "; ".join(f"{what}: {len(keys)}, such as {keys[0]!r:.80}" for what, keys in faults.items() if keys)
+    if told:
+        raise InputError(f"{path}: not the weights of {name}: {told}.")
+    model.load_state_dict(weights, strict=False)
+
+
+@WEIGHT_INITIALIZERS.register_module("Pretrained", force=True)
+def pretrained(checkpoint: str) -> Callable[[torch.nn.Module], None]:
+    """Return what gives a module the weights of the file that its ``init_cfg`` names; InputError as from ``load_into``.
+
+    In place of MMEngine's, which goes on with random weights where those of the file do not fit.
+    """
+
+    def initialise(module: torch.nn.Module) -> None:
+        load_into(module, Path(checkpoint), type(module).__name__, backbone=True)
+
+    return initialise
+
+
+def of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return a model's weights on the CPU, each in memory of its own."""
+    model = model.module if is_model_wrapper(model) else model
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def save(model: torch.nn.Module, classes: Sequence[str], path: Path) -> dict[str, torch.Tensor]:
+    """Write a model's weights and the names of its classes, as MMDetection's tools read them; return the weights."""
+    weights = of(model)
+    with writing(path) as beside, beside.open("wb") as file:
+        torch.save({"meta": {"dataset_meta": {"classes": list(classes)}}, "state_dict": weights}, file)
+    return weights

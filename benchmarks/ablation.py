@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from iou_aware.method.confidence import Rule, confidence
 from iou_aware.method.heads import IoUAwareRetinaHead
-from iou_aware.method.ranking import DenseOutputs, Depth, Found, Settings, engine
+from iou_aware.method.ranking import BatchDetections, DenseOutputs, Depth, Settings, engine
 from iou_aware.method.ranking import nms as nms_steps
 from iou_aware.method.ranking.nms import suppress
 
 Outs = tuple[list[Tensor], list[Tensor], list[Tensor]]
 Batch = tuple[Outs, list[dict]]
-Swept = list[list[Found]]  # in parts of the rules, then of the images
+Swept = list[list[BatchDetections]]  # in parts of the rules, then of the images
 Work = Callable[[], Swept]
 Switch = Callable[[], AbstractContextManager]
 EVERYTHING = 1 << 40

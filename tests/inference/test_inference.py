@@ -186,6 +186,26 @@ def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
     assert set(found.image_ids.tolist()) == {10, 20}
 
 
+def test_a_rule_that_the_detector_cannot_rank_by_is_named_and_not_left_out(predicted):
+    """It would be measured as an AP of 0."""
+    for run in (RETINANET, FASTER_RCNN):
+        asked = replace(predicted, rules_by_run={run: (Rule("cls"), Rule("alpha=0.30"))})
+        before = predicted.paths.detections(run, "val").read_bytes()
+        with pytest.raises(InputError, match=rf"{run}: this detector predicts no IoU; found the rule alpha=0\.30"):
+            predict(asked, run, "val")
+        assert predicted.paths.detections(run, "val").read_bytes() == before
+
+
+def test_any_head_that_predicts_ious_is_swept(predicted):
+    """Such as a mixin over another head, which is no RetinaHead of this package."""
+    model = torch.nn.Module()
+    model.bbox_head = torch.nn.Module()
+    assert not inference.predicts_iou(model)
+    model.bbox_head.predicts_iou = True
+    assert inference.predicts_iou(model)
+    inference.require_rules(model, [Rule("none"), Rule("oracle=0.30")], "run")
+
+
 def test_changed_weights_are_not_used(copied):
     path = copied.paths.weights(IOU_AWARE)
     path.write_bytes(path.read_bytes()[:-1])
@@ -246,11 +266,3 @@ def test_batches_are_neighbours_of_one_shape(sizes, divisor, most):
         assert all(shape(index) == shape(batch[0]) for index in batch)
         if following is not None and len(batch) < most:
             assert shape(following[0]) != shape(batch[0])
-
-
-def test_progress_says_when_all_is_done(caplog):
-    progress = inference._Progress("some run", 3)
-    with caplog.at_level("INFO"):
-        progress.add(2)
-        progress.add(1)
-    assert [record.message.partition(",")[0] for record in caplog.records] == ["some run: 3/3 images"]

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from iou_aware.common.errors import InputError
 from iou_aware.method.confidence import Rule
-from iou_aware.method.ranking import Settings, depth, nearest_iou
+from iou_aware.method.ranking import Settings, engine, nearest_iou
 from iou_aware.method.ranking.nms import suppress, survivors_of
 from iou_aware.method.ranking.reference import detect, overlap
 
@@ -62,8 +62,8 @@ def test_the_engine_equals_the_reference(
     truth = [random_boxes(seed, 3), random_boxes(seed, 0)]
     with pytest.MonkeyPatch.context() as patch:
         # Shallow first looks make the engine look again.
-        patch.setattr(depth, "ANCHORS", first_look[0])
-        patch.setattr(depth, "PAIRS", first_look[1])
+        patch.setattr(engine, "FIRST_ANCHORS", first_look[0])
+        patch.setattr(engine, "FIRST_PAIRS", first_look[1])
         assert_equals_reference(head, outs, metas_of(shape, 2, scale), rules, truth=truth)
         # And again, with what the first time taught.
         again = random_outputs(head, shape, 2, seed + 1, coarse, spread)
@@ -237,7 +237,7 @@ def test_overlaps_are_mmcv_s_at_the_threshold():
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"candidates": "boxes"}, "candidates.*'boxes'.*'anchors' or 'pairs'"),
+        ({"candidates": "pairs"}, "candidates: found 'pairs', expected 'anchors'"),
         ({"nms": {"type": "soft_nms", "iou_threshold": 0.5}}, "nms.*soft_nms"),
         ({"nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}, "class_agnostic"),
         ({"nms": None}, "nms.*None"),

@@ -20,7 +20,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.inference import predict
 from iou_aware.method.confidence import Rule
-from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.heads import DEFAULT_RULE
 from iou_aware.training import parts
 
 logger = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ def detect(
     lines: list[dict[str, Any]] = []
     for photo in photos:
         picture = drawing.load(photo)
-        found = [_line(photo, classes, one) for one in _detect(model, config, _pixels(photo, picture), ranked)]
-        shown = [line for line in found if line["confidence"] >= least]
+        detected = [_line(photo, classes, one) for one in _detect(model, config, _pixels(photo, picture), ranked)]
+        shown = [line for line in detected if line["confidence"] >= least]
         drawing.save(_drawn(picture, shown, classes), targets[photo])
         logger.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
-        lines += found
+        lines += detected
     write_text(out / "detections.csv", csv_text(COLUMNS, lines))
     return [*targets.values(), out / "detections.csv"]
 
@@ -87,10 +87,10 @@ def _pictures(place: Path) -> list[Path]:
     if not place.is_dir():
         return [place]
     known = registered_extensions()
-    found = sorted(file for file in place.iterdir() if file.suffix.lower() in known and file.is_file())
-    if not found:
+    pictures = sorted(file for file in place.iterdir() if file.suffix.lower() in known and file.is_file())
+    if not pictures:
         raise InputError(f"{place}: there is no picture in this folder; expected files such as photo.jpg in it.")
-    return found
+    return pictures
 
 
 def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
@@ -106,12 +106,10 @@ def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 
 def _rule(model: nn.Module, text: str | None, run: Path) -> Rule:
-    aware = isinstance(getattr(model, "bbox_head", None), IoUAwareRetinaHead)
-    rule = Rule(text or ("alpha=0.50" if aware else "cls"))
+    rule = Rule(text or (DEFAULT_RULE if predict.predicts_iou(model) else "cls"))
     if rule.kind == "oracle":
         raise InputError(f"rule {rule}: it needs to know the objects; expected none, cls or alpha=A for photographs.")
-    if not aware and rule.kind != "cls":
-        raise InputError(f"{run}: this detector predicts no IoU; found the rule {rule}, expected cls.")
+    predict.require_rules(model, [rule], run)
     return rule
 
 
@@ -130,8 +128,8 @@ def _detect(model: nn.Module, config: Config, pixels: np.ndarray, rule: str) -> 
     data = {"img": pixels, "img_shape": shape, "ori_shape": shape, "img_id": 0, "img_path": ""}
     packed = Compose([resize, pack])(data)
     packed["data_samples"].gt_instances = InstanceData(bboxes=torch.zeros(0, 4))  # nobody knows them
-    found, _ = predict.detect(model, pseudo_collate([packed]), [rule])
-    return found[0][rule].cpu()
+    detected, _ = predict.detect(model, pseudo_collate([packed]), [rule])
+    return detected[0][rule].cpu()
 
 
 def _line(photo: Path, classes: Sequence[str], one: InstanceData) -> dict[str, Any]:

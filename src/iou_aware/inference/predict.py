@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from iou_aware import detections
 from iou_aware.common import provenance, seal
@@ -26,8 +26,7 @@ from iou_aware.detections import Detections
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.batches import same_shape
 from iou_aware.method.confidence import Rule
-from iou_aware.method.heads import IoUAwareRetinaHead
-from iou_aware.method.ranking import Found
+from iou_aware.method.ranking import BatchDetections
 from iou_aware.training import config as configs
 from iou_aware.training import device, parts, weights
 
@@ -46,7 +45,8 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
 
     Raises:
         InputError: The run is not finished, or one of its files has changed since; the split does not exist, has no
-            boxes although every rule needs them, or has other classes than the run was trained on.
+            boxes although every rule needs them, or has other classes than the run was trained on; or the run's
+            detector cannot rank by one of its rules.
     """
     paths, run = experiment.paths, experiment.runs[run_name]
     chosen = device.choose(experiment.settings)
@@ -65,6 +65,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
 
     config = parts.read(paths.config(run_name))
     model = load_model(config, paths.weights(run_name)).to(chosen)
+    require_rules(model, rules, run_name)
     loader = build_loader(config, manifest, experiment.root, split, experiment.settings)
     made = provenance.collect() | {
         "run": run_name,
@@ -74,13 +75,16 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
         "annotations_sha256": manifest.split(split).sha256,
     }
     categories = np.asarray(loader.dataset.cat_ids, np.int32)
-    progress = _Progress(f"{run_name}, {split}", len(loader.dataset))
-    with detections.writer(paths.detections(run_name, split), rules, len(loader.dataset), made) as writer:
+    images, label = len(loader.dataset), f"{run_name}, {split}"
+    with (
+        detections.writer(paths.detections(run_name, split), rules, images, made) as writer,
+        tqdm(total=images, desc=label, unit="image", mininterval=SAY_EVERY_SECONDS) as progress,
+    ):
         for batch in loader:
-            found, images = detect(model, batch, rules)
-            writer.add(*rows(found, images, categories))
-            progress.add(len(images))
-    logger.info("%s: %d detections by %d rules", progress.name, writer.rows, len(rules))
+            detected, image_ids = detect(model, batch, rules)
+            writer.add(*rows(detected, image_ids, categories))
+            progress.update(len(image_ids))
+    logger.info("%s: %d detections by %d rules", label, writer.rows, len(rules))
 
 
 def load_model(config: Config, file: Path) -> nn.Module:
@@ -97,8 +101,20 @@ def load_model(config: Config, file: Path) -> nn.Module:
     return model.eval()
 
 
+def predicts_iou(model: nn.Module) -> bool:
+    """Say whether a detector's head predicts IoUs, and so gives detections under every rule; others only by ``cls``."""
+    return getattr(getattr(model, "bbox_head", None), "predicts_iou", False)
+
+
+def require_rules(model: nn.Module, rules: Sequence[Rule], run: str | Path) -> None:
+    """Raise InputError about a run unless its detector gives detections under all of the rules."""
+    unknown = next((rule for rule in rules if rule.kind != "cls"), None)
+    if unknown is not None and not predicts_iou(model):
+        raise InputError(f"{run}: this detector predicts no IoU; found the rule {unknown}, expected cls.")
+
+
 @torch.inference_mode()
-def detect(model: nn.Module, batch: Mapping[str, Any], rules: Sequence[Rule]) -> tuple[Found, list[int]]:
+def detect(model: nn.Module, batch: Mapping[str, Any], rules: Sequence[Rule]) -> tuple[BatchDetections, list[int]]:
     """Return the detections of one batch and the ids of its images, from one forward pass.
 
     Args:
@@ -112,21 +128,22 @@ def detect(model: nn.Module, batch: Mapping[str, Any], rules: Sequence[Rule]) ->
     """
     data = model.data_preprocessor(batch, False)
     samples = data["data_samples"]
-    head = getattr(model, "bbox_head", None)
-    if isinstance(head, IoUAwareRetinaHead):
+    if predicts_iou(model):
         truth = [sample.gt_instances.bboxes for sample in samples]
         metas = [sample.metainfo for sample in samples]
-        found = head.sweep(model.extract_feat(data["inputs"]), metas, rules, rescale=True, gt_bboxes=truth)
+        features = model.extract_feat(data["inputs"])
+        detected = model.bbox_head.sweep(features, metas, rules, rescale=True, gt_bboxes=truth)
     else:
+        (rule,) = rules
         predicted = model.predict(data["inputs"], samples, rescale=True)
-        found = Found.of([{rules[0]: sample.pred_instances} for sample in predicted])
-    return found, [sample.img_id for sample in samples]
+        detected = BatchDetections.of([sample.pred_instances for sample in predicted], rule)
+    return detected, [sample.img_id for sample in samples]
 
 
-def rows(found: Found, images: list[int], categories: np.ndarray) -> tuple[np.ndarray, Detections]:
+def rows(detected: BatchDetections, images: list[int], categories: np.ndarray) -> tuple[np.ndarray, Detections]:
     """Return a batch's detections as rows of the file, with each row's rule."""
-    columns = {name: column.cpu().numpy() for name, column in found.columns.items()}
-    image, rule = np.divmod(found.groups.cpu().numpy(), len(found.rules))
+    columns = {name: column.cpu().numpy() for name, column in detected.columns.items()}
+    image, rule = np.divmod(detected.groups.cpu().numpy(), len(detected.rules))
     return rule, Detections(
         image_ids=np.asarray(images)[image],
         category_ids=categories[columns["labels"]],
@@ -161,21 +178,3 @@ def build_loader(config: Config, manifest: Manifest, root: Path, split: str, set
     return DataLoader(
         dataset, batch_sampler=batches, num_workers=settings.get("workers") or 0, collate_fn=pseudo_collate
     )
-
-
-class _Progress:
-    """Says now and then how many images are done, how fast, and how long it will take."""
-
-    def __init__(self, name: str, images: int):
-        self.name, self.images, self.done = name, images, 0
-        self._started = self._said = time.monotonic()
-
-    def add(self, images: int) -> None:
-        self.done += images
-        now = time.monotonic()
-        if now - self._said < SAY_EVERY_SECONDS and self.done < self.images:
-            return
-        self._said = now
-        rate = self.done / max(now - self._started, 1e-9)
-        left = (self.images - self.done) / rate
-        logger.info("%s: %d/%d images, %.1f images/s, %.0f s left", self.name, self.done, self.images, rate, left)

@@ -9,16 +9,14 @@ from mmdet.models.dense_heads import RetinaHead
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
-from mmengine.config import ConfigDict
 from mmengine.model import normal_init
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from iou_aware.common.errors import InputError
 from iou_aware.method.anchors import RoundedAnchorGenerator as RoundedAnchorGenerator  # registered with the head
-from iou_aware.method.confidence import ALLOWED, Rule, confidence
+from iou_aware.method.confidence import ALLOWED, Rule
 from iou_aware.method.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the head
-from iou_aware.method.ranking import DenseOutputs, Depth, Found, Settings, nearest_iou, rescaled, sweep
+from iou_aware.method.ranking import BatchDetections, DenseOutputs, Depth, Settings, sweep
 
 DEFAULT_RULE = "alpha=0.50"
 IOU_LOSS = {"type": "IoUPredictionLoss", "kind": "bce", "loss_weight": 1.0}
@@ -32,10 +30,9 @@ class IoUAwareRetinaHead(RetinaHead):
     regression branch. During training it is compared, on positives only, with the IoU of the decoded prediction and the
     decoded target (Eq. 3); during inference it takes part in the detection confidence (Eq. 5).
 
-    ``test_cfg`` takes two fields beyond MMDetection's: ``rule``, the confidence rule (default ``alpha=0.50``), and
-    ``candidates``: ``anchors`` (the paper's selection, default: per level the top ``nms_pre`` anchors by the confidence
-    of their best class, then ``score_thr`` on the confidence) or ``pairs`` (MMDetection 3's: ``score_thr`` on p, per
-    level the top ``nms_pre`` (anchor, class) pairs by p; the confidence then ranks them in NMS).
+    ``test_cfg`` takes one field beyond MMDetection's: ``rule``, the confidence rule (default ``alpha=0.50``).
+    Candidates are the paper's: per level the top ``nms_pre`` anchors by the confidence of their best class, then
+    ``score_thr`` on the confidence.
 
     Args:
         loss_iou: Config of the IoU prediction loss.
@@ -44,8 +41,14 @@ class IoUAwareRetinaHead(RetinaHead):
         **kwargs: Arguments of ``RetinaHead``.
 
     Raises:
-        InputError: If the classification is not by sigmoid, or ``test_cfg`` has an unknown rule or candidates.
+        InputError: If the classification is not by sigmoid, or ``test_cfg`` has an unknown rule, or an NMS or
+            candidates that are not the paper's.
+
+    Attributes:
+        predicts_iou: What tells a head with ``sweep`` from MMDetection's: it gives detections under every rule.
     """
+
+    predicts_iou = True
 
     def __init__(
         self,
@@ -206,7 +209,7 @@ class IoUAwareRetinaHead(RetinaHead):
         rescale: bool = True,
         gt_bboxes: Sequence[Tensor] | None = None,
         cfg: OptConfigType = None,
-    ) -> Found:
+    ) -> BatchDetections:
         """Return the detections of a batch under every rule, from one forward pass.
 
         Args:
@@ -233,54 +236,10 @@ class IoUAwareRetinaHead(RetinaHead):
             raise InputError("confidence rule 'oracle': found no ground-truth boxes; it needs a labelled split")
         outs = self(x) if isinstance(x[0], Tensor) else x
         outs = [[level.float() for level in part] for part in outs]  # they may come out of mixed precision
-        settings = Settings.from_config(cfg)
-        if settings.candidates == "pairs":
-            return self._sweep_pairs(*outs, batch_img_metas, rules, rescale, gt_bboxes, cfg)
         sizes = [level.shape[-2:] for level in outs[0]]
         priors = self.prior_generator.grid_priors(sizes, dtype=torch.float32, device=outs[0][0].device)
         outputs = DenseOutputs(*outs, priors, self.bbox_coder, batch_img_metas, rescale)
-        return sweep(outputs, rules, settings, gt_bboxes, self.depth)
-
-    def _sweep_pairs(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        iou_preds: list[Tensor],
-        batch_img_metas: list[dict],
-        rules: list[Rule],
-        rescale: bool,
-        gt_bboxes: Sequence[Tensor] | None,
-        cfg: ConfigType,
-    ) -> Found:
-        """Return the detections that MMDetection's own selection of (anchor, class) pairs gives under every rule."""
-        metas = [dict(meta) for meta in batch_img_metas]
-        for meta, boxes in zip(metas, gt_bboxes or [None] * len(metas), strict=True):
-            meta["gt_bboxes"] = boxes
-        cfg = ConfigDict(cfg, rules=rules)
-        return Found.of(super().predict_by_feat(cls_scores, bbox_preds, iou_preds, metas, cfg, rescale))
-
-    def _bbox_post_process(
-        self,
-        results: InstanceData,
-        cfg: ConfigDict,
-        rescale: bool = False,
-        with_nms: bool = True,
-        img_meta: dict | None = None,
-    ) -> dict[str, InstanceData]:
-        """Rank, suppress and cap one image's pairs under every rule: MMDetection's, but for the confidence."""
-        p, iou_pred = results.scores, results.score_factors
-        by_rule = {}
-        if any(rule.kind == "oracle" for rule in cfg.rules):
-            boxes = rescaled(results.bboxes, img_meta) if rescale else results.bboxes
-            true_iou = nearest_iou(boxes, img_meta["gt_bboxes"])
-        for rule in cfg.rules:
-            iou = true_iou if rule.kind == "oracle" else iou_pred
-            scores = confidence(p, iou, rule)
-            ranked = InstanceData(
-                bboxes=results.bboxes, labels=results.labels, scores=scores, cls_scores=p, iou_preds=iou
-            )
-            by_rule[rule] = super()._bbox_post_process(ranked, cfg, rescale, with_nms, img_meta)
-        return by_rule
+        return sweep(outputs, rules, Settings.from_config(cfg), gt_bboxes, self.depth)
 
 
 def _numbers_aside(layer: nn.Module) -> AbstractContextManager[None]:

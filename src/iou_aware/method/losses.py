@@ -44,7 +44,3 @@ class IoUPredictionLoss(nn.Module):
             avg_factor: The number of positives, at least 1.
         """
         return self.loss_weight * KINDS[self.kind](iou_logits, iou_target) / avg_factor
-
-    def extra_repr(self) -> str:
-        """Show the settings when the model is printed."""
-        return f"kind={self.kind}, loss_weight={self.loss_weight}"

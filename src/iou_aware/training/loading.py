@@ -29,33 +29,38 @@ SURE = (LoadImageFromFile, LoadAnnotations, Resize)
 REMEMBERED_BYTES = 256 << 20
 
 
-class Remembered:
-    """The first steps of a pipeline, made once per image as long as the results fit into memory.
+class SeededPipeline:
+    """A pipeline whose random numbers are drawn from the seed, the epoch and the image.
 
-    Decoding and resizing a small image costs a tenth of a training step on it.
+    Where asked to, its first steps are made once per image as long as the results fit into memory: decoding and
+    resizing a small image costs a tenth of a training step on it.
 
     Args:
-        steps: Transforms that give the same for an image every time.
-        limit: How many bytes of pixels to keep at most.
+        steps: MMDetection's transforms; they draw from the generators of NumPy and Python.
+        seed: The run's seed.
+        limit: How many bytes of pixels to remember at most.
+
+    Attributes:
+        epoch: The epoch in progress, set by the runner. Loading processes start anew with every epoch, so they see it.
     """
 
-    def __init__(self, steps: Sequence[Callable], limit: int = REMEMBERED_BYTES):
-        self.steps, self.left = steps, limit
+    def __init__(self, steps: Sequence[Callable], seed: int, limit: int):
+        self.sure = Compose(list(itertools.takewhile(lambda step: isinstance(step, SURE), steps)))
+        self.rest = Compose(steps[len(self.sure.transforms) :])
+        self.seed, self.epoch, self.left = seed, 0, limit
         self._results: dict[int, dict[str, Any]] = {}
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Return the steps' result for one image, which the caller may change."""
+    def __call__(self, data: dict[str, Any]) -> Any:
+        """Run the pipeline on one image's information, which has its place in the dataset as ``sample_idx``."""
         place = data["sample_idx"]
-        result = self._results.get(place)
-        if result is None:
-            result = data
-            for step in self.steps:
-                result = step(result)
-            if result["img"].nbytes > self.left:
-                return result
+        first, second = np.random.SeedSequence([self.seed, self.epoch, place]).generate_state(2).tolist()
+        np.random.seed(first)
+        random.seed(second)
+        result = self._results.get(place) or self.sure(data)
+        if place not in self._results and result["img"].nbytes <= self.left:
             self.left -= result["img"].nbytes
             self._results[place] = result
-        return {key: _copied(value) for key, value in result.items()}
+        return self.rest({key: _copied(value) for key, value in result.items()})
 
 
 def _copied(value: Any) -> Any:
@@ -63,28 +68,6 @@ def _copied(value: Any) -> Any:
     if isinstance(value, BaseBoxes):
         return value.clone()
     return value.copy() if isinstance(value, (np.ndarray, list)) else value
-
-
-class SeededTransforms:
-    """A pipeline whose random numbers are drawn from the seed, the epoch and the image.
-
-    Args:
-        pipeline: MMDetection's pipeline; its transforms draw from the generators of NumPy and Python.
-        seed: The run's seed.
-
-    Attributes:
-        epoch: The epoch in progress, set by the runner. Loading processes start anew with every epoch, so they see it.
-    """
-
-    def __init__(self, pipeline, seed: int):
-        self.pipeline, self.seed, self.epoch = pipeline, seed, 0
-
-    def __call__(self, data: dict[str, Any]) -> Any:
-        """Run the pipeline on one image's information, which has its place in the dataset as ``sample_idx``."""
-        first, second = np.random.SeedSequence([self.seed, self.epoch, data["sample_idx"]]).generate_state(2).tolist()
-        np.random.seed(first)
-        random.seed(second)
-        return self.pipeline(data)
 
 
 class Batches(BatchSampler):
@@ -136,11 +119,9 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
             f"{dataset.ann_file}: nothing to train on: all its images are without boxes or under 32 pixels. Name "
             "another split to train on in the dataset's file, or look at the annotations."
         ) from fault
-    steps = dataset.pipeline.transforms
-    if config.num_workers == 0:
-        sure = list(itertools.takewhile(lambda step: isinstance(step, SURE), steps))
-        steps = [Remembered(sure), *steps[len(sure) :]]
-    dataset.pipeline = SeededTransforms(Compose(steps), seed)
+    # Loading processes end with the epoch, and what they remember with them.
+    limit = REMEMBERED_BYTES if config.num_workers == 0 else 0
+    dataset.pipeline = SeededPipeline(dataset.pipeline.transforms, seed, limit)
     _, processes = get_dist_info()
     order = DefaultSampler(dataset, config.sampler.shuffle, seed)
     # Every process knows the order of all images, and takes its share of each batch.

@@ -25,18 +25,44 @@ import torch
 from torch import Tensor
 
 from iou_aware.method.confidence import Rule, confidences
-from iou_aware.method.ranking.boxes import nearest_iou
-from iou_aware.method.ranking.depth import Depth
-from iou_aware.method.ranking.found import Found
+from iou_aware.method.ranking.detections import BatchDetections
 from iou_aware.method.ranking.nms import suppress, survivors_of
-from iou_aware.method.ranking.outputs import DenseOutputs
+from iou_aware.method.ranking.outputs import DenseOutputs, nearest_iou
 from iou_aware.method.ranking.settings import Settings
 
 LOW = (1 << 32) - 1
 NOTHING, HIGHEST = -1, (1 << 63) - 1  # codes that no pair has: below all others and above
 MOST_KEYS = 1 << 24  # rules are taken together as long as their anchors' codes, of all images, are no more than this
 DONE = -1  # in place of a group
-Columns = tuple[dict[str, Tensor], Tensor]  # as in ``Found``: columns and groups
+FIRST_ANCHORS, FIRST_PAIRS = 512, 1536  # how deep to look while nothing has been learnt
+STEP = 8
+Columns = tuple[dict[str, Tensor], Tensor]  # as in ``BatchDetections``: columns and groups
+
+
+class Depth:
+    """How far down its ranking each rule has to look before the cap is full: a guess, learnt from the batches so far.
+
+    Looking too shallow costs a second look, looking too deep the comparison of boxes that nobody asks for; what is
+    found is the same. So a guess follows the deepest image of a batch upwards at once, downwards slowly. Anchors are
+    guessed in steps, so that most rules guess the same and are ranked together.
+    """
+
+    def __init__(self) -> None:
+        self._needed: dict[Rule, tuple[int, int]] = {}
+
+    def guess(self, rules: Sequence[Rule], factor: int) -> tuple[list[int], int]:
+        """Return how many anchors each rule should look at, and how many (anchor, class) pairs all of them."""
+        needed = [self._needed.get(rule, (FIRST_ANCHORS, FIRST_PAIRS)) for rule in rules]
+        return [-(-anchors // STEP) * STEP * factor for anchors, _ in needed], max(
+            pairs for _, pairs in needed
+        ) * factor
+
+    def learn(self, rules: Sequence[Rule], anchors: Sequence[int], pairs: Sequence[int]) -> None:
+        """Take note of how many anchors and pairs each rule's deepest image of a batch needed."""
+        for rule, *seen in zip(rules, anchors, pairs, strict=True):
+            now = [number + number // 32 + 4 for number in seen]
+            before = self._needed.get(rule, now)
+            self._needed[rule] = tuple(max(new, (15 * old + new) // 16) for new, old in zip(now, before, strict=True))
 
 
 def sweep(
@@ -45,7 +71,7 @@ def sweep(
     settings: Settings,
     gt_bboxes: Sequence[Tensor] | None = None,
     depth: Depth | None = None,
-) -> Found:
+) -> BatchDetections:
     """Return each image's detections under every rule.
 
     Args:
@@ -70,7 +96,7 @@ def sweep(
         for start in range(0, len(sharing), together):
             some = sharing[start : start + together]
             pieces += _Sweep(outputs, ious, [rules[place] for place in some], settings, depth).run(some, len(rules))
-    return Found(outputs.num_images, rules, *_joined(pieces))
+    return BatchDetections(outputs.num_images, rules, *_joined(pieces))
 
 
 def true_ious(outputs: DenseOutputs, gt_bboxes: Sequence[Tensor]) -> Tensor:

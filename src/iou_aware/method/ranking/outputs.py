@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 from mmdet.models.task_modules.coders import BaseBBoxCoder
-from mmdet.structures.bbox import get_box_tensor
+from mmdet.structures.bbox import bbox_overlaps, get_box_tensor, scale_boxes
 from torch import Tensor
-
-from iou_aware.method.ranking.boxes import rescaled
 
 
 class DenseOutputs:
@@ -100,9 +98,17 @@ class DenseOutputs:
             those = [part[places].flatten(0, 1) for part in (priors, deltas)]
             decoded = get_box_tensor(self._coder.decode(*those, max_shape=shape)).float()
             if self._rescale:
-                decoded = rescaled(decoded, self._metas[images[places[0]]])
+                factors = self._metas[images[places[0]]]["scale_factor"]
+                decoded = scale_boxes(decoded, [1 / factor for factor in factors])
             boxes[places] = decoded.view(len(places), -1, 4)
         return boxes
+
+
+def nearest_iou(boxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+    """Return each box's (K, 4) IoU with the ground truth (G, 4) it overlaps most, whatever its class: (K,), [0, 1]."""
+    if not len(gt_bboxes):
+        return boxes.new_zeros(len(boxes))
+    return bbox_overlaps(boxes, gt_bboxes.to(boxes)).amax(1)
 
 
 def _flatten_level(level: Tensor, width: int) -> Tensor:

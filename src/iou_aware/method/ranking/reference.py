@@ -23,7 +23,7 @@ def detect(levels: Sequence[Level], rule: str, settings: Settings) -> dict[str, 
         levels: Per pyramid level: classification scores (N, C), IoUs (N, 1) (predicted, or true ones for ``oracle``)
             and boxes (N, 4) of its anchors, float32.
         rule: The confidence rule.
-        settings: Selection ``anchors``; the numbers of the selection.
+        settings: The numbers of the selection.
 
     Returns:
         ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and ``iou_preds`` (n,), n <= ``max_per_img``, in

@@ -12,15 +12,13 @@ class Settings:
     """Post-processing settings, as in the ``test_cfg`` of a config.
 
     Attributes:
-        candidates: ``anchors`` (the paper's selection) or ``pairs`` (MMDetection 3's).
-        nms_pre: How many anchors (``anchors``) or (anchor, class) pairs (``pairs``) of a level go on; below 1, all.
+        nms_pre: How many anchors of a level go on; below 1, all.
         score_thr: Confidences must exceed it.
         iou_threshold: A box is suppressed by a better one of its class if their IoU exceeds it.
         max_per_img: The cap: how many detections of an image remain.
         min_bbox_size: Boxes must exceed it in width and in height, pixels; negative: no such condition.
     """
 
-    candidates: str = "anchors"
     nms_pre: int = 1000
     score_thr: float = 0.05
     iou_threshold: float = 0.5
@@ -32,21 +30,16 @@ class Settings:
         """Return the settings of a head's ``test_cfg``, MMDetection's keys and ``candidates``.
 
         Raises:
-            InputError: If ``candidates`` is neither ``anchors`` nor ``pairs``, the cap is below 1, the IoU
-                threshold outside [0, 1], or the NMS of ``anchors`` not the plain per-class one.
+            InputError: If ``candidates`` is something else than ``anchors``, the cap is below 1, the IoU threshold
+                outside [0, 1], or the NMS not the plain per-class one.
         """
-        candidates = test_cfg.get("candidates", "anchors")
-        if candidates not in ("anchors", "pairs"):
-            raise InputError(f"test_cfg.candidates: found {candidates!r}, expected 'anchors' or 'pairs'")
-        if candidates == "pairs":
-            return cls(candidates)  # MMDetection reads the rest itself
+        if (candidates := test_cfg.get("candidates", "anchors")) != "anchors":
+            raise InputError(f"test_cfg.candidates: found {candidates!r}, expected 'anchors'")
         nms = dict(test_cfg.get("nms") or {})
         threshold = nms.pop("iou_threshold", None)
         if nms.pop("type", "nms") != "nms" or nms or threshold is None:
             expected = "dict(type='nms', iou_threshold=...)"
-            raise InputError(
-                f"test_cfg.nms: found {test_cfg.get('nms')!r}, expected {expected}; others work with candidates='pairs'"
-            )
+            raise InputError(f"test_cfg.nms: found {test_cfg.get('nms')!r}, expected {expected}")
         if not 0 <= threshold <= 1:
             raise InputError(f"test_cfg.nms.iou_threshold: found {threshold!r}, expected a number in [0, 1]")
         if test_cfg.get("max_per_img", 100) < 1:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
-from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 FIELDS = ("bboxes", "labels", "scores", "cls_scores", "iou_preds")
 
 
-class Found(Sequence[dict[str, InstanceData]]):
+class BatchDetections(Sequence[dict[str, InstanceData]]):
     """D detections of B images under R rules: by image, then by rule, then in descending confidence.
 
     As a sequence, per image a dict from the rule's text to its detections; they are taken apart when first asked for.
@@ -25,13 +25,12 @@ class Found(Sequence[dict[str, InstanceData]]):
         self.num_images, self.rules, self.columns, self.groups = num_images, list(rules), dict(columns), groups
 
     @classmethod
-    def of(cls, images: Sequence[Mapping[str, InstanceData]]) -> "Found":
-        """Return the same from MMDetection's form of it: per image a dict from the rule's text to its detections."""
-        parts = [detections for by_rule in images for detections in by_rule.values()]
-        columns = {name: torch.cat([part[name] for part in parts]) for name in FIELDS if name in parts[0]}
-        sizes = torch.tensor([len(part) for part in parts], device=columns["scores"].device)
-        groups = torch.arange(len(parts), device=sizes.device).repeat_interleave(sizes)
-        return cls(len(images), list(images[0]), columns, groups)
+    def of(cls, images: Sequence[InstanceData], rule: str) -> "BatchDetections":
+        """Return the same of what MMDetection returns per image, which ranks by one rule."""
+        columns = {name: torch.cat([image[name] for image in images]) for name in FIELDS if name in images[0]}
+        sizes = torch.tensor([len(image) for image in images], device=columns["scores"].device)
+        groups = torch.arange(len(images), device=sizes.device).repeat_interleave(sizes)
+        return cls(len(images), [rule], columns, groups)
 
     def __len__(self) -> int:
         """Return B."""
@@ -45,12 +44,6 @@ class Found(Sequence[dict[str, InstanceData]]):
     def _by_image(self) -> list[dict[str, InstanceData]]:
         counts = self.groups.bincount(minlength=self.num_images * len(self.rules)).tolist()
         parts = zip(*(column.split(counts) for column in self.columns.values()), strict=True)
-        every = [_Detections(**dict(zip(self.columns, part, strict=True))) for part in parts]
+        every = [InstanceData(**dict(zip(self.columns, part, strict=True))) for part in parts]
         width = len(self.rules)
         return [dict(zip(self.rules, every[at : at + width], strict=True)) for at in range(0, len(every), width)]
-
-
-class _Detections(InstanceData):
-    """InstanceData whose fields are known to be of one length: MMEngine's check of every assignment is left out."""
-
-    __setattr__ = BaseDataElement.__setattr__

@@ -98,3 +98,10 @@ def levels_of(head: IoUAwareRetinaHead, outs, meta: dict, image: int) -> list[Le
             (scores, ious, decoded.float() * decoded.new_tensor([1 / s for s in meta["scale_factor"]] * 2).float())
         )
     return levels
+
+
+def iou(a, b) -> float:
+    """Return the IoU of two boxes x1, y1, x2, y2, given as numbers."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders.heads import levels_of
+from builders.heads import iou, levels_of
 from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, RULES, project
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,16 +125,12 @@ def test_oracle_knows_the_truth(predicted, alpha):
     p, true = found.cls_scores.astype(float), found.iou_preds.astype(float)
     np.testing.assert_allclose(found.confidences, p**alpha * true ** (1 - alpha), rtol=1e-5)
     truth = json.loads((predicted.root / "data/shapes/val.json").read_text())["annotations"]
-    for image, box, iou in zip(found.image_ids, found.boxes.astype(float), found.iou_preds, strict=True):
-        best = max(_iou(box, row["bbox"]) for row in truth if row["image_id"] == image)
-        assert iou == pytest.approx(best, abs=1e-5)
-
-
-def _iou(box: np.ndarray, other: list[float]) -> float:
-    x, y, width, height = other
-    across = max(0.0, min(box[2], x + width) - max(box[0], x))
-    down = max(0.0, min(box[3], y + height) - max(box[1], y))
-    return across * down / ((box[2] - box[0]) * (box[3] - box[1]) + width * height - across * down)
+    objects = {image: [] for image in IMAGES}
+    for row in truth:
+        x, y, width, height = row["bbox"]
+        objects[row["image_id"]].append((x, y, x + width, y + height))
+    for image, box, known in zip(found.image_ids, found.boxes.astype(float), found.iou_preds, strict=True):
+        assert known == pytest.approx(max(iou(box, other) for other in objects[image]), abs=1e-5)
 
 
 def test_one_forward_pass_serves_every_rule(predicted, monkeypatch):

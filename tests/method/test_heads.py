@@ -1,6 +1,6 @@
 import pytest
 import torch
-from builders.heads import CODER, SCALED, build_head, features, metas_of, random_outputs
+from builders.heads import CODER, SCALED, build_head, features, iou, metas_of, random_outputs
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -21,13 +21,6 @@ def samples(*boxes_per_image):
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         batch.append(sample)
     return batch
-
-
-def iou(a, b):
-    """IoU of two boxes given as lists of numbers."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0) * max(height, 0)
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
 def losses_of(head, batch, outs=None):

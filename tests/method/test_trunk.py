@@ -4,6 +4,7 @@ import csv
 
 import pytest
 import torch
+from builders.configs import resolve, run_of
 from builders.heads import build_head, features, metas_of
 from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, interrupt, outcome, project, saved
 from mmdet.models.losses import FocalLoss
@@ -157,10 +158,8 @@ def test_detections_of_half_precision_outputs_are_those_of_the_same_numbers(dtyp
         ({"compile": True}, {"dtype": None, "compiled": True}, "OptimWrapper"),
     ],
 )
-def test_settings_become_the_config(tmp_path, settings, hook, wrapper):
-    experiment = project(tmp_path, settings=settings)
-    shapes = Manifest.load(experiment.paths.manifest("shapes"))
-    resolved = config.resolve(experiment.runs[IOU_AWARE], shapes, tmp_path, experiment.settings, "work")
+def test_settings_become_the_config(settings, hook, wrapper):
+    resolved = resolve(run_of(), **settings)
     hooks = [one.to_dict() for one in resolved.custom_hooks if one.type == "Trunk"]
     assert hooks == ([{"type": "Trunk", **hook}] if hook else [])
     assert resolved.optim_wrapper.type == wrapper

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 
 import mmcv.ops
 import pytest
-from builders.training import IOU_AWARE, RETINANET, project
+from builders.configs import resolve, run_of
+from builders.training import IOU_AWARE
 from mmdet.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.config import Config
 
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
-from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.detect import detect
 from iou_aware.inference.predict import predict
@@ -21,11 +21,6 @@ from iou_aware.training import config
 from iou_aware.training.parts import RUNNING, UNREGISTERED, require_parts
 
 RUN = {"type": "os.mkdir", "path": "hacked"}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return project(tmp_path_factory.mktemp("study"), runs=[{"detector": "retinanet"}])
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +54,12 @@ def _module_that_makes_a_folder(tmp_path, monkeypatch):
         {"type": ["RandomFlip"]},
     ],
 )
-def test_only_registered_transforms_are_augmentations(study, step):
-    manifest = Manifest.load(study.paths.manifest("shapes"))
-    settings = {"augmentations": [{"type": "RandomFlip", "prob": 0.5}, step]}
+def test_only_registered_transforms_are_augmentations(step):
     with pytest.raises(InputError, match=r"settings\.augmentations\[1\].*expected"):
-        config.resolve(study.runs[RETINANET], manifest, study.root, settings, "work")
+        resolve(run_of(), augmentations=[{"type": "RandomFlip", "prob": 0.5}, step])
 
 
-def test_nested_transforms_of_mmdetection_and_mmcv_are_taken(study):
-    manifest = Manifest.load(study.paths.manifest("shapes"))
+def test_nested_transforms_of_mmdetection_and_mmcv_are_taken():
     flip, light = {"type": "RandomFlip", "prob": 0.5}, {"type": "PhotoMetricDistortion"}
     steps = [{"type": "RandomApply", "prob": 0.5, "transforms": [light]}]
     steps += [
@@ -76,7 +68,7 @@ def test_nested_transforms_of_mmdetection_and_mmcv_are_taken(study):
             "transforms": [[flip], [light, {"type": "CutOut", "n_holes": 1, "cutout_shape": (4, 4)}]],
         }
     ]
-    resolved = config.resolve(study.runs[RETINANET], manifest, study.root, {"augmentations": steps}, "work")
+    resolved = resolve(run_of(), augmentations=steps)
     assert [step.to_dict() for step in resolved.train_dataloader.dataset.pipeline[3:-1]] == steps
 
 

@@ -14,8 +14,6 @@ from typing import Any
 from iou_aware.common.errors import InputError
 
 _ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-# What evaluating a value that is none of those raises, or parsing a file that is no Python.
-_FAULTS = (SyntaxError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -82,22 +80,22 @@ def _bases(own: Mapping[str, Any]) -> list[str]:
 
 
 def _assigned(file: Path, may_refer: bool) -> dict[str, Any]:
-    line, found = 1, {}
+    line, content = 1, {}
     try:
         for statement in ast.parse(file.read_bytes()).body:
             line = statement.lineno
             if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
                 continue  # a docstring
             (target,) = statement.targets
-            found[target.id] = _value(statement.value, found if may_refer else {})
+            content[target.id] = _value(statement.value, content if may_refer else {})
     except OSError as fault:
         raise InputError(f"{file}: cannot be read ({fault}); expected a config.") from fault
-    except (*_FAULTS, MemoryError) as fault:
+    except Exception as fault:  # Python's parser and operators raise whatever they meet: SyntaxError, KeyError, ...
         raise InputError(
             f"{file}, line {getattr(fault, 'lineno', None) or line}: cannot be read as a config ({fault}); expected "
             "NAME = VALUE and nothing else, of literals and dict(key=value); nothing in it was run."
         ) from fault
-    return found
+    return content
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:

@@ -94,11 +94,11 @@ def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str) -> Tensor:
 def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str]) -> Tensor:
     """Return ``confidence(cls_score, iou_pred, rule)`` of R rules, (R, ...), sharing what the rules have in common."""
     rules = [Rule(rule) for rule in rules]
-    found = cls_score.new_empty((len(rules), *cls_score.shape))
+    result = cls_score.new_empty((len(rules), *cls_score.shape))
     powers = []
     for place, rule in enumerate(rules):
         if rule.alpha in (None, 0, 0.5, 1):
-            found[place] = _without_powers(cls_score, iou_pred, rule)
+            result[place] = _without_powers(cls_score, iou_pred, rule)
         else:
             powers.append(place)
     if powers:
@@ -108,8 +108,8 @@ def confidences(cls_score: Tensor, iou_pred: Tensor, rules: Sequence[str]) -> Te
             some = powers[start : start + together]
             alphas = log_score.new_tensor([rules[place].alpha for place in some])
             alphas = alphas.unflatten(0, (-1, *[1] * log_score.dim()))
-            found[some] = (log_score * alphas).add_(log_iou * (1 - alphas)).exp_().float()
-    return found
+            result[some] = (log_score * alphas).add_(log_iou * (1 - alphas)).exp_().float()
+    return result
 
 
 def _without_powers(cls_score: Tensor, iou_pred: Tensor, rule: Rule) -> Tensor:

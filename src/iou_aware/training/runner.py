@@ -213,7 +213,7 @@ class Runner(MMEngineRunner):
             logger.info("Resuming from %s", path)
 
     def load_or_resume(self) -> None:
-        """Go on from the checkpoint that was found, if any."""
+        """Go on from the checkpoint, if there is one."""
         if self._resumed is not None:
             checkpoints.restore(self, self._resumed)
             self._resumed = None

@@ -42,9 +42,9 @@ Columns = tuple[dict[str, Tensor], Tensor]  # as in ``BatchDetections``: columns
 class Depth:
     """How far down its ranking each rule has to look before the cap is full: a guess, learnt from the batches so far.
 
-    Looking too shallow costs a second look, looking too deep the comparison of boxes that nobody asks for; what is
-    found is the same. So a guess follows the deepest image of a batch upwards at once, downwards slowly. Anchors are
-    guessed in steps, so that most rules guess the same and are ranked together.
+    Looking too shallow costs a second look, looking too deep the comparison of boxes that nobody asks for; the
+    detections are the same. So a guess follows the deepest image of a batch upwards at once, downwards slowly. Anchors
+    are guessed in steps, so that most rules guess the same and are ranked together.
     """
 
     def __init__(self) -> None:
@@ -53,9 +53,8 @@ class Depth:
     def guess(self, rules: Sequence[Rule], factor: int) -> tuple[list[int], int]:
         """Return how many anchors each rule should look at, and how many (anchor, class) pairs all of them."""
         needed = [self._needed.get(rule, (FIRST_ANCHORS, FIRST_PAIRS)) for rule in rules]
-        return [-(-anchors // STEP) * STEP * factor for anchors, _ in needed], max(
-            pairs for _, pairs in needed
-        ) * factor
+        anchors = [-(-count // STEP) * STEP * factor for count, _ in needed]
+        return anchors, max(count for _, count in needed) * factor
 
     def learn(self, rules: Sequence[Rule], anchors: Sequence[int], pairs: Sequence[int]) -> None:
         """Take note of how many anchors and pairs each rule's deepest image of a batch needed."""

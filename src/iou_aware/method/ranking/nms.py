@@ -82,13 +82,13 @@ def suppress(pairs: Tensor, ranked: Tensor, images: Tensor, survivors: Tensor, n
     kept = ranks.new_zeros((len(ranks), cap))
     active = torch.arange(len(ranks), device=pairs.device)
     for start in range(0, cap, PATIENCE):
-        found = kept.new_zeros((min(PATIENCE, cap - start), len(active)))
-        for best in found:
+        steps = kept.new_zeros((min(PATIENCE, cap - start), len(active)))
+        for best in steps:
             torch.amax(ranks, 1, out=best)
             ranks.mul_(survivors.index_select(0, boxes.index_select(0, end - best)))
-        kept[active, start : start + len(found)] = found.T
+        kept[active, start : start + len(steps)] = steps.T
         # A class goes on while its next one may still be among the first of its ranking.
-        enough = kept[:, : start + len(found)].reshape(num_rows, -1)
+        enough = kept[:, : start + len(steps)].reshape(num_rows, -1)
         least = enough.topk(cap, sorted=False).values.amin(1) if enough.shape[1] >= cap else best.new_zeros(num_rows)
         goes_on = (best > least[active.div(num_classes, rounding_mode="floor")]).nonzero().squeeze(1)
         if not len(goes_on):

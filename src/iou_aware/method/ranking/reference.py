@@ -35,8 +35,8 @@ def detect(levels: Sequence[Level], rule: str, settings: Settings) -> dict[str, 
         for anchor in _top_anchors(confidences, settings.nms_pre):
             for label in range(scores.shape[1]):
                 if confidences[anchor, label] > settings.score_thr and _large(boxes[anchor], settings.min_bbox_size):
-                    found = (boxes[anchor], label, confidences[anchor, label], scores[anchor, label], ious[anchor, 0])
-                    candidates.append(found)
+                    numbers = (confidences[anchor, label], scores[anchor, label], ious[anchor, 0])
+                    candidates.append((boxes[anchor], label, *numbers))
     candidates.sort(key=lambda candidate: -candidate[2])  # a stable sort: ties stay by level, anchor and class
 
     kept = []

@@ -60,10 +60,6 @@ def test_an_unknown_kind_is_refused_by_name():
         IoUPredictionLoss("giou")
 
 
-def test_the_settings_are_printed():
-    assert repr(IoUPredictionLoss("l1", 0.5)) == "IoUPredictionLoss(kind=l1, loss_weight=0.5)"
-
-
 def test_an_experiment_may_ask_for_every_kind():
     """The schema lists them once more: an experiment is read without torch."""
     schema = yaml.safe_load((files("iou_aware") / "schemas" / "experiment.schema.yaml").read_text())

@@ -59,7 +59,7 @@ def load_truth(annotations: Path) -> Truth:
     ids, starts = np.unique(images[order], return_index=True)
     parts = np.split(order, starts[1:]) if len(order) else []
     empty = np.zeros(0, dtype=np.int64)
-    of_image = {image["id"]: empty for image in content["images"]} | dict(zip(ids.tolist(), parts, strict=False))
+    of_image = {image["id"]: empty for image in content["images"]} | dict(zip(ids.tolist(), parts, strict=True))
     return Truth(
         boxes=np.array([annotation["bbox"] for annotation in marked], dtype=np.float64).reshape(-1, 4),
         category_ids=np.array([annotation["category_id"] for annotation in marked], dtype=np.int64),

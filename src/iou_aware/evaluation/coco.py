@@ -68,6 +68,7 @@ class CocoEvaluator:
     """The ground truth of one split, loaded once for the detections of any number of runs and rules.
 
     Attributes:
+        annotations: The file that it was loaded from.
         truth: What hotcoco makes of it.
         image_ids: ``(I,)`` ascending.
         category_ids: The ids of the K classes, ascending.
@@ -75,6 +76,7 @@ class CocoEvaluator:
 
     def __init__(self, annotations: Path):
         """Load ``annotations``, a COCO instances file."""
+        self.annotations = annotations
         self.truth = hotcoco.COCO(str(annotations))
         self.image_ids = np.sort(np.array(self.truth.get_img_ids(), dtype=np.int64))
         self.category_ids = sorted(self.truth.get_cat_ids())

@@ -72,7 +72,7 @@ def match(
     Raises:
         InputError: An image or a category of the results is unknown.
     """
-    require_known(results, evaluator.image_ids, evaluator.category_ids, "matching")
+    require_known(results, evaluator.image_ids, evaluator.category_ids, f"matching with {evaluator.annotations}")
     evaluation = hotcoco.COCOeval(evaluator.truth, evaluator.truth.load_res(results), "bbox")
     evaluation.params.area_rng, evaluation.params.area_rng_lbl = [list(AREAS[area])], [area]
     evaluation.params.max_dets = [LIMIT]

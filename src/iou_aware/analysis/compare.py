@@ -8,8 +8,8 @@ detections, image by image, so that the difference has an interval.
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,32 +51,6 @@ class Side:
         if not path.is_file():
             raise InputError(f"{path} does not exist: expected a finished run, trained or released, at {self.text}.")
         return json.loads(path.read_text())["run"]["dataset"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One metric of both sides, percent, and how surely it differs; for a class, without an interval."""
-
-    metric: str
-    first: float | None
-    second: float | None
-    interval: Interval | None = None
-
-    @property
-    def difference(self) -> float | None:
-        """Second less first, points."""
-        return None if self.first is None or self.second is None else self.second - self.first
-
-    @property
-    def surely(self) -> str:
-        """Which way it went, in words."""
-        if self.interval is None:
-            return ""
-        if self.interval.low > 0:
-            return "surely higher"
-        if self.interval.high < 0:
-            return "surely lower"
-        return "equal" if self.interval.low == self.interval.high == 0 else "undecided"
 
 
 def compare(first: str, second: str, split: str | None = None, resamples: int = RESAMPLES) -> None:
@@ -138,11 +112,13 @@ def _folders(first: Side, second: Side) -> str:
         "",
     ]
     rows = []
-    for key in order[:_SHOWN_ROWS]:
-        values = [float(table.loc[key, "AP"]) for table in tables]
-        ap = Change("AP", *values, _paired(first, second, key, values[1] - values[0]))
-        gains = [_signed(float(moved.loc[key, metric])) for metric in PAPER]
-        rows.append([*key, *gains, _bracketed(ap), ap.surely])
+    for run, split, rule in order[:_SHOWN_ROWS]:
+        terms = [(sign, side.paths.bootstrap(run, split), rule, "AP") for sign, side in [(1.0, second), (-1.0, first)]]
+        drawn = resamples.combined(terms)
+        change = moved.loc[run, split, rule]
+        limits, _, word = _certainty(None if drawn is None else interval(change["AP"], drawn))
+        gains = ["" if np.isnan(change[metric]) else f"{change[metric]:+.2f}" for metric in PAPER]
+        rows.append([run, split, rule, *gains, limits, word])
     if rows:
         lines += markdown.table([*_KEYS, *PAPER, "AP: 95 % interval", "AP"], rows)
     if len(order) > _SHOWN_ROWS:
@@ -156,14 +132,6 @@ def _values(table: pd.DataFrame, column: str) -> str:
     """Return the few values of a column, or how many there are."""
     values = sorted(set(table[column].astype(str)) - {""})
     return ", ".join(value[:12] for value in values) if len(values) <= 2 else f"{len(values)} different"
-
-
-def _paired(first: Side, second: Side, key: tuple[str, str, str], value: float) -> Interval | None:
-    """Return the interval of ``value``, one evaluation's difference of AP in two folders; None unless resampled."""
-    run, split, rule = key
-    terms = [(sign, side.paths.bootstrap(run, split), rule, "AP") for sign, side in [(1.0, second), (-1.0, first)]]
-    values = resamples.combined(terms)
-    return None if values is None else interval(value, values)
 
 
 def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
@@ -182,45 +150,28 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
         classes.append([metrics["AP"] for metrics in coco.summarise_classes(curves)])
         logger.info("%s: AP %.1f; drawing its images %d times", side.text, values[-1]["AP"] or 0.0, resamples)
         drawn.append(distributions(evaluator, results, resamples=resamples))
-    changes = []
+    rows = []
     for metric in METRICS:
-        change = Change(metric, values[0][metric], values[1][metric])
-        if change.difference is not None:
-            change = replace(change, interval=interval(change.difference, drawn[1][metric] - drawn[0][metric]))
-        changes.append(change)
-    names = {category["id"]: category["name"] for category in json.loads(annotations[0].read_text())["categories"]}
-    per_class = [
-        Change(names[category], *pair) for category, *pair in zip(evaluator.category_ids, *classes, strict=True)
-    ]
-    return _page(first, second, split, len(evaluator.image_ids), resamples, changes, per_class)
-
-
-def _page(
-    first: Side,
-    second: Side,
-    split: str,
-    images: int,
-    resamples: int,
-    changes: Sequence[Change],
-    classes: Sequence[Change],
-) -> str:
+        one, other = values[0][metric], values[1][metric]
+        known = None not in (one, other)
+        sure = interval(other - one, drawn[1][metric] - drawn[0][metric]) if known else None
+        rows.append([*_cells(metric, one, other), *_certainty(sure)])
+    trainings = "" if first.run == second.run else " That another training would come out otherwise they do not know."
     lines = [
         f"# {first.text} and {second.text}",
         "",
-        f"On {split}, {images} images. Intervals: paired bootstrap over the images, {resamples:,} resamples."
-        + ("" if first.run == second.run else " That another training would come out otherwise they do not know."),
+        f"On {split}, {len(evaluator.image_ids)} images. Intervals: paired bootstrap over the images, {resamples:,} "
+        f"resamples.{trainings}",
         "",
-        *markdown.table(
-            ["metric", "first", "second", "difference", "95 % interval", "higher", ""],
-            [[*_cells(change), _bracketed(change), _share(change), change.surely] for change in changes],
-        ),
+        *markdown.table(["metric", "first", "second", "difference", "95 % interval", "higher", ""], rows),
     ]
-    known = [change for change in classes if change.difference is not None]
-    ranked = sorted(known, key=lambda change: change.difference or 0.0)
+    names = {category["id"]: category["name"] for category in json.loads(annotations[0].read_text())["categories"]}
+    by_class = zip(map(names.__getitem__, evaluator.category_ids), *classes, strict=True)
+    ranked = sorted((line for line in by_class if None not in line), key=lambda line: line[2] - line[1])
     if len(ranked) > 1:
         most = dict.fromkeys([*ranked[: -_SHOWN_CLASSES - 1 : -1], *reversed(ranked[:_SHOWN_CLASSES])])
         lines += ["", "AP of the classes that changed most:", ""]
-        lines += markdown.table(["class", "first", "second", "difference"], [_cells(change) for change in most])
+        lines += markdown.table(["class", "first", "second", "difference"], [_cells(*line) for line in most])
     return "\n".join(lines) + "\n"
 
 
@@ -234,10 +185,10 @@ def _rule(side: Side, source: Path) -> str:
 
 def _only_split(sides: Iterable[Side]) -> str:
     """Return the split on which both runs have detections, if there is one and no more."""
-    found = [
+    splits = [
         {path.stem for path in side.paths.detections(side.run or "", "*").parent.glob("*.parquet")} for side in sides
     ]
-    shared = sorted(set.intersection(*found))
+    shared = sorted(set.intersection(*splits))
     if len(shared) != 1:
         raise InputError(
             f"found detections of both on {', '.join(shared) or 'no split'}; expected --split to name one of them."
@@ -245,18 +196,16 @@ def _only_split(sides: Iterable[Side]) -> str:
     return shared[0]
 
 
-def _cells(change: Change) -> list[str]:
-    values = ["" if value is None else f"{value:.2f}" for value in (change.first, change.second)]
-    return [change.metric, *values, _signed(change.difference)]
+def _cells(name: str, first: float | None, second: float | None) -> list[str]:
+    """Return a name, both values and second less first, in percent and points."""
+    values = ["" if value is None else f"{value:.2f}" for value in (first, second)]
+    return [name, *values, "" if first is None or second is None else f"{second - first:+.2f}"]
 
 
-def _share(change: Change) -> str:
-    return "" if change.interval is None else f"{100 * change.interval.positive:.0f} %"
-
-
-def _bracketed(change: Change) -> str:
-    return "" if change.interval is None else f"[{change.interval.low:+.2f}, {change.interval.high:+.2f}]"
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None or np.isnan(value) else f"{value:+.2f}"
+def _certainty(change: Interval | None) -> list[str]:
+    """Return the interval of a difference, how surely it is above zero, and which way it went, in words."""
+    if change is None:
+        return ["", "", ""]
+    word = "equal" if change.low == change.high == 0 else "undecided"
+    word = "surely higher" if change.low > 0 else "surely lower" if change.high < 0 else word
+    return [f"[{change.low:+.2f}, {change.high:+.2f}]", f"{100 * change.positive:.0f} %", word]

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from builders.results import RULES, SMALL_RUN, experiment, paper_shaped, write_evaluation, write_results, write_run
 
-from iou_aware.analysis.collect.collect import collect, missing
-from iou_aware.analysis.metrics import load_metrics, load_per_class
+from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
 from iou_aware.analysis.uncertainty.quantity import Measurements, Noise, Term
 from iou_aware.common.errors import InputError
 
@@ -93,16 +93,20 @@ def test_unfinished_study_says_what_is_missing_and_why(study):
     write_evaluation(study, SWEEP, "val", {rule: {"AP": 21.0} for rule in RULES[:-1]})
     other = SWEEP.replace("bce", "l2")
     write_run(study, other)
-    gaps = {gap.run: gap for gap in collect(study)}
+    collect(study)
     assert load_metrics(study.paths.metrics)["run"].unique().tolist() == [BASELINE, SWEEP]
-    assert len(gaps) == len(study.runs) - 1
-    assert (gaps[SWEEP].rules, gaps[SWEEP].why) == (["alpha=0.00"], "evaluated before this rule was asked for")
-    assert (gaps[other].rules, gaps[other].why) == (RULES, "not predicted")
-    assert gaps[SWEEP.replace("bce", "l1")].why == "not trained"
+    missing = load_missing(study.paths.missing)
+    assert {run for run, _, _ in missing} == set(study.runs) - {BASELINE}
+    of_sweep = {rule: why for (run, _, rule), why in missing.items() if run == SWEEP}
+    assert of_sweep == {"alpha=0.00": "evaluated before this rule was asked for"}
+    assert [rule for run, _, rule in missing if run == other] == RULES
+    assert missing[other, "val", "none"] == "not predicted"
+    assert missing[SWEEP.replace("bce", "l1"), "val", "none"] == "not trained"
     detections = study.paths.detections(other, "val")
     detections.parent.mkdir(parents=True)
     detections.touch()
-    assert {gap.run: gap.why for gap in missing(study)}[other] == "not evaluated"
+    collect(study)
+    assert load_missing(study.paths.missing)[other, "val", "none"] == "not evaluated"
 
 
 def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path):
@@ -115,7 +119,7 @@ def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path)
     runs = [SMALL_RUN | {"detector": "retinanet", "recipe": ["quick", "zoo"]}]
     study = experiment(tmp_path, runs=runs, tables={"both": table})
     expected = {BASELINE: "not trained", BASELINE.replace("quick", "zoo"): "not fetched"}
-    assert {gap.run: gap.why for gap in collect(study)} == expected
+    assert {gap["run"]: gap["why"] for gap in collect(study)} == expected
     told = [
         Measurements(study).quantity("AP", study.tables["both"], "table1", [Term(1, row, "AP")], Noise(0, 0)).missing
         for row in rows
@@ -124,7 +128,7 @@ def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path)
 
 
 def test_nothing_yet_gives_an_empty_table(study):
-    assert len(collect(study)) == len(study.runs)
+    assert {gap["run"] for gap in collect(study)} == set(study.runs)
     assert load_metrics(study.paths.metrics).empty
 
 

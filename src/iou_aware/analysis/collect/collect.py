@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,96 +26,73 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.common.seal import AGAIN
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Missing:
-    """An evaluation that the experiment asks for and that is not there.
-
-    Attributes:
-        run: Name of the run.
-        split: Split of its dataset.
-        rules: The rules without numbers.
-        why: What has not happened yet.
-    """
-
-    run: str
-    split: str
-    rules: list[str]
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.run}, {self.split}, {', '.join(self.rules)}: {self.why}"
-
-
-def collect(experiment: Experiment) -> list[Missing]:
+def collect(experiment: Experiment) -> list[dict[str, str]]:
     """Write ``metrics.csv``, ``per_class.csv``, ``missing.csv`` and ``checks.json`` of an experiment.
 
     The rows are in the order of its runs, splits and rules. An unfinished experiment gives the rows that it has.
 
     Returns:
-        What is missing.
+        What is missing: the rows of ``missing.csv``.
 
     Raises:
         InputError: An evaluation or a ``run.json`` is damaged, or they belong to different weights.
     """
-    rows, classes = [], []
-    for evaluation, record, run, split in _evaluations(experiment):
-        shared = run.as_dict() | {"run": run.name, "split": split} | _provenance(evaluation, record)
-        for rule in filter(evaluation["rules"].get, experiment.rules_for(run)):
-            result = evaluation["rules"][rule]
-            rows.append(shared | {"rule": rule} | result["metrics"])
-            classes += [shared | {"rule": rule, "class": name} | part for name, part in result["per_class"].items()]
-    write_text(experiment.paths.metrics, _csv(METRICS_CSV, rows))
-    write_text(experiment.paths.per_class, _csv(PER_CLASS_CSV, classes))
-    write_checks(experiment, load_metrics(experiment.paths.metrics))
-    gaps = list(missing(experiment))
-    lacking = [{"run": gap.run, "split": gap.split, "rule": rule, "why": gap.why} for gap in gaps for rule in gap.rules]
-    write_text(experiment.paths.missing, _csv(MISSING_CSV, lacking))
-    for gap in gaps:
-        logger.warning("missing: %s", gap)
-    logger.info("%d rows in %s", len(rows), experiment.paths.metrics)
-    return gaps
-
-
-def missing(experiment: Experiment) -> Iterator[Missing]:
-    """Yield what an experiment asks for and does not have yet, in its own order."""
-    for name, split in experiment.evaluations():
-        rules = experiment.rules_for(experiment.run(name))
-        path = experiment.paths.evaluation(name, split)
-        if path.is_file():
-            absent = [rule for rule in rules if rule not in _read(path)["rules"]]
-            why = NOT_ASKED_FOR
-        else:
-            absent, why = rules, _lack(experiment, name, split)
-        if absent:
-            yield Missing(name, split, absent, why)
-
-
-def _lack(experiment: Experiment, run: str, split: str) -> str:
-    """Return what has not happened yet to a run that has no evaluation on a split."""
     paths = experiment.paths
-    if not paths.seal(run).is_file():
-        return NOT_FETCHED if experiment.run(run).is_released else NOT_TRAINED
-    return NOT_EVALUATED if paths.detections(run, split).is_file() else NOT_PREDICTED
-
-
-def _evaluations(experiment: Experiment) -> Iterator[tuple[dict[str, Any], dict[str, Any], Run, str]]:
-    """Yield each evaluation that is there, with its run's seal, the run and the split."""
+    rows, classes, missing = [], [], []
     for name, split in experiment.evaluations():
-        path, seal = experiment.paths.evaluation(name, split), experiment.paths.seal(name)
-        if not path.is_file():
-            continue
-        evaluation, record = _read(path), _read(seal)
-        if evaluation["provenance"]["weights_sha256"] != record["weights_sha256"]:
-            raise InputError(
-                f"{path} is of the weights {evaluation['provenance']['weights_sha256']}, but {seal} says "
-                f"{record['weights_sha256']}. Run `iou-aware predict` and `iou-aware evaluate` again."
-            )
-        yield evaluation, record, experiment.run(name), split
+        run, asked = experiment.run(name), experiment.rules_for(experiment.run(name))
+        evaluation, why = {}, NOT_ASKED_FOR
+        if paths.evaluation(name, split).is_file():
+            evaluation, shared = _read_evaluation(paths.evaluation(name, split), paths.seal(name))
+            shared |= run.as_dict() | {"run": name, "split": split}
+        else:
+            why = _lack(paths, run, split)
+        for rule in asked:
+            if result := evaluation.get(rule):
+                rows.append(shared | {"rule": rule} | result["metrics"])
+                classes += [shared | {"rule": rule, "class": one} | part for one, part in result["per_class"].items()]
+            else:
+                missing.append({"run": name, "split": split, "rule": rule, "why": why})
+    for path, columns, lines in (
+        (paths.metrics, METRICS_CSV, rows),
+        (paths.per_class, PER_CLASS_CSV, classes),
+        (paths.missing, MISSING_CSV, missing),
+    ):
+        write_text(path, csv_text(columns, ({column: line.get(column) for column in columns} for line in lines)))
+    write_checks(experiment, load_metrics(paths.metrics))
+    for (name, split, why), gaps in groupby(missing, itemgetter("run", "split", "why")):
+        logger.warning("missing: %s, %s, %s: %s", name, split, ", ".join(gap["rule"] for gap in gaps), why)
+    logger.info("%d rows in %s", len(rows), paths.metrics)
+    return missing
+
+
+def _lack(paths: Layout, run: Run, split: str) -> str:
+    """Return what has not happened yet to a run that has no evaluation on a split."""
+    if not paths.seal(run.name).is_file():
+        return NOT_FETCHED if run.is_released else NOT_TRAINED
+    return NOT_EVALUATED if paths.detections(run.name, split).is_file() else NOT_PREDICTED
+
+
+def _read_evaluation(path: Path, seal: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an evaluation's results by rule, and what made them: the columns ``PROVENANCE`` and ``COUNTS``.
+
+    The code and the libraries are those that trained the weights.
+    """
+    evaluation, record = _read(path), _read(seal)
+    made = evaluation["provenance"]
+    if made["weights_sha256"] != record["weights_sha256"]:
+        raise InputError(
+            f"{path} is of the weights {made['weights_sha256']}, but {seal} says {record['weights_sha256']}. "
+            "Run `iou-aware predict` and `iou-aware evaluate` again."
+        )
+    made = made | record.get("provenance", {}) | {"config_sha256": record["config_sha256"]} | _times(record)
+    return evaluation["rules"], {column: made.get(column) for column in [*PROVENANCE, *COUNTS]}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -127,20 +104,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}. Remove it and run its stage.") from error
 
 
-def _provenance(evaluation: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    """Return what made a number; the code and the libraries are those that trained the weights."""
-    made = evaluation["provenance"] | record.get("provenance", {})
-    made["config_sha256"] = record["config_sha256"]
-    made |= _times(record)
-    return {key: made.get(key) for key in [*PROVENANCE, *COUNTS]}
-
-
 def _times(record: dict[str, Any]) -> dict[str, float | None]:
     """Return what a run's training took, by the names of ``TIMES``; None where its record does not say."""
     wall, cpu = record.get("seconds"), record.get("cpu_seconds")
     on_gpus = None if wall is None else wall * record.get("processes", 1)
     return dict(zip(TIMES, (wall, cpu, cpu if record.get("device") == "cpu" else on_gpus), strict=True))
-
-
-def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
-    return csv_text(columns, ({column: row.get(column) for column in columns} for row in rows))

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import pandas as pd
@@ -49,7 +48,7 @@ class Check:
 
 
 def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
-    """Return the checks of an experiment, in the order of its runs.
+    """Return a check for each released run that is there and was published at its scale, in the order of the runs.
 
     Args:
         experiment: The study.
@@ -57,24 +56,18 @@ def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
     """
     by_score = metrics[metrics["rule"] == BASELINE_RULE].dropna(subset="AP")
     measured = by_score.set_index(["run", "split"])["AP"].to_dict()
-    return [
-        Check(run, split, published, measured.get((run, split))) for run, split, published in _published(experiment)
-    ]
-
-
-def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
-    """Write ``checks.json`` and say each in the log; one that fails stops nothing."""
-    found = checks(experiment, metrics)
-    for check in found:
-        logger.log(logging.INFO if check.met else logging.WARNING, "check: %s", check)
-    write_json(experiment.paths.checks, [asdict(check) | {"met": check.met} for check in found])
-    return found
-
-
-def _published(experiment: Experiment) -> Iterator[tuple[str, str, float]]:
-    """Yield run, split and published AP of each released run that is there and was published at the run's scale."""
+    made = []
     for name, run in experiment.released.items():
-        seal = experiment.paths.seal(name)
+        seal, split = experiment.paths.seal(name), experiment.splits_for(run)[0]
         published = json.loads(seal.read_text(encoding="utf-8"))["released"]["AP"] if seal.is_file() else None
         if published is not None:
-            yield name, experiment.splits_for(run)[0], published
+            made.append(Check(name, split, published, measured.get((name, split))))
+    return made
+
+
+def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> None:
+    """Write ``checks.json`` and say each in the log; one that fails stops nothing."""
+    made = checks(experiment, metrics)
+    for check in made:
+        logger.log(logging.INFO if check.met else logging.WARNING, "check: %s", check)
+    write_json(experiment.paths.checks, [asdict(check) | {"met": check.met} for check in made])

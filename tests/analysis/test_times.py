@@ -1,11 +1,12 @@
 """What stages and runs cost: the jobs' own files, GPUs where there were any, and sessions before the last."""
 
 import json
+import os
 
 import pytest
 from builders.results import experiment, write_run
 
-from iou_aware.analysis.times import hours, run_costs, stage_costs
+from iou_aware.analysis.times import clock, hours, print_times, run_costs, stage_costs
 from iou_aware.common.errors import InputError
 
 FIRST, SECOND = "shapes.retinanet.tiny.quick.72x72.seed1", "shapes.retinanet.tiny.quick.72x72.seed10"
@@ -44,10 +45,26 @@ def test_a_run_costs_its_training_and_what_was_made_of_it_and_nothing_of_another
 
 
 def test_what_is_fetched_costs_as_well(study):
-    for stage in ("release", "backbone"):
-        job(study, stage, "x", 3.0, 2.0)
-    assert list(stage_costs(study)) == ["backbone", "release", "all"]
-    assert stage_costs(study)["all"].jobs == 2
+    job(study, "backbone", "x", 3.0, 2.0)
+    assert list(stage_costs(study)) == ["backbone", "all"]
+
+
+def test_time_that_jobs_share_counts_once(study):
+    ends = {"a": 100.0, "b": 104.0, "c": 103.0, "d": 120.0}  # from 90, 94, 99 and 115 on
+    for name, seconds in {"a": 10.0, "b": 10.0, "c": 4.0, "d": 5.0}.items():
+        job(study, "evaluate", name, seconds, 1.0)
+        os.utime(study.paths.benchmark("evaluate", name), (ends[name], ends[name]))
+    cost = stage_costs(study)["evaluate"]
+    assert (cost.wall, cost.longest, cost.cpu) == (19.0, 10.0, 4.0)
+
+
+def test_times_are_printed_by_stage_and_by_run(study, capsys):
+    job(study, "train", FIRST, 3723.4, 2 * 3600.0, peak=1234.4)
+    print_times(study)
+    stages, runs, _ = capsys.readouterr().out.split("\n\n")
+    values = ["1", "1:02:03", "2.00", "0", "1:02:03", "1234", "MiB"]
+    assert [line.split() for line in stages.splitlines()[1:]] == [["train", *values], ["all", *values]]
+    assert runs.splitlines()[1].split() == [FIRST, *values]
 
 
 def test_gpus_are_those_that_the_training_ran_on(study):
@@ -83,3 +100,7 @@ def test_files_that_are_none_are_named(study):
 )
 def test_hours_have_three_digits(seconds, text):
     assert hours(seconds) == text
+
+
+def test_a_clock_is_rounded_to_seconds():
+    assert [clock(seconds) for seconds in (29.6, 123.4, 600, 3723)] == ["0:30", "2:03", "10:00", "1:02:03"]

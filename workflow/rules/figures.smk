@@ -1,3 +1,6 @@
+from iou_aware.analysis.figures.captions import figure_section
+
+
 rule figures:
     input:
         metrics=paths.metrics,
@@ -11,7 +14,7 @@ rule figures:
             directory(paths.figures),
             patterns=["{figure}.svg"],
             caption="../report/figure.rst",
-            category=lambda wildcards: stages.figure_category(wildcards.figure),
+            category=lambda wildcards: figure_section(wildcards.figure),
             labels={"figure": "{figure}"},
         ),
     log:

@@ -11,9 +11,9 @@ from iou_aware.evaluation.coco import results_array
 from iou_aware.experiment.layout import Layout
 
 
-def results(found: Detections) -> np.ndarray:
+def results(detections: Detections) -> np.ndarray:
     """Return detections as the evaluators load them, ``(N, 7)``."""
-    return results_array(found.image_ids, found.boxes, found.confidences, found.category_ids)
+    return results_array(detections.image_ids, detections.boxes, detections.confidences, detections.category_ids)
 
 
 def annotations_of(paths: Layout, dataset: str, split: str) -> Path:

@@ -1,6 +1,5 @@
 """The files that ``collect`` writes: their columns, and readers that refuse a malformed one."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,8 @@ MISSING_CSV = ["run", "split", "rule", "why"]
 # Why a number is missing, in the order of what has to happen.
 NOT_FETCHED, NOT_TRAINED, NOT_PREDICTED, NOT_EVALUATED = "not fetched", "not trained", "not predicted", "not evaluated"
 NOT_ASKED_FOR = "evaluated before this rule was asked for"
-# One row of each file is told from the others by these.
-_KEYS = {"metrics": ["run", "split", "rule"], "per_class": ["run", "split", "rule", "class"]}
+_KEY = ["run", "split", "rule"]  # tells one row from the others
+_REMEDY = "run `iou-aware collect`"
 
 
 def load_metrics(path: str | Path) -> pd.DataFrame:
@@ -34,12 +33,12 @@ def load_metrics(path: str | Path) -> pd.DataFrame:
     Raises:
         InputError: The file is missing, or a column, a value or the uniqueness of its rows is not as it should be.
     """
-    return _load(Path(path), METRICS_CSV, [*PAPER, *FURTHER], [*COUNTS, "seed"], _KEYS["metrics"])
+    return _load(Path(path), METRICS_CSV, [*PAPER, *FURTHER], [*COUNTS, "seed"], _KEY)
 
 
 def load_per_class(path: str | Path) -> pd.DataFrame:
     """Read ``per_class.csv``: one row per run, split, rule and class; see ``load_metrics``."""
-    table = _load(Path(path), PER_CLASS_CSV, PER_CLASS_CSV[len(RUN) + 1 :], ["seed"], _KEYS["per_class"])
+    table = _load(Path(path), PER_CLASS_CSV, PER_CLASS_CSV[len(RUN) + 1 :], ["seed"], [*_KEY, "class"])
     return table.assign(**{"class": table["class"].map(text_of_cell)})
 
 
@@ -49,49 +48,65 @@ def load_missing(path: Path) -> dict[tuple[str, str, str], str]:
     Raises:
         InputError: The file is missing or has other columns.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: run `iou-aware collect` first.")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        if rows.fieldnames != MISSING_CSV:
-            raise InputError(
-                f"{path}, line 1: found {rows.fieldnames}, expected {MISSING_CSV}. Run `iou-aware collect` again."
-            )
-        return {(row["run"], row["split"], row["rule"]): row["why"] for row in rows}
+    table = read_text(path, _REMEDY)
+    if list(table) != MISSING_CSV:
+        raise InputError(f"{path}, line 1: found {list(table)}, expected {MISSING_CSV}: {_REMEDY}.")
+    return {(run, split, rule): why for run, split, rule, why in table.itertuples(index=False)}
 
 
-def _load(path: Path, columns: list[str], percents: list[str], numbers: list[str], key: list[str]) -> pd.DataFrame:
+def read_text(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a CSV file as text: a value that is no number can then be named with its line.
+
+    Raises:
+        InputError: The file is missing or no CSV file; ``remedy`` says what to do.
+    """
     if not path.is_file():
-        raise InputError(f"{path} does not exist: run `iou-aware collect` first.")
+        raise InputError(f"{path} does not exist: {remedy}.")
     try:
-        # As text first: a value that is no number is then named with its line, not turned into something else.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a CSV file: {str(error).strip()}. Run `iou-aware collect` again.") from error
+        raise InputError(f"{path} is not a CSV file ({str(error).strip()}): {remedy}.") from error
+
+
+def numbers(path: Path, column: pd.Series, highest: float = np.inf) -> pd.Series:
+    """Return a column of text as float64 (to the last bit), an empty cell as NaN.
+
+    Raises:
+        InputError: A value is no number from 0 to ``highest``; with its line.
+    """
+    parsed = pd.Series([_number(cell) for cell in column], index=column.index, name=column.name, dtype=np.float64)
+    wrong = (column != "") & ~((parsed >= 0) & (parsed <= highest))
+    refuse(path, column, wrong, "a number" if highest == np.inf else f"a percentage from 0 to {highest:g}")
+    return parsed
+
+
+def refuse(path: Path, column: pd.Series, wrong: pd.Series, expected: str) -> None:
+    """Raise InputError about the first value of a column that is ``wrong``, if there is one."""
+    if wrong.any():
+        first = column.index[wrong][0]
+        raise InputError(
+            f"{path}, line {first + 2}, column {column.name}: found {column[first]!r}, expected {expected}."
+        )
+
+
+def _load(path: Path, columns: list[str], percents: list[str], counts: list[str], key: list[str]) -> pd.DataFrame:
+    table = read_text(path, _REMEDY)
     missing = [column for column in columns if column not in table]
     if missing:
-        raise InputError(
-            f"{path}: column {', '.join(missing)} missing; found {', '.join(table)}. Run `iou-aware collect` again."
-        )
-    for column in [*percents, *numbers]:
-        table[column] = _numbers(path, table[column], highest=100 if column in percents else np.inf)
+        raise InputError(f"{path}: column {', '.join(missing)} missing; found {', '.join(table)}: {_REMEDY}.")
+    for column in percents:
+        table[column] = numbers(path, table[column], highest=100)
+    for column in counts:
+        table[column] = numbers(path, table[column])
     for column in key:
-        _refuse(path, table[column], table[column] == "", "a value")
-    _refuse(path, table["rule"], ~table["rule"].map(_is_rule).astype(bool), ALLOWED)
+        refuse(path, table[column], table[column] == "", "a value")
+    refuse(path, table["rule"], ~table["rule"].map(_is_rule).astype(bool), ALLOWED)
     twice = table.duplicated(key)
     if twice.any():
         first = table.index[twice][0]
         named = ", ".join(table.loc[first, key])
         raise InputError(f"{path}, line {first + 2}: {named} stands here a second time; expected once.")
     return table
-
-
-def _numbers(path: Path, text: pd.Series, highest: float) -> pd.Series:
-    """Return a column of text as float64 (to the last bit), an empty cell as NaN."""
-    parsed = pd.Series([_number(cell) for cell in text], index=text.index, name=text.name, dtype=np.float64)
-    wrong = (text != "") & ~((parsed >= 0) & (parsed <= highest))
-    _refuse(path, text, wrong, "a number" if highest == np.inf else "a percentage from 0 to 100")
-    return parsed
 
 
 def _is_rule(text: str) -> bool:
@@ -106,11 +121,3 @@ def _number(cell: str) -> float:
         return float(cell)
     except ValueError:
         return np.nan
-
-
-def _refuse(path: Path, column: pd.Series, wrong: pd.Series, expected: str) -> None:
-    if wrong.any():
-        first = column.index[wrong][0]
-        raise InputError(
-            f"{path}, line {first + 2}, column {column.name}: found {column[first]!r}, expected {expected}."
-        )

@@ -1,15 +1,17 @@
 """How figures look: one place for colours, markers, lines and sizes, and for writing files that never differ."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from iou_aware.common.files import writing
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours: told apart by the colour-blind. In this order their greys alternate, and every series has a
 # marker and a dash of its own as well, so that nothing hangs on colour alone.
@@ -48,8 +50,6 @@ _PARAMETERS = {
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in this style within the block."""
-    import matplotlib
-
     matplotlib.use("Agg")
     with matplotlib.rc_context(_PARAMETERS):
         yield
@@ -58,8 +58,6 @@ def styled() -> Iterator[None]:
 @contextmanager
 def look() -> Iterator[None]:
     """Draw in these colours and sizes within the block, by whatever backend and library: seaborn lays out itself."""
-    import matplotlib
-
     own = {
         "axes.titlesize": 7,
         "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
@@ -75,17 +73,22 @@ def series(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
-def save(figure: "Figure", path: Path) -> Path:
+def plot(ax: Axes, points: Iterable[tuple[float, float | None]], **look: Any) -> None:
+    """Draw the points whose second number is known as one series; nothing where there are none."""
+    known = [point for point in points if point[1] is not None]
+    if known:
+        ax.plot(*zip(*known, strict=True), **look)
+
+
+def save(figure: Figure, path: Path) -> Path:
     """Write a figure as SVG, the same bytes for the same figure, and close it."""
     with writing(path) as beside:
         beside.write_bytes(svg(figure, path.stem))
     return path
 
 
-def svg(figure: "Figure", title: str) -> bytes:
+def svg(figure: Figure, title: str) -> bytes:
     """Return a figure as SVG, and close it."""
-    import matplotlib.pyplot as plt
-
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
     plt.close(figure)

@@ -128,10 +128,12 @@ def resamples(paths: Layout, table: Table) -> list[Path]:
 def code(stage: str) -> list[Path]:
     """Return the files of a stage's code, which is run again, cheaply, when one of them changes.
 
-    They are its folder in ``analysis`` and what that imports of ``analysis`` and ``evaluation``, directly or not.
+    They are its folder in ``analysis``, its templates included, and what that imports of ``analysis`` and
+    ``evaluation``, directly or not.
     """
-    here, found = Path.cwd(), set()
-    waiting = list((_PACKAGE / "analysis" / stage).glob("*.py"))
+    folder = _PACKAGE / "analysis" / stage
+    here, found = Path.cwd(), set(folder.glob("*.j2"))
+    waiting = list(folder.glob("*.py"))
     while waiting:
         file = waiting.pop()
         if file not in found:
@@ -154,8 +156,3 @@ def _imported(file: Path) -> list[Path]:
     return [
         file for file in files if file.is_file() and file.relative_to(_PACKAGE).parts[0] in ("analysis", "evaluation")
     ]
-
-
-def figure_category(name: str) -> str:
-    """Return where a figure stands in Snakemake's report."""
-    return next((section for section in ("Premise", "Training") if name.startswith(section.lower())), "Figures")

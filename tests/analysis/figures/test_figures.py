@@ -8,9 +8,12 @@ from builders.results import SMALL_RUN, experiment, paper_shaped, tables, write_
 
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.figures.panels import panels
 from iou_aware.analysis.figures.training import draw_training, load_history
 from iou_aware.analysis.figures.write import write_figures
+from iou_aware.analysis.metrics import load_metrics, load_per_class
+from iou_aware.analysis.paper import load_paper
 from iou_aware.common.errors import InputError
 
 ROWS = [(1, 10, 0.9, 0.5, 0.4), (1, 20, 0.8, 0.4, 0.4), (2, 30, 0.7, 0.4, 0.3), (2, 40, 0.6, 0.3, 0.3)]
@@ -33,6 +36,13 @@ def write_history(study, name):
     study.paths.history(name).write_text("\n".join(lines) + "\n")
 
 
+def panels_of(study):
+    """Return the panels of a study's tables."""
+    paths = study.paths
+    tables = [(one, load_paper(paths.paper(one.paper)) if one.paper else None) for one in study.tables.values()]
+    return panels(tables, study.runs, load_metrics(paths.metrics), load_per_class(paths.per_class))
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     done = experiment(tmp_path_factory.mktemp("study"))
@@ -50,6 +60,7 @@ def drawn(study):
 
 def test_every_figure_is_there(study, drawn):
     assert set(drawn) == EXPECTED
+    assert all(figure_caption(name).endswith(".") for name in drawn)
     assert {path.name for path in study.paths.figures.iterdir()} == {f"{name}.svg" for name in EXPECTED}
 
 
@@ -71,7 +82,7 @@ def test_drawing_again_gives_the_same_bytes_and_stale_figures_go(study, drawn):
 
 
 def test_tables_of_the_same_detections_become_one_panel(study):
-    found = panels(study)
+    found = panels_of(study)
     assert [panel.title for panel in found] == ["Table 1", "Table 2", "Table 3 and 4", "Table 5"]
     assert [panel.is_sweep for panel in found] == [False, False, True, False]
     sweep = {series.label: series for series in found[2].series}
@@ -79,9 +90,42 @@ def test_tables_of_the_same_detections_become_one_panel(study):
     assert [series.label for series in found[2].thinned().series] == ["α = 1", "α = 0.5", "α = 0.3"]
 
 
+def test_tables_of_the_same_detections_may_name_their_rows_differently(tmp_path):
+    printed = tables()["table2"]
+    rows = {f"my_{key}": row for key, row in printed["rows"].items()}
+    own = {key: value for key, value in printed.items() if key != "paper"} | {"rows": rows, "columns": ["AP"]}
+    study = experiment(tmp_path, tables={"mine": own, "table2": printed})
+    write_results(study, paper_shaped(experiment(tmp_path, tables={"table2": printed})))
+    collect(study)
+    (panel,) = panels_of(study)
+    assert panel.title == "Mine and 2"
+    assert [series.label for series in panel.series] == ["my_l2", "my_bce", "L1 loss"]
+    assert [series.paper.get("AP") for series in panel.series] == [35.1, 35.4, None]
+    assert [list(series.classes) for series in panel.series] == [["disc", "bar"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "caption"),
+    [
+        ("alpha", "Figures", "AP by alpha and IoU threshold, beside the paper's where it has it."),
+        ("alpha_table3", "Figures", "AP by alpha and IoU threshold, beside the paper's where it has it (table3)."),
+        ("premise_density", "Premise", "Where all detections lie by confidence and IoU"),
+        ("training_shapes_72x72", "Training", "Losses while training, by epoch (shapes, 72x72)."),
+    ],
+)
+def test_a_figure_has_a_section_and_a_caption_that_says_which_of_several_it_is(name, section, caption):
+    assert figure_section(name) == section
+    assert figure_caption(name).startswith(caption)
+
+
+def test_a_figure_that_is_not_listed_is_refused():
+    with pytest.raises(KeyError, match="scatter"):
+        figure_caption("scatter")
+
+
 def test_gains_are_the_papers(study):
     """Ours are the paper's less a constant, so gains of both are those that the paper states."""
-    models, losses, _, voc = panels(study)
+    models, losses, _, voc = panels_of(study)
     assert [series.label for series in models.series] == ["ResNet-50-FPN", "ResNet-101-FPN", "ResNeXt-32x8d-101-FPN"]
     for source in ("ours", "paper"):
         gains = [dict(series.gains(("AP", "AP75"), source)) for series in models.series]
@@ -93,7 +137,7 @@ def test_gains_are_the_papers(study):
 
 
 def test_classes_have_gains(study):
-    series = panels(study)[0].series[0]
+    series = panels_of(study)[0].series[0]
     assert list(series.classes) == ["disc", "bar"]
     ours, base = series.classes["disc"]
     assert ours["AP"] - base["AP"] == pytest.approx(1.0)
@@ -149,7 +193,7 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
     collect(study)
     drawn = {path.stem for path in write_figures(study)}
     assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
-    sweep, bound = panels(study)
+    sweep, bound = panels_of(study)
     assert [(series.rule.alpha, series.ours["AP"]) for series in bound.by_alpha("oracle")] == [
         (0.0, 92.0),
         (0.5, 91.0),
@@ -168,7 +212,7 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
 
 def test_training_curves_show_every_loss_and_run(study):
     with style.styled():
-        figure = draw_training({run: study.paths.history(name) for name, run in study.runs.items()})[
+        figure = dict(draw_training({run: study.paths.history(name) for name, run in study.runs.items()}))[
             "training_shapes_72x72"
         ]
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "loss_cls", "loss_bbox", "loss_iou"]
@@ -185,7 +229,7 @@ def test_seeds_are_told_apart(tmp_path):
         write_run(study, name)
         write_history(study, name)
     with style.styled():
-        figure = draw_training({run: study.paths.history(name) for name, run in study.runs.items()})[
+        figure = dict(draw_training({run: study.paths.history(name) for name, run in study.runs.items()}))[
             "training_shapes_72x72"
         ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]

@@ -206,7 +206,7 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
     paths = premise.write_premise(study)
     assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
-    assert set(draw_premise(study.paths.premise, study.runs, study.rules)) == {
+    assert set(dict(draw_premise(study.paths.premise, study.runs, study.rules))) == {
         "premise_correlations",
         "premise_density",
         "premise_reliability",
@@ -298,4 +298,4 @@ def test_nothing_predicted_gives_empty_tables(tmp_path):
     tables = [*premise.TABLES]
     assert [path.stem for path in premise.write_premise(study)] == tables
     assert pd.read_csv(study.paths.premise / "correlations.csv").empty
-    assert draw_premise(study.paths.premise, study.runs, study.rules) == {}
+    assert list(draw_premise(study.paths.premise, study.runs, study.rules)) == []

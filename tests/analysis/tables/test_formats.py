@@ -8,6 +8,8 @@ import pytest
 from builders.results import SMALL_RUN, experiment, finished, md_rows, text, write_results
 
 from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.tables.layout import Cell, Section, TextTable
+from iou_aware.analysis.tables.render import render
 from iou_aware.analysis.tables.write import write_table
 
 NAMES = [f"table{number}" for number in range(1, 6)]
@@ -32,7 +34,7 @@ def own(tmp_path):
             "per_class": True,
             "select": SMALL_RUN,
             "rows": {
-                "baseline": {"detector": "retinanet", "label": "RetinaNet"},
+                "baseline": {"detector": "retinanet", "label": "Retina_Net <b>"},
                 "alpha_0.5": {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"},
             },
         }
@@ -52,7 +54,7 @@ def own(tmp_path):
 def test_table_without_the_paper(own):
     rows = md_rows(own, "cells")
     assert rows[0] == ["Model", "AP", "AP<sub>75</sub>", "AP<sub>S</sub>", "VOC07 AP<sub>50</sub>"]
-    assert [row[0] for row in rows[2:5]] == ["RetinaNet", r"alpha\_0.5", "*Gain over the baseline*"]
+    assert [row[0] for row in rows[2:5]] == [r"Retina\_Net \<b\>", r"alpha\_0.5", "*Gain over the baseline*"]
     assert rows[2][1:] == ["40.0", "**30.0**", "–", "–"]
     assert rows[5][1:3] == ["+1.0", "0.0"]
     assert "paper" not in text(own, "cells", "md")
@@ -62,10 +64,10 @@ def test_table_per_class(own):
     rows = md_rows(own, "cells")
     assert [row[0] for row in rows[6:]] == [
         r"*red\_cell*",
-        "RetinaNet",
+        r"Retina\_Net \<b\>",
         r"alpha\_0.5",
         r"*white\_cell*",
-        "RetinaNet",
+        r"Retina\_Net \<b\>",
         r"alpha\_0.5",
     ]
     with own.paths.table("cells", "csv").open() as file:
@@ -112,3 +114,28 @@ def test_latex_quotes_its_special_signs(own):
     content = text(own, "cells", "tex")
     assert r"Photographs \& more: 100 \%." in content
     assert r"red\_cell" in content
+    assert r"\begin{tabular}{lrrrr}" in content and r"AP$_{75}$ & AP$_{S}$ & VOC07 AP$_{50}$ \\" in content
+    assert content.count(r"\label{tab:cells-comparison}") == content.count(r"\label{tab:cells}") == 1
+
+
+def test_html_quotes_its_special_signs(own):
+    content = text(own, "cells", "html")
+    assert "Photographs &amp; more: 100 %." in content
+    assert "Retina_Net &lt;b&gt;" in content and "<b>" not in content
+    assert "VOC07 AP<sub>50</sub>" in content
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "sections", "pages"), [(35, r"\small", 4, [4]), (36, r"\scriptsize", 9, [4, 4, 1])]
+)
+def test_what_fits_on_a_page_of_latex(rows, size, sections, pages):
+    """Headings and rules count: 36 lines of the table itself, 44 of the numbers, whose sections stay together."""
+    row = [Cell("AP50"), Cell("1.0", "(2.0)", best=True, verdict="reproduced")]
+    table = TextTable("T", "Of _a_.", ("", "AP75"), frozenset({1}), [Section("", [row] * rows)], ("100 %.",))
+    numbers = TextTable("T, by number", "", ("Column", "Ours"), frozenset({1}), [Section("S", [row] * 10)] * sections)
+    main, *rest = render("tex", "t", table, numbers).split(r"\begin{table}")[1:]
+    assert rf"\centering{size}\set" in main and r"\caption{Of \_a\_. 100 \%.}" in main
+    assert main.count(r"AP$_{50}$ & \textbf{1.0} (2.0) $\surd$ \\") == rows
+    assert [page.count(r"\emph{S}") for page in rest] == pages
+    assert [r"\caption{T, by number, continued.}" in page for page in rest] == [page > 0 for page in range(len(pages))]
+    assert [r"\label{tab:t-comparison}" in page for page in rest] == [page == 0 for page in range(len(pages))]

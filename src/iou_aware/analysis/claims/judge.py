@@ -137,7 +137,7 @@ class _Judge:
         """Return the rows that a table may have: the paper's, and the experiment's own."""
         experiment = self.cells.experiment
         path = experiment.paths.paper(table)
-        rows = list(load_paper(path).rows) if path.is_file() else []
+        rows = list(load_paper(path).index) if path.is_file() else []
         rows += self.document.content.get("own_tables", {}).get(table, [])
         return rows + list(experiment.tables[table].rows if table in experiment.tables else ())
 

@@ -1,15 +1,15 @@
 """What the tables' rows gain: alpha, the bound by the true IoU, gains by IoU threshold, by size and by class."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from iou_aware.analysis import style
 from iou_aware.analysis.figures.panels import SIZES, THRESHOLDS, Panel
-from iou_aware.analysis.tables.content import difference
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from iou_aware.analysis.tables.rows import difference
 
 _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
 _MOST_CLASSES = 30
@@ -18,17 +18,18 @@ _LOWEST_GAIN = -4.0
 _ASIDE = 0.12  # how far markers of one place stand apart, in places
 
 
-def drawings(found: list[Panel]) -> Iterable[tuple[str, "Figure"]]:
+def draw_gains(panels: list[Panel]) -> Iterable[tuple[str, Figure]]:
     """Yield the figures that the tables' rows allow, each with its name."""
-    bounds = [panel for panel in found if panel.is_bound and panel.by_alpha("oracle")]
+    drawn = [panel for panel in panels if panel.series]
+    bounds = [panel for panel in drawn if panel.is_bound and panel.by_alpha("oracle")]
     for bound in bounds:
         yield f"oracle{_suffix(bound, bounds)}", _oracle(bound)
-    found = [panel for panel in found if not panel.is_bound]
-    sweeps = [panel for panel in found if panel.is_sweep]
+    gaining = [panel for panel in drawn if not panel.is_bound]
+    sweeps = [panel for panel in gaining if panel.is_sweep]
     for sweep in sweeps:
         yield f"alpha{_suffix(sweep, sweeps)}", _alpha(sweep)
         yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep)
-    few = [panel.thinned() for panel in found]
+    few = [panel.thinned() for panel in gaining]
     if few:
         yield "gain_per_threshold", _gains(few, THRESHOLDS, "IoU threshold", _percent_of)
         yield "gain_per_size", _gains(few, SIZES, "objects", _size_of, ordered=False)
@@ -41,10 +42,8 @@ def _suffix(panel: Panel, alike: list[Panel]) -> str:
     return "" if panel is alike[0] else f"_{panel.name}"
 
 
-def _alpha(sweep: Panel) -> "Figure":
+def _alpha(sweep: Panel) -> Figure:
     """Draw AP at each IoU threshold against alpha: ours, and the paper's beside it on the same axes."""
-    import matplotlib.pyplot as plt
-
     swept = sweep.by_alpha()
     sources = [("ours", "Ours", style.OURS)]
     if any(series.paper for series in swept):
@@ -53,9 +52,7 @@ def _alpha(sweep: Panel) -> "Figure":
     for ax, (source, title, line) in zip(axes[0], sources, strict=True):
         for index, metric in enumerate(_ALPHA_METRICS):
             points = [(series.rule.alpha, getattr(series, source).get(metric)) for series in swept]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), label=_name(metric), **style.series(index) | line)
+            style.plot(ax, points, label=_name(metric), **style.series(index) | line)
         ax.set_title(title)
     axes[0][0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("AP (%)")
@@ -65,19 +62,15 @@ def _alpha(sweep: Panel) -> "Figure":
     return figure
 
 
-def _alpha_gain(sweep: Panel) -> "Figure":
+def _alpha_gain(sweep: Panel) -> Figure:
     """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
-    import matplotlib.pyplot as plt
-
     swept = sweep.by_alpha()
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
     for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, (source, line) in enumerate([("ours", style.OURS), ("paper", style.PAPER)]):
             points = [(series.rule.alpha, dict(series.gains((metric,), source)).get(metric)) for series in swept]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), label=source, **style.series(index) | line)
+            style.plot(ax, points, label=source, **style.series(index) | line)
         ax.set_title(_name(metric))
     drawn = [
         gain for series in swept for source in ("ours", "paper") for _, gain in series.gains(_ALPHA_METRICS, source)
@@ -91,17 +84,13 @@ def _alpha_gain(sweep: Panel) -> "Figure":
     return figure
 
 
-def _oracle(bound: Panel) -> "Figure":
+def _oracle(bound: Panel) -> Figure:
     """Draw AP against alpha with the predicted and with the true IoU, one panel per IoU threshold."""
-    import matplotlib.pyplot as plt
-
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
     for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
         for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
             points = [(series.rule.alpha, series.ours.get(metric)) for series in bound.by_alpha(kind)]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | style.OURS)
+            style.plot(ax, points, label=label, **style.series(index) | style.OURS)
         base = bound.series[0].our_base.get(metric)
         if base is not None:
             ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
@@ -113,33 +102,32 @@ def _oracle(bound: Panel) -> "Figure":
     return figure
 
 
-def _gains(found: list[Panel], metrics: tuple[str, ...], xlabel: str, tick, ordered: bool = True) -> "Figure":
+def _gains(panels: list[Panel], metrics: tuple[str, ...], xlabel: str, tick, ordered: bool = True) -> Figure:
     """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
 
     Metrics that are not ``ordered`` have nothing between them: markers beside each other, without a line.
     """
-    figure, axes = _grid(found)
-    for ax, panel in zip(axes, found, strict=True):
+    figure, axes = _grid(panels)
+    for ax, panel in zip(axes, panels, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
             aside = 0.0 if ordered else _ASIDE * (index - (len(panel.series) - 1) / 2)
             for source, line in [("ours", style.OURS), ("paper", style.PAPER)]:
                 points = [(metrics.index(metric) + aside, gain) for metric, gain in series.gains(metrics, source)]
-                if points:
-                    line = line if ordered else line | {"linestyle": ""}
-                    label = series.label if source == "ours" else None
-                    ax.plot(*zip(*points, strict=True), label=label, **style.series(index) | line)
+                line = line if ordered else line | {"linestyle": ""}
+                label = series.label if source == "ours" else None
+                style.plot(ax, points, label=label, **style.series(index) | line)
         ax.set_xticks(range(len(metrics)), [tick(metric) for metric in metrics])
         ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the\nbaseline (points)")
         _legend_beside(ax)
-    _explain_lines(figure, found)
+    _explain_lines(figure, panels)
     return figure
 
 
-def _class_gains(found: list[Panel]) -> "Figure":
+def _class_gains(panels: list[Panel]) -> Figure:
     """Draw the gain in AP of each class, one panel per table, one kind of marker per row."""
-    figure, axes = _grid(found, 0.7 + 0.25 * max(len(_classes(panel)) for panel in found))
-    for ax, panel in zip(axes, found, strict=True):
+    figure, axes = _grid(panels, 0.7 + 0.25 * max(len(_classes(panel)) for panel in panels))
+    for ax, panel in zip(axes, panels, strict=True):
         names = _classes(panel)
         ax.axvline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
@@ -154,25 +142,21 @@ def _class_gains(found: list[Panel]) -> "Figure":
     return figure
 
 
-def _grid(found: list[Panel], height: float = style.PANEL) -> tuple["Figure", list["Axes"]]:
+def _grid(panels: list[Panel], height: float = style.PANEL) -> tuple[Figure, list[Axes]]:
     """Return a figure with one pair of axes per panel, below each other."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(found), 1, figsize=(style.WIDTH, len(found) * height), squeeze=False)
+    figure, axes = plt.subplots(len(panels), 1, figsize=(style.WIDTH, len(panels) * height), squeeze=False)
     return figure, list(axes[:, 0])
 
 
-def _legend_beside(ax: "Axes") -> None:
+def _legend_beside(ax: Axes) -> None:
     """Put the legend where it hides nothing; a panel without any values gets none."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _explain_lines(figure: "Figure", found: list[Panel]) -> None:
+def _explain_lines(figure: Figure, panels: list[Panel]) -> None:
     """Say which lines are the paper's, where there are any."""
-    from matplotlib.lines import Line2D
-
-    if any(series.paper for panel in found for series in panel.series):
+    if any(series.paper for panel in panels for series in panel.series):
         looks = [("ours", style.OURS), ("paper", style.PAPER)]
         handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
         figure.legend(handles=handles, loc="outside upper right", ncols=2)

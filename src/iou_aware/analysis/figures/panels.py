@@ -1,10 +1,14 @@
 """What the figures draw, gathered from the tables' rows: gains over the baseline, and sweeps over alpha."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import pandas as pd
+
 from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN
-from iou_aware.analysis.tables.content import Line, Values, build, difference
-from iou_aware.experiment.experiment import Experiment
+from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
+from iou_aware.experiment.run import Run
+from iou_aware.experiment.table import Table
 from iou_aware.method.confidence import Rule
 
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 5))
@@ -77,33 +81,44 @@ class Panel:
         return replace(self, series=[series for series in self.series if series.rule.alpha in _SHOWN_ALPHAS])
 
 
-def panels(experiment: Experiment) -> list[Panel]:
-    """Return the experiment's tables as panels; tables of the same detections become one, with the metrics of both."""
-    found: dict[frozenset, tuple[list[str], dict[str, Line], dict[str, dict[str, Line]]]] = {}
-    for name, table in experiment.tables.items():
-        content = build(experiment, replace(table, columns=_DRAWN, per_class=True))
-        lines = {line.key: line for line in content.lines}
-        about = frozenset((line.runs, line.rule) for line in lines.values() if line.runs)
-        names, merged, classes = found.setdefault(about, ([], {}, {}))
-        names.append(name)
-        for key, line in lines.items():
-            known = merged.get(key)
-            merged[key] = line if known is None else replace(known, paper=known.paper | line.paper)
-        classes |= {label: {line.key: line for line in part} for label, part in content.classes.items()}
-    return [_panel(experiment, *parts) for parts in found.values()]
+def panels(
+    tables: Iterable[tuple[Table, pd.DataFrame | None]],
+    runs: Mapping[str, Run],
+    metrics: pd.DataFrame,
+    per_class: pd.DataFrame,
+) -> list[Panel]:
+    """Return tables as panels; tables of the same detections become one, with the paper's metrics of both.
+
+    Args:
+        tables: The experiment's tables, each with the paper's (see ``load_paper``), None for one of our own.
+        runs: The experiment's runs by name.
+        metrics: ``metrics.csv``.
+        per_class: ``per_class.csv``.
+    """
+    alike: dict[frozenset, tuple[str, TableContent]] = {}
+    titles: dict[str, list[str]] = {}
+    for table, paper in tables:
+        content = read_content(replace(table, columns=_DRAWN), runs, paper, metrics, per_class)
+        about = frozenset((row.runs, row.rule) for row in content.rows if row.runs)
+        first, merged = alike.setdefault(about, (table.name, content))
+        titles.setdefault(first, []).append(table.title)
+        if merged is not content:
+            printed = {(row.runs, row.rule): row.paper for row in content.rows if row.runs}
+            rows = [replace(row, paper=row.paper | printed.get((row.runs, row.rule), {})) for row in merged.rows]
+            alike[about] = first, replace(merged, rows=rows)
+    return [_panel(name, titles[name], content) for name, content in alike.values()]
 
 
-def _panel(
-    experiment: Experiment, names: list[str], lines: dict[str, Line], classes: dict[str, dict[str, Line]]
-) -> Panel:
-    gaining = [line for line in lines.values() if line.baseline and line.values]
-    is_bound = any(line.rule.kind == "oracle" for line in lines.values() if line.rule)
-    panel = Panel(names[0], _titles([experiment.tables[name].title for name in names]), [], is_bound)
-    for line in gaining:
-        base = lines[line.baseline]
-        parts = {label: (part[line.key].values, part[line.baseline].values) for label, part in classes.items()}
-        label = _label(line, gaining)
-        panel.series.append(Series(label, line.rule, line.values, line.paper, base.values, base.paper, parts))
+def _panel(name: str, titles: list[str], content: TableContent) -> Panel:
+    rows = {row.key: row for row in content.rows}
+    classes = {label: {row.key: row.ours for row in part} for label, part in content.classes.items()}
+    gaining = [row for row in content.rows if row.baseline and row.ours]
+    is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
+    panel = Panel(name, _titles(titles), [], is_bound)
+    for row in gaining:
+        base = rows[row.baseline]
+        parts = {label: (part[row.key], part[base.key]) for label, part in classes.items()}
+        panel.series.append(Series(_label(row, gaining), row.rule, row.ours, row.paper, base.ours, base.paper, parts))
     if panel.is_sweep:
         return replace(panel, series=[replace(series, label=_rule_label(series.rule)) for series in panel.series])
     return panel
@@ -115,10 +130,10 @@ def _titles(titles: list[str]) -> str:
     return " and ".join([first, *(title.removeprefix("Table ") for title in rest)])
 
 
-def _label(line: Line, others: list[Line]) -> str:
+def _label(row: TableRow, others: list[TableRow]) -> str:
     """Return those of a row's labels that differ between the rows."""
-    differing = [text for place, text in enumerate(line.labels) if len({other.labels[place] for other in others}) > 1]
-    return ", ".join(text for text in differing if text) or line.labels[0]
+    differing = [text for place, text in enumerate(row.labels) if len({other.labels[place] for other in others}) > 1]
+    return ", ".join(text for text in differing if text) or row.labels[0]
 
 
 def _rule_label(rule: Rule) -> str:

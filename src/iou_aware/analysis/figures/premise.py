@@ -1,11 +1,15 @@
 """The figures of the premise: how confidence and IoU lie, how they correlate, whether the predicted IoU is true."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from iou_aware.analysis import style
 from iou_aware.analysis.premise.measure import BINS, load_premise
@@ -13,19 +17,13 @@ from iou_aware.evaluation.overlaps import MATCHED
 from iou_aware.experiment.run import BASELINE_RULE, Run, matched_pairs
 from iou_aware.method.confidence import Rule
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
-
 _SHOWN = ("alpha=1.00", "alpha=0.50")
 _COLUMNS = 3
 _NARROWEST, _LEGEND = 3.4, 0.4  # inches
 
 
-def draw_premise(folder: Path, runs: Mapping[str, Run], rules: Sequence[str]) -> dict[str, "Figure"]:
-    """Return ``premise_correlations``, ``premise_density`` and ``premise_reliability``; none without their data.
+def draw_premise(folder: Path, runs: Mapping[str, Run], rules: Sequence[str]) -> Iterable[tuple[str, Figure]]:
+    """Yield ``premise_correlations``, ``premise_density`` and ``premise_reliability``; none without their data.
 
     Args:
         folder: What the stage ``premise`` wrote.
@@ -33,22 +31,15 @@ def draw_premise(folder: Path, runs: Mapping[str, Run], rules: Sequence[str]) ->
         rules: Its rules.
     """
     frames = load_premise(folder)
-    if frames is None:
-        return {}
-    measured = set(frames["correlations"]["run"])
-    found = matched_pairs({name: run for name, run in runs.items() if name in measured})
-    if not found:
-        return {}
-    return {
-        "premise_correlations": _correlations(runs, frames["correlations"], found),
-        "premise_density": _density(runs, rules, frames["density"], frames["correlations"], found),
-        "premise_reliability": _reliability(runs, rules, frames["reliability"], found),
-    }
+    measured = set() if frames is None else set(frames["correlations"]["run"])
+    pairs = matched_pairs({name: run for name, run in runs.items() if name in measured})
+    if pairs:
+        yield "premise_correlations", _correlations(runs, frames["correlations"], pairs)
+        yield "premise_density", _density(runs, rules, frames["density"], frames["correlations"], pairs)
+        yield "premise_reliability", _reliability(runs, rules, frames["reliability"], pairs)
 
 
-def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
-    import matplotlib.pyplot as plt
-
+def _grid(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
     rows, columns = -(-count // _COLUMNS), min(count, _COLUMNS)
     size = (max(style.WIDTH * columns / _COLUMNS, _NARROWEST), height * rows + _LEGEND)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
@@ -57,7 +48,7 @@ def _grid(count: int, height: float) -> tuple["Figure", Sequence["Axes"]]:
     return figure, axes.flat[:count]
 
 
-def _correlations(runs: Mapping[str, Run], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> "Figure":
+def _correlations(runs: Mapping[str, Run], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
     """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
     figure, axes = _grid(len(pairs), style.PANEL)
     shown = table[(table["score"] == "confidence") & (table["boxes"] == "found")]
@@ -65,8 +56,7 @@ def _correlations(runs: Mapping[str, Run], table: pd.DataFrame, pairs: Sequence[
         mine = shown[shown["run"] == name]
         rules = [Rule(rule) for rule in mine["rule"]]
         points = sorted((r.alpha, s) for r, s in zip(rules, mine["spearman"], strict=True) if r.kind == "alpha")
-        if points:
-            ax.plot(*zip(*points, strict=True), label="IoU-aware", **style.series(0) | style.OURS)
+        style.plot(ax, points, label="IoU-aware", **style.series(0) | style.OURS)
         level = shown[(shown["run"] == baseline) & (shown["rule"] == BASELINE_RULE)]["spearman"]
         ax.axhline(level.iloc[0], color=style.COLOURS[1], linestyle=(0, (3, 2)), label="RetinaNet, score alone")
         ax.set_title(runs[name].title("\n"), fontsize=7)
@@ -82,14 +72,11 @@ def _density(
     table: pd.DataFrame,
     correlations: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
-) -> "Figure":
+) -> Figure:
     """Draw how often each confidence meets each IoU: the baseline, then the IoU-aware run under a few rules.
 
     Of every dataset its first pair is shown; the others have their numbers in ``density.csv``.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import LogNorm
-
     columns = [None, *([rule for rule in _SHOWN if rule in rules] or rules[:1])]
     first = {runs[name].dataset: (name, baseline) for name, baseline in reversed(pairs)}
     shown = [pair for pair in pairs if pair in first.values()]
@@ -111,7 +98,7 @@ def _density(
     return figure
 
 
-def _heat(ax: "Axes", mine: pd.DataFrame, norm: "LogNorm") -> "AxesImage":
+def _heat(ax: Axes, mine: pd.DataFrame, norm: LogNorm) -> AxesImage:
     """Draw the counts, one pixel each, which "none" keeps sharp at any size; without detections the paper shows."""
     counts = np.full((BINS, BINS), np.nan)
     at = [np.rint(mine[axis] * BINS).astype(int) for axis in ("iou", "confidence")]
@@ -124,7 +111,7 @@ def _heat(ax: "Axes", mine: pd.DataFrame, norm: "LogNorm") -> "AxesImage":
 
 def _reliability(
     runs: Mapping[str, Run], rules: Sequence[str], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]
-) -> "Figure":
+) -> Figure:
     """Draw the true IoU against the predicted one; markers grow with the number of detections."""
     figure, axes = _grid(len(pairs), style.PANEL)
     rule = next((rule for rule in reversed(_SHOWN) if rule in rules), rules[0])

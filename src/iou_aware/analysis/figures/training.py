@@ -1,25 +1,24 @@
 """Training curves: every loss of every run, from the runs' ``history.csv``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _COLUMNS = 3
 # The order of the panels; what a detector has besides comes after these.
 _FIRST = ("loss", "loss_cls", "loss_bbox", "loss_iou")
 
 
-def draw_training(histories: Mapping[Run, Path]) -> dict[str, "Figure"]:
-    """Return a figure for each dataset and image scale, by its name; runs without a history yet are left out.
+def draw_training(histories: Mapping[Run, Path]) -> Iterable[tuple[str, Figure]]:
+    """Yield a figure for each dataset and image scale, with its name; runs without a history yet are left out.
 
     Raises:
         InputError: A history lacks its columns or has a value that is no number.
@@ -28,10 +27,8 @@ def draw_training(histories: Mapping[Run, Path]) -> dict[str, "Figure"]:
     for run, history in histories.items():
         if history.is_file():
             groups.setdefault((run.dataset, run.scale), []).append(run)
-    return {
-        f"training_{dataset}_{scale}": _draw([(run, load_history(histories[run])) for run in runs])
-        for (dataset, scale), runs in groups.items()
-    }
+    for (dataset, scale), runs in groups.items():
+        yield f"training_{dataset}_{scale}", _draw([(run, load_history(histories[run])) for run in runs])
 
 
 def load_history(path: Path) -> pd.DataFrame:
@@ -55,14 +52,11 @@ def load_history(path: Path) -> pd.DataFrame:
     return history
 
 
-def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> "Figure":
+def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> Figure:
     """Draw one panel per loss and one line per run."""
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
     labels = _labels([run for run, _ in runs])
-    found = {column for _, history in runs for column in history if column.startswith("loss")}
-    losses = [loss for loss in _FIRST if loss in found] + sorted(found - set(_FIRST))
+    recorded = {column for _, history in runs for column in history if column.startswith("loss")}
+    losses = [loss for loss in _FIRST if loss in recorded] + sorted(recorded - set(_FIRST))
     history = pd.concat([history.assign(run=labels[run]) for run, history in runs], ignore_index=True)
     columns = min(_COLUMNS, len(losses))
     rows = -(-len(losses) // columns)

@@ -3,17 +3,17 @@
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
-from iou_aware.analysis.figures import gains
+from iou_aware.analysis.figures.gains import draw_gains
 from iou_aware.analysis.figures.panels import panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
+from iou_aware.analysis.metrics import load_metrics, load_per_class
+from iou_aware.analysis.paper import load_paper
 from iou_aware.experiment.experiment import Experiment
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,7 @@ logger = logging.getLogger(__name__)
 def write_figures(experiment: Experiment) -> list[Path]:
     """Draw what an experiment's results allow into ``results/<experiment>/figures`` and return the paths.
 
-    ``alpha`` and ``alpha_gain`` (for every table that sweeps alpha), ``oracle`` (for one that has an oracle beside it),
-    ``gain_per_threshold``, ``gain_per_size``, ``gain_per_class``, the ``premise_...`` and
-    ``training_<dataset>_<scale>``. What an earlier call drew and this one does not is removed.
+    ``captions.FIGURES`` lists the figures. What an earlier call drew and this one does not is removed.
 
     Raises:
         InputError: ``metrics.csv``, a table of the paper or a training history is malformed.
@@ -39,7 +37,10 @@ def write_figures(experiment: Experiment) -> list[Path]:
     return paths
 
 
-def _drawn(experiment: Experiment) -> Iterable[tuple[str, "Figure"]]:
-    yield from gains.drawings([panel for panel in panels(experiment) if panel.series])
-    yield from draw_premise(experiment.paths.premise, experiment.runs, experiment.rules).items()
-    yield from draw_training({run: experiment.paths.history(name) for name, run in experiment.runs.items()}).items()
+def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:
+    paths, runs = experiment.paths, experiment.runs
+    metrics, per_class = load_metrics(paths.metrics), load_per_class(paths.per_class)
+    tables = [(one, load_paper(paths.paper(one.paper)) if one.paper else None) for one in experiment.tables.values()]
+    yield from draw_gains(panels(tables, runs, metrics, per_class))
+    yield from draw_premise(paths.premise, runs, experiment.rules)
+    yield from draw_training({run: paths.history(name) for name, run in runs.items()})

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from iou_aware.analysis import markdown
+from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import premise as premise_table
-from iou_aware.analysis.report.sections import figure_caption
 from iou_aware.analysis.times import clock, hours, stage_costs
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text, writing

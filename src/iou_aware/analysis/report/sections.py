@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from iou_aware.analysis.collect.released_weights import TOLERANCE, Check, checks
+from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.metrics import load_metrics, load_missing
 from iou_aware.analysis.report import premise as premise_table
 from iou_aware.analysis.report.claims import answer, claims_page
 from iou_aware.analysis.report.elements import Html, figure, items, table
 from iou_aware.analysis.report.links import notebook_link, runs_page
-from iou_aware.analysis.tables.details import signed
+from iou_aware.analysis.tables.layout import shown
 from iou_aware.analysis.times import Cost, clock, hours, run_costs, stage_costs
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
@@ -23,40 +24,8 @@ from iou_aware.experiment.experiment import Experiment
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
 
-
-# By the beginning of a figure's file name, the longer before the shorter.
-CAPTIONS = {
-    "alpha_gain": "What alpha gains over the baseline, by IoU threshold, beside the paper's gain where it has one",
-    "alpha": "AP by alpha and IoU threshold, beside the paper's where it has it",
-    "oracle": "How far a better prediction of the IoU could go: AP by alpha with the predicted and with the true IoU",
-    "gain_per_threshold": "Gain over the same model without the IoU head, by IoU threshold",
-    "gain_per_size": "Gain over the same model without the IoU head, by size of objects",
-    "gain_per_class": "Gain over the same model without the IoU head, by class",
-    "premise_correlations": "Spearman's correlation of confidence with IoU, by alpha, over the detections that find an "
-    "object; that of the baseline's score beside it",
-    "premise_density": "Where all detections lie by confidence and IoU, of each dataset its first models. ρ is "
-    "Spearman's correlation over those that find an object, of those above the line one for each",
-    "premise_reliability": "The mean of the true IoU, with the nearest object of any class, against the predicted one. "
-    "On the broken line it is right; larger points are more detections",
-    "training": "Losses while training, by epoch",
-}
-
-
 # Of more gaps than these, only the number is shown at first.
 _FEW = 3
-
-
-# Figures whose names begin so have a section of their own.
-SECTIONS = ("premise", "training")
-
-
-def figure_caption(name: str) -> str:
-    """Return what a figure shows, by its file name without suffix."""
-    for beginning, caption in CAPTIONS.items():
-        if name.startswith(beginning):
-            rest = name.removeprefix(beginning).strip("_").replace("_", ", ")
-            return f"{caption} ({rest})." if rest else f"{caption}."
-    return name.replace("_", " ")
 
 
 class Results:
@@ -132,12 +101,12 @@ class Results:
 
     def figures(self) -> Html:
         """The figures of the tables' numbers."""
-        return self._figures("", "<p>No figures were drawn.</p>")
+        return self._figures("Figures", "<p>No figures were drawn.</p>")
 
     def _figures(self, section: str, lacking: str) -> Html:
-        """The figures of one section, which their names begin with; the others where there is none."""
+        """The figures of one section."""
         files = sorted(self.experiment.paths.figures.glob("*.svg"))
-        wanted = [file for file in files if _section(file.stem) == section]
+        wanted = [file for file in files if figure_section(file.stem) == section]
         return Html("".join(figure(file, figure_caption(file.stem)) for file in wanted) or lacking)
 
     def training(self) -> Html:
@@ -150,13 +119,13 @@ class Results:
                 rate, peak = f"{seal['images_per_second']:.0f}", f"{seal['peak_rss_mib']:.0f}"
                 rows.append([name, str(seal["epochs"]), clock(seal["seconds"]), rate, peak, losses])
         heads = ["Run", "Epochs", "Time", "Images/s", "Memory, MiB", "Losses at the end"]
-        curves = self._figures("training", "<p>No training curves were drawn.</p>")
+        curves = self._figures("Training", "<p>No training curves were drawn.</p>")
         released = _checks(checks(self.experiment, self.metrics))
         return Html(curves + table(heads, rows, [1, 2, 3, 4]) + released)
 
     def premise(self) -> Html:
         """How confidence goes with localisation."""
-        figures = self._figures("premise", "<p>The premise is not measured yet.</p>")
+        figures = self._figures("Premise", "<p>The premise is not measured yet.</p>")
         return Html(figures + premise_table.html(self.experiment))
 
     def gallery(self) -> Html:
@@ -173,7 +142,7 @@ class Results:
         )
 
     def _changed(self, image: str, run: str, change: float) -> str:
-        return f"{image}: IoU {signed(change, '+.3f')} ({self.experiment.runs[run].title()})"
+        return f"{image}: IoU {shown(change, '+.3f')} ({self.experiment.runs[run].title()})"
 
     def costs(self) -> Html:
         """Time, memory, and the hours of CPUs and GPUs, by stage and by run, from Snakemake's benchmark files."""
@@ -233,10 +202,6 @@ def _costs(what: str, costs: Mapping[str, Cost]) -> str:
         for name, cost in costs.items()
     ]
     return table(heads, rows, range(1, 7))
-
-
-def _section(name: str) -> str:
-    return next((section for section in SECTIONS if name.startswith(section)), "")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,164 +1,207 @@
-"""From a table's numbers to what its reader sees: which sections, which digits, what is bold, what the notes say."""
+"""From a table's numbers to its text: which sections, rows and columns there are, which digits, what is bold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from iou_aware.analysis.bootstrap.resamples import RESAMPLES
-from iou_aware.analysis.tables.comparison import Comparisons
-from iou_aware.analysis.tables.content import Content, Line
-from iou_aware.analysis.tables.details import count, lay_out, shown, signed
-from iou_aware.analysis.tables.sheet import DAGGER, MISSING, Cell, Section, Sheet, TextRow
-from iou_aware.analysis.uncertainty.verdict import MARKS
-from iou_aware.experiment.columns import VOC07
-from iou_aware.experiment.table import Table
+from iou_aware.analysis.tables.numbers import Number, Numbers
+from iou_aware.analysis.tables.rows import TableContent, TableRow
 
-_PATTERN = "The paper's values are of other data and larger models, for the pattern only: compare gains and orderings."
+DAGGER = "†"
+MISSING = "–"
 
 
-def sheet(
-    table: Table, content: Content, compared: Comparisons, comparison: str, missing: Mapping[tuple[str, str, str], str]
-) -> Sheet:
-    """Lay out a table: values, gains over the baseline with their verdicts, then each class; and number by number.
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one cell.
+
+    Attributes:
+        text: A label, or a number of ours.
+        paper: The paper's number beside it; may be empty.
+        best: Whether ours is the best, to be set in bold.
+        verdict: The verdict on it, to be shown as a mark; empty without one.
+        runs: The runs that the number is the mean of, to link to; empty for a text and for the paper's numbers.
+    """
+
+    text: str
+    paper: str = ""
+    best: bool = False
+    verdict: str = ""
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under a common heading; the first section of a table may have none.
+
+    Attributes:
+        heading: What stands above the rows.
+        rows: The cells of each.
+        rule: The rule that ranks what the numbers are of, where that is one for all of them.
+        runs: The runs that have values, likewise.
+        missing: Why there are none; empty where there are.
+    """
+
+    heading: str
+    rows: list[list[Cell]]
+    rule: str = ""
+    runs: tuple[str, ...] = ()
+    missing: str = ""
+
+    @property
+    def title(self) -> str:
+        """The heading, with why there are no values."""
+        return f"{self.heading} ({self.missing})" if self.missing else self.heading
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table ready to be written.
+
+    Attributes:
+        title: ``Table 1``.
+        caption: What it shows.
+        heads: The columns' headings; metrics are called as in ``metrics.csv``.
+        numeric: The columns that hold numbers.
+        sections: The rows.
+        notes: Sentences below the table.
+        summary: What stands for the table where it is folded away.
+    """
+
+    title: str
+    caption: str
+    heads: tuple[str, ...]
+    numeric: frozenset[int]
+    sections: list[Section]
+    notes: tuple[str, ...] = ()
+    summary: str = ""
+
+
+def shown(number: float | None, form: str = ".1f", absent: str = MISSING) -> str:
+    """Return a number as the paper prints it, with one decimal, or in another form; nothing has no sign."""
+    if number is None:
+        return absent
+    text = f"{number:{form}}"
+    return text.lstrip("+-").replace("-", "−") if not text.strip("+-0.") else text.replace("-", "−")
+
+
+def in_columns(title: str, caption: str, content: TableContent, numbers: Numbers, notes: Sequence[str]) -> TextTable:
+    """Lay a table out as the paper does: values, gains over the baseline with their verdicts, then each class.
 
     Gains stand there when a row has a baseline, classes when the table asks for them.
-
-    Args:
-        table: What the experiment says of it.
-        content: Its rows with their numbers.
-        compared: Every number beside the paper's.
-        comparison: ``values`` or ``pattern``, see ``Experiment.comparison``.
-        missing: Why there is no number, by run, split and rule.
     """
-    seeds = any(len(line.runs) > 1 for line in content.lines)
-    best = _best(content)
-    sections = [_values("", content.lines, content, best, seeds)]
-    if gaining := [line for line in content.lines if line.baseline]:
-        sections.append(_gains("Gain over the baseline", gaining, content, compared, seeds))
-    sections += [_values(name, lines, content) for name, lines in content.classes.items()]
-    return Sheet(
-        name=table.name,
-        title=table.title,
-        caption=table.caption,
-        headings=content.headings,
-        metrics=content.metrics,
-        seeds=seeds,
-        sections=tuple(sections),
-        notes=(
-            *_notes(content, compared, comparison, any(best.values())),
-            *_absent(table.split, content.lines, missing),
-        ),
-        details=lay_out(table.title, content, compared, values=comparison == "values"),
-    )
+    metrics, seeds, best = content.metrics, content.has_seeds, best_of(content)
+    values = [
+        _line(row, [_value(row, m, m in best[row.key]) for m in metrics], seeds, _count(row)) for row in content.rows
+    ]
+    gains = [
+        _line(row, [_gain(row, numbers["", row.key, m]) for m in metrics], seeds, _count(row))
+        for row in content.rows
+        if row.baseline
+    ]
+    sections = [Section("", values), *([Section("Gain over the baseline", gains)] if gains else [])]
+    sections += [
+        Section(name, [_line(row, [_value(row, m) for m in metrics], seeds) for row in rows])
+        for name, rows in content.classes.items()
+    ]
+    heads = (*content.headings, *metrics, *(["Seeds"] if seeds else []))
+    numeric = frozenset(range(len(content.headings), len(heads)))
+    return TextTable(title, caption, heads, numeric, sections, tuple(notes))
 
 
-def _values(
-    heading: str, lines: list[Line], content: Content, best: dict[str, set[str]] | None = None, seeds: bool = False
-) -> Section:
-    """Return the rows with our values, the paper's in parentheses."""
-    rows = []
-    for line in lines:
-        bold = (best or {}).get(line.key, set())
-        cells = []
-        for metric in content.metrics:
-            ours = "" if line.kind == "cited" else shown(line.values.get(metric))
-            cells.append(Cell(ours, _parenthesised(shown(line.paper.get(metric), absent="")), metric in bold))
-        rows.append(_row(line, cells, seeds))
-    return Section(heading, tuple(rows))
+def one_by_one(
+    title: str, caption: str, summary: str, content: TableContent, numbers: Numbers, by_size: bool
+) -> TextTable:
+    """Lay a table out number by number: paper, ours, difference, gain with its interval, seeds and verdicts.
+
+    Columns that would be empty throughout are left out.
+    """
+    columns = _columns(content, by_size)
+    sections = []
+    for row in content.rows:
+        if row.kind == "cited":
+            continue
+        mine = {metric: numbers["", row.key, metric] for metric in content.metrics}
+        why = next((number.why for number in mine.values() if number.why), "not collected")
+        cells = [[Cell(metric), *(cell(row, number) for cell in columns.values())] for metric, number in mine.items()]
+        heading = ", ".join(label for label in row.labels if label not in ("", "-"))
+        heading += f" {DAGGER}" if row.kind == "addition" else ""
+        sections.append(Section(heading, cells, row.rule, row.measured, "" if row.measured else f"missing: {why}"))
+    numeric = frozenset(i for i, head in enumerate(columns, 1) if not head.startswith("Verdict"))
+    return TextTable(title, caption, ("Column", *columns), numeric, sections, summary=summary)
 
 
-def _gains(heading: str, lines: list[Line], content: Content, compared: Comparisons, seeds: bool) -> Section:
-    """Return the rows with what they gain over their baseline, the paper's gain in parentheses, and the verdict."""
-    rows = []
-    for line in lines:
-        findings = [compared[line.key][metric].gain for metric in content.metrics]
-        cells = [
-            Cell(
-                signed(gain.quantity.value),
-                _parenthesised(signed(gain.quantity.paper, absent="")),
-                verdict=gain.verdict,
-            )
-            for gain in findings
-            if gain is not None
-        ]
-        rows.append(_row(line, cells, seeds))
-    return Section(heading, tuple(rows))
-
-
-def _row(line: Line, cells: list[Cell], seeds: bool) -> TextRow:
-    marked = f" {DAGGER}" if line.kind == "addition" else ""
-    labels = (line.labels[0] + marked, *line.labels[1:])
-    return TextRow(labels, tuple(cells), count(line) if seeds else "", line.measured)
-
-
-def _parenthesised(text: str) -> str:
-    return f"({text})" if text else ""
-
-
-def _best(content: Content) -> dict[str, set[str]]:
+def best_of(content: TableContent) -> dict[str, set[str]]:
     """Return the metrics in which a row is the best of ours, by the row's key.
 
     Compared are, at the precision shown, the rows of the paper which share dataset, scale, backbone and recipe.
     """
-    best: dict[str, set[str]] = {line.key: set() for line in content.lines}
-    for group in {line.group for line in content.lines if line.runs}:
-        rivals = [line for line in content.lines if line.group == group and line.kind == "ours"]
+    best: dict[str, set[str]] = {row.key: set() for row in content.rows}
+    for group in {row.group for row in content.rows if row.runs}:
+        rivals = [row for row in content.rows if row.group == group and row.kind == "ours"]
         for metric in content.metrics:
-            shown = {line.key: round(line.values[metric], 1) for line in rivals if metric in line.values}
-            if len(shown) > 1:
-                for key, value in shown.items():
-                    if value == max(shown.values()):
-                        best[key].add(metric)
+            values = {row.key: round(row.ours[metric], 1) for row in rivals if metric in row.ours}
+            if len(values) > 1:
+                for key in [key for key, value in values.items() if value == max(values.values())]:
+                    best[key].add(metric)
     return best
 
 
-def _notes(content: Content, compared: Comparisons, comparison: str, bold: bool) -> list[str]:
-    lines = content.lines
-    printed = any(line.paper for line in lines)
-    notes = ["All values in percent."]
-    if printed:
-        notes.append("Ours, then the paper's in parentheses.")
-    if any(line.kind == "cited" for line in lines):
-        notes.append("Rows with the paper's values alone are those that it cites from others.")
-    if printed and comparison == "pattern":
-        notes.append(_PATTERN)
-    if any(metric in VOC07 for metric in content.metrics):
-        why = ", as the authors' evaluation script has it; the paper says COCO-style" if printed else ""
-        notes.append(f"VOC07: AP over 11 recalls{why}.")
-    if bold:
-        rows = "the paper's rows" if printed else "rows"
-        notes.append(f"Bold: the best of ours per column among {rows} with the same backbone.")
-    if any(line.kind == "addition" for line in lines):
-        notes.append(f"{DAGGER} An addition, not in the paper.")
-    notes += _on_verdicts(compared, comparison)
-    if all(len(line.runs) < 2 for line in lines):
-        notes.append("One seed per row.")
-    else:
-        notes.append("Means over the seeds counted in the last column.")
-    return notes
+def _columns(content: TableContent, by_size: bool) -> dict[str, Callable[[TableRow, Number], Cell]]:
+    """Return what stands in each column, by its heading."""
+    printed = any(row.paper for row in content.rows)
+    gaining = any(row.baseline for row in content.rows)
+    seeds = content.has_seeds
+
+    def column(text: Callable[[TableRow, Number], str], linked: bool = False) -> Callable[[TableRow, Number], Cell]:
+        return lambda row, number: Cell(text(row, number), runs=row.measured if linked else ())
+
+    def of_gain(text: Callable[[Number], str], linked: bool = False) -> Callable[[TableRow, Number], Cell]:
+        return column(lambda row, number: text(number) if row.baseline else "", linked)
+
+    columns = {
+        "Paper": printed and column(lambda row, number: shown(number.paper)),
+        "Ours": column(lambda row, number: shown(number.ours), linked=True),
+        "Range over seeds": seeds and column(lambda row, number: _range(number.lowest, number.highest, absent="")),
+        "Ours − paper": printed and column(lambda row, number: shown(number.delta, "+.1f")),
+        "Verdict": printed and by_size and column(lambda row, number: number.verdict),
+        "Gain, paper": gaining and printed and of_gain(lambda number: shown(number.gain_paper, "+.1f")),
+        "Gain, ours": gaining and of_gain(lambda number: shown(number.gain, "+.2f"), linked=True),
+        "95 % interval": gaining and of_gain(lambda number: _range(number.gain_low, number.gain_high, "+.2f")),
+        "Its range over seeds": gaining
+        and seeds
+        and of_gain(lambda number: _range(number.gain_lowest, number.gain_highest, "+.2f", "")),
+        "Verdict on the gain": gaining and printed and of_gain(lambda number: number.gain_verdict),
+        "Seeds": column(lambda row, number: _count(row)),
+    }
+    return {heading: column for heading, column in columns.items() if column}
 
 
-def _on_verdicts(compared: Comparisons, comparison: str) -> list[str]:
-    """Say what the marks at the gains mean, and what they take into account."""
-    gains = [number.gain for row in compared.values() for number in row.values() if number.gain is not None]
-    marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if any(gain.verdict == verdict for gain in gains)]
-    if not marks:
-        return []
-    what = "its sign" if comparison == "pattern" else "its sign and size"
-    return [
-        f"A gain is held against the paper's by {what}: {', '.join(marks)}. Taken into account: a paired bootstrap over"
-        f" the images ({RESAMPLES:,} resamples), and what two trainings differ by."
-    ]
+def _line(row: TableRow, cells: list[Cell], seeds: bool, count: str = "") -> list[Cell]:
+    first = row.labels[0] + (f" {DAGGER}" if row.kind == "addition" else "")
+    return [Cell(first), *map(Cell, row.labels[1:]), *cells, *([Cell(count)] if seeds else [])]
 
 
-def _absent(split: str, lines: list[Line], missing: Mapping[tuple[str, str, str], str]) -> list[str]:
-    """Say of every row without values, or with fewer seeds than asked for, what is missing and why."""
-    lacking = [
-        line for line in lines if line.kind != "cited" and (len(line.measured) < len(line.runs) or not line.runs)
-    ]
-    if not lacking:
-        return []
-    parts = []
-    for line in lacking:
-        why = {missing.get((run, split, line.rule)) for run in line.runs}
-        named = ", ".join(sorted(reason for reason in why if reason)) or "not collected"
-        parts.append(f"{line.key} ({named if line.runs else 'no run in this experiment'})")
-    return [f"{MISSING} Missing: {'; '.join(parts)}."]
+def _value(row: TableRow, metric: str, best: bool = False) -> Cell:
+    """Return our value with the paper's in parentheses."""
+    ours = "" if row.kind == "cited" else shown(row.ours.get(metric))
+    return Cell(ours, _beside(row.paper.get(metric)), best, runs=row.measured)
+
+
+def _gain(row: TableRow, number: Number) -> Cell:
+    """Return what a row gains over its baseline, the paper's gain in parentheses, and the verdict."""
+    paper = _beside(number.gain_paper, "+.1f")
+    return Cell(shown(number.gain, "+.1f"), paper, verdict=number.gain_verdict, runs=row.measured)
+
+
+def _count(row: TableRow) -> str:
+    """Return how many seeds a row is the mean of, and of how many where some are missing."""
+    seeds, wanted = len(row.measured), len(row.runs)
+    return f"{seeds}" * (wanted > 0) if seeds == wanted else f"{seeds} of {wanted}"
+
+
+def _beside(paper: float | None, form: str = ".1f") -> str:
+    return "" if paper is None else f"({shown(paper, form)})"
+
+
+def _range(low: float | None, high: float | None, form: str = ".1f", absent: str = MISSING) -> str:
+    return absent if low is None else f"{shown(low, form)} … {shown(high, form)}"

@@ -1,106 +1,65 @@
 """The stage ``table``: the paper's rows, labels and columns, with our values beside the paper's, in four formats."""
 
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
-from iou_aware.analysis.metrics import load_missing
-from iou_aware.analysis.tables.comparison import Compared, Comparisons, compare, of_class
-from iou_aware.analysis.tables.content import Content, Line, build
-from iou_aware.analysis.tables.html import html
-from iou_aware.analysis.tables.latex import latex
-from iou_aware.analysis.tables.layout import sheet
-from iou_aware.analysis.tables.markdown import markdown
+from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
+from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.tables import layout, notes
+from iou_aware.analysis.tables.numbers import Number, Numbers, judge_numbers
+from iou_aware.analysis.tables.render import render
+from iou_aware.analysis.tables.rows import TableContent, read_content
+from iou_aware.analysis.uncertainty.quantity import Measurements
+from iou_aware.analysis.uncertainty.verdict import noise_in
+from iou_aware.common import documents
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.experiment.experiment import Experiment
-
-_NUMBER = [
-    *("ours", "paper", "delta", "low", "high", "lowest", "highest", "verdict", "why"),
-    *("gain", "gain_paper", "gain_low", "gain_high", "gain_lowest", "gain_highest", "gain_verdict", "gain_why"),
-]
 
 
 def write_table(experiment: Experiment, name: str) -> list[Path]:
     """Write ``results/<experiment>/tables/<name>`` as csv, md, tex and html, and return the paths.
 
-    The CSV is tidy: one line per row, class (empty for all of them together) and metric, in percent at full precision.
-    ``ours`` is the mean over ``n`` of ``seeds`` seeds, ``delta`` ours less the paper's, ``gain`` ours less that of the
-    row named in ``baseline``, the same model without the IoU head. ``low`` and ``high`` are the ends of 95 % intervals
-    over the images, ``lowest`` and ``highest`` the range over seeds. The others show one decimal.
+    The CSV is tidy: one line per row, class (empty for all of them together) and metric, in percent at full precision;
+    ``Number`` has its columns. ``ours`` is the mean over ``n`` of ``seeds`` seeds, and ``baseline`` the row that gains
+    are measured over, the same model without the IoU head. The others show one decimal.
 
     Raises:
         InputError: The experiment has no such table, ``metrics.csv``, the paper's table or ``reports/claims.yaml`` is
-            malformed, resamples are of other weights, or a row is neither in the paper's table nor marked as an
-            addition.
+            malformed, or resamples are of other weights.
     """
     if name not in experiment.tables:
         raise InputError(
             f"experiment {experiment.name} has no table {name!r}; expected {', '.join(experiment.tables)}."
         )
-    table = experiment.tables[name]
-    content = build(experiment, table)
-    compared = compare(experiment, table, content)
-    laid_out = sheet(table, content, compared, experiment.comparison, load_missing(experiment.paths.missing))
-    written = []
-    for suffix, text in {
-        "csv": _csv(name, content, compared),
-        "md": markdown(laid_out),
-        "tex": latex(laid_out),
-        "html": html(laid_out),
-    }.items():
-        written.append(experiment.paths.table(name, suffix))
-        write_text(written[-1], text)
-    return written
+    table, paths, by_size = experiment.tables[name], experiment.paths, experiment.comparison == "values"
+    paper = load_paper(paths.paper(table.paper)) if table.paper else None
+    per_class = load_per_class(paths.per_class) if table.per_class else None
+    content = read_content(table, experiment.runs, paper, load_metrics(paths.metrics), per_class)
+    statements = documents.read(paths.statements)
+    documents.check(statements, "claims")
+    noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
+    numbers = judge_numbers(table, content, Measurements(experiment), noise, by_size)
+    bold = any(layout.best_of(content).values())
+    below = notes.notes_below(table.split, content, numbers, bold, by_size, load_missing(paths.missing))
+    main = layout.in_columns(table.title, table.caption, content, numbers, below)
+    title, counts = f"{table.title}, number by number", notes.verdict_counts(content, numbers)
+    summary = f"{title}. {counts}".strip()
+    single = layout.one_by_one(title, notes.on_columns(content, numbers), summary, content, numbers, by_size)
+    texts = {"csv": _csv(name, content, numbers)}
+    texts |= {suffix: render(suffix, name, main, single) for suffix in ("md", "tex", "html")}
+    for suffix, text in texts.items():
+        write_text(paths.table(name, suffix), text)
+    return [paths.table(name, suffix) for suffix in texts]
 
 
-def _csv(name: str, content: Content, compared: Comparisons) -> str:
-    columns = ["table", "row", *content.headings, "kind", "class", "metric", *_NUMBER]
-    columns += ["n", "seeds", "rule", "baseline", "runs"]
-    rows = []
-    for line in content.lines:
-        for metric in content.metrics:
-            number = compared[line.key][metric] if line.key in compared else None
-            cells = {"paper": line.paper.get(metric)} if number is None else _cells(number)
-            rows.append({"table": name, "class": "", "metric": metric} | _of_line(line, content) | cells)
-    for one, lines in content.classes.items():
-        by_key = {line.key: line for line in lines}
-        for line in lines:
-            for metric in content.metrics:
-                cells = _cells(of_class(line, by_key, metric))
-                rows.append({"table": name, "class": one, "metric": metric} | _of_line(line, content) | cells)
-    return csv_text(columns, rows)
-
-
-def _of_line(line: Line, content: Content) -> dict[str, Any]:
-    """Return the cells that all numbers of a row share."""
-    return dict(zip(content.headings, line.labels, strict=True)) | {
-        "row": line.key,
-        "kind": line.kind,
-        "n": len(line.measured),
-        "seeds": len(line.runs),
-        "rule": line.rule,
-        "baseline": line.baseline,
-        "runs": " ".join(line.runs),
-    }
-
-
-def _cells(number: Compared) -> dict[str, Any]:
-    """Return the cells of one number, by the columns of ``_NUMBER``."""
-    cells: dict[str, Any] = {"delta": number.delta}
-    for prefix, finding in (("", number.value), ("gain_", number.gain)):
-        if finding is None:
-            continue
-        quantity = finding.quantity
-        low, high = (quantity.interval.low, quantity.interval.high) if quantity.interval else (None, None)
-        lowest, highest = quantity.span or (None, None)
-        cells |= {
-            prefix.rstrip("_") or "ours": quantity.value,
-            f"{prefix}paper": quantity.paper,
-            f"{prefix}low": low,
-            f"{prefix}high": high,
-            f"{prefix}lowest": lowest,
-            f"{prefix}highest": highest,
-            f"{prefix}verdict": finding.verdict,
-            f"{prefix}why": finding.why,
-        }
-    return cells
+def _csv(name: str, content: TableContent, numbers: Numbers) -> str:
+    columns = ["table", "row", *content.headings, "kind", "class", "metric", *(field.name for field in fields(Number))]
+    lines = []
+    for one, rows in {"": content.rows, **content.classes}.items():
+        for row in rows:
+            about = {"table": name, "row": row.key, "kind": row.kind, "class": one, "n": len(row.measured)}
+            about |= {"seeds": len(row.runs), "rule": row.rule, "baseline": row.baseline, "runs": " ".join(row.runs)}
+            about |= dict(zip(content.headings, row.labels, strict=True))
+            lines += [about | {"metric": m} | asdict(numbers[one, row.key, m]) for m in content.metrics]
+    return csv_text([*columns, "n", "seeds", "rule", "baseline", "runs"], lines)

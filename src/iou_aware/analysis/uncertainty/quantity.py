@@ -174,8 +174,10 @@ class Measurements:
     def _paper(self, table: str, cells: Sequence[tuple[str, str]], statistic: Statistic) -> float | None:
         """Return the paper's value; None if its table lacks a cell."""
         path = self.experiment.paths.paper(table)
-        rows = load_paper(path).rows if path.is_file() else {}
-        values = [rows[row].values.get(metric) if row in rows else None for row, metric in cells]
+        printed = load_paper(path) if path.is_file() else pd.DataFrame()
+        values = [
+            printed.at[row, metric] if row in printed.index and metric in printed else None for row, metric in cells
+        ]
         return None if None in values else round(float(statistic.of(np.array(values))), 6)
 
     def _seeds(self, table: Table, row: Row, metric: str) -> dict[int, float]:

@@ -1,0 +1,123 @@
+"""Every number of a table beside the paper's, with its gain over the row's baseline, how sure it is, and verdicts."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from iou_aware.analysis.tables.rows import TableContent, TableRow, difference
+from iou_aware.analysis.uncertainty.quantity import Measurements, Noise, Term
+from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number
+from iou_aware.experiment.table import Table
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a table, in percent or points: the columns of its CSV. None is what there is not.
+
+    Attributes:
+        ours: The mean over the seeds.
+        paper: The paper's.
+        delta: Ours less the paper's.
+        low: The lower end of the 95 % interval over the images.
+        high: Its upper end.
+        lowest: The lowest over the seeds, where there are several.
+        highest: The highest.
+        verdict: On ours, judged by its size where the experiment says that values are to be compared.
+        why: What decided the verdict, or why there is no number.
+        gain: Ours above that of the row's baseline; this and what follows is None for a row without one.
+        gain_paper: The paper's likewise.
+        gain_low: As ``low``, of the gain.
+        gain_high: As ``high``.
+        gain_lowest: As ``lowest``.
+        gain_highest: As ``highest``.
+        gain_verdict: On the gain, judged by its sign, and by its size where values are to be compared.
+        gain_why: As ``why``.
+    """
+
+    ours: float | None = None
+    paper: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    verdict: str = ""
+    why: str = ""
+    gain: float | None = None
+    gain_paper: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    gain_lowest: float | None = None
+    gain_highest: float | None = None
+    gain_verdict: str = ""
+    gain_why: str = ""
+
+
+# By class (empty for all of them together), row and metric.
+Numbers = dict[tuple[str, str, str], Number]
+
+
+def judge_numbers(
+    table: Table, content: TableContent, measurements: Measurements, noise: Noise, by_size: bool
+) -> Numbers:
+    """Return the numbers of a table; those of a class alone have neither a paper's number nor an interval.
+
+    Args:
+        table: What the experiment says of it.
+        content: Its rows with their values.
+        measurements: What says how sure they are.
+        noise: Which differences mean nothing.
+        by_size: Whether sizes are judged as well as signs.
+
+    Raises:
+        InputError: Resamples are of other weights than the metrics.
+    """
+
+    def judged(terms: list[Term], paper: float | None) -> Finding:
+        """Judge one term by its size, the difference of two also by its sign."""
+        label = f"{terms[0].metric}: {' − '.join(term.row for term in terms)}"
+        quantity = replace(measurements.quantity(label, table, table.paper or table.name, terms, noise), paper=paper)
+        if paper is None:  # it says nothing that could be judged
+            return Finding(quantity, "", NOT_RUN if quantity.value is None else "", quantity.missing or "")
+        sign = ("positive" if paper > 0 else "negative") if len(terms) > 1 and paper else None
+        return judge_number(quantity, sign, (paper, paper), by_size)
+
+    def number(row: TableRow, base: TableRow | None, metric: str) -> Number:
+        paper = row.paper.get(metric)
+        if row.kind == "cited":
+            return Number(paper=paper)
+        mine = Term(1.0, row.key, metric)
+        gain = base and judged([mine, Term(-1.0, base.key, metric)], difference(row.paper, base.paper, metric))
+        return Number(
+            ours=row.ours.get(metric),
+            paper=paper,
+            delta=difference(row.ours, row.paper, metric),
+            gain=gain and gain.quantity.value,
+            gain_paper=gain and gain.quantity.paper,
+            **_certainty(judged([mine], paper)),
+            **({f"gain_{name}": value for name, value in _certainty(gain).items()} if gain else {}),
+        )
+
+    def number_of_class(row: TableRow, base: TableRow | None, metric: str) -> Number:
+        return Number(ours=row.ours.get(metric), gain=base and difference(row.ours, base.ours, metric))
+
+    parts = [("", content.rows, number), *((name, rows, number_of_class) for name, rows in content.classes.items())]
+    numbers = {}
+    for name, rows, make in parts:
+        by_key = {row.key: row for row in rows}
+        for row in rows:
+            for metric in content.metrics:
+                numbers[name, row.key, metric] = make(row, by_key.get(row.baseline), metric)
+    return numbers
+
+
+def _certainty(finding: Finding) -> dict[str, Any]:
+    """Return how sure a number is and the verdict on it, by the names of ``Number``."""
+    interval, (lowest, highest) = finding.quantity.interval, finding.quantity.span or (None, None)
+    return {
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "lowest": lowest,
+        "highest": highest,
+        "verdict": finding.verdict,
+        "why": finding.why,
+    }

@@ -1,0 +1,148 @@
+"""From numbers to text, on rows made by hand: which cells, which digits, what is bold, and what the notes say."""
+
+from dataclasses import replace
+
+import pytest
+
+from iou_aware.analysis.tables.layout import best_of, in_columns, one_by_one, shown
+from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_counts
+from iou_aware.analysis.tables.numbers import Number
+from iou_aware.analysis.tables.rows import TableContent, TableRow
+
+CITED = TableRow("yolo", ("YOLO", "D"), "cited", paper={"AP": 21.6})
+BASE = TableRow("base", ("RetinaNet", "R"), "ours", "cls", ("b0",), ("b0",), {"AP": 30.0}, {"AP": 35.9}, group=("x",))
+AWARE = replace(
+    BASE,
+    key="aware",
+    labels=("IoU-aware", "-"),
+    rule="none",
+    runs=("a0",),
+    measured=("a0",),
+    ours={"AP": 31.24},
+    paper={"AP": 36.9},
+    baseline="base",
+)
+ADDED = replace(AWARE, key="added", labels=("Added", ""), kind="addition", ours={"AP": 99.0}, paper={})
+CONTENT = TableContent(("Model", "Backbone"), ("AP",), [CITED, BASE, AWARE, ADDED], {})
+GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
+NUMBERS = {
+    ("", "yolo", "AP"): Number(paper=21.6),
+    ("", "base", "AP"): Number(30.0, 35.9, -5.9, verdict="contradicted"),
+    ("", "aware", "AP"): Number(31.24, 36.9, -5.66, verdict="contradicted", **GAIN),
+    ("", "added", "AP"): Number(99.0, gain=69.0),
+}
+
+
+def texts(table) -> list[list[list[str]]]:
+    return [[[f"{cell.text} {cell.paper}".strip() for cell in row] for row in part.rows] for part in table.sections]
+
+
+@pytest.mark.parametrize(
+    ("number", "form", "text"),
+    [
+        (None, ".1f", "–"),
+        (35.96, ".1f", "36.0"),
+        (-0.04, "+.1f", "0.0"),
+        (0.04, "+.1f", "0.0"),
+        (-1.25, "+.2f", "−1.25"),
+        (3, "+.1f", "+3.0"),
+    ],
+)
+def test_numbers_have_signs_that_can_be_read_and_nothing_has_none(number, form, text):
+    assert shown(number, form) == text
+
+
+def test_the_papers_layout_has_values_then_gains():
+    table = in_columns("Table 1", "All.", CONTENT, NUMBERS, ["One."])
+    assert (table.heads, sorted(table.numeric), table.notes) == (("Model", "Backbone", "AP"), [2], ("One.",))
+    assert [section.title for section in table.sections] == ["", "Gain over the baseline"]
+    assert texts(table) == [
+        [
+            ["YOLO", "D", "(21.6)"],
+            ["RetinaNet", "R", "30.0 (35.9)"],
+            ["IoU-aware", "-", "31.2 (36.9)"],
+            ["Added †", "", "99.0"],
+        ],
+        [["IoU-aware", "-", "+1.2 (+1.0)"], ["Added †", "", "+69.0"]],
+    ]
+    values, gains = table.sections
+    assert [row[2].best for row in values.rows] == [False, False, True, False]
+    assert [row[2].runs for row in values.rows] == [(), ("b0",), ("a0",), ("a0",)]
+    assert [row[2].verdict for row in gains.rows] == ["reproduced", ""]
+
+
+def test_the_best_is_that_at_the_precision_shown_and_of_several():
+    near = replace(CONTENT, rows=[BASE, replace(AWARE, ours={"AP": 30.04})])
+    assert best_of(near) == {"base": {"AP"}, "aware": {"AP"}}
+    alone = replace(CONTENT, rows=[BASE, replace(AWARE, group=("y",))])
+    assert best_of(alone) == {"base": set(), "aware": set()}
+
+
+def test_number_by_number_leaves_out_what_would_be_empty():
+    table = one_by_one("T", "", "", CONTENT, NUMBERS, by_size=True)
+    heads = ["Column", "Paper", "Ours", "Ours − paper", "Verdict", "Gain, paper", "Gain, ours", "95 % interval"]
+    assert list(table.heads) == [*heads, "Verdict on the gain", "Seeds"]
+    assert sorted(table.numeric) == [1, 2, 3, 5, 6, 7, 9]
+    assert [section.title for section in table.sections] == ["RetinaNet, R", "IoU-aware", "Added †"]
+    assert texts(table)[:2] == [
+        [["AP", "35.9", "30.0", "−5.9", "contradicted", "", "", "", "", "1"]],
+        [["AP", "36.9", "31.2", "−5.7", "contradicted", "+1.0", "+1.24", "+0.50 … +2.00", "reproduced", "1"]],
+    ]
+    assert [cell.runs for cell in table.sections[1].rows[0]][1:7] == [(), ("a0",), (), (), (), ("a0",)]
+    plain = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
+    assert one_by_one("T", "", "", plain, NUMBERS, by_size=True).heads == ("Column", "Ours", "Seeds")
+    assert "Verdict" not in one_by_one("T", "", "", CONTENT, NUMBERS, by_size=False).heads
+
+
+def test_seeds_are_counted_and_have_a_range():
+    row = replace(BASE, runs=("b0", "b1"), measured=("b0",))
+    content = replace(CONTENT, rows=[CITED, row])
+    numbers = NUMBERS | {("", "base", "AP"): Number(30.0, 35.9, lowest=29.0, highest=31.0)}
+    table = in_columns("T", "", content, numbers, [])
+    assert table.heads[-1] == "Seeds" and table.numeric == {2, 3}
+    assert [row[-1].text for row in table.sections[0].rows] == ["", "1 of 2"]
+    detailed = one_by_one("T", "", "", content, numbers, by_size=False)
+    assert dict(zip(detailed.heads, texts(detailed)[0][0], strict=True)) == {
+        "Column": "AP",
+        "Paper": "35.9",
+        "Ours": "30.0",
+        "Range over seeds": "29.0 … 31.0",
+        "Ours − paper": "–",
+        "Seeds": "1 of 2",
+    }
+    assert "Means over the seeds counted" in notes_below("val", content, numbers, False, False, {})[-2]
+    gaining = replace(content, rows=[row, AWARE])
+    assert on_columns(gaining, numbers).endswith("Over seeds there is a range and no interval.")
+
+
+def test_a_row_without_values_says_why():
+    content = replace(CONTENT, rows=[replace(AWARE, measured=(), ours={}), BASE])
+    numbers = NUMBERS | {("", "aware", "AP"): Number(paper=36.9, why="a0 is not trained")}
+    (section, _) = one_by_one("T", "", "", content, numbers, by_size=False).sections
+    assert (section.title, section.runs) == ("IoU-aware (missing: a0 is not trained)", ())
+    missing = {("a0", "val", "none"): "not trained"}
+    assert notes_below("val", content, numbers, False, False, missing)[-1] == "– Missing: aware (not trained)."
+
+
+@pytest.mark.parametrize("by_size", [False, True])
+def test_notes_explain_what_is_there_and_nothing_else(by_size):
+    notes = " ".join(notes_below("val", CONTENT, NUMBERS, True, by_size, {}))
+    for part in ("Ours, then the paper's", "cites from others", "Bold: the best", "† An addition", "One seed per row"):
+        assert part in notes
+    assert ("for the pattern only" in notes) == (not by_size)
+    assert ("by its sign and size: ✓ reproduced." in notes) == by_size
+    assert ("by its sign: ✓ reproduced." in notes) == (not by_size)
+    assert "Missing" not in notes and "VOC07" not in notes
+    plain = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
+    assert notes_below("val", plain, NUMBERS, False, by_size, {}) == ["All values in percent.", "One seed per row."]
+
+
+def test_columns_and_verdicts_are_told():
+    caption = on_columns(CONTENT, NUMBERS)
+    assert "1,000 resamples" in caption and "Without one: the images are not resampled" in caption
+    assert "Over seeds" not in caption
+    assert "Without one" not in on_columns(replace(CONTENT, rows=[BASE, AWARE]), NUMBERS)
+    assert "resamples" not in on_columns(replace(CONTENT, rows=[BASE, ADDED]), NUMBERS)
+    assert on_columns(replace(CONTENT, rows=[BASE]), NUMBERS) == ""
+    assert verdict_counts(CONTENT, NUMBERS) == "Gains: 1 reproduced. Values: 2 contradicted."
+    assert verdict_counts(replace(CONTENT, rows=[ADDED]), NUMBERS) == ""

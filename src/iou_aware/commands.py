@@ -125,9 +125,9 @@ COMMANDS = {
     "report": Command(
         "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_report"
     ),
-    "publish": Command(
-        "Write a page of the results for the documentation, docs/<experiment>.md, with its figures.",
-        "iou_aware.analysis.report.docs_page:publish",
+    "docs": Command(
+        "Write the documentation's pages of results: docs/<experiment>.md, and details in docs/<experiment>/.",
+        "iou_aware.analysis.report.docs:write_docs",
     ),
     "runs": Command("List the experiment's runs.", "iou_aware.workflow.rows:print_runs"),
     "rows": Command(

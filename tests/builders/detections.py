@@ -109,3 +109,10 @@ def write_detections(
             predicted = None if iou is None else iou[rule]
             file.add(np.full(len(results), index), detections.Detections(*arrays, predicted))
     return path
+
+
+def iou(a, b) -> float:
+    """Return the IoU of two boxes x, y, width, height, written out."""
+    width = max(0.0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
+    return width * height / (a[2] * a[3] + b[2] * b[3] - width * height)

@@ -1,16 +1,16 @@
-"""LaECE against its definition, counted out bin by bin."""
+"""Optimal LRP and LaECE against their definitions, counted out by hand."""
 
 import json
 import math
 
 import numpy as np
 import pytest
-from builders.detections import noisy, scene
+from builders.detections import CLASSES, iou, noisy, scene
 
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import load_truth, placement
+from iou_aware.evaluation.overlaps import load_truth, overlaps, placement
 
 HALF = np.array([0.5])
 
@@ -83,3 +83,59 @@ def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
     ours, *_ = measured(path, found)
     assert ours.laece == pytest.approx(laece)
     assert ours.olrp == pytest.approx(0 if scores[0] > scores[1] else 50)
+
+
+@pytest.fixture
+def truth_and_found(tmp_path):
+    content = scene(tmp_path / "truth.json", 3)
+    return content, tmp_path / "truth.json", noisy(content, 7)
+
+
+def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
+    """Return the least of LRP at every confidence of one class, and its parts, counted out."""
+    boxes = {a["id"]: a["bbox"] for a in content["annotations"]}
+    positives = sum(a["category_id"] == k + 1 and not a["iscrowd"] for a in content["annotations"])
+    mine = [i for i in np.flatnonzero(matches.classes == k) if not matches.ignored[0, i]]
+    best = (1.0, None, None, 1.0)
+    for threshold in {matches.confidences[i] for i in mine}:
+        kept = [i for i in mine if matches.confidences[i] >= threshold]
+        true = [i for i in kept if matches.matched[0, i]]
+        ious = [iou(found[matches.rows[i], 1:5], boxes[matches.objects[0, i]]) for i in true]
+        false, missed = len(kept) - len(true), positives - len(true)
+        value = (sum((1 - v) / 0.5 for v in ious) + false + missed) / (len(true) + false + missed)
+        if value < best[0]:
+            best = (value, np.mean([1 - v for v in ious]), false / len(kept), missed / positives)
+    return best
+
+
+def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
+    content, path, found = truth_and_found
+    matches = match(CocoEvaluator(path), found, thresholds=HALF)
+    measured = errors(load_truth(path), found, matches)
+    present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
+    assert 0 < len(present) < CLASSES
+    byhand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
+    expected = 100 * np.nanmean(byhand, axis=0)
+    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx(list(expected))
+
+
+def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(truth_and_found):
+    content, path, _ = truth_and_found
+    plain = [a for a in content["annotations"] if not a["iscrowd"]]
+    found = np.array([[a["image_id"], *a["bbox"], 1.0, a["category_id"]] for a in plain])
+    measured = errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF))
+    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx([0, 0, 0, 0])
+    assert measured.laece == pytest.approx(0)
+    found[:, 5] = 0.4
+    assert errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF)).laece == pytest.approx(
+        60
+    )
+
+
+def test_no_objects_and_no_detections(tmp_path):
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
+    truth, evaluator = load_truth(path), CocoEvaluator(path)
+    for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
+        assert overlaps(truth, found).same.tolist() == [0.0] * len(found)
+        assert errors(truth, found, match(evaluator, found, thresholds=HALF)).olrp is None

@@ -132,7 +132,7 @@ def code(stage: str) -> list[Path]:
     ``evaluation``, directly or not.
     """
     folder = _PACKAGE / "analysis" / stage
-    here, found = Path.cwd(), set(folder.glob("*.j2"))
+    here, found = Path.cwd(), set(folder.rglob("*.j2"))
     waiting = list(folder.glob("*.py"))
     while waiting:
         file = waiting.pop()

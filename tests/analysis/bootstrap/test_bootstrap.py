@@ -4,6 +4,8 @@ import json
 import os
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from builders.detections import noisy, scene, write_dataset, write_detections
 from builders.results import RULES, experiment
@@ -113,45 +115,6 @@ def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
     assert first.var() == pytest.approx(1 - 1 / 7, abs=0.08)
 
 
-def test_interval_is_that_of_the_normal_distribution():
-    found = intervals.interval(1.0, np.random.default_rng(0).normal(1, 2, 100_000))
-    assert (found.low, found.high) == pytest.approx((1 - 1.96 * 2, 1 + 1.96 * 2), abs=0.05)
-    assert found.positive == pytest.approx(0.691, abs=0.01)
-    assert intervals.interval(1.0, np.array([np.nan, np.nan, 1.0])) is None
-
-
-def test_interval_of_the_least_of_many_knows_that_it_was_chosen():
-    """Nine numbers that are all zero, measured with noise: the least of them is seldom surely below zero."""
-    random, wrong = np.random.default_rng(0), {"chosen": 0, "ignorant": 0}
-    for _ in range(200):
-        values = random.normal(size=9)
-        drawn = values + random.normal(size=(400, 9))
-        wrong["chosen"] += intervals.interval_of_choice(values, drawn, lambda some: some.min(-1)).high < 0
-        wrong["ignorant"] += intervals.interval(values.min(), drawn[:, values.argmin()]).high < 0
-    assert wrong["chosen"] < 0.06 * 200 < 0.15 * 200 < wrong["ignorant"]
-
-
-def test_interval_of_one_number_chosen_among_one_and_of_nothing():
-    drawn = np.random.default_rng(2).normal(size=(500, 1)) ** 2
-    assert intervals.interval_of_choice(np.ones(1), drawn, lambda one: one.max(-1)) == intervals.interval(
-        1.0, drawn[:, 0]
-    )
-    some = np.column_stack([drawn, np.full(500, np.nan)])
-    assert intervals.interval_of_choice(np.ones(2), some, lambda two: two.max(-1)) is None
-    steady = intervals.interval_of_choice(np.array([0.5, 3.0]), np.tile([0.5, 3.0], (9, 1)), lambda two: two.min(-1))
-    assert (steady.low, steady.high) == (0.5, 0.5)
-
-
-def test_interval_takes_back_what_resampling_adds():
-    """A sample's variance lies below that of the whole, and a resample's below it again: as SciPy has it."""
-    sample = np.random.default_rng(1).uniform(size=40)
-    expected = stats.bootstrap(
-        (sample,), lambda values, axis: values.var(axis=axis), n_resamples=2000, method="basic", rng=3
-    )
-    found = intervals.interval(sample.var(), expected.bootstrap_distribution)
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval))
-
-
 def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
     path = tmp_path / "truth.json"
     content = scene(path)
@@ -174,18 +137,35 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
         study, ours, "val", {rule: noisy(content, seed) for seed, rule in enumerate(["none", "alpha=0.50"])}
     )
     paths = [draw.resample(study, name, "val", resamples=50) for name in (baseline, ours)]
-    found = resamples.load(paths[1])
+    frame = resamples.load(paths[1])
+    assert frame["rule"].value_counts().to_dict() == {"none": 50, "alpha=0.50": 50}
+    by_rule = {rule: part.set_index("resample") for rule, part in frame.groupby("rule")}
     evaluator = coco.CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
     for metric, expected in draw.distributions(evaluator, noisy(content, 1), resamples=50).items():
         # Stored confidences are float32, which keeps their order.
-        assert found.values("alpha=0.50", metric) == pytest.approx(expected, nan_ok=True, abs=1e-4)
-    assert (found.values("none", "spearman") != found.values("none", "pearson")).any()
-    assert (np.abs(found.values("none", "spearman")) <= 1).all()
-    assert found.values("cls", "AP") is None
-    assert found.values("none", "VOC07_AP") is None
-    difference = resamples.combined([(1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")])
-    assert difference == pytest.approx(np.zeros(50))
-    assert resamples.combined([(1, study.paths.bootstrap("none", "val"), "cls", "AP")]) is None
+        assert by_rule["alpha=0.50"][metric].tolist() == pytest.approx(expected, nan_ok=True, abs=1e-4)
+    spearman = by_rule["none"]["spearman"]
+    assert (spearman != by_rule["none"]["pearson"]).any() and (spearman.abs() <= 1).all()
+    about = {"resamples": 50, "seed": resamples.SEED, "images": IMAGES, "weights_sha256": "w" * 64}
+    assert about.items() <= frame.attrs.items()
+    ours, theirs = (1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")
+    assert resamples.combined([ours, theirs]) == pytest.approx(np.zeros(50))
+    half = (0.5, paths[1], "none", "AP50")
+    sums = resamples.columns([[ours, half], [theirs]])
+    expected = by_rule["alpha=0.50"]["AP"] + 0.5 * by_rule["none"]["AP50"], -by_rule["alpha=0.50"]["AP"]
+    assert sums == pytest.approx(np.column_stack(expected))
+
+
+def test_what_is_not_resampled_has_no_sum(tmp_path):
+    study = experiment(tmp_path, tables={})
+    run = next(name for name in study.runs if ".retinanet" in name)
+    write_detections(study, run, "val", {"cls": noisy(write_dataset(study, "shapes", "val"), 1)})
+    path = draw.resample(study, run, "val", resamples=5)
+    for missing in [(1, path, "none", "AP"), (1, path, "cls", "VOC07_AP"), (1, tmp_path / "none", "cls", "AP")]:
+        assert resamples.combined([(1, path, "cls", "AP"), missing]) is None
+    pq.write_table(pa.table({"rule": ["cls"], "AP": [1.0]}), path)
+    with pytest.raises(InputError, match=r"val\.parquet: expected a file that `iou-aware bootstrap` wrote"):
+        resamples.load(path)
 
 
 def test_what_is_written_anew_within_one_tick_of_the_clock_is_read_anew(tmp_path):
@@ -199,17 +179,17 @@ def test_what_is_written_anew_within_one_tick_of_the_clock_is_read_anew(tmp_path
         os.utime(path, ns=(moment, moment))
         read.append(resamples.load(path))
         assert resamples.load(path) is read[-1]
-    assert (read[0].values("cls", "AP") != read[1].values("cls", "AP")).any()
+    assert (read[0]["AP"] != read[1]["AP"]).any()
 
 
-def test_resamples_of_different_images_are_not_compared(tmp_path):
-    study = experiment(tmp_path, tables={})
-    paths = []
-    for seed, run in enumerate(name for name in study.runs if name.startswith("shapes.retinanet.tiny")):
-        content = write_dataset(study, "shapes", "val", seed)
-        write_detections(study, run, "val", {"cls": noisy(content, 1)})
-        paths.append(draw.resample(study, run, "val", resamples=10))
-    with pytest.raises(InputError, match="annotations_sha256"):
+@pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed", "images"])
+def test_resamples_of_different_images_are_not_compared(tmp_path, key):
+    paths = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
+    about = {"annotations_sha256": 1, "resamples": 1, "seed": 1, "images": 1}
+    for path, made in zip(paths, (about, about | {key: 2}), strict=True):
+        table = pa.table({"rule": ["cls"], "AP": [1.0]})
+        pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(made)}), path)
+    with pytest.raises(InputError, match=rf"first\.parquet and .*second\.parquet cannot.*their {key} are 1 and 2"):
         resamples.combined([(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")])
 
 

@@ -10,7 +10,7 @@ from builders.results import RULES, SMALL_RUN, experiment, paper_shaped, write_e
 
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
-from iou_aware.analysis.uncertainty.quantity import Measurements, Noise, Term
+from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.common.errors import InputError
 
 CONTRACT = (
@@ -121,7 +121,9 @@ def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path)
     expected = {BASELINE: "not trained", BASELINE.replace("quick", "zoo"): "not fetched"}
     assert {gap["run"]: gap["why"] for gap in collect(study)} == expected
     told = [
-        Measurements(study).quantity("AP", study.tables["both"], "table1", [Term(1, row, "AP")], Noise(0, 0)).missing
+        Measurements(study.paths, study.runs)
+        .quantity("AP", [[(1, row, "AP")]], table=study.tables["both"], paper="table1", noise={"runs": 0, "rules": 0})
+        .missing
         for row in rows
     ]
     assert told == [f"{run} is {why}" for run, why in expected.items()]

@@ -1,31 +1,22 @@
-"""The premise's measures against brute force, scipy-free formulas and cases whose answer is plain."""
+"""The premise's measures against formulas written out and cases whose answer is plain."""
 
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
-from builders.detections import CLASSES, noisy, scene, write_dataset, write_detections
+from builders.detections import noisy, write_dataset, write_detections
 from builders.results import experiment
 
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.premise import measure as premise
-from iou_aware.analysis.report import premise as premise_table
 from iou_aware.common.errors import InputError
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
-from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps, paired_iou
+from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps
 
 HALF = np.array([0.5])
-
-
-def iou(a, b) -> float:
-    """Return the IoU of two boxes x, y, width, height, written out."""
-    width = max(0.0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
-    return width * height / (a[2] * a[3] + b[2] * b[3] - width * height)
 
 
 def found_of(results, confidences=None, iou_preds=None) -> Detections:
@@ -38,54 +29,6 @@ def near_of(same, crowd=None) -> Overlaps:
     same = np.asarray(same, dtype=float)
     crowd = np.zeros(len(same), bool) if crowd is None else crowd
     return Overlaps(same, same, np.full(len(same), -1), crowd)
-
-
-@pytest.fixture
-def truth_and_found(tmp_path):
-    content = scene(tmp_path / "truth.json", 3)
-    return content, tmp_path / "truth.json", noisy(content, 7)
-
-
-def test_overlaps_are_those_of_every_pair(truth_and_found):
-    content, path, found = truth_and_found
-    truth = load_truth(path)
-    near = overlaps(truth, found)
-    for index, row in enumerate(found):
-        objects = [a for a in content["annotations"] if a["image_id"] == row[0] and not a["iscrowd"]]
-        of_class = {a["id"]: iou(row[1:5], a["bbox"]) for a in objects if a["category_id"] == row[6]}
-        assert near.any[index] == pytest.approx(max((iou(row[1:5], a["bbox"]) for a in objects), default=0.0))
-        assert near.same[index] == pytest.approx(max(of_class.values(), default=0.0))
-        if near.nearest[index] >= 0:
-            assert truth.ids[near.nearest[index]] == max(of_class, key=of_class.__getitem__)
-        else:
-            assert near.same[index] == 0
-
-
-def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
-    content = {
-        "images": [{"id": 1}],
-        "categories": [{"id": 1}, {"id": 2}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 100], "iscrowd": 1}],
-    }
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(content))
-    boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
-    assert overlaps(load_truth(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False]
-
-
-def test_no_objects_and_no_detections(tmp_path):
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
-    truth, evaluator = load_truth(path), CocoEvaluator(path)
-    for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
-        assert overlaps(truth, found).same.tolist() == [0.0] * len(found)
-        assert errors(truth, found, match(evaluator, found, thresholds=HALF)).olrp is None
-
-
-def test_paired_iou_of_boxes_apart_touching_and_equal():
-    first = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
-    second = np.array([[5, 5, 1, 1], [1, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
-    assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0])
 
 
 def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
@@ -105,47 +48,6 @@ def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its
     spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
     assert spearman["found"] == pytest.approx(0.8)
     assert spearman["near"] == pytest.approx(0.9)
-
-
-def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
-    """Return the least of LRP at every confidence of one class, and its parts, counted out."""
-    boxes = {a["id"]: a["bbox"] for a in content["annotations"]}
-    positives = sum(a["category_id"] == k + 1 and not a["iscrowd"] for a in content["annotations"])
-    mine = [i for i in np.flatnonzero(matches.classes == k) if not matches.ignored[0, i]]
-    best = (1.0, None, None, 1.0)
-    for threshold in {matches.confidences[i] for i in mine}:
-        kept = [i for i in mine if matches.confidences[i] >= threshold]
-        true = [i for i in kept if matches.matched[0, i]]
-        ious = [iou(found[matches.rows[i], 1:5], boxes[matches.objects[0, i]]) for i in true]
-        false, missed = len(kept) - len(true), positives - len(true)
-        value = (sum((1 - v) / 0.5 for v in ious) + false + missed) / (len(true) + false + missed)
-        if value < best[0]:
-            best = (value, np.mean([1 - v for v in ious]), false / len(kept), missed / positives)
-    return best
-
-
-def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
-    content, path, found = truth_and_found
-    matches = match(CocoEvaluator(path), found, thresholds=HALF)
-    measured = errors(load_truth(path), found, matches)
-    present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
-    assert 0 < len(present) < CLASSES
-    byhand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
-    expected = 100 * np.nanmean(byhand, axis=0)
-    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx(list(expected))
-
-
-def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(truth_and_found):
-    content, path, _ = truth_and_found
-    plain = [a for a in content["annotations"] if not a["iscrowd"]]
-    found = np.array([[a["image_id"], *a["bbox"], 1.0, a["category_id"]] for a in plain])
-    measured = errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF))
-    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx([0, 0, 0, 0])
-    assert measured.laece == pytest.approx(0)
-    found[:, 5] = 0.4
-    assert errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF)).laece == pytest.approx(
-        60
-    )
 
 
 def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_crowd():
@@ -242,46 +144,6 @@ def test_oracle_s_iou_is_not_judged_as_a_prediction(tmp_path):
     scores = tables["correlations"].groupby("rule")["score"].unique()
     assert set(scores["oracle=0.50"]) == {"confidence", "cls_score"} == set(scores["alpha=0.50"]) - {"iou_pred"}
     assert set(tables["lrp"]["rule"]) == set(tables["density"]["rule"]) == set(rules)
-    confidence, bias = premise_table.grids(study)
-    assert [row[1] for row in confidence.rows] == ["alpha=0.50", "oracle=0.50"]
-    assert [row[1] for row in bias.rows] == ["alpha=0.50"]
-
-
-def test_tables_show_what_was_measured_with_the_baseline_first(tmp_path):
-    study = experiment(tmp_path, rules=["alpha=1.00", "alpha=0.90"], tables={})
-    assert premise_table.html(study) == premise_table.markdown(study) == ""
-    content = write_dataset(study, "shapes", "val")
-    ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
-    found = noisy(content, 1)
-    annotations = study.paths.dataset_folder("shapes") / "val.json"
-    truth, matches = load_truth(annotations), match(CocoEvaluator(annotations), found, thresholds=HALF)
-    near, own = overlaps(truth, found), premise.own_overlaps(truth, found, matches)
-    rules = dict.fromkeys(study.rules, found)
-    write_detections(study, ours, "val", rules, dict.fromkeys(rules, np.where(np.isnan(own), near.any, own)))
-    write_detections(study, ours.replace("iou_aware_", "").replace(".bce", ""), "val", {"cls": found})
-    premise.write_premise(study)
-    confidence, bias = premise_table.grids(study)
-    assert [row[1] for row in confidence.rows] == ["baseline, score", "alpha=1.00"]
-    head = confidence.heads.index("Predicted IoU alone")
-    assert confidence.rows[0][2] == str((~np.isnan(own)).sum())
-    assert (confidence.rows[0].pop(head), confidence.rows[1].pop(head)) == ("", "1.00")
-    confidence.heads.pop(head)
-    assert confidence.rows[0][2:] == confidence.rows[1][2:]
-    rows = premise.correlations(found_of(found), near, own)
-    spearman = {row["boxes"]: f"{row['spearman']:.2f}" for row in rows if row["score"] == "confidence"}
-    shown = dict(zip(confidence.heads, confidence.rows[0], strict=True))
-    assert (shown["Spearman"], shown["With duplicates"]) == (spearman["found"], spearman["near"])
-    # A head that tells the truth has no bias off its objects, and all detections are in one of the groups.
-    numbers = bias.rows[0][bias.numeric :]
-    assert numbers[4::3] == numbers[5::3]
-    assert sum(int(number) for number in numbers[::3]) == (~near.crowd).sum()
-    every = premise_table.grids(study, every=True)[0]
-    assert [row[1] for row in every.rows] == ["baseline, score", "alpha=1.00", "alpha=0.90"]
-    page, text = premise_table.html(study), premise_table.markdown(study)
-    assert page.count("<table") == 4
-    for row in premise_table.grids(study)[0].rows:
-        assert f"| {' | '.join(row)} |" in text
-        assert all(f">{cell}</t" in page for cell in row)
 
 
 def test_annotations_that_went_missing_are_named(tmp_path):

@@ -1,11 +1,12 @@
 """The files of resamples: which metrics they have, how often images are drawn, and how they are read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from iou_aware.common.errors import InputError
@@ -18,42 +19,18 @@ METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "
 CORRELATIONS = ("spearman", "pearson")
 
 
-class Resamples:
-    """The metrics of one run on one split in every resample, as ``resample`` wrote them."""
-
-    def __init__(self, path: Path):
-        """Read ``path``; InputError if it is not such a file."""
-        self.path = path
-        table = pq.read_table(path)
-        if b"provenance" not in (table.schema.metadata or {}) or "rule" not in table.column_names:
-            raise InputError(f"{path}: expected a file that `iou-aware bootstrap` wrote. Run it again.")
-        self.about = json.loads(table.schema.metadata[b"provenance"])
-        self._frame = table.to_pandas()
-
-    def values(self, rule: str, metric: str) -> np.ndarray | None:
-        """Return ``(B,)`` percent, or None for a rule or metric that was not resampled."""
-        if metric not in (*METRICS, *CORRELATIONS):
-            return None
-        values = self._frame.loc[self._frame["rule"] == rule, metric].to_numpy()
-        return values if len(values) else None
-
-    def check_paired(self, other: "Resamples") -> None:
-        """Raise InputError unless the images of ``other`` were drawn alike, so that differences are paired."""
-        for key in ("annotations_sha256", "resamples", "seed", "images"):
-            if self.about[key] != other.about[key]:
-                raise InputError(
-                    f"{self.path} and {other.path} cannot be compared: their {key} are {self.about[key]} and"
-                    f" {other.about[key]}. Run `iou-aware bootstrap` again for both."
-                )
+# A part of a sum: a factor, and the file of resamples, rule and metric that it multiplies.
+Term = tuple[float, Path, str, str]
 
 
-@lru_cache(maxsize=64)
-def _load(path: Path, version: tuple[int, ...]) -> Resamples:
-    return Resamples(path)
+def load(path: Path) -> pd.DataFrame | None:
+    """Return what ``resample`` wrote to ``path``: a row per rule and resample, a column per metric; None before it has.
 
+    The provenance is in the frame's ``attrs``. A file is read once.
 
-def load(path: Path) -> Resamples | None:
-    """Return the resamples at ``path``, read once; None when there are none yet."""
+    Raises:
+        InputError: It is not such a file.
+    """
     if not path.is_file():
         return None
     status = path.stat()
@@ -61,25 +38,55 @@ def load(path: Path) -> Resamples | None:
     return _load(path, (status.st_mtime_ns, status.st_ino, status.st_size))
 
 
-def combined(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None:
-    """Return ``(B,)``, a sum over terms (factor, file of resamples, rule, metric); None if one is not resampled.
+@lru_cache(maxsize=64)
+def _load(path: Path, version: tuple[int, ...]) -> pd.DataFrame:
+    table = pq.read_table(path)
+    if b"provenance" not in (table.schema.metadata or {}) or "rule" not in table.column_names:
+        raise InputError(f"{path}: expected a file that `iou-aware bootstrap` wrote. Run it again.")
+    frame = table.to_pandas()
+    frame.attrs = json.loads(table.schema.metadata[b"provenance"])
+    return frame
+
+
+def combined(terms: Sequence[Term]) -> np.ndarray | None:
+    """Return ``(B,)``, one sum in each resample; see ``columns``."""
+    drawn = columns([terms])
+    return None if drawn is None else drawn[:, 0]
+
+
+def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
+    """Return ``(B, K)``, each of K sums in each resample; None if one of the terms is not resampled.
 
     Raises:
-        InputError: The terms are about different images.
+        InputError: The images were not drawn alike for all terms, so that their differences are not paired.
     """
-    drawn = columns(terms)
-    return None if drawn is None else drawn.sum(1)
-
-
-def columns(terms: Iterable[tuple[float, Path, str, str]]) -> np.ndarray | None:
-    """Return ``(B, T)``, each of T terms of ``combined`` in each resample; None if one is not resampled."""
-    found, first = [], None
-    for factor, path, rule, metric in terms:
-        resamples = load(path)
-        values = None if resamples is None else resamples.values(rule, metric)
-        if resamples is None or values is None:
+    frames: dict[Path, pd.DataFrame] = {}
+    for path in dict.fromkeys(path for terms in sums for _, path, *_ in terms):
+        frame = load(path)
+        if frame is None:
             return None
-        first = first or resamples
-        first.check_paired(resamples)
-        found.append(factor * values)
-    return np.stack(found, 1)
+        frames[path] = frame
+        _check_paired(frames)
+    drawn = []
+    for terms in sums:
+        parts = []
+        for factor, path, rule, metric in terms:
+            frame = frames[path]
+            mine = frame["rule"] == rule
+            if metric not in frame or not mine.any():
+                return None
+            parts.append(factor * frame.loc[mine, metric].to_numpy())
+        drawn.append(np.sum(parts, axis=0))
+    return np.stack(drawn, 1)
+
+
+def _check_paired(frames: Mapping[Path, pd.DataFrame]) -> None:
+    """Raise InputError unless the images of the last frame were drawn as those of the first."""
+    first, last = next(iter(frames)), next(reversed(frames))
+    for key in ("annotations_sha256", "resamples", "seed", "images"):
+        values = [frames[path].attrs[key] for path in (first, last)]
+        if values[0] != values[1]:
+            raise InputError(
+                f"{first} and {last} cannot be compared: their {key} are {values[0]} and {values[1]}."
+                " Run `iou-aware bootstrap` again for both."
+            )

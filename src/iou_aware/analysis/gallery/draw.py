@@ -1,4 +1,4 @@
-"""The stage ``gallery``: the images on which the rule changed most, chosen by a criterion and not by hand.
+"""The stage ``gallery``: the images on which the rule changed the boxes most, chosen by a criterion and not by hand.
 
 The criterion: for every object of an image, take the most confident detection of its class that overlaps it by half
 or more (the one that represents it), and its IoU with the object. An image's change is the mean over its objects of
@@ -12,7 +12,6 @@ change are not.
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +36,16 @@ COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "change"
 _SIDE = 320
 
 
-@dataclass(frozen=True)
-class Representatives:
-    """For each of G objects the detection that represents it.
-
-    Attributes:
-        rows: ``(G,)`` index into the detections, -1 where none overlaps the object by half; also for crowds.
-        ious: ``(G,)`` its IoU with the object, 0 likewise.
-    """
-
-    rows: np.ndarray
-    ious: np.ndarray
-
-
-def representatives(truth: Truth, results: np.ndarray) -> Representatives:
+def representatives(truth: Truth, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for every object the most confident detection of its class that overlaps it by half or more.
 
     Args:
-        truth: The objects.
+        truth: The G objects.
         results: ``(N, 7)``, see ``evaluation.coco.results_array``; of equal confidences the first counts.
+
+    Returns:
+        ``(G,)`` index into the detections, -1 where none overlaps the object by half and for crowds; ``(G,)`` its IoU
+        with the object, 0 likewise.
     """
     rows, ious = np.full(len(truth.boxes), -1), np.zeros(len(truth.boxes))
     order = np.lexsort([-results[:, 5], results[:, 0]])
@@ -68,13 +58,15 @@ def representatives(truth: Truth, results: np.ndarray) -> Representatives:
             fitting = np.flatnonzero((results[mine, 6] == truth.category_ids[index]) & (shares >= MATCHED))
             if len(fitting):
                 rows[index], ious[index] = mine[fitting[0]], shares[fitting[0]]
-    return Representatives(rows, ious)
+    return rows, ious
 
 
-def changes(truth: Truth, first: Representatives, second: Representatives) -> dict[int, float]:
-    """Return each image's change of IoU from the first rule to the second; images without objects have none."""
-    both = (first.rows >= 0) & (second.rows >= 0)
-    by = np.where(both, second.ious - first.ious, 0.0)
+def changes(
+    truth: Truth, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+) -> dict[int, float]:
+    """Return each image's change of IoU from the first rule's representatives to the second's, if it has objects."""
+    both = (first[0] >= 0) & (second[0] >= 0)
+    by = np.where(both, second[1] - first[1], 0.0)
     plain = {image: objects[~truth.crowd[objects]] for image, objects in truth.of_image.items()}
     return {image: float(by[objects].mean()) for image, objects in plain.items() if len(objects)}
 
@@ -128,12 +120,12 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     truth = load_truth(paths.root / part.annotations)
     names = _file_names(paths.root / part.annotations)
     sides = [(baseline, BASELINE_RULE, "RetinaNet"), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
-    found = [inputs.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
-    best = [representatives(truth, results) for results in found]
+    detected = [inputs.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
+    best = [representatives(truth, results) for results in detected]
     change = changes(truth, best[1], best[2])
     for number, image in enumerate(chosen(change), 1):
         picture = drawing.load(paths.root / part.images / names[image])
-        panels = [_panel(picture, truth, image, *pair) for pair in zip(found, best, strict=True)]
+        panels = [_panel(picture, truth, image, *pair) for pair in zip(detected, best, strict=True)]
         line = {
             "file": f"{dataset}-{split}-{number}.jpg",
             "run": name,
@@ -147,27 +139,28 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
         yield line, drawing.beside(panels, [title for *_, title in sides])
 
 
-def _panel(picture: Image, truth: Truth, image: int, results: np.ndarray, best: Representatives) -> Image:
+def _panel(picture: Image, truth: Truth, image: int, results: np.ndarray, best: tuple[np.ndarray, np.ndarray]) -> Image:
     """Draw an image's objects, broken white, and what represents them with its confidence and IoU."""
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     marks = [Mark(_corners(truth.boxes[index]), colour=drawing.WHITE, dashed=True) for index in objects]
+    rows, ious = best
     for number, index in enumerate(objects):
-        if best.rows[index] >= 0:
-            row = results[best.rows[index]]
-            text = f"{row[5]:.2f}, IoU {best.ious[index]:.2f}"
+        if rows[index] >= 0:
+            row = results[rows[index]]
+            text = f"{row[5]:.2f}, IoU {ious[index]:.2f}"
             marks.append(Mark(_corners(row[1:5]), text, drawing.COLOURS[number % len(drawing.COLOURS)]))
     shown, factor = drawing.fitted(picture, _SIDE)
     shown, more = drawing.enlarged(shown, _SIDE)
     return drawing.draw(shown, marks, factor * more, size=11)
 
 
-def _text(truth: Truth, image: int, best: Sequence[Representatives], titles: Sequence[str]) -> str:
+def _text(truth: Truth, image: int, best: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str]) -> str:
     """Return what the picture shows, in words, for those who do not see it."""
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     parts = []
-    for side, title in zip(best, titles, strict=True):
-        ious = [f"{side.ious[index]:.2f}" if side.rows[index] >= 0 else "missed" for index in objects]
-        parts.append(f"{title}: {', '.join(ious)}")
+    for (rows, ious), title in zip(best, titles, strict=True):
+        shown = [f"{ious[index]:.2f}" if rows[index] >= 0 else "missed" for index in objects]
+        parts.append(f"{title}: {', '.join(shown)}")
     return f"IoU of the most confident box, object by object. {'; '.join(parts)}."
 
 

@@ -1,5 +1,6 @@
 """The stages ``report`` and ``notebook``: a notebook of ``reports/``, executed over the results, as one page."""
 
+import json
 import logging
 import os
 import tempfile
@@ -7,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iou_aware.analysis.report.links import notebook_title
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
 from iou_aware.experiment.experiment import Experiment
@@ -38,6 +38,14 @@ def write_notebook(experiment: Experiment, name: str) -> Path:
         InputError: as for ``write_report``.
     """
     return _write(experiment, name, experiment.paths.page(name), with_code=True)
+
+
+def notebook_title(source: Path) -> tuple[str, str]:
+    """Return a notebook's title and first paragraph, of which its first cell of text is made."""
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    text = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    title, _, rest = text.partition("\n")
+    return title.lstrip("# ") or source.stem, rest.strip().partition("\n\n")[0].replace("\n", " ")
 
 
 def _write(experiment: Experiment, name: str, target: Path, *, with_code: bool) -> Path:
@@ -95,7 +103,7 @@ def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: boo
         exclude_input=not with_code,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        # The defaults, which what was given for this execution stands below.
+        # The defaults; the values of this execution are in a cell of their own.
         preprocessors=[TagRemovePreprocessor(remove_cell_tags=("parameters",))],
     )
     content = nbformat.read(notebook, as_version=4)
@@ -105,14 +113,11 @@ def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: boo
 
 @contextmanager
 def _away_from_home(scratch: Path) -> Iterator[None]:
-    """Let Jupyter and its kernel write below ``scratch`` for as long as the block lasts."""
-    before = {name: os.environ.get(name) for name in FOLDERS}
+    """Let Jupyter and its kernel write below ``scratch`` within the block."""
+    before = dict(os.environ)
     os.environ.update({name: str(scratch / name.lower()) for name in FOLDERS})
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,10 +1,11 @@
 """Every number of a table beside the paper's, with its gain over the row's baseline, how sure it is, and verdicts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from iou_aware.analysis.tables.rows import TableContent, TableRow, difference
-from iou_aware.analysis.uncertainty.quantity import Measurements, Noise, Term
+from iou_aware.analysis.uncertainty.quantity import Measurements, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number
 from iou_aware.experiment.table import Table
 
@@ -57,7 +58,7 @@ Numbers = dict[tuple[str, str, str], Number]
 
 
 def judge_numbers(
-    table: Table, content: TableContent, measurements: Measurements, noise: Noise, by_size: bool
+    table: Table, content: TableContent, measurements: Measurements, noise: Mapping[str, float], by_size: bool
 ) -> Numbers:
     """Return the numbers of a table; those of a class alone have neither a paper's number nor an interval.
 
@@ -74,8 +75,9 @@ def judge_numbers(
 
     def judged(terms: list[Term], paper: float | None) -> Finding:
         """Judge one term by its size, the difference of two also by its sign."""
-        label = f"{terms[0].metric}: {' − '.join(term.row for term in terms)}"
-        quantity = replace(measurements.quantity(label, table, table.paper or table.name, terms, noise), paper=paper)
+        label = f"{terms[0][2]}: {' − '.join(row for _, row, _ in terms)}"
+        name = table.paper or table.name
+        quantity = replace(measurements.quantity(label, [terms], table=table, paper=name, noise=noise), paper=paper)
         if paper is None:  # it says nothing that could be judged
             return Finding(quantity, "", NOT_RUN if quantity.value is None else "", quantity.missing or "")
         sign = ("positive" if paper > 0 else "negative") if len(terms) > 1 and paper else None
@@ -85,8 +87,8 @@ def judge_numbers(
         paper = row.paper.get(metric)
         if row.kind == "cited":
             return Number(paper=paper)
-        mine = Term(1.0, row.key, metric)
-        gain = base and judged([mine, Term(-1.0, base.key, metric)], difference(row.paper, base.paper, metric))
+        mine = (1.0, row.key, metric)
+        gain = base and judged([mine, (-1.0, base.key, metric)], difference(row.paper, base.paper, metric))
         return Number(
             ours=row.ours.get(metric),
             paper=paper,

@@ -39,7 +39,7 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     statements = documents.read(paths.statements)
     documents.check(statements, "claims")
     noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
-    numbers = judge_numbers(table, content, Measurements(experiment), noise, by_size)
+    numbers = judge_numbers(table, content, Measurements(paths, experiment.runs), noise, by_size)
     bold = any(layout.best_of(content).values())
     below = notes.notes_below(table.split, content, numbers, bold, by_size, load_missing(paths.missing))
     main = layout.in_columns(table.title, table.caption, content, numbers, below)

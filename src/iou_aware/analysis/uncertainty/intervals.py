@@ -11,6 +11,11 @@ LEVEL = 0.95
 Choose = Callable[[np.ndarray], np.ndarray]
 
 
+def first(values: np.ndarray) -> np.ndarray:
+    """Return the first number (...) of (..., M)."""
+    return values[..., 0]
+
+
 @dataclass(frozen=True)
 class Interval:
     """Where a quantity lies at 95 % confidence, as far as the images are concerned.
@@ -18,7 +23,7 @@ class Interval:
     Attributes:
         low: Its lower end.
         high: Its upper end.
-        positive: How surely it is above zero, as a share of the resamples.
+        positive: The share of the resamples in which it is above zero.
         resamples: How many resamples have a value.
     """
 
@@ -42,7 +47,7 @@ def interval(value: float, values: np.ndarray) -> Interval | None:
     Returns:
         None if fewer than half of the resamples have a value.
     """
-    return interval_of_choice(np.array([value]), values[:, np.newaxis], lambda one: one[..., 0])
+    return interval_of_choice(np.array([value]), values[:, np.newaxis], first)
 
 
 def interval_of_choice(values: np.ndarray, drawn: np.ndarray, choose: Choose) -> Interval | None:

@@ -1,13 +1,13 @@
-"""A number that decides something: made of cells of the experiment's tables, the paper's value and how sure it is.
+"""A number that decides something: a sum over cells of the experiment's tables, with the paper's and its uncertainty.
 
 A gain is the cell of one row less that of another; the gain in AP75 beyond that in AP50 is a sum over four cells. All
-of them have, from the same resamples of the images, an interval. Where a number is chosen among several, such as the
-least step of a trend, the interval knows that it was chosen for being so.
+have an interval from the same resamples of the images. Where a number is chosen among several sums, such as the least
+step of a trend, the interval accounts for that choice.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,50 +17,19 @@ from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.bootstrap.resamples import CORRELATIONS
 from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_TRAINED, load_metrics, load_missing
 from iou_aware.analysis.paper import load_paper
-from iou_aware.analysis.uncertainty import intervals
-from iou_aware.analysis.uncertainty.intervals import Choose, Interval
+from iou_aware.analysis.uncertainty.intervals import Choose, Interval, first, interval_of_choice
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
-from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Row, Table
 
 METRICS = (*PAPER, *FURTHER, *COUNTS, *CORRELATIONS)
 # Sums of decimals are not exact in binary.
 TINY = 1e-9
 
-
-@dataclass(frozen=True)
-class Term:
-    """One cell of a sum: a row of a table, a metric, and what it is multiplied by."""
-
-    factor: float
-    row: str
-    metric: str
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A number made of K cells: one of M sums over them.
-
-    Attributes:
-        sums: ``(K, M)``, what each cell is multiplied by in each sum.
-        choose: Chooses among them; see ``intervals.interval_of_choice``.
-    """
-
-    sums: np.ndarray
-    choose: Choose = lambda values: values[..., 0]
-
-    def of(self, cells: np.ndarray) -> np.ndarray:
-        """Return the number (...) of cells (..., K)."""
-        return self.choose(cells @ self.sums)
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Differences that mean nothing: between two trainings, and in how two rules differ, from training to training."""
-
-    runs: float
-    rules: float
+# A part of a sum: a factor, and the cell that it multiplies, a row of a table and a metric.
+Term = tuple[float, str, str]
 
 
 @dataclass(frozen=True)
@@ -74,8 +43,8 @@ class Quantity:
         interval: Of ``value`` over resamples of the images; None without them.
         seeds: How many seeds every row of it has (the fewest).
         span: Its lowest and highest value over single seeds, where there is more than one.
-        low: Where its uncertainty ends below: the interval and the noise of training together.
-        high: Likewise above.
+        low: The lower end of its uncertainty: the interval and the noise of training together.
+        high: The upper end.
         runs: The runs that it is made of.
         missing: Why there is no value.
     """
@@ -88,159 +57,142 @@ class Quantity:
     span: tuple[float, float] | None = None
     low: float | None = None
     high: float | None = None
-    runs: tuple[str, ...] = field(default=())
+    runs: tuple[str, ...] = ()
     missing: str | None = None
 
 
 class Measurements:
     """The numbers of an experiment by table, row and metric, ours and the paper's."""
 
-    def __init__(self, experiment: Experiment, correlations: Path | None = None):
+    def __init__(self, paths: Layout, runs: Mapping[str, Run], correlations: Path | None = None):
         """Read ``metrics.csv`` and ``missing.csv``.
 
         Args:
-            experiment: The study.
+            paths: Where the files of the experiment are.
+            runs: Its runs by name.
             correlations: The premise's ``correlations.csv``, for cells that are about them.
 
         Raises:
             InputError: A file is malformed, or ``metrics.csv`` has a run that is not of the experiment.
         """
-        self.experiment = experiment
-        self._metrics = load_metrics(experiment.paths.metrics)
-        unknown = ~self._metrics["run"].isin(list(experiment.runs))
+        self._paths, self._runs = paths, runs
+        self._metrics = load_metrics(paths.metrics)
+        unknown = ~self._metrics["run"].isin(list(runs))
         if unknown.any():
             line = self._metrics.index[unknown][0]
             raise InputError(
-                f"{experiment.paths.metrics}, line {line + 2}: unknown run {self._metrics['run'][line]!r}; it is not of"
-                f" the experiment {experiment.name}. Run `iou-aware collect` again."
+                f"{paths.metrics}, line {line + 2}: unknown run {self._metrics['run'][line]!r}; it is not of the"
+                f" experiment {paths.experiment}. Run `iou-aware collect` again."
             )
         self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
-        self._missing = load_missing(experiment.paths.missing)
+        self._missing = load_missing(paths.missing)
         self._correlations = None if correlations is None else _load_correlations(correlations)
 
-    def quantity(self, label: str, table: Table | None, paper: str, terms: Sequence[Term], noise: Noise) -> Quantity:
-        """Return a sum over cells; see ``derived``."""
-        sums = np.array([[term.factor] for term in terms])
-        cells = [(term.row, term.metric) for term in terms]
-        return self.derived(label, table, paper, cells, Statistic(sums), noise)
-
-    def derived(
+    def quantity(
         self,
         label: str,
+        sums: Sequence[Sequence[Term]],
+        *,
         table: Table | None,
         paper: str,
-        cells: Sequence[tuple[str, str]],
-        statistic: Statistic,
-        noise: Noise,
+        noise: Mapping[str, float],
+        choose: Choose = first,
     ) -> Quantity:
-        """Return a number made of cells.
+        """Return one of several sums over cells, with its uncertainty.
 
         Args:
             label: What it is, for people.
-            table: Where our cells stand; None where the experiment has no such table.
+            sums: The terms of each.
+            table: Where our cells are; None where the experiment has no such table.
             paper: The paper's table of the same rows.
-            cells: Row and metric of each.
-            statistic: Makes the number of their values.
-            noise: Which differences mean nothing.
+            noise: By how much two trainings differ (``runs``), and the difference of two rules from one training to
+                another (``rules``); see ``verdict.noise_in``.
+            choose: Chooses among the sums; see ``intervals.interval_of_choice``.
 
         Raises:
             InputError: A metric does not exist.
         """
-        known = self._paper(paper, cells, statistic)
+        cells = list(dict.fromkeys((row, metric) for terms in sums for _, row, metric in terms))
+        # (K cells, M sums): what each cell is multiplied by in each sum.
+        factors = np.zeros((len(cells), len(sums)))
+        for column, terms in enumerate(sums):
+            for factor, *cell in terms:
+                factors[cells.index(tuple(cell)), column] += factor
+        printed = self._printed(paper, cells)
+        known = None if printed is None else round(float(choose(printed @ factors)), 6)
         if table is None:
             return Quantity(label, paper=known, missing=f"{paper} is not among this experiment's tables")
         absent = [row for row, _ in cells if row not in table.rows]
         if absent:
             return Quantity(label, paper=known, missing=f"{table.title} has no row {', '.join(dict.fromkeys(absent))}")
-        rows = [table.rows[row] for row, _ in cells]
-        metrics = [metric for _, metric in cells]
-        values = [self._seeds(table, row, metric) for row, metric in zip(rows, metrics, strict=True)]
+        rows, metrics = [table.rows[row] for row, _ in cells], [metric for _, metric in cells]
+        values = [self._by_seed(table, row, metric) for row, metric in zip(rows, metrics, strict=True)]
         runs = tuple(dict.fromkeys(run for row in rows for run in row.runs))
         if not all(values):
             empty = next(row for row, cell in zip(rows, values, strict=True) if not cell)
             return Quantity(label, paper=known, runs=runs, missing=self._why(table, empty, metrics))
-        means = np.array([np.mean(list(cell.values())) for cell in values])
-        value = float(statistic.of(means))
-        found = self._interval(means, table, rows, metrics, values, statistic)
-        seeds = min(len(cell) for cell in values)
-        span = self._span(values, statistic)
-        # Another training moves what stands alone, and the difference between two, but less that of two rules of one.
-        alone = bool((abs(statistic.sums.sum(0)) > TINY).any())
-        half = (noise.runs if alone or len({row.runs for row in rows}) > 1 else noise.rules) / math.sqrt(seeds)
-        low = value - math.hypot(value - found.low if found else 0.0, half)
-        high = value + math.hypot(found.high - value if found else 0.0, half)
-        return Quantity(label, value, known, found, seeds, span, low, high, runs)
+        ours = np.array([np.mean(list(cell.values())) for cell in values]) @ factors
+        value, seeds = float(choose(ours)), min(map(len, values))
+        drawn = self._resampled(table, rows, metrics, values)
+        interval = None if drawn is None else interval_of_choice(ours, drawn @ factors, choose)
+        # Another training moves a single cell, and a difference of two runs; less so a difference of two rules of one.
+        alone = bool((abs(factors.sum(0)) > TINY).any())
+        half = noise["runs" if alone or len({row.runs for row in rows}) > 1 else "rules"] / math.sqrt(seeds)
+        low = value - math.hypot(value - interval.low if interval else 0.0, half)
+        high = value + math.hypot(interval.high - value if interval else 0.0, half)
+        shared, span = set.intersection(*map(set, values)), None
+        if len(shared) > 1:
+            single = choose(np.array([[cell[seed] for cell in values] for seed in shared]) @ factors)
+            span = float(single.min()), float(single.max())
+        return Quantity(label, value, known, interval, seeds, span, low, high, runs)
 
-    def _paper(self, table: str, cells: Sequence[tuple[str, str]], statistic: Statistic) -> float | None:
-        """Return the paper's value; None if its table lacks a cell."""
-        path = self.experiment.paths.paper(table)
-        printed = load_paper(path) if path.is_file() else pd.DataFrame()
-        values = [
-            printed.at[row, metric] if row in printed.index and metric in printed else None for row, metric in cells
-        ]
-        return None if None in values else round(float(statistic.of(np.array(values))), 6)
+    def _printed(self, name: str, cells: Sequence[tuple[str, str]]) -> np.ndarray | None:
+        """Return ``(K,)``, the paper's values; None if its table lacks a cell."""
+        path = self._paths.paper(name)
+        table = load_paper(path) if path.is_file() else pd.DataFrame()
+        values = [table.at[row, metric] if row in table.index and metric in table else None for row, metric in cells]
+        return None if None in values else np.array(values)
 
-    def _seeds(self, table: Table, row: Row, metric: str) -> dict[int, float]:
-        """Return the values of one cell by seed, those that are there."""
+    def _by_seed(self, table: Table, row: Row, metric: str) -> dict[int, float]:
+        """Return the values of one cell by seed, those that are measured."""
         source = self._metrics
         if metric in CORRELATIONS:
             if self._correlations is None:
                 return {}
-            source = self._correlations[
-                (self._correlations["score"] == "confidence") & (self._correlations["boxes"] == "found")
-            ]
+            source = self._correlations
         elif metric not in source:
-            raise InputError(
-                f"{self.experiment.paths.metrics}: unknown column {metric!r}; expected one of {', '.join(METRICS)}."
-            )
+            raise InputError(f"{self._paths.metrics}: unknown column {metric!r}; expected one of {', '.join(METRICS)}.")
         mine = source[source["run"].isin(row.runs) & (source["rule"] == row.rule) & (source["split"] == table.split)]
         pairs = zip(mine["run"], mine[metric], strict=True)
-        return {self.experiment.runs[run].seed: float(value) for run, value in pairs if not math.isnan(value)}
+        return {self._runs[run].seed: float(value) for run, value in pairs if not math.isnan(value)}
 
-    def _interval(
-        self,
-        means: np.ndarray,
-        table: Table,
-        rows: list[Row],
-        metrics: list[str],
-        values: list[dict[int, float]],
-        statistic: Statistic,
-    ) -> Interval | None:
-        """Return the interval of the number, each cell the mean over the seeds that it has."""
-        parts: list[tuple[float, Path, str, str]] = []
-        starts = []
-        for row, metric, cell in zip(rows, metrics, values, strict=True):
-            starts.append(len(parts))
-            for run in row.runs:
-                if self.experiment.runs[run].seed in cell:
-                    parts.append((1 / len(cell), self._resamples(run, table.split), row.rule, metric))
-        drawn = resamples.columns(parts)
-        if drawn is None:
-            return None
-        cells = np.add.reduceat(drawn, starts, axis=1)
-        return intervals.interval_of_choice(means @ statistic.sums, cells @ statistic.sums, statistic.choose)
+    def _resampled(
+        self, table: Table, rows: list[Row], metrics: list[str], values: list[dict[int, float]]
+    ) -> np.ndarray | None:
+        """Return ``(B, K)``, each cell in each resample, the mean over the seeds that it has; None without them."""
+        cells = [
+            [
+                (1 / len(cell), self._resamples(run, table.split), row.rule, metric)
+                for run in row.runs
+                if self._runs[run].seed in cell
+            ]
+            for row, metric, cell in zip(rows, metrics, values, strict=True)
+        ]
+        return resamples.columns(cells)
 
     def _resamples(self, run: str, split: str) -> Path:
         """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
-        path = self.experiment.paths.bootstrap(run, split)
-        found = resamples.load(path)
-        if found is not None and found.about["weights_sha256"] != self._weights.get(run, found.about["weights_sha256"]):
+        path = self._paths.bootstrap(run, split)
+        frame = resamples.load(path)
+        if frame is not None and frame.attrs["weights_sha256"] != self._weights.get(run, frame.attrs["weights_sha256"]):
             raise InputError(
-                f"{path} is of the weights {found.about['weights_sha256']}, but {self.experiment.paths.metrics} of"
+                f"{path} is of the weights {frame.attrs['weights_sha256']}, but {self._paths.metrics} of"
                 f" {self._weights[run]}. Run `iou-aware bootstrap` again for {run} on {split}."
             )
         return path
 
-    @staticmethod
-    def _span(values: list[dict[int, float]], statistic: Statistic) -> tuple[float, float] | None:
-        """Return the lowest and highest value of single seeds, those that all cells have; None for fewer than two."""
-        shared = set.intersection(*(set(cell) for cell in values))
-        if len(shared) < 2:
-            return None
-        single = statistic.of(np.array([[cell[seed] for cell in values] for seed in shared]))
-        return float(single.min()), float(single.max())
-
     def _why(self, table: Table, row: Row, metrics: Sequence[str]) -> str:
+        """Return why a row has no value."""
         if self._correlations is None and not set(CORRELATIONS).isdisjoint(metrics):
             return "`iou-aware premise` has not run"
         run = row.runs[0]
@@ -251,7 +203,7 @@ class Measurements:
 
 
 def _load_correlations(path: Path) -> pd.DataFrame | None:
-    """Read the premise's correlations; None when they are not measured yet."""
+    """Read the premise's correlations of confidence over matched detections; None when they are not measured yet."""
     if not path.is_file():
         return None
     needed = {"run", "split", "rule", "boxes", "score", *CORRELATIONS}
@@ -262,4 +214,4 @@ def _load_correlations(path: Path) -> pd.DataFrame | None:
     if not needed <= set(table):
         missing = ", ".join(sorted(needed - set(table)))
         raise InputError(f"{path}: column {missing} missing; found {', '.join(table)}. Run `iou-aware premise` again.")
-    return table
+    return table[(table["score"] == "confidence") & (table["boxes"] == "found")]

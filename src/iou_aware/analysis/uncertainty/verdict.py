@@ -1,25 +1,25 @@
-"""The verdict on a number, one home for claims and tables: its sign, its size, and both within the uncertainty.
+"""The verdict on a number, for claims and tables: on its sign and its size, given its uncertainty.
 
-``reproduced``, ``contradicted``, ``inconclusive`` (it goes either way within the uncertainty, or part of it has not
-been run) or ``not run``.
+``reproduced``, ``contradicted``, ``inconclusive`` (either is within the uncertainty, or a part has not been run) or
+``not run``.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from iou_aware.analysis.uncertainty.quantity import TINY, Noise, Quantity
+from iou_aware.analysis.uncertainty.quantity import TINY, Quantity
 from iou_aware.common.documents import Document
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
-# Where there is room for a sign only.
+# Where there is room for one character only.
 MARKS = {REPRODUCED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?"}
-# Of a number only, which stands beside the paper's where sizes are not compared.
+# Of a single number whose size would decide, where sizes are not compared.
 NOT_COMPARED = "not compared"
 UNMET = "sizes are not compared here"
-# So many of the numbers that decide a verdict are said.
-_SAID = 3
+# At most so many of the numbers that decide a verdict are listed with it.
+_LISTED = 3
 # The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.
 ROUNDING = 0.05
 
@@ -61,18 +61,18 @@ class Claim:
 
 def noise_in(
     document: Document, table: str | None, own: Mapping[str, float] | None = None, runs: float | None = None
-) -> Noise:
-    """Return which differences mean nothing in a table of the paper, by ``reports/claims.yaml``.
+) -> dict[str, float]:
+    """Return the noise of training in a table of the paper, by ``reports/claims.yaml``: ``runs`` and ``rules``.
 
     Args:
         document: That file.
         table: The paper's table, ``table5``; None for a table that the paper does not have.
-        own: What a claim itself says of it, all or a part, which comes first.
-        runs: By how much two trainings differ in the experiment's table, where it says so.
+        own: The claim's own noise, both keys or one, which takes precedence.
+        runs: By how much two trainings differ in the experiment's table, where the experiment says so.
     """
     content = document.content
     noise = content.get("noise_in", {}).get(table) or content["noise"]
-    return Noise(**(noise | ({} if runs is None else {"runs": runs}) | (own or {})))
+    return noise | ({} if runs is None else {"runs": runs}) | (own or {})
 
 
 def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:
@@ -97,27 +97,25 @@ def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | N
 
 
 def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
-    direction = 1.0 if sign == "positive" else -1.0
-    least = quantity.low if direction > 0 else quantity.high
-    most = quantity.high if direction > 0 else quantity.low
-    if quantity.span and min(quantity.span) < 0 < max(quantity.span):
+    if quantity.span and quantity.span[0] < 0 < quantity.span[1]:
         return INCONCLUSIVE, "the sign differs between seeds"
-    if direction * least > TINY:
+    low, high = (quantity.low, quantity.high) if sign == "positive" else (-quantity.high, -quantity.low)
+    if low > TINY:
         return REPRODUCED, "the sign is as claimed"
-    if direction * most < -TINY:
+    if high < -TINY:
         return CONTRADICTED, "the sign is the opposite"
     return INCONCLUSIVE, "either sign is within the uncertainty"
 
 
 def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
-    said = "what is expected" if quantity.paper is None else "what the paper says"
+    known = "what is expected" if quantity.paper is None else "what the paper says"
     slack = TINY + (0.0 if quantity.paper is None else ROUNDING)
     low, high = span[0] - slack, span[1] + slack
     if low <= quantity.value <= high:
-        return REPRODUCED, f"within {said}"
+        return REPRODUCED, f"within {known}"
     if quantity.low <= high and quantity.high >= low:
-        return INCONCLUSIVE, f"outside of {said}, but within the uncertainty of it"
-    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} {said}"
+        return INCONCLUSIVE, f"outside of {known}, but within the uncertainty of it"
+    return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} {known}"
 
 
 def judge_least(quantity: Quantity, least: float) -> str:
@@ -129,13 +127,14 @@ def judge_least(quantity: Quantity, least: float) -> str:
     return CONTRADICTED if quantity.high < least - TINY else INCONCLUSIVE
 
 
-def judge_step(quantity: Quantity, sign: float, expected: str) -> Finding:
-    """Judge the step of a trend that goes furthest against it: it need not go along, but must not surely go back."""
+def judge_step(quantity: Quantity, rises: bool, expected: str) -> Finding:
+    """Judge the step of a trend that goes furthest against it: it may be level, but must not surely go back."""
     if quantity.value is None:
         return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
-    if sign * quantity.value >= -ROUNDING - TINY:
+    value, high = (quantity.value, quantity.high) if rises else (-quantity.value, -quantity.low)
+    if value >= -ROUNDING - TINY:
         return Finding(quantity, expected, REPRODUCED, "none goes the other way")
-    if sign * (quantity.high if sign > 0 else quantity.low) < -ROUNDING - TINY:
+    if high < -ROUNDING - TINY:
         return Finding(quantity, expected, CONTRADICTED, "it surely goes the other way")
     return Finding(quantity, expected, INCONCLUSIVE, "it goes the other way, but not surely")
 
@@ -153,18 +152,18 @@ def together(findings: Sequence[Finding]) -> tuple[str, str, tuple[str, ...]]:
     for verdict in (CONTRADICTED, INCONCLUSIVE):
         if counts[verdict]:
             worst = next(finding for finding in judged if finding.verdict == verdict)
-            return verdict, worst.why, _said([f for f in judged if (f.verdict, f.why) == (verdict, worst.why)])
+            return verdict, worst.why, _listed([f for f in judged if (f.verdict, f.why) == (verdict, worst.why)])
     if absent:
         why = f"{len(judged)} of {len(judged) + absent} parts are reproduced, the others not run"
-        return INCONCLUSIVE, why, _said(judged)
-    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why, _said(judged)
+        return INCONCLUSIVE, why, _listed(judged)
+    return REPRODUCED, f"all {len(judged)} parts hold" if len(judged) > 1 else judged[0].why, _listed(judged)
 
 
-def _said(deciding: Sequence[Finding]) -> tuple[str, ...]:
-    """Return what the first of some numbers are, each with all of its uncertainty, and that there are more."""
+def _listed(deciding: Sequence[Finding]) -> tuple[str, ...]:
+    """Return the first of the numbers that decide, each with its uncertainty, and how many more there are."""
     numbers = [
         f"{number.label} = {signed(number.value)} ({signed(number.low)} to {signed(number.high)})"
-        for number in (finding.quantity for finding in deciding[:_SAID])
+        for number in (finding.quantity for finding in deciding[:_LISTED])
     ]
     more = len(deciding) - len(numbers)
     return (*numbers, *([f"and {more} more"] if more else []))

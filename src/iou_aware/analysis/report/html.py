@@ -1,0 +1,57 @@
+"""HTML from the templates beside this module, as notebooks show it."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+class Html(str):
+    """HTML that notebooks show as such and templates do not escape."""
+
+    def __html__(self) -> str:
+        return str(self)
+
+    _repr_html_ = __html__
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=StrictUndefined
+)
+_ELEMENTS: Any = _TEMPLATES.get_template("elements.html.j2").module
+
+
+def render(template: str, **values: Any) -> Html:
+    """Return the template ``templates/<template>.html.j2`` with these values; text in them is escaped."""
+    return Html(_TEMPLATES.get_template(f"{template}.html.j2").render(values))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()) -> Html:
+    """Return a table, each row headed by its first cell; the columns ``numeric`` are aligned to the right."""
+    return Html(_ELEMENTS.table(heads, list(rows), list(numeric)))
+
+
+def items(texts: Sequence[str]) -> Html:
+    """Return a list of plain texts."""
+    return Html(_ELEMENTS.items(texts))
+
+
+def note(text: str) -> Html:
+    """Return one plain sentence, such as that something has not been made yet."""
+    return Html(_ELEMENTS.note(text))
+
+
+def figure(content: bytes, kind: str, caption: str, text: str = "", name: str = "") -> Html:
+    """Return a picture within the page.
+
+    Args:
+        content: The picture's bytes.
+        kind: Its format: ``svg+xml`` or ``jpeg``.
+        caption: What it shows.
+        text: The same in words, for those who do not see it; by default the caption.
+        name: Links lead to ``figure-<name>``; empty for none.
+    """
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Html(_ELEMENTS.figure(source, caption, text, name))

@@ -1,0 +1,160 @@
+"""Verdicts on numbers with limits made up so that the answer is plain, at the limits themselves and beside them."""
+
+import pytest
+
+from iou_aware.analysis.uncertainty.quantity import Quantity
+from iou_aware.analysis.uncertainty.verdict import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_COMPARED,
+    NOT_RUN,
+    REPRODUCED,
+    Finding,
+    judge_least,
+    judge_number,
+    judge_step,
+    signed,
+    together,
+)
+
+NEAR = 0.0011  # more than TINY, far less than ROUNDING
+
+
+def number(low: float, value: float, high: float, paper=None, span=None) -> Quantity:
+    return Quantity("gain", value, paper, None, 1, span, low, high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "span", "positive", "negative"),
+    [
+        (0.1, 2.0, None, REPRODUCED, CONTRADICTED),
+        (-2.0, -0.1, None, CONTRADICTED, REPRODUCED),
+        (-0.1, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
+        (-2.0, 0.1, None, INCONCLUSIVE, INCONCLUSIVE),
+        (0.0, 0.0, None, INCONCLUSIVE, INCONCLUSIVE),
+        (1e-10, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
+        (0.1, 2.0, (-0.5, 2.5), INCONCLUSIVE, INCONCLUSIVE),
+        (0.1, 2.0, (0.0, 2.5), REPRODUCED, CONTRADICTED),
+        (-2.0, -0.1, (-2.5, 0.0), CONTRADICTED, REPRODUCED),
+        (0.1, 2.0, (0.05, 2.5), REPRODUCED, CONTRADICTED),
+    ],
+)
+def test_a_sign_is_decided_by_both_ends_and_left_open_where_seeds_differ(low, high, span, positive, negative):
+    quantity = number(low, (low + high) / 2, high, span=span)
+    assert [judge_number(quantity, sign, None, False).verdict for sign in ("positive", "negative")] == [
+        positive,
+        negative,
+    ]
+    why = judge_number(quantity, "positive", None, False).why
+    assert ("between seeds" in why) == (span is not None and span[0] < 0 < span[1])
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "paper", "expected", "why"),
+    [
+        (0.0, 1.0, 2.0, 1.0, REPRODUCED, "within what the paper says"),
+        (0.9, 1.0, 1.1, None, REPRODUCED, "within what is expected"),
+        # The paper's numbers are rounded to a tenth, which is allowed for; what we expect ourselves is exact.
+        (0.9, 0.95, 1.0, 1.0, REPRODUCED, "within what the paper says"),
+        (2.0, 2.05, 2.1, 1.0, REPRODUCED, "within what the paper says"),
+        (2.0 + NEAR, 2.05, 2.1, None, CONTRADICTED, "surely above what is expected"),
+        (2.0, 2.05, 2.1, None, INCONCLUSIVE, "outside of what is expected, but within the uncertainty of it"),
+        (0.1, 0.5, 1.0, 1.0, INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"),
+        (0.1, 0.5, 0.95 - NEAR, 1.0, CONTRADICTED, "surely below what the paper says"),
+        (0.1, 0.5, 0.95, 1.0, INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"),
+        (2.05 + NEAR, 2.5, 3.0, 1.0, CONTRADICTED, "surely above what the paper says"),
+    ],
+)
+def test_a_size_is_held_against_its_range_where_sizes_are_compared(low, value, high, paper, expected, why):
+    finding = judge_number(number(low, value, high, paper), None, [1.0, 2.0], True)
+    assert (finding.verdict, finding.why, finding.expected) == (expected, why, "+1.0 … +2.0")
+    assert judge_number(number(low, value, high, paper), None, [1.0, 2.0], False).verdict == NOT_COMPARED
+
+
+def test_what_was_expected_is_said_with_sign_and_range():
+    gain = number(1.4, 1.5, 1.6, 1.5)
+    for sizes, expected, why in [
+        (True, "positive, +1.2", "surely above what the paper says"),
+        (False, "positive, +1.2 (for the pattern only)", "the sign is as claimed; its size is not compared here"),
+    ]:
+        finding = judge_number(gain, "positive", [1.2, 1.2], sizes)
+        assert (finding.expected, finding.why) == (expected, why)
+    opposite = judge_number(gain, "negative", [1.2, 1.2], True)
+    assert (opposite.verdict, opposite.why) == (CONTRADICTED, "the sign is the opposite")
+    absent = judge_number(Quantity("gain", missing="not trained"), "positive", None, True)
+    assert (absent.verdict, absent.why) == (NOT_RUN, "not trained")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "span", "expected"),
+    [
+        (-0.05, 1.0, None, REPRODUCED),
+        (-0.05 - NEAR, 1.0, None, INCONCLUSIVE),
+        (-1.0, -0.05, None, INCONCLUSIVE),
+        (-1.0, -0.05 - NEAR, None, CONTRADICTED),
+        (0.5, 1.0, (-0.1, 1.5), INCONCLUSIVE),
+        (0.5, 1.0, (-0.05, 1.5), REPRODUCED),
+        (-1.0, -0.5, (-1.5, -0.05), INCONCLUSIVE),
+        (-1.0, -0.5, (-1.5, -0.06), CONTRADICTED),
+    ],
+)
+def test_a_number_is_least_so_much_or_not(low, high, span, expected):
+    assert judge_least(number(low, (low + high) / 2, high, span=span), -0.05) == expected
+
+
+@pytest.mark.parametrize("rises", [True, False])
+@pytest.mark.parametrize(
+    ("value", "high", "expected"),
+    [
+        (1.0, 2.0, REPRODUCED),
+        (-0.05, -0.05, REPRODUCED),
+        (-0.05 - NEAR, 0.0, INCONCLUSIVE),
+        (-1.0, -0.05, INCONCLUSIVE),
+        (-1.0, -0.05 - NEAR, CONTRADICTED),
+    ],
+)
+def test_a_step_against_a_trend_counts_where_it_is_sure(rises, value, high, expected):
+    step = number(-9.0, value, high) if rises else number(-high, -value, 9.0)
+    finding = judge_step(step, rises, "no step down")
+    assert (finding.verdict, finding.expected) == (expected, "no step down")
+    assert judge_step(Quantity("step", missing="not trained"), rises, "").why == "not trained"
+
+
+def finding(verdict: str, why: str = "because", value: float | None = 1.0) -> Finding:
+    return Finding(Quantity("gain", value, low=0.5, high=1.5), "positive", verdict, why)
+
+
+ABSENT = finding(NOT_RUN, "not trained", None)
+
+
+@pytest.mark.parametrize(
+    ("findings", "verdict", "why", "deciding"),
+    [
+        ([ABSENT], NOT_RUN, "not trained", 0),
+        ([finding(NOT_COMPARED, "sizes"), ABSENT], INCONCLUSIVE, "sizes", 0),
+        ([finding(REPRODUCED)], REPRODUCED, "because", 1),
+        ([finding(REPRODUCED)] * 2, REPRODUCED, "all 2 parts hold", 2),
+        ([finding(REPRODUCED), finding(NOT_COMPARED)], REPRODUCED, "because", 1),
+        ([finding(REPRODUCED)] * 2 + [ABSENT], INCONCLUSIVE, "2 of 3 parts are reproduced, the others not run", 2),
+        ([finding(REPRODUCED), finding(INCONCLUSIVE, "open"), ABSENT], INCONCLUSIVE, "open", 1),
+        ([finding(INCONCLUSIVE, "open"), finding(CONTRADICTED, "not so")], CONTRADICTED, "not so", 1),
+        (
+            [finding(CONTRADICTED, "one"), finding(CONTRADICTED, "two"), finding(CONTRADICTED, "one")],
+            CONTRADICTED,
+            "one",
+            2,
+        ),
+    ],
+)
+def test_a_claim_holds_where_all_of_it_does(findings, verdict, why, deciding):
+    assert together(findings) == (verdict, why, ("gain = +1.00 (+0.50 to +1.50)",) * deciding)
+
+
+def test_of_many_numbers_the_first_three_are_listed():
+    *_, listed = together([finding(REPRODUCED)] * 5)
+    assert listed == (*["gain = +1.00 (+0.50 to +1.50)"] * 3, "and 2 more")
+    assert len(together([finding(REPRODUCED)] * 3)[2]) == 3
+
+
+def test_a_number_has_its_sign_and_nothing_has_a_plus():
+    assert [signed(value) for value in (1.234, -1.235, 0.0, -0.001)] == ["+1.23", "-1.24", "+0.00", "+0.00"]

@@ -1,0 +1,44 @@
+"""What detections overlap, against every pair of boxes by hand, and crowds and boxes whose answer is plain."""
+
+import json
+
+import numpy as np
+import pytest
+from builders.detections import iou, noisy, scene
+
+from iou_aware.evaluation.overlaps import load_truth, overlaps, paired_iou
+
+
+def test_overlaps_are_those_of_every_pair(tmp_path):
+    path = tmp_path / "truth.json"
+    content = scene(path, 3)
+    found = noisy(content, 7)
+    truth = load_truth(path)
+    near = overlaps(truth, found)
+    for index, row in enumerate(found):
+        objects = [a for a in content["annotations"] if a["image_id"] == row[0] and not a["iscrowd"]]
+        of_class = {a["id"]: iou(row[1:5], a["bbox"]) for a in objects if a["category_id"] == row[6]}
+        assert near.any[index] == pytest.approx(max((iou(row[1:5], a["bbox"]) for a in objects), default=0.0))
+        assert near.same[index] == pytest.approx(max(of_class.values(), default=0.0))
+        if near.nearest[index] >= 0:
+            assert truth.ids[near.nearest[index]] == max(of_class, key=of_class.__getitem__)
+        else:
+            assert near.same[index] == 0
+
+
+def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
+    content = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1}, {"id": 2}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 100], "iscrowd": 1}],
+    }
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
+    assert overlaps(load_truth(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False]
+
+
+def test_paired_iou_of_boxes_apart_touching_and_equal():
+    first = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
+    second = np.array([[5, 5, 1, 1], [1, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
+    assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0])

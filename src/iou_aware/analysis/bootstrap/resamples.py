@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -61,23 +62,20 @@ def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
         InputError: The images were not drawn alike for all terms, so that their differences are not paired.
     """
     frames: dict[Path, pd.DataFrame] = {}
-    for path in dict.fromkeys(path for terms in sums for _, path, *_ in terms):
+    for path in dict.fromkeys(path for _, path, *_ in chain(*sums)):
         frame = load(path)
         if frame is None:
             return None
         frames[path] = frame
         _check_paired(frames)
     drawn = []
-    for terms in sums:
-        parts = []
-        for factor, path, rule, metric in terms:
-            frame = frames[path]
-            mine = frame["rule"] == rule
-            if metric not in frame or not mine.any():
-                return None
-            parts.append(factor * frame.loc[mine, metric].to_numpy())
-        drawn.append(np.sum(parts, axis=0))
-    return np.stack(drawn, 1)
+    for factor, path, rule, metric in chain(*sums):
+        mine = frames[path]["rule"] == rule
+        if metric not in frames[path] or not mine.any():
+            return None
+        drawn.append(factor * frames[path].loc[mine, metric].to_numpy())
+    starts = np.cumsum([0, *map(len, sums)])[:-1]
+    return np.add.reduceat(np.stack(drawn, 1), starts, axis=1)
 
 
 def _check_paired(frames: Mapping[Path, pd.DataFrame]) -> None:

@@ -272,7 +272,7 @@ def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
         ({"expected": [{"table": "table1", "metrics": ["AP"], "gain": {"iou_aware_r05": None}}]}, "iou_aware_r50"),
         ({"expected": [{"table": "oracle", "metrics": ["AP"], "gain": {"oracle_0.6": None}}]}, "oracle_0.5"),
         ({"expected": [{"table": "table1", "metrics": ["AP"]}]}, "gain, best, trend"),
-        ({"expected": [{"table": "table1", "gain": {"iou_aware_r50": None}}]}, "metrics is missing"),
+        ({"expected": [{"table": "table1", "gain": {"iou_aware_r50": None}}]}, "the key 'metrics' is missing"),
         ({"expected": [{"table": "table1", "metrics": ["AP"], "sine": "positive"}]}, "Did you mean 'sign'"),
         ({"expected": []}, "expected"),
         ({"id": "An Id"}, "id"),

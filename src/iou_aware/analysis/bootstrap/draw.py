@@ -47,7 +47,7 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator
 
 def distributions(
     evaluator: CocoEvaluator,
-    found: np.ndarray,
+    detected: np.ndarray,
     metrics: Sequence[str] = METRICS,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -56,7 +56,7 @@ def distributions(
 
     Args:
         evaluator: The ground truth.
-        found: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        detected: ``(N, 7)``, see ``evaluation.coco.results_array``.
         metrics: Of ``METRICS``.
         resamples: How many.
         seed: Equal seeds draw equal images, whatever the detections.
@@ -69,7 +69,7 @@ def distributions(
         wanted = [metric for metric in metrics if _area(metric) == area]
         if not wanted:
             continue
-        matches = match(evaluator, found, area)
+        matches = match(evaluator, detected, area)
         drawn = draws(len(evaluator.image_ids), resamples, seed)
         precisions = resampled.average_precisions(matches, drawn)
         with warnings.catch_warnings():
@@ -84,7 +84,7 @@ def distributions(
 def correlations(
     evaluator: CocoEvaluator,
     truth: Truth,
-    found: np.ndarray,
+    detected: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, np.ndarray]:
@@ -93,12 +93,12 @@ def correlations(
     Args:
         evaluator: The ground truth, to match with.
         truth: Its boxes.
-        found: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        detected: ``(N, 7)``, see ``evaluation.coco.results_array``.
         resamples: How many.
         seed: As for ``distributions``.
     """
-    matches = match(evaluator, found, thresholds=np.array([MATCHED]))
-    ious, true = placement(truth, found, matches), matches.true[0]
+    matches = match(evaluator, detected, thresholds=np.array([MATCHED]))
+    ious, true = placement(truth, detected, matches), matches.true[0]
     parts = [
         resampled.correlations(matches.confidences[true], ious[true], matches.images[true], drawn)
         if true.any()
@@ -120,9 +120,9 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     evaluator, truth = CocoEvaluator(annotations), load_truth(annotations)
     tables = []
     for rule in experiment.rules_for(run):
-        found = results(detections.read(source, rule))
-        values = distributions(evaluator, found, resamples=resamples)
-        values |= correlations(evaluator, truth, found, resamples)
+        detected = results(detections.read(source, rule))
+        values = distributions(evaluator, detected, resamples=resamples)
+        values |= correlations(evaluator, truth, detected, resamples)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {

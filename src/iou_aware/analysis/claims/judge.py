@@ -103,8 +103,6 @@ def _one_line(text: str | None) -> str | None:
 
 def _refuse_unknown(document: Document, key: Key, expectation: Mapping[str, Any], known: list[str]) -> None:
     """Raise InputError about a metric, or a row of a table, that does not exist."""
-    if "metrics" not in expectation:
-        raise document.error(key, "metrics is missing")
     for name in expectation["metrics"]:
         documents.require(document, (*key, "metrics"), name, METRICS, "column")
     kinds = [kind for kind in ("gain", "best", "trend") if kind in expectation]

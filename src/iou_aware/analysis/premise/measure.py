@@ -66,23 +66,23 @@ def write_premise(experiment: Experiment) -> list[Path]:
     for name, split, truth, evaluator in _sources(experiment):
         run = experiment.runs[name]
         for rule in experiment.rules_for(run):
-            found = detections.read(experiment.paths.detections(name, split), rule)
+            detected = detections.read(experiment.paths.detections(name, split), rule)
             if rule.kind == "oracle":
-                found = replace(found, iou_preds=None)  # they are the truth, and no prediction to be judged
+                detected = replace(detected, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
-            array = results(found)
+            array = results(detected)
             near = overlaps(truth, array)
             matches = match(evaluator, array, thresholds=np.array([MATCHED]))
             parts = {
-                "correlations": correlations(found, near, own_overlaps(truth, array, matches)),
-                "density": density(found, near),
-                "reliability": reliability(found, near),
-                "bias": bias(found, near),
+                "correlations": correlations(detected, near, own_overlaps(truth, array, matches)),
+                "density": density(detected, near),
+                "reliability": reliability(detected, near),
+                "bias": bias(detected, near),
                 "lrp": [asdict(errors(truth, array, matches))],
             }
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]
-            logger.info("%s, %s, %s: %d detections", name, split, rule, len(found.confidences))
+            logger.info("%s, %s, %s: %d detections", name, split, rule, len(detected.confidences))
     frames = {name: pd.DataFrame(rows, columns=[*_SHARED, *TABLES[name]]) for name, rows in tables.items()}
     written = []
     for name, frame in frames.items():
@@ -120,17 +120,17 @@ def own_overlaps(truth: Truth, results: np.ndarray, matches: Matches) -> np.ndar
     return ious
 
 
-def correlations(found: Detections, near: Overlaps, own: np.ndarray) -> list[dict[str, Any]]:
+def correlations(detected: Detections, near: Overlaps, own: np.ndarray) -> list[dict[str, Any]]:
     """Return rows of ``correlations``; None where fewer than three detections, or equal ones, have no correlation.
 
     Args:
-        found: N detections.
+        detected: N detections.
         near: What they overlap.
         own: ``(N,)`` IoU of each true positive with the object that it was matched with, NaN for the others.
     """
-    scores = {"confidence": found.confidences, "cls_score": found.cls_scores}
-    if found.iou_preds is not None:
-        scores["iou_pred"] = found.iou_preds
+    scores = {"confidence": detected.confidences, "cls_score": detected.cls_scores}
+    if detected.iou_preds is not None:
+        scores["iou_pred"] = detected.iou_preds
     rows = []
     same = np.where(near.crowd, np.nan, near.same)
     for boxes, ious in zip(BOXES, (own, np.where(same >= MATCHED, same, np.nan), same), strict=True):
@@ -144,10 +144,10 @@ def correlations(found: Detections, near: Overlaps, own: np.ndarray) -> list[dic
     return rows
 
 
-def density(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
+def density(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
     """Return rows of ``density``, the bins that hold a detection."""
     keep = ~near.crowd
-    counts, edges, _ = np.histogram2d(found.confidences[keep], near.same[keep], bins=BINS, range=[[0, 1], [0, 1]])
+    counts, edges, _ = np.histogram2d(detected.confidences[keep], near.same[keep], bins=BINS, range=[[0, 1], [0, 1]])
     lower = np.round(edges[:-1], 4)
     return [
         {"confidence": lower[i], "iou": lower[j], "detections": int(counts[i, j])}
@@ -155,12 +155,12 @@ def density(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
     ]
 
 
-def reliability(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
+def reliability(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
     """Return rows of ``reliability``; none where no IoU is predicted."""
-    if found.iou_preds is None:
+    if detected.iou_preds is None:
         return []
     keep = ~near.crowd
-    predicted, true = found.iou_preds[keep].astype(np.float64), near.any[keep]
+    predicted, true = detected.iou_preds[keep].astype(np.float64), near.any[keep]
     bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     means = [np.bincount(bins, values, BINS) / np.maximum(counts, 1) for values in (predicted, true)]
@@ -171,16 +171,16 @@ def reliability(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
     ]
 
 
-def bias(found: Detections, near: Overlaps) -> list[dict[str, Any]]:
+def bias(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
     """Return rows of ``bias``; none where no IoU is predicted."""
-    if found.iou_preds is None:
+    if detected.iou_preds is None:
         return []
     rows = []
     for group, (low, high) in GROUPS.items():
         mine = (near.any >= low) & (near.any < high) & ~near.crowd
         row: dict[str, Any] = {"group": group, "detections": int(mine.sum())}
         if mine.any():
-            predicted, true = float(found.iou_preds[mine].mean(dtype=np.float64)), float(near.any[mine].mean())
+            predicted, true = float(detected.iou_preds[mine].mean(dtype=np.float64)), float(near.any[mine].mean())
             row |= {"iou_pred": predicted, "iou": true, "bias": predicted - true}
         rows.append(row)
     return rows

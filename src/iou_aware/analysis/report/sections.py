@@ -189,14 +189,14 @@ class Results:
             manifest = Manifest.load(files[name])
             for split, part in manifest.splits.items():
                 counts, sizes = part.counts, part.counts["areas"]
-                numbers = [counts["images"], counts["boxes"], sizes["small"], sizes["medium"], sizes["large"]]
-                rows.append([name, split, *map(str, numbers), part.sha256[:12]])
-                for invalid in part.invalid:
-                    about = ", ".join(f"{key} {value}" for key, value in invalid.items())
+                values = [counts["images"], counts["boxes"], sizes["small"], sizes["medium"], sizes["large"]]
+                rows.append([name, split, *map(str, values), part.sha256[:12]])
+                for box in part.invalid:
+                    about = ", ".join(f"{key} {value}" for key, value in box.items())
                     faults.append(f"{name}: {about} ({manifest.invalid_boxes})")
         heads = ["Dataset", "Split", "Images", "Boxes", "Small", "Medium", "Large", "Annotations, sha256"]
-        found = note("Invalid boxes, and what was done with them:") + items(faults) if faults else ""
-        return Html(table(heads, rows, range(2, 7)) + found)
+        invalid = note("Invalid boxes, and what was done with them:") + items(faults) if faults else ""
+        return Html(table(heads, rows, range(2, 7)) + invalid)
 
     def provenance(self) -> Html:
         """What made the numbers: versions, and for every run its config, weights, log and when it was trained."""

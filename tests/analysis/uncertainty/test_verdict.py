@@ -10,7 +10,7 @@ from iou_aware.analysis.uncertainty.verdict import (
     NOT_RUN,
     REPRODUCED,
     Finding,
-    judge_least,
+    judge_best,
     judge_number,
     judge_step,
     signed,
@@ -98,8 +98,12 @@ def test_what_was_expected_is_said_with_sign_and_range():
         (-1.0, -0.5, (-1.5, -0.06), CONTRADICTED),
     ],
 )
-def test_a_number_is_least_so_much_or_not(low, high, span, expected):
-    assert judge_least(number(low, (low + high) / 2, high, span=span), -0.05) == expected
+def test_the_best_may_be_behind_by_a_rounding(low, high, span, expected):
+    finding = judge_best(number(low, (low + high) / 2, high, span=span), "best: this", "the best is that")
+    assert (finding.verdict, finding.expected) == (expected, "best: this")
+    unsure = ", but another may be, within the uncertainty" if expected == INCONCLUSIVE else ""
+    assert finding.why == f"the best is that{unsure}"
+    assert judge_best(Quantity("lead", missing="not trained"), "", "").why == "not trained"
 
 
 @pytest.mark.parametrize("rises", [True, False])

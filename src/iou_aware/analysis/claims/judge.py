@@ -16,15 +16,12 @@ from iou_aware.analysis.claims.page import counted, markdown
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Quantity
 from iou_aware.analysis.uncertainty.verdict import (
-    INCONCLUSIVE,
     NOT_COMPARED,
-    NOT_RUN,
-    ROUNDING,
     UNMET,
     VERDICTS,
     Claim,
     Finding,
-    judge_least,
+    judge_best,
     judge_number,
     judge_step,
     noise_in,
@@ -153,19 +150,18 @@ def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Find
     """Judge which row is best: the best of those claimed less the best of the others."""
     rows, mine = expectation["among"], expectation["best"]
     others = [row for row in rows if row not in mine]
-    quantity = measure(
+    lead = measure(
         f"{metric}: best of {', '.join(mine)} − best of the others",
         [[(1.0, claimed, metric), (-1.0, other, metric)] for claimed in mine for other in others],
         choose=lambda values: values.reshape(*values.shape[:-1], len(mine), len(others)).min(-1).max(-1),
     )
-    expected = f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}"
-    if quantity.value is None:
-        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
     measured = {row: measure(row, [[(1.0, row, metric)]]).value for row in rows}
-    best = max(measured, key=measured.__getitem__)
-    verdict = judge_least(quantity, -ROUNDING)
-    unsure = ", but another may be, within the uncertainty" if verdict == INCONCLUSIVE else ""
-    return Finding(quantity, expected, verdict, f"the best is {best} with {metric} {measured[best]:.1f}{unsure}")
+    best = max(rows, key=lambda row: measured[row] or 0.0)
+    return judge_best(
+        lead,
+        f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}",
+        f"the best is {best} with {metric} {measured[best] or 0.0:.1f}",
+    )
 
 
 def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> Iterator[Finding]:

@@ -85,7 +85,7 @@ def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | N
         parts.append(f"{between}{'' if compared else ' (for the pattern only)'}")
     expected = ", ".join(parts)
     if quantity.value is None:
-        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+        return _not_run(quantity, expected)
     verdict, why = _by_sign(quantity, sign) if sign else (REPRODUCED, "")
     if compared and verdict == REPRODUCED:
         verdict, why = _by_range(quantity, span)
@@ -94,6 +94,10 @@ def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | N
     elif not sign and not compared:
         return Finding(quantity, expected, NOT_COMPARED, UNMET)
     return Finding(quantity, expected, verdict, why)
+
+
+def _not_run(quantity: Quantity, expected: str) -> Finding:
+    return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
 
 
 def _by_sign(quantity: Quantity, sign: str) -> tuple[str, str]:
@@ -118,19 +122,28 @@ def _by_range(quantity: Quantity, span: Sequence[float]) -> tuple[str, str]:
     return CONTRADICTED, f"surely {'below' if quantity.value < low else 'above'} {known}"
 
 
-def judge_least(quantity: Quantity, least: float) -> str:
-    """Return the verdict on a known quantity's being ``least`` or more."""
-    if quantity.span and quantity.span[0] < least <= quantity.span[1]:
-        return INCONCLUSIVE
-    if quantity.low >= least - TINY:
-        return REPRODUCED
-    return CONTRADICTED if quantity.high < least - TINY else INCONCLUSIVE
+def judge_best(lead: Quantity, expected: str, best: str) -> Finding:
+    """Judge whether rows are the best, by the best of them less the best of the others, up to the paper's rounding.
+
+    Args:
+        lead: That difference.
+        expected: What is claimed.
+        best: Which row is the best, and its value.
+    """
+    if lead.value is None:
+        return _not_run(lead, expected)
+    differs = lead.span is not None and lead.span[0] < -ROUNDING <= lead.span[1]
+    if not differs and lead.low >= -ROUNDING - TINY:
+        return Finding(lead, expected, REPRODUCED, best)
+    if not differs and lead.high < -ROUNDING - TINY:
+        return Finding(lead, expected, CONTRADICTED, best)
+    return Finding(lead, expected, INCONCLUSIVE, f"{best}, but another may be, within the uncertainty")
 
 
 def judge_step(quantity: Quantity, rises: bool, expected: str) -> Finding:
     """Judge the step of a trend that goes furthest against it: it may be level, but must not surely go back."""
     if quantity.value is None:
-        return Finding(quantity, expected, NOT_RUN, quantity.missing or "")
+        return _not_run(quantity, expected)
     value, high = (quantity.value, quantity.high) if rises else (-quantity.value, -quantity.low)
     if value >= -ROUNDING - TINY:
         return Finding(quantity, expected, REPRODUCED, "none goes the other way")

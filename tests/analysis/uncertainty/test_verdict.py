@@ -2,7 +2,7 @@
 
 import pytest
 
-from iou_aware.analysis.uncertainty.quantity import Quantity
+from iou_aware.analysis.uncertainty.quantity import TINY, Quantity
 from iou_aware.analysis.uncertainty.verdict import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -32,7 +32,8 @@ def number(low: float, value: float, high: float, paper=None, span=None) -> Quan
         (-0.1, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
         (-2.0, 0.1, None, INCONCLUSIVE, INCONCLUSIVE),
         (0.0, 0.0, None, INCONCLUSIVE, INCONCLUSIVE),
-        (1e-10, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
+        (TINY, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
+        (-2.0, -TINY, None, INCONCLUSIVE, INCONCLUSIVE),
         (0.1, 2.0, (-0.5, 2.5), INCONCLUSIVE, INCONCLUSIVE),
         (0.1, 2.0, (0.0, 2.5), REPRODUCED, CONTRADICTED),
         (-2.0, -0.1, (-2.5, 0.0), CONTRADICTED, REPRODUCED),

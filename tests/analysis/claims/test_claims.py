@@ -130,6 +130,9 @@ def test_best_and_trend_are_decided_by_their_intervals(tmp_path, values, width, 
     assert found.quantity.value == pytest.approx(max(values[5:7]) - max(values[:5] + values[7:]))
     assert least.quantity.value == pytest.approx(min(np.diff(values[:10])))
     assert (found.verdict, whole.verdict, least.verdict) == (best, rise, step)
+    assert found.expected == "best among alpha_1.0 … alpha_0.0: alpha_0.5 or alpha_0.4"
+    assert found.why.startswith(f"the best is alpha_{1 - np.argmax(values) / 10:.1f} with AP {max(values):.1f}")
+    assert (whole.expected, least.expected) == ("rises from alpha_1.0 to alpha_0.1", "no step down")
     for finding in (found, whole, least):
         quantity = finding.quantity
         assert quantity.low < quantity.interval.low <= quantity.value <= quantity.interval.high < quantity.high
@@ -271,7 +274,7 @@ def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
         ),
         ({"expected": [{"table": "table1", "metrics": ["AP"], "gain": {"iou_aware_r05": None}}]}, "iou_aware_r50"),
         ({"expected": [{"table": "oracle", "metrics": ["AP"], "gain": {"oracle_0.6": None}}]}, "oracle_0.5"),
-        ({"expected": [{"table": "table1", "metrics": ["AP"]}]}, "gain, best, trend"),
+        ({"expected": [{"table": "table1", "metrics": ["AP"]}]}, "found none of gain, best, trend; expected one"),
         ({"expected": [{"table": "table1", "gain": {"iou_aware_r50": None}}]}, "the key 'metrics' is missing"),
         ({"expected": [{"table": "table1", "metrics": ["AP"], "sine": "positive"}]}, "Did you mean 'sign'"),
         ({"expected": []}, "expected"),

@@ -155,13 +155,12 @@ def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Find
         [[(1.0, claimed, metric), (-1.0, other, metric)] for claimed in mine for other in others],
         choose=lambda values: values.reshape(*values.shape[:-1], len(mine), len(others)).min(-1).max(-1),
     )
-    measured = {row: measure(row, [[(1.0, row, metric)]]).value for row in rows}
-    best = max(rows, key=lambda row: measured[row] or 0.0)
-    return judge_best(
-        lead,
-        f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}",
-        f"the best is {best} with {metric} {measured[best] or 0.0:.1f}",
-    )
+    named = ""
+    if lead.value is not None:
+        values = {row: measure(row, [[(1.0, row, metric)]]).value for row in rows}
+        best = max(values, key=values.__getitem__)
+        named = f"the best is {best} with {metric} {values[best]:.1f}"
+    return judge_best(lead, f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}", named)
 
 
 def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> Iterator[Finding]:

@@ -54,6 +54,8 @@ def write_docs(experiment: Experiment) -> Path:
         "premise": [f"# {title}: the premise", *(_captioned(*one) for one in premise.items())] if premise else [],
         "costs": [
             f"# {title}: what it cost",
+            "Time is by the clock, while at least one job of a stage ran: other work on the machine lengthens it."
+            " CPU-hours are of all jobs and hardly depend on that.",
             _table(["Stage", *COSTS], cost_rows(stage_costs(experiment)), range(1, len(COSTS) + 1)),
         ],
     }

@@ -100,7 +100,7 @@ def experiment(tmp_path_factory) -> Experiment:
     put(folder / "configs/experiments/perfect.yaml", yaml.safe_dump(text))
     loaded = Experiment.load(folder / "configs/experiments/perfect.yaml")
     for layout in ("coco", "voc"):
-        prepare(loaded, layout)
+        prepare(loaded.root, layout, loaded.roots)
     return loaded
 
 

@@ -143,6 +143,11 @@ def _checked(experiment: Any, name: str, value: Any) -> Any:
     return value
 
 
+def prepare(experiment: Any, dataset: str) -> None:
+    """Prepare one of an experiment's datasets."""
+    _function("iou_aware.data.prepare:prepare")(experiment.root, dataset, experiment.roots)
+
+
 def _function(place: str) -> Callable[..., None]:
     """Return the function that ``module:name`` names."""
     module, name = place.split(":")

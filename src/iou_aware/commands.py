@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "prepare": Command(
         "Bring a dataset into COCO form and write its manifest: counts, checksums, what is wrong with it.",
-        "iou_aware.data.prepare:prepare",
+        "iou_aware.cli:prepare",
         ("dataset",),
         "micro-voc",
     ),

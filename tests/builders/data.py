@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -96,7 +95,7 @@ COCO = {
 
 def prepared(project: Path, name: str = "own", **roots: str | Path) -> Manifest:
     """Run the stage and return the manifest it wrote."""
-    return Manifest.load(prepare(SimpleNamespace(root=project, roots=roots), name), verify=True)
+    return Manifest.load(prepare(project, name, roots), verify=True)
 
 
 def converted(project: Path, split: str, name: str = "own") -> dict[str, Any]:

@@ -107,7 +107,7 @@ def project(folder: Path, images: int = 18, **changes) -> Experiment:
     for split, count in [("train", images), ("val", 7), ("unlabelled", 2)]:
         _draw(folder / "data" / "shapes", split, count)
     experiment = Experiment.load(folder / "configs" / "experiments" / "study.yaml")
-    prepare(experiment, "shapes")
+    prepare(experiment.root, "shapes", experiment.roots)
     return experiment
 
 

@@ -1,11 +1,17 @@
 """COCO annotation files: a bad one stops before anything is trained, and the message says where it is bad."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 from builders.data import COCO, HEIGHT, WIDTH, coco_content, converted, describe, picture, prepared, put, write_coco
+from PIL import Image
 
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
+from iou_aware.detections import Detections
+from iou_aware.evaluation.export import write_results
 
 
 def write(project, content=None, **keys):
@@ -13,16 +19,26 @@ def write(project, content=None, **keys):
     return write_coco(project / "data" / "own", "train", content or coco_content())
 
 
-def test_a_good_file_is_used_where_it_is(tmp_path):
+def test_a_split_is_written_anew_with_what_is_needed(tmp_path):
     content = coco_content([(0, 0, 10, 10), (0, 0, 40, 40), (1.5, 2.25, 31.5, 32)])
     content["annotations"][1]["iscrowd"] = 1
-    content["annotations"][2]["category_id"] = 2
+    content["annotations"][2] |= {"category_id": 2, "segmentation": [[1, 2]], "id": 70}
     file = write(tmp_path, content)
     before = file.read_bytes()
     manifest = prepared(tmp_path)
     split = manifest.split("train")
-    assert (split.annotations, split.images) == ("data/own/train.json", "data/own/train")
+    assert (split.annotations, split.images) == ("results/datasets/own/train.json", "data/own/train")
     assert file.read_bytes() == before
+    written = converted(tmp_path, "train")
+    assert (written["images"], written["categories"]) == (content["images"], content["categories"])
+    assert written["annotations"][2] == {
+        "id": 3,
+        "image_id": 1,
+        "category_id": 2,
+        "bbox": [1.5, 2.25, 31.5, 32],
+        "area": 31.5 * 32,
+        "iscrowd": 0,
+    }
     assert split.counts == {
         "images": 2,
         "boxes": 2,
@@ -42,14 +58,126 @@ def test_areas_are_counted_with_cocos_limits(tmp_path):
     assert prepared(tmp_path).split("train").counts["areas"] == {"small": 1, "medium": 2, "large": 1}
 
 
-def test_what_every_evaluation_asks_for_is_filled_in(tmp_path):
-    content = coco_content([(0, 0, 10, 10), (0, 0, 4, 5)])
-    del content["annotations"][0]["area"], content["annotations"][1]["iscrowd"]
-    content["annotations"][1]["area"] = 7
+def every(key, **values):
+    """Return a change of every entry of one of the file's lists."""
+    return lambda content: [entry.update(values) for entry in content[key]]
+
+
+def without(key, *fields):
+    return lambda content: [entry.pop(field) for entry in content[key] for field in fields]
+
+
+# What tools write beside or instead of the plain form, and what makes no difference.
+SAME = {
+    "Roboflow": lambda content: content.update(info={"year": "2024", "version": 1}, licenses=None),
+    "CVAT": every("images", license=0, date_captured=0, coco_url=7),
+    "lists for objects": lambda content: content.update(info=[], licenses={}),
+    "no supercategory": every("categories", supercategory=None, keypoints=None),
+    "flat polygon": every("annotations", segmentation=[1, 1, 9, 1, 9, 9]),
+    "empty mask": every("annotations", segmentation={}),
+    "score": every("annotations", score="0.9", attributes={"id": 3}),
+    "no area": without("annotations", "area"),
+    "area null": every("annotations", area=None),
+    "area 0": every("annotations", area=0),
+    "area -0.0": every("annotations", area=-0.0),
+    "crowd null": every("annotations", iscrowd=None),
+    "crowd false": every("annotations", iscrowd=False, ignore="0"),
+    "no crowd": without("annotations", "iscrowd"),
+    "no annotation ids": without("annotations", "id"),
+    "one annotation id": every("annotations", id=0),
+    "no size": without("images", "width", "height"),
+    "size 0": every("images", width=0, height=None),
+    "size as float": every("images", width=float(WIDTH)),
+    "ids as float": every("annotations", image_id=1.0, category_id=1.0),
+    "ids as text": every("annotations", image_id="1", category_id="1"),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_what_makes_no_difference_changes_nothing(tmp_path, what):
+    content = coco_content([(0, 0, 10, 10), (3, 4, 30, 40)])
     write(tmp_path, content)
     manifest = prepared(tmp_path)
-    assert manifest.split("train").annotations == "results/datasets/own/train.json"
-    assert [(a["area"], a["iscrowd"]) for a in converted(tmp_path, "train")["annotations"]] == [(100, 0), (7, 0)]
+    SAME[what](content)
+    write(tmp_path, content)
+    assert prepared(tmp_path) == manifest
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, encoding):
+    content = coco_content()
+    content["categories"][0]["name"] = "weiße Zelle"
+    write(tmp_path, content).write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
+    assert prepared(tmp_path).classes == ["weiße Zelle", "dog"]
+    assert converted(tmp_path, "train")["categories"][0]["name"] == "weiße Zelle"
+
+
+@pytest.mark.parametrize(
+    ("rename", "order"),
+    [
+        (lambda number: number - 1, [1, 2, 3]),
+        (lambda number: -number, [3, 2, 1]),
+        (lambda number: 1 << 127 | 1 << number, [1, 2, 3]),
+        (lambda number: 20240405123456789 + number, [1, 2, 3]),
+        (lambda number: f"img-{9 - number}", [1, 2, 3]),
+    ],
+)
+def test_ids_are_names(tmp_path, rename, order):
+    """They count from 1 in the order of the source's, and come back where detections are handed on."""
+    content = coco_content([(0, 0, 10, 10), (3, 4, 30, 40)], images=3)
+    content["annotations"][1] |= {"image_id": 3, "category_id": 2}
+    write(tmp_path, content)
+    prepared(tmp_path)
+    plain = converted(tmp_path, "train")
+    for image in content["images"]:
+        image["id"] = rename(image["id"])
+    for category in content["categories"]:
+        category["id"] = rename(category["id"])
+    for annotation in content["annotations"]:
+        annotation |= {key: rename(annotation[key]) for key in ("image_id", "category_id")}
+    write(tmp_path, content)
+    split = prepared(tmp_path).split("train")
+    renamed = converted(tmp_path, "train")
+    assert [image.pop("id") for image in renamed["images"]] == order
+    sources = [rename(number) for number in (1, 2, 3)]
+    assert [image.pop("source_id", number) for image, number in zip(renamed["images"], order, strict=True)] == sources
+    assert [(image.pop("id"), image)[1] for image in plain["images"]] == renamed["images"]
+    assert [a.pop("image_id") for a in renamed["annotations"]] == [order[0], order[2]]
+    assert [(a.pop("image_id"), a)[1] for a in plain["annotations"]] == renamed["annotations"]
+
+    annotations = Annotations.load(tmp_path / split.annotations)
+    ids = annotations.source_images, annotations.source_categories
+    boxes = annotations.boxes.astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    found = Detections(annotations.image_ids, annotations.category_ids, boxes, np.ones(2), np.ones(2), None)
+    file = io.StringIO()
+    write_results(file, [found], *ids)
+    assert json.loads(file.getvalue()) == [
+        {key: annotation[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0}
+        for annotation in content["annotations"]
+    ]
+
+
+def test_what_a_file_says_to_ignore_is_neither_trained_on_nor_measured(tmp_path):
+    content = coco_content([(0, 0, 10, 10), (0, 0, 5, 5), (0, 0, 6, 6)])
+    content["annotations"][1]["ignore"] = 1
+    content["annotations"][2]["iscrowd"] = "true"
+    write(tmp_path, content)
+    counts = prepared(tmp_path).split("train").counts
+    assert (counts["boxes"], counts["ignored"]) == (1, 2)
+    assert [annotation["iscrowd"] for annotation in converted(tmp_path, "train")["annotations"]] == [0, 1, 1]
+
+
+def test_backslashes_are_read_as_slashes_where_there_is_no_such_file(tmp_path):
+    content = coco_content()
+    file = write(tmp_path, content)
+    (file.parent / "train" / "more").mkdir()
+    for image, name in zip(content["images"], ["more\\1.jpg", "a\\b.jpg"], strict=True):
+        image["file_name"] = name
+        put(file.parent / "train" / (name if "b" in name else name.replace("\\", "/")), picture())
+    file.write_text(json.dumps(content))
+    prepared(tmp_path)
+    assert [image["file_name"] for image in converted(tmp_path, "train")["images"]] == ["more/1.jpg", "a\\b.jpg"]
 
 
 def change(content, what):
@@ -57,12 +185,11 @@ def change(content, what):
     match what:
         case "image id":
             images[1]["id"] = 1
-        case "annotation id":
-            annotations[1]["id"] = 1
         case "category id":
             categories[1]["id"] = 1
         case "category name":
             categories[1]["name"] = "cat"
+            annotations[1]["category_id"] = 2
         case "category unknown":
             annotations[1]["category_id"] = 3
         case "image unknown":
@@ -79,21 +206,19 @@ def change(content, what):
         case "negative area":
             annotations[1]["area"] = -3
         case "crowd in words":
-            annotations[1]["iscrowd"] = "no"
+            annotations[1]["iscrowd"] = "perhaps"
         case "no annotations":
             del content["annotations"]
         case "nothing annotated":
             content["annotations"] = []
-        case "three numbers":
-            annotations[1]["bbox"] = [1, 2, 3]
-        case "text in a box":
-            annotations[1]["bbox"] = [1, 2, 3, "4"]
         case "area":
             annotations[1]["area"] = "large"
-        case "text as id":
-            images[0]["id"] = "1"
-        case "no width":
-            del images[1]["width"]
+        case "no id":
+            images[0]["id"] = None
+        case "fraction of an id":
+            annotations[0]["image_id"] = 1.5
+        case "negative width":
+            images[1]["width"] = -64
         case "not an object":
             annotations[1] = [1]
         case "size":
@@ -104,25 +229,23 @@ def change(content, what):
     ("what", "told"),
     [
         ("image id", r"key images\[1\]\.id: the id 1 is duplicated, images\[0\] has it already"),
-        ("annotation id", r"key annotations\[1\]\.id: the id 1 is duplicated, annotations\[0\]"),
         ("category id", r"key categories\[1\]\.id: the id 1 is duplicated"),
         ("category name", r"key categories: the names are not unique"),
         ("category unknown", r"key annotations\[1\]\.category_id: the category 3 is unknown.*Known: 1 cat, 2 dog"),
-        ("image unknown", r"key annotations\[1\]\.image_id: the image 7 is unknown \(annotation id 2\)"),
+        ("image unknown", r"key annotations\[1\]\.image_id: the image 7 is unknown"),
         ("no images", r"`images` is empty"),
         ("no categories", r"`categories` is empty"),
         ("file twice", r"key images\[1\]\.file_name: the file_name 1\.jpg is duplicated, images\[0\] has it already"),
         ("fractions", r"key annotations\[0\]\.bbox: found \[0\.1, .*expected .* in pixels\. Multiply fractions by"),
         ("negative area", r"key annotations\[1\]\.area: found -3, expected a number of square pixels"),
-        ("crowd in words", r"key annotations\[1\]\.iscrowd: found 'no', expected 0 or 1"),
+        ("crowd in words", r"key annotations\[1\]\.iscrowd: found 'perhaps', expected 0 or 1"),
         ("no annotations", r"key annotations: found nothing, expected a list"),
         ("nothing annotated", r"2 images but no box to be found.*labelled: false"),
-        ("three numbers", r"key annotations\[1\]\.bbox: found \[1, 2, 3\], expected four numbers"),
-        ("text in a box", r"key annotations\[1\]\.bbox"),
         ("area", r"key annotations\[1\]\.area: found 'large'"),
-        ("text as id", r"key images\[0\]\.id: found '1', expected int"),
-        ("no width", r"key images\[1\]\.width: found None, expected int"),
-        ("not an object", r"key annotations\[1\]\.id: found None"),
+        ("no id", r"key images\[0\]\.id: found None, expected a whole number or text"),
+        ("fraction of an id", r"key annotations\[0\]\.image_id: found 1\.5, expected a whole number or text"),
+        ("negative width", r"key images\[1\]\.width: found \(-64, 48\), expected whole numbers of pixels"),
+        ("not an object", r"key annotations\[1\]\.image_id: found None"),
         ("size", r"2\.jpg: the image is 64x48 pixels, but .*key images\[1\] says 65x48"),
     ],
 )
@@ -149,8 +272,10 @@ def test_a_file_cut_short_is_named_with_its_line(tmp_path, keep):
     [
         (b"", "line 1, column 1"),
         (b'{"images": [,]}', "line 1, column 13: the file is not JSON"),
-        (b"\xff\xfe\x00", "not UTF-8|not JSON|cut short"),
+        (b"\xff\xfe\x00", "byte 2 is not utf-16-le text"),
         (b"[1, 2]", "found a JSON list, expected an object"),
+        (b"[" * 100_000, "train.json: cannot be read as JSON"),
+        (b'{"images": ' + b"1" * 5000 + b"}", "train.json: cannot be read as JSON"),
     ],
 )
 def test_what_is_no_coco_file_is_refused(tmp_path, content, told):
@@ -177,6 +302,13 @@ BAD = [
     ([10, 40, 20, 10], "is outside"),
     ([float("nan"), 10, 20, 5], "is not finite"),
     ([10, 10, float("inf"), 5], "is not finite"),
+    ([10, 10, 0.6, 20], "is less than a pixel wide or high"),
+    ([WIDTH, 10, 1, 5], "is outside"),
+    ([10, -1, 5, 1], "is outside"),
+    (None, "is not four numbers"),
+    ([1, 2, 3], "is not four numbers"),
+    ([1, 2, 3, "4"], "is not four numbers"),
+    ([1, 2, 3, 10**400], "is not four numbers"),
 ]
 
 
@@ -202,7 +334,7 @@ def test_an_invalid_box_stops_is_left_out_or_is_kept_but_always_named(tmp_path, 
     write(tmp_path, content, invalid_boxes="keep")
     kept = prepared(tmp_path).split("train")
     assert kept.invalid == split.invalid
-    assert kept.counts["boxes"] == (1 if "finite" in why else 2)
+    assert kept.counts["boxes"] == (1 if "finite" in why or "four" in why else 2)
 
 
 def test_a_box_may_stick_out_by_a_pixel(tmp_path):
@@ -229,21 +361,170 @@ def test_an_optional_split_may_be_absent(tmp_path):
         manifest.split("test")
 
 
-def test_splits_must_agree_on_their_categories(tmp_path):
-    write(tmp_path, splits=COCO["splits"] | {"val": {"annotations": "val.json", "images": "val"}})
-    content = coco_content()
-    content["categories"].reverse()
-    write_coco(tmp_path / "data" / "own", "val", content)
+def two_splits(tmp_path, change, **keys):
+    """Write a train split of a cat and a dog, and a val split that is changed."""
+    splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}
+    contents = [coco_content([(0, 0, 10, 10), (0, 0, 20, 20)]) for _ in splits]
+    for content in contents:
+        content["annotations"][1]["category_id"] = 2
+    change(*contents)
+    write(tmp_path, contents[0], splits=splits, **keys)
+    write_coco(tmp_path / "data" / "own", "val", contents[1])
+    return contents
+
+
+def renumber(content, numbers):
+    for category in content["categories"]:
+        category["id"] = numbers[category["id"]]
+    for annotation in content["annotations"]:
+        annotation["category_id"] = numbers[annotation["category_id"]]
+
+
+def roboflow(*contents, name="pets"):
+    for content in contents:
+        content["categories"].insert(0, {"id": 0, "name": name, "supercategory": "none"})
+
+
+def lacking_cat(_, val):
+    val["categories"], val["annotations"] = val["categories"][1:], val["annotations"][1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "classes"),
+    [
+        (lambda train, val: val["categories"].reverse(), ["cat", "dog"]),
+        (lambda train, val: renumber(val, {1: 2, 2: 1}), ["cat", "dog"]),
+        (lambda train, val: train["categories"].reverse(), ["dog", "cat"]),
+        (lambda train, val: renumber(train, {1: 1 << 40, 2: -3}), ["cat", "dog"]),
+        (lacking_cat, ["cat", "dog"]),
+        (roboflow, ["cat", "dog"]),
+        (lambda *contents: roboflow(*contents, name="cat"), ["cat", "dog"]),
+        (lambda *contents: roboflow(contents[0]), ["cat", "dog"]),
+        (lambda train, val: train["categories"].append({"id": 0, "name": "cow"}), ["cat", "dog", "cow"]),
+    ],
+)
+def test_classes_are_matched_by_name_across_splits(tmp_path, change, classes):
+    two_splits(tmp_path, change)
+    manifest = prepared(tmp_path)
+    assert manifest.classes == classes
+    for split in ("train", "val"):
+        sizes = {a["bbox"][2]: classes[a["category_id"] - 1] for a in converted(tmp_path, split)["annotations"]}
+        assert sizes.items() <= {10: "cat", 20: "dog"}.items()
+        assert [entry["name"] for entry in converted(tmp_path, split)["categories"]] == classes
+
+
+def test_some_of_the_classes_may_be_listed_in_any_order(tmp_path):
+    two_splits(tmp_path, lambda train, val: None, classes=["dog", "cat"])
+    assert prepared(tmp_path).classes == ["dog", "cat"]
+    assert [a["category_id"] for a in converted(tmp_path, "val")["annotations"]] == [2, 1]
+    two_splits(tmp_path, lambda train, val: None, classes=["dog"])
+    split = prepared(tmp_path).split("val")
+    assert (split.counts["classes"], split.unlisted) == ({"dog": 1}, {"cat": 1})
+    assert [(a["category_id"], a["bbox"]) for a in converted(tmp_path, "val")["annotations"]] == [(1, [0, 0, 20, 20])]
+    two_splits(tmp_path, lambda train, val: None, classes=["dog"], unlisted_classes="error")
+    with pytest.raises(InputError, match=r"2 faults: 2 x class not listed"):
+        prepared(tmp_path)
+
+
+def test_a_listed_class_that_no_file_has_is_named(tmp_path):
+    write(tmp_path, classes=["cat", "dogg"])
     with pytest.raises(
-        InputError, match=r"val\.json, key categories: found \(id, name\) \(2, 'dog'\), expected \(1, 'cat'\)"
+        InputError, match=r"key classes: no .* has the class 'dogg', only cat, dog\. Did you mean 'dog'"
     ):
         prepared(tmp_path)
 
 
-def test_listed_classes_are_checked_against_the_file(tmp_path):
-    write(tmp_path, classes=["cat", "dogg"])
-    with pytest.raises(InputError, match=r"key classes.*'dogg' is not in the file\. Did you mean 'dog'"):
+def test_all_faults_are_told_at_once_and_listed_in_a_file(tmp_path):
+    def spoil(train, val):
+        train["annotations"] += [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 0, n]} for n in range(20)]
+        train["annotations"][0]["image_id"] = 99
+        val["images"][1]["width"] = 63
+        val["images"][0] |= {"file_name": "gone.jpg"}
+
+    two_splits(tmp_path, spoil)
+    (tmp_path / "data" / "own" / "val" / "gone.jpg").unlink()
+    with pytest.raises(InputError) as caught:
         prepared(tmp_path)
+    told = str(caught.value)
+    kinds = (
+        "23 faults",
+        "20 x box without area",
+        "1 x image unknown",
+        "1 x image missing",
+        "1 x image of another size",
+    )
+    for part in (*kinds, "annotations[0].image_id", "val/gone.jpg", "val/2.jpg", "`invalid_boxes: exclude`"):
+        assert part in told
+    listed = (tmp_path / "results" / "datasets" / "own" / "faults.txt").read_text().splitlines()
+    assert len(listed) == 23 and str(tmp_path / "results/datasets/own/faults.txt") in told
+    assert [line for line in listed if "annotations[21].bbox" in line]
+    assert len(told.splitlines()) < 15
+
+    two_splits(tmp_path, lambda train, val: None)
+    prepared(tmp_path)
+    assert not (tmp_path / "results" / "datasets" / "own" / "faults.txt").exists()
+
+
+def test_invalid_images_are_left_out_with_their_boxes_where_that_is_asked_for(tmp_path):
+    content = coco_content([(0, 0, 10, 10), (0, 0, 20, 20), (0, 0, 30, 30)], images=3)
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotation["image_id"] = number
+    content["images"][1]["width"] = 63
+    write(tmp_path, content)
+    with pytest.raises(
+        InputError, match=r"2\.jpg: the image is 64x48 pixels.*`invalid_images: exclude` in .*own\.yaml"
+    ):
+        prepared(tmp_path)
+    write(tmp_path, content, invalid_images="exclude")
+    split = prepared(tmp_path).split("train")
+    (named,) = split.excluded
+    assert (named["image"], "64x48" in named["why"], split.counts["images"], split.counts["boxes"]) == (
+        "2.jpg",
+        True,
+        2,
+        2,
+    )
+    written = converted(tmp_path, "train")
+    assert [(image["id"], image["file_name"], image.get("source_id")) for image in written["images"]] == [
+        (1, "1.jpg", None),
+        (2, "3.jpg", 3),
+    ]
+    assert [(a["id"], a["image_id"], a["bbox"][2]) for a in written["annotations"]] == [(1, 1, 10), (2, 2, 30)]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "accepted"),
+    [
+        (6, (HEIGHT, WIDTH), True),
+        (6, (WIDTH, HEIGHT), False),
+        (0, (WIDTH, HEIGHT), True),
+        (1, (WIDTH, HEIGHT), True),
+        (3, (WIDTH, HEIGHT), True),
+    ],
+)
+def test_images_that_exif_turns_are_trained_on_only_with_the_size_that_is_seen(tmp_path, orientation, size, accepted):
+    content = coco_content()
+    content["images"][0] |= dict(zip(("width", "height"), size, strict=True))
+    file = write(tmp_path, content)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    put(file.parent / "train" / "1.jpg", picture(exif=exif))
+    if accepted:
+        assert prepared(tmp_path).split("train").turned == (["1.jpg"] if orientation > 1 else [])
+        return
+    with pytest.raises(InputError, match=r"1\.jpg: a detector sees .* turned by EXIF, 48x64 pixels, but .* says 64x48"):
+        prepared(tmp_path)
+
+
+def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
+    content = coco_content()
+    content["images"][1] |= {"width": 31, "height": 40}
+    file = write(tmp_path, content)
+    put(file.parent / "train" / "2.jpg", picture(31, 40))
+    whole = picture()
+    put(file.parent / "train" / "1.jpg", whole[: len(whole) // 2] + bytes(600) + b"\xff\xd9")
+    split = prepared(tmp_path).split("train")
+    assert (split.small, split.padded) == (["2.jpg"], ["1.jpg"])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_a_dataset_file_is_read_as_written(tmp_path):
     dataset = load(tmp_path, "own")
     assert (dataset.layout, dataset.classes, dataset.invalid_boxes) == ("voc", ("a", "b"), "exclude")
     assert dataset.root == tmp_path / "data" / "own"
-    assert [(item.folder, item.name) for item in dataset.splits["train"].lists] == [(".", "train")]
+    assert dataset.splits["train"].keys == {"sets": [{"folder": ".", "list": "train"}]}
 
 
 def test_an_experiment_may_say_where_the_data_lie(tmp_path):
@@ -69,9 +69,12 @@ def test_a_wrong_key_is_named(tmp_path, keys, told):
         assert part in str(caught.value)
 
 
-def test_an_unlabelled_split_cannot_be_trained_on(tmp_path):
-    describe(tmp_path, **COCO | {"splits": {"train": {**COCO["splits"]["train"], "labelled": False}}})
-    with pytest.raises(InputError, match="key train: the split 'train' is not labelled"):
+@pytest.mark.parametrize("key", ["train", "evaluate"])
+def test_an_unlabelled_split_is_neither_trained_on_nor_measured(tmp_path, key):
+    hidden = {**COCO["splits"]["train"], "labelled": False}
+    wanted = {"train": "hidden"} if key == "train" else {"evaluate": ["train", "hidden"]}
+    describe(tmp_path, **COCO | {"splits": {**COCO["splits"], "hidden": hidden}} | wanted)
+    with pytest.raises(InputError, match=f"key {key}: the split 'hidden' is not labelled"):
         load(tmp_path, "own")
 
 

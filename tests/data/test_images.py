@@ -1,12 +1,16 @@
 """Image headers: what is stored, what EXIF turns, and files that are cut short."""
 
+import os
+
 import cv2
+import numpy as np
 import pytest
 from builders.data import HEIGHT, WIDTH, picture, put
 from PIL import Image
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.images import check_size, read_header, read_headers
+from iou_aware.data.images import check_images, read_header
+from iou_aware.data.source import SourceImage
 
 
 def turned(orientation):
@@ -24,18 +28,14 @@ def test_the_size_shown_is_the_one_that_opencv_loads(tmp_path, orientation):
     assert (header.width, header.height, header.orientation) == (WIDTH, HEIGHT, orientation)
 
 
-@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (HEIGHT, WIDTH)])
-def test_an_image_that_exif_turns_is_reported_whichever_size_its_annotation_states(tmp_path, size):
-    path = put(tmp_path / "a.jpg", turned(6))
-    assert check_size(read_header(path, "test"), path, *size, "test")
-
-
-def test_another_size_is_an_error(tmp_path):
-    path = put(tmp_path / "a.jpg", turned(1))
-    header = read_header(path, "test")
-    assert not check_size(header, path, WIDTH, HEIGHT, "test")
-    with pytest.raises(InputError, match="the image is 64x48 pixels, but the list says 48x64"):
-        check_size(header, path, HEIGHT, WIDTH, "the list")
+@pytest.mark.parametrize("orientation", range(10))
+def test_an_image_is_turned_only_by_an_orientation_that_moves_its_pixels(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    Image.linear_gradient("L").rotate(30).save(path, exif=exif)
+    upright = np.array_equal(cv2.imread(str(path)), cv2.imread(str(path), cv2.IMREAD_IGNORE_ORIENTATION | 1))
+    assert read_header(path, "test").turned != upright
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
@@ -60,11 +60,18 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
     assert (header.width, header.height) == (WIDTH, HEIGHT)
 
 
-def test_headers_come_in_order_and_the_first_bad_one_is_named(tmp_path):
-    paths = [put(tmp_path / f"{width}.png", picture(width, 8, "PNG")) for width in range(8, 60)]
-    items = [(path, "test") for path in paths]
-    assert [header.width for header in read_headers(items, len(items), "test")] == list(range(8, 60))
-    for path in (paths[30], paths[10]):
-        path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"18\.png"):
-        list(read_headers(items, len(items), "test"))
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.jpg: the image cannot be read \(it is no regular file\)"):
+        read_header(tmp_path / "a.jpg", "test")
+
+
+def test_images_are_checked_in_order_and_each_bad_one_is_returned(tmp_path):
+    images = [SourceImage(width, f"{width}.png", None, "test") for width in range(8, 60)]
+    for image in images:
+        put(tmp_path / image.file_name, picture(image.id, 8, "PNG"))
+    for bad in (30, 10):
+        (tmp_path / images[bad].file_name).write_bytes(b"")
+    found = [size for size, _ in check_images(tmp_path, images, "test")]
+    assert [i for i, size in enumerate(found) if isinstance(size, InputError)] == [10, 30]
+    assert [size for size in found if isinstance(size, tuple)] == [(n, 8) for n in range(8, 60) if n not in (18, 38)]

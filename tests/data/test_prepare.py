@@ -6,6 +6,7 @@ import pytest
 from builders.data import COCO, coco_content, describe, prepared, voc_object, write_coco, write_voc
 
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.data.miniature import generate as micro
 
@@ -56,9 +57,9 @@ def test_a_failure_leaves_no_manifest(tmp_path):
 
 def test_a_changed_annotation_file_is_noticed(tmp_path):
     describe(tmp_path, **COCO)
-    file = write_coco(tmp_path / "data" / "own", "train", coco_content())
+    write_coco(tmp_path / "data" / "own", "train", coco_content())
     path = tmp_path / "results" / "datasets" / "own" / "manifest.json"
-    prepared(tmp_path)
+    file = tmp_path / prepared(tmp_path).split("train").annotations
     file.write_text(file.read_text().replace("dog", "cow"))
     Manifest.load(path)
     with pytest.raises(InputError, match=r"train\.json: the annotations of own train changed"):
@@ -68,6 +69,27 @@ def test_a_changed_annotation_file_is_noticed(tmp_path):
         Manifest.load(path, verify=True)
 
 
+@pytest.mark.parametrize("linked", ["results", "results/datasets", "data", "data/own"])
+def test_folders_may_be_links_to_where_there_is_room(tmp_path, linked):
+    project = tmp_path / "my project"
+    write_voc(project / "data" / "own", {"train": {"a": BOX}})
+    (project / linked).mkdir(parents=True, exist_ok=True)
+    (project / linked).rename(tmp_path / "scratch")
+    (project / linked).symlink_to(tmp_path / "scratch")
+    describe(project)
+    split = prepared(project).split("train")
+    assert (split.annotations, split.images) == ("results/datasets/own/train.json", "data/own")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"images": []}', "\0"])
+def test_what_are_no_annotations_is_refused(tmp_path, content):
+    path = tmp_path / "train.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=r"train\.json: no annotations of a prepared dataset"):
+        Annotations.load(path)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -75,8 +97,8 @@ def test_a_changed_annotation_file_is_noticed(tmp_path):
         ("{", "not a manifest"),
         ("[]", "not a manifest"),
         ("{}", "not a manifest"),
-        ('{"format": 1, "splits": {}}', "not a manifest"),
-        ('{"format": 0}', "written by another version"),
+        ('{"format": 2, "splits": {}}', "not a manifest"),
+        ('{"format": 1}', "written by another version"),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path, content, told):

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.layouts.voc_xml import VocObject, line_of, read_annotation
+from iou_aware.data.layouts.voc_xml import line_of, read_annotation
 
 corners = st.tuples(*[st.integers(1, 200)] * 4).map(
     lambda c: (min(c[0], c[2]), min(c[1], c[3]), max(c[0], c[2]) + 1, max(c[1], c[3]) + 1)
@@ -28,15 +28,25 @@ def voc_iou(a, b):
     return width * height / (sum(areas) - width * height)
 
 
+@pytest.fixture(scope="module")
+def xml(tmp_path_factory):
+    return tmp_path_factory.mktemp("voc") / "a.xml"
+
+
+def boxes_of(xml, *boxes):
+    put(xml, voc_xml([voc_object("cat", *box) for box in boxes]))
+    return [box.box for box in read_annotation(xml, 0, []).boxes]
+
+
 @given(corners, corners)
-def test_ious_in_coco_form_are_those_of_voc(a, b):
-    boxes = [VocObject(0, "x", box, False).box for box in (a, b)]
+def test_ious_in_coco_form_are_those_of_voc(xml, a, b):
+    boxes = boxes_of(xml, a, b)
     assert mask.iou([boxes[0]], [boxes[1]], [0])[0, 0] == pytest.approx(voc_iou(a, b), abs=1e-12)
 
 
 @given(corners)
-def test_a_box_covers_the_pixels_that_voc_counts(box):
-    x, y, width, height = VocObject(0, "x", box, False).box
+def test_a_box_covers_the_pixels_that_voc_counts(xml, box):
+    ((x, y, width, height),) = boxes_of(xml, box)
     assert (x, y) == (box[0] - 1, box[1] - 1)
     assert width * height == (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
 
@@ -117,14 +127,89 @@ def test_fractions_are_kept_and_a_missing_size_is_read_from_the_image(tmp_path):
     assert (content["images"][0]["width"], content["images"][0]["height"]) == (WIDTH, HEIGHT)
 
 
-def test_images_may_be_png(tmp_path):
+def with_images(tmp_path, images, listed="a", file_name=None, **keys):
+    """Write a split of one image whose files are as given; return what is prepared of it."""
     write(tmp_path, voc_object("cat", 1, 1, 10, 20))
-    images = tmp_path / "data" / "own" / "JPEGImages"
-    (images / "a.jpg").unlink()
-    put(images / "a.png", picture(form="PNG"))
-    describe(tmp_path)
+    root = tmp_path / "data" / "own"
+    (root / "JPEGImages" / "a.jpg").unlink()
+    for name, form in images.items():
+        put(root / "JPEGImages" / name, picture(form=form))
+    put(root / "ImageSets" / "Main" / "train.txt", f"{listed}\n")
+    named = "" if file_name is None else f"<filename>{file_name}</filename>"
+    xml = root / "Annotations" / "a.xml"
+    put(xml, xml.read_text().replace("<annotation>", f"<annotation>{named}"))
+    describe(tmp_path, **keys)
     prepared(tmp_path)
-    assert converted(tmp_path, "train")["images"][0]["file_name"] == "JPEGImages/a.png"
+    return converted(tmp_path, "train")["images"][0]["file_name"].removeprefix("JPEGImages/")
+
+
+@pytest.mark.parametrize(
+    ("images", "file_name", "taken"),
+    [
+        ({"a.png": "PNG"}, None, "a.png"),
+        ({"a.PNG": "PNG"}, "a.jpg", "a.PNG"),
+        ({"a.jfif": "JPEG"}, "a.jfif", "a.jfif"),
+        ({"a.tif": "TIFF"}, "a.tif", "a.tif"),
+        ({"a.webp": "WEBP"}, None, "a.webp"),
+        ({"a.bmp": "BMP", "a.txt": "BMP"}, None, "a.bmp"),
+        ({"a.png": "PNG", "a.jpg": "JPEG"}, "a.png", "a.png"),
+        ({"a.png": "PNG", "a.jpg": "JPEG"}, "C:\\photos\\a.jpg", "a.jpg"),
+        ({"IMG_1.png": "PNG"}, "IMG_1.png", "IMG_1.png"),
+        ({"a.jpg": "JPEG", "b.jpg": "JPEG"}, "b.jpg", "a.jpg"),
+    ],
+)
+def test_the_image_is_that_of_the_lists_name_or_of_filename(tmp_path, images, file_name, taken):
+    assert with_images(tmp_path, images, file_name=file_name) == taken
+
+
+@pytest.mark.parametrize(
+    ("images", "file_name", "told"),
+    [
+        ({"a.png": "PNG", "a.jpg": "JPEG"}, None, "a.jpg and a.png are both there, and <filename> names none"),
+        ({"a.png": "PNG", "a.jpg": "JPEG"}, "b.png", "both there, and <filename> names b.png"),
+        ({"c.png": "PNG"}, "b.png", "there is no such image, .jpg or the like, nor b.png, which <filename> names"),
+        ({}, "a.png", "a.png: there is no such image, but .*a.xml names it"),
+    ],
+)
+def test_an_image_that_is_not_there_or_not_certain_is_named(tmp_path, images, file_name, told):
+    with pytest.raises(InputError, match=told):
+        with_images(tmp_path, images, file_name=file_name)
+
+
+@pytest.mark.parametrize("listed", ["a.jpg", "a.JPG", "a.xml", ".\\a", "\ufeffa", "./a.jpg"])
+def test_a_list_may_have_suffixes_and_backslashes(tmp_path, listed):
+    assert with_images(tmp_path, {"a.jpg": "JPEG"}, listed) == "a.jpg"
+
+
+def test_an_image_without_an_annotation_file_is_a_negative_where_that_is_asked_for(tmp_path):
+    write_voc(tmp_path / "data" / "own", {"train": {"a": [voc_object("cat", 1, 1, 10, 20)], "b": []}})
+    (tmp_path / "data" / "own" / "Annotations" / "b.xml").unlink()
+    describe(tmp_path)
+    with pytest.raises(InputError, match=r"b\.xml: there is no such .*`missing_annotations: negative`"):
+        prepared(tmp_path)
+    describe(tmp_path, missing_annotations="negative")
+    counts = prepared(tmp_path).split("train").counts
+    assert (counts["images"], counts["boxes"]) == (2, 1)
+    assert converted(tmp_path, "train")["images"][1]["width"] == WIDTH
+    describe(tmp_path, invalid_images="exclude")
+    split = prepared(tmp_path).split("train")
+    assert (split.counts["images"], [image["image"] for image in split.excluded]) == (1, ["JPEGImages/b.jpg"])
+
+
+def test_all_faults_of_all_files_are_told_at_once(tmp_path):
+    objects = {name: [voc_object("cat", 1, 1, 10, 20)] for name in "abcde"}
+    write_voc(tmp_path / "data" / "own", {"train": objects})
+    root = tmp_path / "data" / "own"
+    put(root / "Annotations" / "a.xml", "<annotation>")
+    put(root / "Annotations" / "b.xml", voc_xml([voc_object("", 1, 1, 5, 5), voc_object("dog", 5, 5, 5, 5)]))
+    put(root / "JPEGImages" / "c.jpg", b"")
+    put(root / "ImageSets" / "Main" / "train.txt", "a\nb\na\nc\nd\n../e\n")
+    describe(tmp_path, classes=["cat"])
+    with pytest.raises(InputError, match=r"6 faults: ") as caught:
+        prepared(tmp_path)
+    kinds = ("annotation file unreadable", "object incomplete", "class not listed", "image unreadable")
+    for kind in (*kinds, "image listed twice", "name outside the folder"):
+        assert f"1 x {kind}" in str(caught.value)
 
 
 ENTITY = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
@@ -142,18 +227,56 @@ OUTSIDE = '<!DOCTYPE x SYSTEM "file:///etc/passwd">'
         ("\0\0\0", "not well-formed XML"),
         ("<svg/>", "found <svg>, expected <annotation>"),
         (voc_xml([voc_object("", 1, 1, 5, 5)]), "line 3: object 0 has no <name>"),
-        (voc_xml([voc_object("cat", 1, 1, 5, 5), voc_object("cat", 1, "one", 5, 5)]), "line 8: object 1 has 'one' as"),
-        (voc_xml([voc_object("cat", 1, 1, 5, 5).replace("xmax", "max")]), "line 3: object 0 has no <xmax>"),
-        (voc_xml(["<object><name>cat</name></object>"]), "line 3: object 0 has no <xmin>"),
         (voc_xml([voc_object("cat", 1, 1, 5, 5, difficult=2)]), "line 3: object 0 has '2' as <difficult>"),
-        (voc_xml([], width=0), "key size: found 0 by 48"),
+        (voc_xml([], width=-1), "key size: found -1 by 48"),
+        (voc_xml([], width="wide"), "key size: found wide by 48"),
+        (
+            '<?xml version="1.0" encoding="ansi"?>' + voc_xml([]),
+            "line 1: the encoding 'ansi', which the file declares, is",
+        ),
+        ("<annotation>\n\ud8ff</annotation>", "line 2: found bytes that are not utf-8 text"),
     ],
 )
 def test_a_bad_annotation_file_is_named_with_its_line(tmp_path, xml, told):
-    path = put(tmp_path / "a.xml", xml)
+    path, faults = put(tmp_path / "a.xml", xml.encode(errors="surrogatepass")), []
     with pytest.raises(InputError, match=told) as caught:
-        read_annotation(path)
+        read_annotation(path, 0, faults)
+        raise faults[0]
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "GBK", "utf8", "utf-16", "utf-8-sig", "shift_jis"])
+def test_a_file_may_be_in_any_encoding_that_it_declares(tmp_path, encoding):
+    text = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>\n' + voc_xml(
+        [voc_object("中", 1, 1, 5, 5)]
+    )
+    path = put(tmp_path / "a.xml", text.encode(encoding))
+    assert [box.category for box in read_annotation(path, 0, []).boxes] == ["中"]
+    assert line_of(path, 0) == 4
+
+
+def test_a_declaration_of_utf_16_in_a_file_that_is_not_is_passed_over(tmp_path):
+    path = put(tmp_path / "a.xml", '<?xml version="1.0" encoding="utf-16"?>' + voc_xml([voc_object("ö", 1, 1, 5, 5)]))
+    assert [box.category for box in read_annotation(path, 0, []).boxes] == ["ö"]
+
+
+@pytest.mark.parametrize(
+    ("difficult", "ignored"), [("", 0), ("0", 0), ("False", 0), (" no ", 0), ("1", 1), ("True", 1)]
+)
+def test_difficult_is_read_as_tools_write_it(tmp_path, difficult, ignored):
+    write(tmp_path, voc_object("cat", 1, 1, 10, 20), voc_object("cat", 1, 1, 10, 20, difficult=difficult))
+    describe(tmp_path)
+    assert prepared(tmp_path).split("train").counts["ignored"] == ignored
+
+
+@pytest.mark.parametrize("width", [0, "", " "])
+def test_a_size_that_is_not_stated_is_read_from_the_image(tmp_path, width):
+    write(tmp_path, voc_object("cat", 1, 1, 10, 20))
+    put(tmp_path / "data" / "own" / "Annotations" / "a.xml", voc_xml([voc_object("cat", 1, 1, 10, 20)], width=width))
+    describe(tmp_path)
+    prepared(tmp_path)
+    (image,) = converted(tmp_path, "train")["images"]
+    assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "iso-8859-1"])
@@ -161,7 +284,7 @@ def test_entities_do_not_hide_in_an_encoding(tmp_path, encoding):
     declaration = f'<?xml version="1.0" encoding="{encoding[:6] if "16" in encoding else encoding}"?>'
     path = put(tmp_path / "a.xml", (declaration + ENTITY + "<annotation>&b;</annotation>").encode(encoding))
     with pytest.raises(InputError, match=r"DOCTYPE|not well-formed"):
-        read_annotation(path)
+        read_annotation(path, 0, [])
 
 
 def test_lines_are_those_of_the_objects(tmp_path):
@@ -182,6 +305,8 @@ def test_lines_are_those_of_the_objects(tmp_path):
         ((1, 1, WIDTH + 2, 30), "is outside of its image of 64x48 pixels"),
         ((-1, 1, 30, 30), "is outside of its image"),
         (("nan", 1, 30, 30), "is not finite"),
+        (("one", 1, 30, 30), "has 'one' as <xmin>"),
+        (("", 1, 30, 30), "has None as <xmin>"),
     ],
 )
 def test_an_invalid_box_stops_is_left_out_or_is_kept_but_always_named(tmp_path, box, why):
@@ -202,7 +327,9 @@ def test_an_invalid_box_stops_is_left_out_or_is_kept_but_always_named(tmp_path, 
     describe(tmp_path, invalid_boxes="keep")
     split = prepared(tmp_path).split("train")
     assert split.invalid == [named]
-    assert split.counts["boxes"] == (1 if "nan" in box else 2), "what is not a number cannot be kept in a JSON file"
+    assert split.counts["boxes"] == (2 if isinstance(box[0], int) else 1), (
+        "what is not a number cannot be kept in a JSON file"
+    )
 
 
 def test_a_box_may_stick_out_by_a_pixel(tmp_path):
@@ -265,10 +392,13 @@ def test_names_of_images_may_have_spaces_and_letters_of_any_alphabet(tmp_path):
 
 
 def test_a_class_that_is_not_listed_is_named_with_the_closest(tmp_path):
-    write(tmp_path, voc_object("catt", 1, 1, 10, 20))
+    write(tmp_path, voc_object("catt", 1, 1, 10, 20), voc_object("cat", 1, 1, 10, 30))
     describe(tmp_path, classes=["cat", "dog"])
     with pytest.raises(InputError, match=r"a\.xml, line 3: the class 'catt' is unknown\. Did you mean 'cat'"):
         prepared(tmp_path)
+    describe(tmp_path, classes=["cat", "dog"], unlisted_classes="exclude")
+    split = prepared(tmp_path).split("train")
+    assert (split.counts["classes"], split.unlisted) == ({"cat": 1, "dog": 0}, {"catt": 1})
 
 
 def test_the_same_image_in_two_lists_of_a_split_is_refused(tmp_path):

@@ -18,7 +18,7 @@ from iou_aware.experiment.experiment import Experiment
 
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 NAME = "detections_hidden2017_my-model_results"
-IMAGES, CATEGORIES = [10, 20, 30], [1, 3]
+IMAGES, CATEGORIES = {10: 1 << 60, 20: "b", 30: 30}, {1: 1, 3: 90}
 
 
 def found(*images: int) -> Detections:
@@ -62,7 +62,7 @@ def test_the_same_detections_make_the_same_archive_and_a_hundred_per_image_fit(t
     with zipfile.ZipFile(target) as archive:
         content = json.loads(archive.read(f"{NAME}.json"))
     assert len(content) == 101
-    assert content[0] == {"image_id": 10, "category_id": 3, "bbox": [0.5, 1, 20.25, 7], "score": 0.25}
+    assert content[0] == {"image_id": 1 << 60, "category_id": 90, "bbox": [0.5, 1, 20.25, 7], "score": 0.25}
 
 
 @pytest.mark.parametrize(

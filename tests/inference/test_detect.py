@@ -1,7 +1,6 @@
 """Boxes on own photographs: the same as the stage ``predict`` finds, and every bad input named."""
 
 import csv
-import json
 import logging
 
 import numpy as np
@@ -12,11 +11,12 @@ from PIL import Image
 
 from iou_aware import detections
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
 from iou_aware.inference.detect import detect
 from iou_aware.inference.predict import predict
 from iou_aware.training.train import train
 
-NAMES = {3: "small", 7: "large"}
+NAMES = {1: "small", 2: "large"}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,8 @@ def study(tmp_path_factory):
 
 def photos(study) -> dict[int, object]:
     """Return the validation images by id."""
-    folder = study.root / "data" / "shapes"
-    return {
-        image["id"]: folder / "val" / image["file_name"]
-        for image in json.loads((folder / "val.json").read_text())["images"]
-    }
+    file_names = Annotations.load(study.root / "results" / "datasets" / "shapes" / "val.json").file_names
+    return {number: study.root / "data" / "shapes" / "val" / name for number, name in file_names.items()}
 
 
 def lines(path) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ from iou_aware.method.confidence import Rule
 from iou_aware.method.ranking import Settings, reference
 from iou_aware.training.train import train
 
-IMAGES = [10 * number for number in range(1, 8)]
+IMAGES = list(range(1, 8))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,7 +86,7 @@ def test_file_holds_what_mmdetection_finds_image_by_image(predicted, run, rule):
         # A batch may differ from its images alone in the last bits of a convolution.
         np.testing.assert_allclose(found.confidences[mine], theirs["scores"], rtol=1e-4)
         np.testing.assert_allclose(found.boxes[mine], theirs["bboxes"], rtol=1e-4, atol=1e-2)
-        np.testing.assert_array_equal(found.category_ids[mine], np.array([3, 7])[theirs["labels"]])
+        np.testing.assert_array_equal(found.category_ids[mine], theirs["labels"] + 1)
         assert np.all(np.diff(found.confidences[mine]) <= 0)
     assert (found.iou_preds is None) == (run != IOU_AWARE)
 
@@ -124,7 +124,7 @@ def test_oracle_knows_the_truth(predicted, alpha):
     found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), f"oracle={alpha:.2f}")
     p, true = found.cls_scores.astype(float), found.iou_preds.astype(float)
     np.testing.assert_allclose(found.confidences, p**alpha * true ** (1 - alpha), rtol=1e-5)
-    truth = json.loads((predicted.root / "data/shapes/val.json").read_text())["annotations"]
+    truth = json.loads((predicted.root / "results/datasets/shapes/val.json").read_text())["annotations"]
     objects = {image: [] for image in IMAGES}
     for row in truth:
         x, y, width, height = row["bbox"]

@@ -168,7 +168,7 @@ def test_nothing_to_train_on(trained, monkeypatch):
 
 
 def test_annotations_that_changed_since_they_were_prepared(fresh):
-    path = fresh.root / "data" / "shapes" / "train.json"
+    path = fresh.root / "results" / "datasets" / "shapes" / "train.json"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(InputError, match=r"train.json: the annotations .* changed after they were prepared"):
         train(fresh, RETINANET)

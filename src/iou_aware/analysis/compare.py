@@ -24,6 +24,7 @@ from iou_aware.analysis.inputs import annotations_of
 from iou_aware.analysis.metrics import PROVENANCE, load_metrics
 from iou_aware.analysis.uncertainty.intervals import Interval, interval
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import coco
 from iou_aware.experiment.columns import PAPER
 from iou_aware.experiment.layout import Layout
@@ -165,7 +166,7 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
         "",
         *markdown.table(["metric", "first", "second", "difference", "95 % interval", "higher", ""], rows),
     ]
-    names = {category["id"]: category["name"] for category in json.loads(annotations[0].read_text())["categories"]}
+    names = Annotations.load(annotations[0]).classes
     by_class = zip(map(names.__getitem__, evaluator.category_ids), *classes, strict=True)
     ranked = sorted((line for line in by_class if None not in line), key=lambda line: line[2] - line[1])
     if len(ranked) > 1:

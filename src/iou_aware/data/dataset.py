@@ -1,7 +1,7 @@
 """A dataset as ``configs/datasets/<name>.yaml`` describes it: layout, place, splits, classes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,8 @@ from iou_aware.common import documents
 from iou_aware.common.errors import InputError
 
 FOLDER = Path("configs", "datasets")
-
-
-@dataclass(frozen=True)
-class ImageList:
-    """One image list of a VOC split: ``<root>/<folder>/ImageSets/Main/<name>.txt``."""
-
-    folder: str
-    name: str
+_OF_SPLIT = ("labelled", "expected_images", "optional")
+_POLICIES = ("unlisted_classes", "invalid_boxes", "invalid_images", "missing_annotations")
 
 
 @dataclass(frozen=True)
@@ -26,27 +20,17 @@ class Split:
 
     Attributes:
         name: Such as ``train``.
-        lists: The image lists, for VOC layout.
-        annotations: The COCO JSON below the dataset's root, for COCO layout.
-        images: The folder of its images below the dataset's root, for COCO layout.
+        keys: What the dataset file says of it, which differs from layout to layout.
         labelled: False for a split without boxes, which can be predicted but not evaluated.
         expected_images: How many images there must be; None when the dataset file does not say.
         optional: Whether the dataset is complete without it.
     """
 
     name: str
-    lists: tuple[ImageList, ...] = ()
-    annotations: str | None = None
-    images: str | None = None
+    keys: Mapping[str, Any]
     labelled: bool = True
     expected_images: int | None = None
     optional: bool = False
-
-    def files(self, root: Path) -> list[Path]:
-        """Return the files below a dataset's root which list the split's images."""
-        if self.annotations is not None:
-            return [root / self.annotations]
-        return [root / item.folder / "ImageSets" / "Main" / f"{item.name}.txt" for item in self.lists]
 
 
 @dataclass(frozen=True)
@@ -63,7 +47,10 @@ class Dataset:
         train: The split that is trained on.
         evaluate: The splits that are evaluated.
         classes: Listed classes in order, or None to read them from the data.
+        unlisted_classes: ``error`` or ``exclude``; None for what the layout does without the key.
         invalid_boxes: ``error``, ``exclude`` or ``keep``.
+        invalid_images: ``error`` or ``exclude``.
+        missing_annotations: ``error`` or ``negative``, for VOC layout.
         generate: Settings of the generator that makes the data, or None.
         fetch: Where to fetch the data from, or None.
     """
@@ -77,7 +64,10 @@ class Dataset:
     train: str
     evaluate: tuple[str, ...]
     classes: tuple[str, ...] | None = None
+    unlisted_classes: str | None = None
     invalid_boxes: str = "error"
+    invalid_images: str = "error"
+    missing_annotations: str = "error"
     generate: dict[str, Any] | None = None
     fetch: dict[str, Any] | None = None
     description: str = field(default="", compare=False)
@@ -92,13 +82,10 @@ class Dataset:
             raise InputError(f"{self.file}: there is no split {name!r}; expected {documents.one_of(self.splits, name)}")
         return self.splits[name]
 
-    def present(self) -> dict[str, Split]:
-        """Return the splits, without those which are optional and absent."""
-        return {
-            name: split
-            for name, split in self.splits.items()
-            if not split.optional or all(file.exists() for file in split.files(self.root))
-        }
+    def leave_out(self, key: str) -> str:
+        """Return the advice to let ``key`` leave out what is wrong."""
+        keep = " or `keep`" if key == "invalid_boxes" else ""
+        return f"`{key}: exclude`{keep} in {self.file} goes on without, and the manifest names each."
 
 
 def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None) -> Dataset:
@@ -125,7 +112,7 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
     content = documents.load(file, "dataset")
     if content["dataset"] != name:
         raise InputError(f"{file}, key dataset: found {content['dataset']!r}, expected {name!r}, the name of the file.")
-    splits = {split: _split(split, keys) for split, keys in content["splits"].items()}
+    splits = {split: Split(split, keys, **_picked(keys, _OF_SPLIT)) for split, keys in content["splits"].items()}
     for key, wanted in {"train": [content["train"]], "evaluate": content["evaluate"]}.items():
         for split in wanted:
             if split not in splits:
@@ -133,8 +120,8 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
                     f"{file}, key {key}: found the split {split!r}, which is not among `splits`: {', '.join(splits)}."
                     f"{documents.closest(split, splits)}"
                 )
-    if not splits[content["train"]].labelled:
-        raise InputError(f"{file}, key train: the split {content['train']!r} is not labelled. Name one that is.")
+            if not splits[split].labelled:
+                raise InputError(f"{file}, key {key}: the split {split!r} is not labelled. Name one that is.")
     overridden = (roots or {}).get(name)
     return Dataset(
         name=name,
@@ -146,23 +133,15 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
         train=content["train"],
         evaluate=tuple(content["evaluate"]),
         classes=tuple(content["classes"]) if "classes" in content else None,
-        invalid_boxes=content.get("invalid_boxes", "error"),
+        **_picked(content, _POLICIES),
         generate=content.get("generate"),
         fetch=content.get("fetch"),
         description=content.get("description", ""),
     )
 
 
-def _split(name: str, keys: Mapping[str, Any]) -> Split:
-    return Split(
-        name=name,
-        lists=tuple(ImageList(entry["folder"], entry["list"]) for entry in keys.get("sets", [])),
-        annotations=keys.get("annotations"),
-        images=keys.get("images"),
-        labelled=keys.get("labelled", True),
-        expected_images=keys.get("expected_images"),
-        optional=keys.get("optional", False),
-    )
+def _picked(keys: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: keys[name] for name in names if name in keys}
 
 
 def require_own_folder(dataset: Dataset, project: Path, instead: str) -> None:

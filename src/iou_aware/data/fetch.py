@@ -13,10 +13,10 @@ from typing import Any
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
+from iou_aware.data import layouts
 from iou_aware.data.archive import extract
 from iou_aware.data.dataset import Dataset, load, require_own_folder
 from iou_aware.data.download import Checksum, Patience, download
-from iou_aware.data.layouts import coco, voc
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +115,10 @@ def _check_content(folder: Path, content: dict[str, Any], downloads: Path, datas
 
 def _check_counts(dataset: Dataset) -> None:
     """Check that every split has as many images as the dataset file says."""
-    for split in dataset.present().values():
+    for split in layouts.present(dataset).values():
         if split.expected_images is None:
             continue
-        if dataset.layout == "voc":
-            found = sum(len(voc.read_list(dataset.root, item.folder, item.name)) for item in split.lists)
-        else:
-            found = len(coco.read_json(dataset.root / split.annotations).get("images", []))
+        found = layouts.of(dataset).count_images(dataset, split)
         if found != split.expected_images:
             raise InputError(
                 f"{dataset.root}: {dataset.name} is incomplete: the split {split.name!r} has {found} images, expected "

@@ -1,6 +1,6 @@
 """Checking image files by their headers: all 118,287 of COCO's in seconds, and broken ones before training starts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,36 +8,43 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from iou_aware.common.errors import InputError
+from iou_aware.data.source import Fault, SourceImage
 
+SMALLEST = 32  # pixels of the shorter side; training leaves out smaller images, as MMDetection's configs do
 _THREADS = 8  # they wait for a network file system rather than for the processor
 _TAIL = 1024
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-_TURNED = {5, 6, 7, 8}  # values of EXIF's orientation that swap width and height
+_PADDING = bytes(256)  # zeros in such number at the end are no picture; a blank one may have fewer
+_MIRRORED = {2, 3, 4}  # values of EXIF's orientation that move pixels and keep width and height
+_TURNED = {5, 6, 7, 8}  # those that swap width and height
 _ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says about itself: stored size in pixels and EXIF orientation (1 is upright)."""
+    """What an image file says about itself.
+
+    Attributes:
+        width: As stored, in pixels.
+        height: Likewise.
+        orientation: EXIF's; 0 and 1 are upright.
+        padded: Whether it ends in zeros, as one does of which the rest was never written.
+    """
 
     width: int
     height: int
     orientation: int
+    padded: bool = False
+
+    @property
+    def turned(self) -> bool:
+        """Whether EXIF makes a detector see something else than is stored."""
+        return self.orientation in _MIRRORED | _TURNED
 
     @property
     def shown(self) -> tuple[int, int]:
         """Width and height after EXIF's rotation, which is what a detector is given."""
         return (self.height, self.width) if self.orientation in _TURNED else (self.width, self.height)
-
-
-def require_inside(name: str, named_by: str) -> None:
-    """Raise InputError about what names a file unless it is one below the folder that the name starts from."""
-    if name.startswith("/") or ".." in name.split("/") or "\0" in name:
-        raise InputError(
-            f"{named_by}: found {name!r}, expected a path below the dataset's folder of images, without '..'. Correct "
-            "it; if the image belongs to the dataset, put it there."
-        )
 
 
 def read_header(path: Path, named_by: str) -> Header:
@@ -50,62 +57,90 @@ def read_header(path: Path, named_by: str) -> Header:
         named_by: Which file or key names the image, for the message.
 
     Raises:
-        InputError: The image is missing, is not an image, or is cut short.
+        Fault: The image is missing, is not an image, or is cut short.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")
         with path.open("rb") as file, Image.open(file) as image:
             orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
-            header = Header(*image.size, orientation)
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL))
-            if _ENDS.get(image.format, b"") not in file.read() or image.format not in _ENDS:
+            tail, end = file.read(), _ENDS.get(image.format)
+            if end is None or end not in tail:
                 _decode(path)
+            padded = image.format == "JPEG" and tail[: tail.rfind(end)].endswith(_PADDING)
+            header = Header(*image.size, orientation, padded)
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: there is no such image, but {named_by} names it. Put it there, or correct the name."
+        raise Fault(
+            "image missing",
+            f"{path}: there is no such image, but {named_by} names it",
+            "Put it there, or correct the name.",
         ) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: is not an image, but {named_by} names it as one. Replace the file.") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: the image cannot be read ({error}); {named_by} names it. Replace it.") from error
+        raise Fault(
+            "image unreadable", f"{path}: is not an image, but {named_by} names it as one", "Replace the file."
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Fault(
+            "image unreadable", f"{path}: the image cannot be read ({error}); {named_by} names it", "Replace it."
+        ) from error
     return header
 
 
-def read_headers(items: Iterable[tuple[Path, str]], total: int, label: str) -> Iterator[Header]:
-    """Read many headers, in order, with progress on stderr.
+def check_images(
+    folder: Path, images: Sequence[SourceImage], label: str
+) -> Iterator[tuple[tuple[int, int] | Fault, Header | None]]:
+    """Yield the size of each image as a detector sees it, or what is wrong with it; and its header, if it can be read.
 
     Args:
-        items: Each image's path and what names it.
-        total: How many there are.
+        folder: The folder that file names start from.
+        images: The images.
         label: What the progress bar says.
-
-    Raises:
-        InputError: As `read_header`, for the first bad image in order.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            headers = pool.map(lambda item: read_header(*item), items)
-            yield from tqdm(headers, total=total, desc=label, unit="image", mininterval=1, disable=total < 1000)
+            found = pool.map(lambda image: _checked(folder, image), images)
+            yield from tqdm(
+                found, total=len(images), desc=label, unit="image", mininterval=1, disable=len(images) < 1000
+            )
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def check_size(header: Header, path: Path, width: int, height: int, named_by: str) -> bool:
-    """Compare an image's size with what its annotation says.
+def _checked(folder: Path, image: SourceImage) -> tuple[tuple[int, int] | Fault, Header | None]:
+    if image.fault:
+        return image.fault, None
+    path, header = folder / image.file_name, None
+    try:
+        header = read_header(path, image.named_by)
+        return shown_size(header, path, image.size, image.named_by), header
+    except Fault as fault:
+        return fault, header
 
-    Returns:
-        Whether EXIF turns the image, so that what a detector sees is not what is stored.
+
+def shown_size(header: Header, path: Path, stated: tuple[int, int] | None, named_by: str) -> tuple[int, int]:
+    """Return width and height as a detector sees them, and hold what an annotation states against them.
 
     Raises:
-        InputError: The annotation's size is neither the stored one nor the one after EXIF's rotation.
+        Fault: The annotation's size is another, or that of an image as it is stored while a detector sees it turned.
     """
-    stored = (header.width, header.height)
-    if (width, height) not in (stored, header.shown):
-        raise InputError(
-            f"{path}: the image is {header.width}x{header.height} pixels, but {named_by} says {width}x{height}. "
-            "Its boxes would be misplaced: correct the size there, or put the right image here."
+    if stated in (None, header.shown):
+        return header.shown
+    says = f"but {named_by} says {stated[0]}x{stated[1]}"
+    if stated == (header.width, header.height):
+        raise Fault(
+            "image turned by EXIF",
+            f"{path}: a detector sees the image turned by EXIF, {header.shown[0]}x{header.shown[1]} pixels, {says}, "
+            "the size before turning",
+            "Boxes drawn before turning would be misplaced: remove the EXIF orientation where boxes are drawn on the "
+            "pixels as stored, or state the size, and draw the boxes, as turned.",
         )
-    return header.orientation != 1
+    raise Fault(
+        "image of another size",
+        f"{path}: the image is {header.width}x{header.height} pixels, {says}",
+        "Its boxes would be misplaced: correct the size there, or put the right image here.",
+    )
 
 
 def _decode(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The manifest of a prepared dataset: where its annotations and images are, what they hold, and their checksums."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -16,15 +17,19 @@ class SplitData:
     """One prepared split.
 
     Attributes:
-        annotations: Its COCO JSON, relative to the project's root where it lies below it.
+        annotations: Its canonical COCO JSON, relative to the project's root where it lies below it.
         images: The folder that ``file_name`` starts from, likewise.
         labelled: False when it has no boxes to evaluate with.
         counts: ``images``, ``boxes``, ``ignored`` (crowds, or difficult objects), boxes by ``classes`` and by COCO's
             ``areas`` (``small``, ``medium``, ``large``); see `iou_aware.data.boxes.count`.
         sha256: Of the annotation file.
-        invalid: What was found wrong with boxes: file, line, index, image, category, box, why. Left out of the
-            annotations, unless the dataset says ``invalid_boxes: keep``.
+        invalid: What is wrong with boxes: file, line, index, image, category, box, why. Left out of the annotations,
+            unless the dataset says ``invalid_boxes: keep``.
+        excluded: Images that were left out, and why.
         turned: Images that EXIF turns: what a detector sees is not what is stored.
+        small: Images that training leaves out: a side of theirs is shorter than `iou_aware.data.images.SMALLEST`.
+        padded: Images that end in zeros, of which the rest may be missing.
+        unlisted: How many boxes of each class were left out because the dataset does not list it.
     """
 
     annotations: str
@@ -33,7 +38,11 @@ class SplitData:
     counts: dict[str, Any]
     sha256: str
     invalid: list[dict[str, Any]] = field(default_factory=list)
+    excluded: list[dict[str, str]] = field(default_factory=list)
     turned: list[str] = field(default_factory=list)
+    small: list[str] = field(default_factory=list)
+    padded: list[str] = field(default_factory=list)
+    unlisted: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Manifest:
         layout: ``coco`` or ``voc``.
         root: The folder of the raw data, relative to the project's root where it lies below it.
         classes: In the order of a detector's labels.
-        category_ids: The id of each class in the annotation files.
+        category_ids: The id of each class in the annotations: 1 for the first.
         train: The split that is trained on.
         evaluate: The splits that are evaluated.
         invalid_boxes: What was done with invalid boxes: ``error``, ``exclude`` or ``keep``.
@@ -99,7 +108,8 @@ class Manifest:
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: this is not a manifest ({error}). Run `iou-aware prepare` again.") from error
         if verify:
-            manifest.verify(path.resolve().parents[3])
+            # As the path is written: `results` may be a link to where there is room.
+            manifest.verify(Path(os.path.abspath(path)).parents[3])
         return manifest
 
     def verify(self, project: Path) -> None:

@@ -1,144 +1,147 @@
-"""The stage `prepare`: check a dataset, bring it into COCO's form, and write its manifest."""
+"""The stage `prepare`: check a dataset, bring it into one canonical form, and write its manifest."""
 
-import json
 import logging
-from functools import partial
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from tqdm import tqdm
-
+from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256, write_text
-from iou_aware.data import boxes
-from iou_aware.data.boxes import InvalidBoxes
+from iou_aware.common.files import sha256
+from iou_aware.data import canonical, layouts
+from iou_aware.data.boxes import count
 from iou_aware.data.dataset import Dataset, Split, load, require_own_folder
-from iou_aware.data.layouts import coco, voc
+from iou_aware.data.images import SMALLEST
 from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.data.source import Fault, Source, settle
 
 log = logging.getLogger(__name__)
 
 
-class Experiment(Protocol):
-    """What this stage needs to know of an experiment."""
+def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = None) -> Path:
+    """Check a dataset and write ``results/datasets/<name>/manifest.json`` and beside it ``<split>.json``.
 
-    root: Path
-    roots: dict[str, str]
-
-
-def prepare(experiment: Experiment, name: str) -> Path:
-    """Check a dataset and write ``results/datasets/<name>/manifest.json``.
-
-    VOC annotations are converted to ``results/datasets/<name>/<split>.json``. COCO annotations are used where they are,
-    unless boxes had to be left out of them or fields had to be filled in; then they are written there as well. A
-    miniature is made first. The manifest is written last, so that where it stands, everything it names does too.
+    Each split is written anew in the form of `iou_aware.data.canonical`, whatever its layout; nothing after this stage
+    reads the user's annotations. A miniature is made first. The manifest is written last, so that where it stands,
+    everything it names does too.
 
     Args:
-        experiment: The project's root folder, and ``roots``: where datasets lie, by name.
+        project: The project's root folder.
         name: The dataset.
+        roots: Folders by dataset name that take the place of the dataset file's ``root``.
 
     Returns:
         The manifest's path.
 
     Raises:
-        InputError: The dataset's description, an annotation file or an image is wrong; the message says where.
+        InputError: The dataset's description, an annotation file or an image is wrong. All that is wrong is told at
+            once; ``faults.txt`` beside the manifest lists it where it is more than one thing.
     """
-    project = Path(experiment.root)
-    dataset = load(project, name, experiment.roots)
+    dataset = load(project, name, roots)
     if dataset.generate:
         require_own_folder(dataset, project, "generated data are written nowhere else")
         from iou_aware.data.miniature import generate  # draws with OpenCV, which the other datasets do not need
 
         generate.generate(dataset.generate, dataset.root)
     _require_root(dataset)
-    folder = project / "results" / "datasets" / name
-    read = _prepare_voc if dataset.layout == "voc" else _prepare_coco
-    categories, splits = read(dataset, folder, project)
+    folder = Path(project) / "results" / "datasets" / name
+    faults: list[InputError] = []
+    sources = _read(dataset, faults)
+    classes = _classes(dataset, sources, faults)
+    contents = {}
+    for split in list(sources):
+        source = sources.pop(split)
+        contents[split] = canonical.convert(dataset, split, source, classes, faults)
+        _check_content(dataset, dataset.splits[split], source, *contents[split], faults)
+        contents[split][1]["images"] = _relative(source.folder, project)
+    settle(faults, f"{dataset.root}, the data of {name}", folder / "faults.txt")
+    splits = {}
+    for split in dataset.splits:
+        if split in contents:
+            content, named = contents.pop(split)
+            canonical.write(folder / f"{split}.json", content)
+            splits[split] = SplitData(
+                annotations=_relative(folder / f"{split}.json", project),
+                labelled=dataset.splits[split].labelled,
+                counts=count(len(content["images"]), content["annotations"], list(classes)),
+                sha256=sha256(folder / f"{split}.json"),
+                **named,
+            )
     manifest = Manifest(
         dataset=name,
         layout=dataset.layout,
         root=_relative(dataset.root, project),
-        classes=[category["name"] for category in categories],
-        category_ids=[category["id"] for category in categories],
+        classes=list(classes),
+        category_ids=list(range(1, len(classes) + 1)),
         train=dataset.train,
         evaluate=list(dataset.evaluate),
         invalid_boxes=dataset.invalid_boxes,
         splits=splits,
     )
     _report(manifest)
-    path = folder / "manifest.json"
-    manifest.write(path)
-    return path
+    manifest.write(folder / "manifest.json")
+    return folder / "manifest.json"
 
 
-def _prepare_voc(dataset: Dataset, folder: Path, project: Path) -> tuple[list[dict[str, Any]], dict[str, SplitData]]:
-    """Read all splits, so that the classes are known, then convert each."""
-    read = {
-        name: voc.read_split(dataset, split, partial(_progress, label=f"{dataset.name} {name}: annotations"))
-        for name, split in dataset.present().items()
-    }
-    classes = voc.classes_of(dataset, list(read.values()))
-    categories, splits = [], {}
-    for name, split in read.items():
-        _check_number(dataset, dataset.splits[name], len(split.images))
-        invalid = InvalidBoxes(dataset.invalid_boxes)
-        content = voc.to_coco(split, classes, dataset.root, invalid)
-        invalid.settle(dataset.root, dataset.file)
-        categories = content["categories"]
-        _write(folder / f"{name}.json", content)
-        splits[name] = _split_data(folder / f"{name}.json", dataset.root, project, content, invalid, split.turned)
-    return categories, splits
+def _read(dataset: Dataset, faults: list[InputError]) -> dict[str, Source]:
+    """Read all splits, the one to train on first; one that cannot be read at all is a fault among others."""
+    sources = {}
+    for name, split in sorted(layouts.present(dataset).items(), key=lambda item: item[0] != dataset.train):
+        try:
+            sources[name] = layouts.of(dataset).read(dataset, split, faults)
+        except InputError as fault:
+            faults.append(fault)
+    return sources
 
 
-def _prepare_coco(dataset: Dataset, folder: Path, project: Path) -> tuple[list[dict[str, Any]], dict[str, SplitData]]:
-    """Check each split, and write anew what had to change."""
-    splits, categories = {}, []
-    for name, split in dataset.present().items():
-        invalid = InvalidBoxes(dataset.invalid_boxes)
-        read = coco.read_split(dataset, split, invalid)
-        invalid.settle(dataset.root, dataset.file)
-        _check_number(dataset, split, len(read.content["images"]))
-        file = dataset.root / split.annotations
-        categories.append((str(file), read.content["categories"]))
-        if read.changed:
-            file = folder / f"{name}.json"
-            _write(file, read.content)
-        images = dataset.root / split.images
-        splits[name] = _split_data(file, images, project, read.content, invalid, read.turned, split.labelled)
-    coco.check_same_categories(categories)
-    return categories[0][1], splits
+def _classes(dataset: Dataset, sources: Mapping[str, Source], faults: list[InputError]) -> dict[str, int | str | None]:
+    """Return the classes in order, with what the first file that has a class calls it.
+
+    They are those listed in the dataset file; without a list, those that the annotation files declare, in their order;
+    and where these declare none, those that occur, sorted.
+    """
+    known: dict[str, int | str | None] = {}
+    for source in sources.values():
+        for category, number in source.classes.items():
+            known.setdefault(category, number)
+    declared = any(source.declared for source in sources.values())
+    if dataset.classes is None:
+        return known if declared else dict(sorted(known.items()))
+    for name in dataset.classes:
+        if declared and name not in known:
+            text = f"{dataset.file}, key classes: no annotation file has the class {name!r}, only {', '.join(known)}"
+            faults.append(Fault("class unknown", text, f"{closest(name, known)} Correct the key, or leave it out."))
+    return {name: known.get(name) for name in dataset.classes}
 
 
-def _write(file: Path, content: dict[str, Any]) -> None:
-    """Write annotations on one line: indented, they would take twice as long as their conversion."""
-    write_text(file, json.dumps(content, allow_nan=False) + "\n")
-
-
-def _split_data(
-    file: Path,
-    images: Path,
-    project: Path,
-    content: dict[str, Any],
-    invalid: InvalidBoxes,
-    turned: list[str],
-    labelled: bool = True,
-) -> SplitData:
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    counts = boxes.count(len(content["images"]), content["annotations"] if labelled else [], names)
-    if labelled and not counts["boxes"]:
-        raise InputError(
-            f"{file}: the split has {counts['images']} images but no box to be found ({counts['ignored']} ignored, "
-            f"{len(invalid.found)} invalid). Annotate it, or, in COCO layout, mark the split `labelled: false`."
+def _check_content(
+    dataset: Dataset,
+    split: Split,
+    source: Source,
+    content: Mapping[str, Any],
+    named: Mapping[str, Any],
+    faults: list[InputError],
+) -> None:
+    """Check that a split has as many images as it must have, and boxes unless it is unlabelled."""
+    number, expected = len(source.images), split.expected_images
+    if expected is not None and number != expected:
+        faults.append(
+            Fault(
+                "number of images",
+                f"{dataset.root}: the split {split.name!r} of {dataset.name} has {number} images, but {dataset.file}, "
+                f"key splits.{split.name}.expected_images, says {expected}",
+                "The data are incomplete or another version: get them again, or correct the key.",
+            )
         )
-    return SplitData(
-        annotations=_relative(file, project),
-        images=_relative(images, project),
-        labelled=labelled,
-        counts=counts,
-        sha256=sha256(file),
-        invalid=invalid.as_json(),
-        turned=turned,
-    )
+    ignored = sum(box["iscrowd"] for box in content["annotations"])
+    if split.labelled and ignored == len(content["annotations"]) and not faults:
+        files = ", ".join(map(str, layouts.of(dataset).files(dataset, split)))
+        text = (
+            f"{files}: the split has {number} images but no box to be found ({ignored} ignored, "
+            f"{len(named['invalid'])} invalid, {sum(named['unlisted'].values())} of classes that are not listed)"
+        )
+        faults.append(Fault("no boxes", text, "Annotate it, or, in COCO layout, mark the split `labelled: false`."))
 
 
 def _require_root(dataset: Dataset) -> None:
@@ -151,27 +154,17 @@ def _require_root(dataset: Dataset) -> None:
     )
 
 
-def _check_number(dataset: Dataset, split: Split, found: int) -> None:
-    if split.expected_images is not None and found != split.expected_images:
-        raise InputError(
-            f"{dataset.root}: the split {split.name!r} of {dataset.name} has {found} images, but {dataset.file}, key "
-            f"splits.{split.name}.expected_images, says {split.expected_images}. The data are incomplete or another "
-            "version: get them again, or correct the key."
-        )
-
-
 def _relative(path: Path, project: Path) -> str:
-    """Return a path from the project's root, the working directory of every stage, if it lies below that."""
-    path, project = path.resolve(), project.resolve()
+    """Return a path from the project's root, the working directory of every stage, if it is written as one below that.
+
+    Links stay as they are: what lies behind them may be elsewhere tomorrow.
+    """
+    path, project = Path(os.path.abspath(path)), Path(os.path.abspath(project))
     return (path.relative_to(project) if path.is_relative_to(project) else path).as_posix()
 
 
-def _progress(items: list[Any], label: str) -> Any:
-    return tqdm(items, desc=label, unit="file", mininterval=1, disable=len(items) < 1000)
-
-
 def _report(manifest: Manifest) -> None:
-    """Log what there is, and every invalid box by name."""
+    """Log what there is, and all that differs from the user's files, by name."""
     log.info("%s: %d classes (%s)", manifest.dataset, len(manifest.classes), ", ".join(manifest.classes))
     for name, split in manifest.splits.items():
         counts = split.counts
@@ -180,5 +173,15 @@ def _report(manifest: Manifest) -> None:
             done = "kept" if manifest.invalid_boxes == "keep" else "left out"
             place = f"{box['file']}, line {box['line']}" if box["line"] else box["file"]
             log.warning("%s: %s: box %d (%s) %s %s", done, place, box["index"], box["category"], box["box"], box["why"])
-        if split.turned:
-            log.warning("%s: %d images are turned by EXIF, first %s", name, len(split.turned), split.turned[0])
+        for image in split.excluded:
+            log.warning("left out: %s", image["why"])
+        for category, boxes in split.unlisted.items():
+            log.warning("%s: left out %d boxes of the class %r, which is not listed", name, boxes, category)
+        several = {
+            "are turned by EXIF": split.turned,
+            f"have fewer than {SMALLEST} pixels on a side: training leaves them out": split.small,
+            "end in zeros: the rest of them may be missing": split.padded,
+        }
+        for what, images in several.items():
+            if images:
+                log.warning("%s: %d images %s, first %s", name, len(images), what, images[0])

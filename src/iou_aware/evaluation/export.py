@@ -6,7 +6,7 @@ import logging
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +15,7 @@ import numpy as np
 from iou_aware import detections
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing
+from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import require_known, results_array
@@ -22,6 +23,8 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.confidence import Rule
 
 logger = logging.getLogger(__name__)
+
+Ids = Mapping[int, int | str]  # the user's, by those of the prepared annotations
 
 MOST_PER_IMAGE = 100
 ARCHIVE_NAME = re.compile(r"detections_[A-Za-z0-9-]+_[A-Za-z0-9-]+_results")
@@ -43,39 +46,51 @@ def export(experiment: Experiment, run_name: str, split: str, rule: str, target:
         InputError: The rule is none, the run has no detections by it on the split, or the server would refuse them.
     """
     found = detections.pieces(experiment.paths.detections(run_name, split), Rule(rule))
+    manifest = Manifest.load(experiment.paths.manifest(experiment.run(run_name).dataset), verify=True)
+    annotations = Annotations.load(experiment.root / manifest.split(split).annotations)
+    ids = annotations.source_images, annotations.source_categories
     if target.suffix == ".zip":
-        manifest = Manifest.load(experiment.paths.manifest(experiment.run(run_name).dataset), verify=True)
-        annotations = json.loads((experiment.root / manifest.split(split).annotations).read_text(encoding="utf-8"))
-        write_archive(target, found, [image["id"] for image in annotations["images"]], manifest.category_ids)
+        write_archive(target, found, *ids)
         return
     with writing(target) as beside, beside.open("w", encoding="utf-8") as file:
-        write_results(file, found)
+        write_results(file, found, *ids)
 
 
-def write_results(file: IO[str], found: Iterable[Detections]) -> None:
-    """Write COCO's results JSON: boxes as x, y, width, height, and the confidence as score."""
+def write_results(file: IO[str], found: Iterable[Detections], image_ids: Ids, category_ids: Ids) -> None:
+    """Write COCO's results JSON: boxes as x, y, width, height, and the confidence as score.
+
+    Args:
+        file: Where to.
+        found: The detections, a piece at a time; as read, with finite boxes and scores.
+        image_ids: What the user's annotation file calls each image of the split.
+        category_ids: What it calls each category.
+
+    Raises:
+        InputError: A detection is of another image or category.
+    """
     before = "\n"
     file.write("[")
     for part in found:
+        results = results_array(part.image_ids, part.boxes, part.confidences, part.category_ids)
+        require_known(results, list(image_ids), list(category_ids), "export")
         boxes = part.boxes.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
         columns = (part.image_ids, part.category_ids, boxes, part.confidences.astype(np.float64))
         for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True):
-            file.write(before + json.dumps({"image_id": image, "category_id": category, "bbox": box, "score": score}))
+            ids = {"image_id": image_ids[image], "category_id": category_ids[category]}
+            file.write(before + json.dumps({**ids, "bbox": box, "score": score}))
             before = ",\n"
     file.write("\n]\n")
 
 
-def write_archive(
-    target: Path, found: Iterable[Detections], image_ids: Sequence[int], category_ids: Sequence[int]
-) -> None:
+def write_archive(target: Path, found: Iterable[Detections], image_ids: Ids, category_ids: Ids) -> None:
     """Write a zip with one results JSON of its name, if COCO's evaluation server would have taken it.
 
     Args:
         target: ``detections_<test set>_<model>_results.zip``.
-        found: The detections, a piece at a time; as read, with finite boxes and scores.
-        image_ids: The split's images.
-        category_ids: The categories.
+        found: See ``write_results``.
+        image_ids: Likewise.
+        category_ids: Likewise.
 
     Raises:
         InputError: The name is another, or there is no detection, one of an unknown image or category, or more than 100
@@ -94,17 +109,13 @@ def write_archive(
         archive.open(member, "w", force_zip64=True) as raw,
         io.TextIOWrapper(raw, encoding="utf-8") as file,
     ):
-        write_results(file, _checked(target, found, image_ids, category_ids))
+        write_results(file, _checked(target, found, len(image_ids)), image_ids, category_ids)
 
 
-def _checked(
-    target: Path, found: Iterable[Detections], image_ids: Sequence[int], category_ids: Sequence[int]
-) -> Iterator[Detections]:
+def _checked(target: Path, found: Iterable[Detections], images: int) -> Iterator[Detections]:
     """Yield detections as they come, and hold them against the server's rules."""
     per_image: Counter[int] = Counter()
     for part in found:
-        results = results_array(part.image_ids, part.boxes, part.confidences, part.category_ids)
-        require_known(results, image_ids, category_ids, str(target))
         per_image.update(part.image_ids.tolist())
         yield part
     if not per_image:
@@ -112,4 +123,4 @@ def _checked(
     image, most = per_image.most_common(1)[0]
     if most > MOST_PER_IMAGE:
         raise InputError(f"{target}: found {most} detections on the image {image}, expected {MOST_PER_IMAGE} or fewer")
-    logger.info("%s: %d detections on %d of %d images", target, per_image.total(), len(per_image), len(image_ids))
+    logger.info("%s: %d detections on %d of %d images", target, per_image.total(), len(per_image), images)

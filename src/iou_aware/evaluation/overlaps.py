@@ -1,12 +1,12 @@
 """How well each detection's box is placed, whatever its rank: its IoU with the nearest object."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask
 
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.matching import Matches
 
 # A detection that overlaps an object of its class by so much has found it.
@@ -52,19 +52,17 @@ class Overlaps:
 
 def load_truth(annotations: Path) -> Truth:
     """Read a COCO instances file."""
-    content = json.loads(annotations.read_text())
-    marked = content["annotations"]
-    images = np.array([annotation["image_id"] for annotation in marked], dtype=np.int64)
-    order = np.argsort(images, kind="stable")
-    ids, starts = np.unique(images[order], return_index=True)
+    content = Annotations.load(annotations)
+    order = np.argsort(content.image_ids, kind="stable")
+    ids, starts = np.unique(content.image_ids[order], return_index=True)
     parts = np.split(order, starts[1:]) if len(order) else []
     empty = np.zeros(0, dtype=np.int64)
-    of_image = {image["id"]: empty for image in content["images"]} | dict(zip(ids.tolist(), parts, strict=True))
+    of_image = dict.fromkeys(content.file_names, empty) | dict(zip(ids.tolist(), parts, strict=True))
     return Truth(
-        boxes=np.array([annotation["bbox"] for annotation in marked], dtype=np.float64).reshape(-1, 4),
-        category_ids=np.array([annotation["category_id"] for annotation in marked], dtype=np.int64),
-        crowd=np.array([bool(annotation.get("iscrowd", 0)) for annotation in marked], dtype=bool),
-        ids=np.array([annotation["id"] for annotation in marked], dtype=np.int64),
+        boxes=content.boxes,
+        category_ids=content.category_ids,
+        crowd=content.ignored,
+        ids=content.ids,
         of_image=of_image,
     )
 

@@ -9,7 +9,6 @@ and the paper's alpha 0.50. As many images are shown of those that lost most as 
 change are not.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from iou_aware.analysis import inputs
 from iou_aware.common import drawing
 from iou_aware.common.drawing import Mark
 from iou_aware.common.files import csv_text, write_text
+from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
 from iou_aware.experiment.experiment import Experiment
@@ -118,7 +118,7 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     paths, dataset = experiment.paths, experiment.runs[name].dataset
     part = Manifest.load(paths.manifest(dataset)).split(split)
     truth = load_truth(paths.root / part.annotations)
-    names = _file_names(paths.root / part.annotations)
+    names = Annotations.load(paths.root / part.annotations).file_names
     sides = [(baseline, BASELINE_RULE, "RetinaNet"), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
     detected = [inputs.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
     best = [representatives(truth, results) for results in detected]
@@ -162,10 +162,6 @@ def _text(truth: Truth, image: int, best: Sequence[tuple[np.ndarray, np.ndarray]
         shown = [f"{ious[index]:.2f}" if rows[index] >= 0 else "missed" for index in objects]
         parts.append(f"{title}: {', '.join(shown)}")
     return f"IoU of the most confident box, object by object. {'; '.join(parts)}."
-
-
-def _file_names(annotations: Path) -> dict[int, str]:
-    return {image["id"]: image["file_name"] for image in json.loads(annotations.read_text())["images"]}
 
 
 def _corners(box: np.ndarray) -> np.ndarray:

@@ -1,45 +1,42 @@
-"""Checking COCO annotation files before anything relies on them."""
+"""COCO instances files, as the many tools that export them write them."""
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
-from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.images import check_size, read_headers, require_inside
+from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, flag, outside
 
 _RESTORE = "Restore the file from its source."
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,38})")  # an id in quotes; 39 digits hold a UUID
+# Masks and what else is not needed are dropped while the file is read: they are most of it.
+_NEEDED = {"images", "annotations", "categories", "id", "file_name", "width", "height", "name", "supercategory"}
+_NEEDED |= {"image_id", "category_id", "bbox", "area", "iscrowd", "ignore"}
 
 
-@dataclass
-class CocoSplit:
-    """A checked split.
+def files(dataset: Dataset, split: Split) -> list[Path]:
+    """Return the annotation file of a split."""
+    return [dataset.root / split.keys["annotations"]]
 
-    Attributes:
-        content: What the annotation file holds, completed and without excluded boxes.
-        changed: Whether ``content`` differs from the file, so that it has to be written anew.
-        turned: The images which EXIF turns.
-    """
 
-    content: dict[str, Any]
-    changed: bool
-    turned: list[str]
+def count_images(dataset: Dataset, split: Split) -> int:
+    """Return how many images a split's annotation file lists."""
+    return len(read_json(files(dataset, split)[0]).get("images") or [])
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read an annotation file.
+    """Read an annotation file in UTF-8, with or without a byte order mark, UTF-16 or UTF-32.
 
     Raises:
         InputError: It is missing, not valid JSON (the message names line and column), or not an object.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), object_hook=_needed)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file. Correct the dataset's description, or fetch it.") from error
     except json.JSONDecodeError as error:
@@ -48,7 +45,9 @@ def read_json(path: Path) -> dict[str, Any]:
         what = "is cut short" if cut else "is not JSON"
         raise InputError(f"{place}: the file {what} ({error.msg}). {_RESTORE}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8 text. {_RESTORE}") from error
+        raise InputError(f"{path}: byte {error.start} is not {error.encoding} text. {_RESTORE}") from error
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        raise InputError(f"{path}: cannot be read as JSON ({error}). {_RESTORE}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected an annotation file, JSON.") from error
     if not isinstance(content, dict):
@@ -56,188 +55,214 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_split(dataset: Dataset, split: Split, invalid: InvalidBoxes) -> CocoSplit:
-    """Read and check a split's annotation file and its images' headers.
-
-    A missing ``area`` is filled in as the box's, a missing ``iscrowd`` as 0: own data often lack them, and every
-    evaluation asks for them.
-
-    Args:
-        dataset: The dataset.
-        split: One of its splits.
-        invalid: Decides on invalid boxes.
+def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
+    """Read a split's annotation file; what is wrong with an entry is appended to ``faults``.
 
     Raises:
-        InputError: The file is damaged, ids are duplicated or unknown, classes differ from those listed, the split is
-            empty, or an image is missing, unreadable or of another size.
+        InputError: The file is damaged, or its lists are missing or empty.
     """
-    path = dataset.root / split.annotations
+    path = dataset.root / split.keys["annotations"]
+    folder = dataset.root / split.keys["images"]
     content = read_json(path)
-    images = _entries(content, "images", path, {"id": int, "file_name": str, "width": int, "height": int})
-    categories = _entries(content, "categories", path, {"id": int, "name": str})
-    for key, entries in (("images", images), ("categories", categories)):
-        if not entries:
-            raise InputError(f"{path}: `{key}` is empty. A split needs at least one entry there.")
-    names = _unique(categories, "categories", path)
-    _check_classes(dataset, [entry["name"] for entry in categories], path)
-    sizes = _unique(images, "images", path)
-    _unique(images, "images", path, "file_name")
-    folder = dataset.root / split.images
-    turned = _check_images(images, folder, f"{dataset.name} {split.name}", path)
-    if not split.labelled:
-        return CocoSplit(content, False, turned)
-    annotations = _entries(content, "annotations", path, {"id": int, "image_id": int, "category_id": int, "bbox": list})
-    _unique(annotations, "annotations", path)
-    _refuse_fractions(annotations, path)
-    kept, changed = [], False
-    for index, annotation in enumerate(annotations):
-        image, category = _references(index, annotation, sizes, names, path)
-        why = _defect(index, annotation, image, path)
-        if why:
-            found = InvalidBox(
-                split.annotations, None, index, image["file_name"], category["name"], annotation["bbox"], why
-            )
-            if not invalid.add(found):
-                continue
-        if "area" not in annotation or "iscrowd" not in annotation:
-            _, _, width, height = annotation["bbox"]
-            annotation = {"area": width * height, "iscrowd": 0, **annotation}
-            changed = True
-        kept.append(annotation)
-    changed = changed or len(kept) < len(annotations)
-    return CocoSplit({**content, "annotations": kept}, changed, turned)
+    images, indices = _images(_entries(content, "images", path), folder, path, faults)
+    annotations = _entries(content, "annotations", path, empty=True) if split.labelled else []
+    entries = _entries(content, "categories", path, empty=not split.labelled)
+    names = _categories(entries, annotations, path, faults)
+    if _are_fractions(annotations):
+        raise InputError(
+            f"{path}, key annotations[0].bbox: found {annotations[0]['bbox']}, and no box of the file is larger than "
+            "one pixel; expected [x, y, width, height] in pixels. Multiply fractions by the image's width and height."
+        )
+    return Source(
+        folder=folder,
+        images=images,
+        boxes=_boxes(annotations, indices, names, path, faults),
+        classes={name: number for number, name in names.items() if name is not None},
+        declared=True,
+        corners="(x, y, width, height)",
+        locate=lambda box: (path, None),
+    )
 
 
-def _entries(content: dict[str, Any], key: str, path: Path, fields: dict[str, type]) -> list[dict[str, Any]]:
-    """Return one of the file's lists, each entry checked to be an object which has the fields of the right type."""
+def _needed(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key in _NEEDED}
+
+
+def _entries(content: dict[str, Any], key: str, path: Path, empty: bool = False) -> list[Any]:
+    """Return one of the file's lists; InputError if it is none, or has no entry though it needs one."""
     entries = content.get(key)
+    if entries is None and empty and key == "categories":
+        return []
     if not isinstance(entries, list):
         found = "nothing" if entries is None else f"a JSON {type(entries).__name__}"
         raise InputError(f"{path}, key {key}: found {found}, expected a list. This is not a COCO instances file.")
-    for index, entry in enumerate(entries):
-        for field, kind in fields.items():
-            value = entry.get(field) if isinstance(entry, dict) else None
-            if type(value) is not kind:
-                raise InputError(
-                    f"{path}, key {key}[{index}].{field}: found {value!r}, expected {kind.__name__}. Correct the entry."
-                )
+    if not entries and not empty:
+        raise InputError(f"{path}: `{key}` is empty. A split needs at least one entry there.")
     return entries
 
 
-def _unique(entries: list[dict[str, Any]], key: str, path: Path, field: str = "id") -> dict[Any, dict[str, Any]]:
-    """Return the entries by one of their fields.
+def _id(value: Any) -> int | str | None:
+    """Return an id, whole where it can be (``7``, ``7.0`` and ``"7"`` are one), or None for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        return int(value) if _WHOLE.fullmatch(value) else value or None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
-    Raises:
-        InputError: A value occurs twice.
-    """
-    by_value: dict[Any, dict[str, Any]] = {}
+
+def _field(entry: Any, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, dict) else None
+
+
+def _wrong(place: str, found: Any, expected: str) -> Fault:
+    return Fault("wrong value", f"{place}: found {found!r}, expected {expected}", "Correct the entry.")
+
+
+def _images(
+    entries: list[Any], folder: Path, path: Path, faults: list[InputError]
+) -> tuple[list[SourceImage], dict[int | str, int | None]]:
+    """Return the images, and their indices by id: None for an id whose entry is at fault."""
+    images: list[SourceImage] = []
+    indices: dict[int | str, int | None] = {}
+    first: dict[tuple[str, int | str], int] = {}
     for index, entry in enumerate(entries):
-        if entry[field] in by_value:
-            first = entries.index(by_value[entry[field]])
-            raise InputError(
-                f"{path}, key {key}[{index}].{field}: the {field} {entry[field]} is duplicated, {key}[{first}] has it "
-                f"already. Give each entry one of its own."
+        place = f"{path}, key images[{index}]"
+        number, name, size = _id(_field(entry, "id")), _field(entry, "file_name"), _size(entry)
+        if number is None:
+            found = _wrong(f"{place}.id", _field(entry, "id"), "a whole number or text")
+        elif not isinstance(name, str) or not name:
+            found = _wrong(f"{place}.file_name", name, "text")
+        elif size is None:
+            found = _wrong(f"{place}.width", (entry.get("width"), entry.get("height")), "whole numbers of pixels")
+        else:
+            name = _existing(name, folder)
+            found = outside(name, f"{place}.file_name")
+            for key, value in (("file_name", name), ("id", number)):
+                if first.setdefault((key, value), index) != index:
+                    text = f"{place}.{key}: the {key} {value} is duplicated, images[{first[key, value]}] has it already"
+                    found = Fault(f"{key} twice", text, "Give each entry one of its own.")
+        if found:
+            faults.append(found)
+            indices.setdefault(number, None)
+        else:
+            indices[number] = len(images)
+            images.append(SourceImage(number, name, size if all(size) else None, place))
+    return images, indices
+
+
+def _size(entry: Any) -> tuple[int, int] | None:
+    """Return width and height, (0, 0) where one is not stated, or None for what is no size."""
+    sides = [_id(_field(entry, side) or 0) for side in ("width", "height")]
+    if not all(isinstance(side, int) and side >= 0 for side in sides):
+        return None
+    return (sides[0], sides[1]) if all(sides) else (0, 0)
+
+
+def _existing(name: str, folder: Path) -> str:
+    """Return a file's name with slashes, where the tool wrote backslashes and there is no such file."""
+    return name.replace("\\", "/") if "\\" in name and not os.path.isfile(folder / name) else name
+
+
+def _categories(
+    entries: list[Any], annotations: list[Any], path: Path, faults: list[InputError]
+) -> dict[int | str, str | None]:
+    """Return class names by category id, in the file's order; None for one at fault.
+
+    A category without boxes is left out if it is the placeholder that Roboflow writes first, of id 0 and with the
+    supercategory "none", or if another has its name.
+    """
+    used = {_id(_field(annotation, "category_id")) for annotation in annotations}
+    names: dict[int | str, str | None] = {}
+    of_name: dict[str, int | str] = {}
+    for index, entry in enumerate(entries):
+        place = f"{path}, key categories[{index}]"
+        number, name = _id(_field(entry, "id")), _field(entry, "name")
+        if number is None or not isinstance(name, str) or not name:
+            key, found = ("id", _field(entry, "id")) if number is None else ("name", name)
+            faults.append(_wrong(f"{place}.{key}", found, "a whole number or text" if key == "id" else "text"))
+            names.setdefault(number, None)
+            continue
+        if number in names:
+            faults.append(
+                Fault("id twice", f"{place}.id: the id {number} is duplicated", "Give each category its own.")
             )
-        by_value[entry[field]] = entry
-    return by_value
+            continue
+        if annotations and number not in used and number == 0 and entry.get("supercategory") == "none":
+            continue
+        earlier = of_name.get(name)
+        if earlier is not None and annotations and number in used and earlier in used:
+            text = f"{path}, key categories: the names are not unique: {earlier} and {number} are {name!r}"
+            faults.append(Fault("name twice", text, "Rename or merge them."))
+        elif earlier is not None:
+            if number not in used:
+                continue
+            del names[earlier]
+        names[number] = name
+        of_name[name] = number
+    return names
 
 
-def _refuse_fractions(annotations: list[dict[str, Any]], path: Path) -> None:
-    """Raise InputError if no box is wider or higher than a pixel: fractions of the image, as YOLO's files have."""
-    boxes = [annotation["bbox"] for annotation in annotations]
-    if boxes and all(len(box) == 4 and all(_is_number(side) and 0 <= side <= 1 for side in box) for box in boxes):
-        raise InputError(
-            f"{path}, key annotations[0].bbox: found {boxes[0]}, and no box of the file is larger than one pixel; "
-            "expected [x, y, width, height] in pixels. Multiply fractions by the image's width and height."
-        )
+def _are_fractions(annotations: list[Any]) -> bool:
+    """Return whether no box is wider or higher than a pixel: fractions of the image, as YOLO's files have."""
+    boxes = (_field(annotation, "bbox") for annotation in annotations)
+    return bool(annotations) and all(_is_box(box) and all(0 <= side <= 1 for side in box) for box in boxes)
 
 
-def _check_classes(dataset: Dataset, names: list[str], path: Path) -> None:
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}, key categories: the names are not unique: {names}. Rename or merge them.")
-    if dataset.classes is not None and list(dataset.classes) != names:
-        wrong = next((name for name in dataset.classes if name not in names), None)
-        hint = f" {wrong!r} is not in the file.{closest(wrong, names)}" if wrong else ""
-        raise InputError(
-            f"{dataset.file}, key classes: found {', '.join(dataset.classes)}; expected what {path} lists, in its "
-            f"order: {', '.join(names)}.{hint} Correct the key, or leave it out."
-        )
-
-
-def _check_images(images: list[dict[str, Any]], folder: Path, label: str, path: Path) -> list[str]:
-    """Check every image's header and return those which EXIF turns."""
-    places = [f"{path}, key images[{index}]" for index in range(len(images))]
-    for image, place in zip(images, places, strict=True):
-        require_inside(image["file_name"], f"{place}.file_name")
-    items = [(folder / image["file_name"], place) for image, place in zip(images, places, strict=True)]
-    headers = read_headers(items, len(items), f"{label}: images")
-    return [
-        image["file_name"]
-        for image, (file, place), header in zip(images, items, headers, strict=True)
-        if check_size(header, file, image["width"], image["height"], place)
-    ]
-
-
-def _references(
-    index: int,
-    annotation: dict[str, Any],
-    images: dict[int, dict[str, Any]],
-    categories: dict[int, dict[str, Any]],
+def _boxes(
+    annotations: list[Any],
+    images: dict[int | str, int | None],
+    names: dict[int | str, str | None],
     path: Path,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the image and the category of an annotation."""
-    found = []
-    for key, known, what in [("image_id", images, "image"), ("category_id", categories, "category")]:
-        entry = known.get(annotation[key])
-        if entry is None:
-            raise InputError(
-                f"{path}, key annotations[{index}].{key}: the {what} {annotation[key]} is unknown (annotation id "
-                f"{annotation['id']}). {_known(known)} Correct the id, or remove the annotation."
-            )
-        found.append(entry)
-    return found[0], found[1]
+    faults: list[InputError],
+) -> Iterator[SourceBox]:
+    """Yield the boxes; an annotation which cannot be understood is appended to ``faults``."""
+    for index, annotation in enumerate(annotations):
+        image, category = _id(_field(annotation, "image_id")), _id(_field(annotation, "category_id"))
+        found = _fault(index, annotation, image, category, images, names, path)
+        if found:
+            faults.append(found)
+        elif images[image] is not None and names[category] is not None:
+            box, area = annotation.get("bbox"), annotation.get("area")
+            ignored = bool(flag(annotation.get("iscrowd")) or flag(annotation.get("ignore")))
+            right = _is_box(box)
+            yield SourceBox(images[image], names[category], box if right else None, box, index, ignored, area)
 
 
-def _known(entries: dict[int, dict[str, Any]]) -> str:
-    if len(entries) > 100:
-        return f"The file has {len(entries)} others."
-    return "Known: " + ", ".join(f"{number} {entry.get('name', '')}".strip() for number, entry in entries.items()) + "."
+def _fault(
+    index: int,
+    annotation: Any,
+    image: int | str | None,
+    category: int | str | None,
+    images: dict[int | str, int | None],
+    names: dict[int | str, str | None],
+    path: Path,
+) -> Fault | None:
+    """Return what is wrong with an annotation other than its box."""
+    place = f"{path}, key annotations[{index}]"
+    for key, found, known, what in (("image_id", image, images, "image"), ("category_id", category, names, "category")):
+        if found is None:
+            return _wrong(f"{place}.{key}", _field(annotation, key), "a whole number or text")
+        if found not in known:
+            text = f"{place}.{key}: the {what} {found} is unknown{_known(names) if known is names else ''}"
+            return Fault(f"{what} unknown", text, "Correct the id, or remove the annotation.")
+    area = annotation.get("area")
+    if area is not None and not (_is_number(area) and math.isfinite(area) and area >= 0):
+        return _wrong(f"{place}.area", area, "a number of square pixels")
+    for key in ("iscrowd", "ignore"):
+        if flag(annotation.get(key)) is None:
+            return _wrong(f"{place}.{key}", annotation[key], "0 or 1")
+    return None
 
 
-def _defect(index: int, annotation: dict[str, Any], image: dict[str, Any], path: Path) -> str | None:
-    box = annotation["bbox"]
-    if len(box) != 4 or not all(_is_number(value) for value in box):
-        raise InputError(
-            f"{path}, key annotations[{index}].bbox: found {box!r}, expected four numbers [x, y, width, height]."
-        )
-    area = annotation.get("area", 0)
-    if not _is_number(area) or not math.isfinite(area) or area < 0:
-        raise InputError(f"{path}, key annotations[{index}].area: found {area!r}, expected a number of square pixels.")
-    if annotation.get("iscrowd", 0) not in (0, 1):
-        raise InputError(f"{path}, key annotations[{index}].iscrowd: found {annotation['iscrowd']!r}, expected 0 or 1.")
-    why = defect(box, image["width"], image["height"])
-    return why and f"(x, y, width, height) {why}"
+def _known(names: dict[int | str, str | None]) -> str:
+    if len(names) > 100:
+        return f"; the file has {len(names)} others"
+    return ". Known: " + ", ".join(f"{number} {name}" for number, name in names.items())
+
+
+def _is_box(box: object) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def check_same_categories(categories: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
-    """Check that the splits of a dataset agree on the ids, names and order of its categories.
-
-    Args:
-        categories: Annotation file and its ``categories``, split by split.
-
-    Raises:
-        InputError: Two splits differ.
-    """
-    first_file, first = categories[0]
-    for file, entries in categories[1:]:
-        pairs = [[(entry["id"], entry["name"]) for entry in of] for of in (first, entries)]
-        if pairs[0] != pairs[1]:
-            differing = [pair for pair in zip_longest(*pairs) if pair[0] != pair[1]]
-            raise InputError(
-                f"{file}, key categories: found (id, name) {differing[0][1]}, expected {differing[0][0]} as in "
-                f"{first_file}. The splits of a dataset must have the same categories in the same order."
-            )
+    return isinstance(value, float) or (type(value) is int and abs(value) < 1 << 53)

@@ -1,4 +1,4 @@
-"""PASCAL VOC annotations and their conversion to COCO's form.
+"""PASCAL VOC annotations and their conversion to COCO's boxes.
 
 Coordinates. VOC counts pixels from 1 and both corners belong to the box, so that the box of one pixel has
 xmin = xmax; its evaluation measures widths as xmax - xmin + 1. COCO's boxes are continuous, from 0, and measured
@@ -16,177 +16,170 @@ take `ignore` from ``iscrowd`` whatever the file says, and MMDetection drops an 
 therefore it is not written. VOC07 AP is computed with VOC's own rule (`iou_aware.evaluation.voc07`).
 """
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import os
 from pathlib import Path
-from typing import Any
+
+from tqdm import tqdm
 
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
-from iou_aware.data.boxes import InvalidBox, InvalidBoxes, defect
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.images import check_size, read_headers, require_inside
-from iou_aware.data.layouts.voc_xml import VocAnnotation, VocObject, line_of, read_annotation
+from iou_aware.data.layouts.voc_xml import VocAnnotation, line_of, read_annotation
+from iou_aware.data.source import Fault, Source, SourceImage, outside
 
-_OF_ONE_CLASS = re.compile(r"\s(-1|0|1)$")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
-def read_list(root: Path, folder: str, name: str) -> list[str]:
-    """Read an image list, ``<root>/<folder>/ImageSets/Main/<name>.txt``.
+def files(dataset: Dataset, split: Split) -> list[Path]:
+    """Return a split's image lists, ``<root>/<folder>/ImageSets/Main/<list>.txt``."""
+    return [_list_file(dataset, entry) for entry in split.keys["sets"]]
 
-    Returns:
-        The images' names without their suffix, in order.
+
+def count_images(dataset: Dataset, split: Split) -> int:
+    """Return how many images a split's lists name."""
+    faults: list[InputError] = []
+    return sum(len(_names(file, faults)) for file in files(dataset, split))
+
+
+def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
+    """Read every annotation of a split; what is wrong with a list or an object is appended to ``faults``.
 
     Raises:
-        InputError: The list is missing, empty or not UTF-8, names an image twice or one outside of the folder, or is
-            that of one class.
+        InputError: A list is missing, empty or not UTF-8.
     """
-    path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
+    named: dict[tuple[str, str], Path] = {}
+    for entry in split.keys["sets"]:
+        file = _list_file(dataset, entry)
+        for name in _names(file, faults):
+            if named.setdefault((entry["folder"], name), file) != file:
+                text = (
+                    f"{dataset.file}, key splits.{split.name}.sets: the image {entry['folder']}/{name} is in two lists"
+                )
+                faults.append(Fault("image listed twice", text, "Name it in one of them."))
+    images, boxes, xml = [], [], []
+    pictures: dict[Path, dict[str, list[str]]] = {}
+    label = f"{dataset.name} {split.name}: annotations"
+    for folder, name in tqdm(named, desc=label, unit="file", mininterval=1, disable=len(named) < 1000):
+        file = dataset.root / folder / "Annotations" / f"{name}.xml"
+        annotation, fault = _annotation(file, dataset, len(images), faults)
+        place = Path(folder, "JPEGImages", name)
+        picture = _picture(dataset.root / place, annotation.file_name, pictures)
+        if isinstance(picture, Fault):
+            fault, picture = fault or picture, f"{place.name}.jpg"
+        path = os.path.normpath(place.with_name(picture))
+        named_by = str(file if file.is_file() else named[folder, name])
+        images.append(SourceImage(None, path, annotation.size, named_by, fault))
+        boxes += annotation.boxes
+        xml.append(file)
+    return Source(
+        folder=dataset.root,
+        images=images,
+        boxes=boxes,
+        classes=dict.fromkeys(sorted({box.category for box in boxes})),
+        declared=False,
+        corners="(xmin, ymin, xmax, ymax)",
+        locate=lambda box: (xml[box.image], line_of(xml[box.image], box.index)),
+    )
+
+
+def _list_file(dataset: Dataset, entry: dict[str, str]) -> Path:
+    return dataset.root / entry["folder"] / "ImageSets" / "Main" / f"{entry['list']}.txt"
+
+
+def _names(path: Path, faults: list[InputError]) -> list[str]:
+    """Return the names that an image list has, in order, without suffixes; entries at fault are appended to ``faults``.
+
+    Raises:
+        InputError: The list is missing, empty or not UTF-8.
+    """
     if not path.is_file():
         known = sorted(other.stem for other in path.parent.glob("*.txt"))
         raise InputError(
-            f"{path}: there is no such image list.{closest(name, known)} Found there: {known or 'nothing'}."
+            f"{path}: there is no such image list.{closest(path.stem, known)} Found there: {known or 'nothing'}."
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8 text. Save the list as UTF-8.") from error
     first: dict[str, int] = {}
-    for number, name in enumerate(map(str.strip, lines), start=1):
-        if _OF_ONE_CLASS.search(name):
-            raise InputError(
-                f"{path}, line {number}: found {name!r}, expected the name of one image and nothing else. VOC's lists "
-                "of one class, with 1 or -1 behind each name, are no lists of a split."
-            )
-        require_inside(name, f"{path}, line {number}")
-        if name in first:
-            raise InputError(
-                f"{path}, line {number}: the image {name!r} is named a second time; first on line {first[name]}. "
-                "Remove one of them: image ids must be unique."
-            )
-        if name:
+    for number, line in enumerate(lines, start=1):
+        name = _stem(line.strip())
+        fault = _entry_fault(name, f"{path}, line {number}", first)
+        if fault:
+            faults.append(fault)
+        elif name:
             first[name] = number
-    if not first:
+    if not first and not faults:
         raise InputError(f"{path}: the image list is empty. A split needs at least one image.")
     return list(first)
 
 
-@dataclass
-class VocSplit:
-    """The annotations of a split, and where each image lies below the dataset's root."""
-
-    images: list[str]
-    sizes: list[tuple[int, int]]
-    annotations: list[VocAnnotation]
-    turned: list[str]
+def _stem(entry: str) -> str:
+    """Return an image's name as VOC has it, of an entry that may have a suffix, backslashes or a leading ``./``."""
+    name = entry.replace("\\", "/").removeprefix("./")
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in _SUFFIXES | {".xml"} else name
 
 
-def read_split(dataset: Dataset, split: Split, progress: Callable[[Any], Any] = lambda items: items) -> VocSplit:
-    """Read every annotation of a split and check its images' headers.
-
-    Args:
-        dataset: The dataset.
-        split: One of its splits.
-        progress: Wraps the annotation files as they are read, to show progress.
-
-    Raises:
-        InputError: See `read_list`, `read_annotation` and `iou_aware.data.images`.
-    """
-    names = [(item.folder, name) for item in split.lists for name in read_list(dataset.root, item.folder, item.name)]
-    if len(set(names)) < len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise InputError(f"{dataset.file}, key splits.{split.name}.sets: the image {'/'.join(twice)} is in two lists.")
-    annotations = [
-        read_annotation(dataset.root / folder / "Annotations" / f"{name}.xml") for folder, name in progress(names)
-    ]
-    images = [_image(dataset.root, folder, name) for folder, name in names]
-    named_by = [str(annotation.file) for annotation in annotations]
-    items = [(dataset.root / image, file) for image, file in zip(images, named_by, strict=True)]
-    headers = read_headers(items, len(items), f"{dataset.name} {split.name}: images")
-    sizes, turned = [], []
-    for header, image, annotation, (path, file) in zip(headers, images, annotations, items, strict=True):
-        size = annotation.size or header.shown
-        if check_size(header, path, *size, file):
-            turned.append(image)
-        sizes.append(size)
-    return VocSplit(images, sizes, annotations, turned)
+def _entry_fault(name: str, place: str, first: dict[str, int]) -> Fault | None:
+    words = name.split()
+    if len(words) == 2 and words[1] in ("-1", "0", "1"):
+        return Fault(
+            "list of one class",
+            f"{place}: found {name!r}, expected the name of one image and nothing else",
+            "VOC's lists of one class, with 1 or -1 behind each name, are no lists of a split.",
+        )
+    if name in first:
+        return Fault(
+            "image listed twice",
+            f"{place}: the image {name!r} is named a second time; first on line {first[name]}",
+            "Remove one of them: image ids must be unique.",
+        )
+    return outside(name, place)
 
 
-def _image(root: Path, folder: str, name: str) -> str:
-    """Find an image below the root; the usual suffix when there is none, so that the error names that."""
-    stem = Path(folder) / "JPEGImages" / name
-    suffixes = (suffix for suffix in _SUFFIXES if (root / f"{stem}{suffix}").is_file())
-    return f"{stem}{next(suffixes, '.jpg')}"
+def _annotation(
+    file: Path, dataset: Dataset, image: int, faults: list[InputError]
+) -> tuple[VocAnnotation, Fault | None]:
+    """Return an annotation file's content, an empty one with the fault where it cannot be read."""
+    if dataset.missing_annotations == "negative" and not file.exists():
+        return VocAnnotation(), None
+    try:
+        return read_annotation(file, image, faults), None
+    except Fault as fault:
+        return VocAnnotation(), fault
 
 
-def classes_of(dataset: Dataset, splits: list[VocSplit]) -> tuple[str, ...]:
-    """Return the dataset's classes: as listed, or those found in any split, sorted.
-
-    Raises:
-        InputError: An object's class is not among those listed.
-    """
-    if dataset.classes is None:
-        found = {item.name for split in splits for annotation in split.annotations for item in annotation.objects}
-        return tuple(sorted(found))
-    for split in splits:
-        for annotation in split.annotations:
-            for item in annotation.objects:
-                if item.name not in dataset.classes:
-                    line = line_of(annotation.file, item.index)
-                    raise InputError(
-                        f"{annotation.file}, line {line}: the class {item.name!r} is unknown."
-                        f"{closest(item.name, dataset.classes)} {dataset.file}, key classes, lists "
-                        f"{', '.join(dataset.classes)}: correct the annotation, or add the class there."
-                    )
-    return dataset.classes
-
-
-def to_coco(split: VocSplit, classes: tuple[str, ...], root: Path, invalid: InvalidBoxes) -> dict[str, Any]:
-    """Convert a split to the content of a COCO instances file.
-
-    Image ids count from 1 in the order of the image lists, annotation ids from 1 in the order of the objects, category
-    ids from 1 in the order of ``classes``. ``file_name`` is relative to ``root``.
+def _picture(place: Path, file_name: str | None, known: dict[Path, dict[str, list[str]]]) -> str | Fault:
+    """Return the image of an annotation: of the listed name, and where that leaves a choice or none, by <filename>.
 
     Args:
-        split: What `read_split` returned.
-        classes: The dataset's classes in order.
-        root: The dataset's root, which messages leave out.
-        invalid: Decides on invalid boxes.
+        place: The image's path without suffix.
+        file_name: What <filename> says.
+        known: The image files of each folder by name without suffix, as far as they have been looked up.
     """
-    ids = {name: number for number, name in enumerate(classes, start=1)}
-    images, annotations = [], []
-    for image_id, (name, size, annotation) in enumerate(_rows(split), start=1):
-        images.append({"id": image_id, "file_name": name, "width": size[0], "height": size[1]})
-        for item in annotation.objects:
-            box, why = item.box, _defect(item, size)
-            if why:
-                file, line = annotation.file.relative_to(root).as_posix(), line_of(annotation.file, item.index)
-                found = InvalidBox(file, line, item.index, name, item.name, list(item.corners), why)
-                if not invalid.add(found):
-                    continue
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": ids[item.name],
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": int(item.difficult),
-                }
-            )
-    categories = [{"id": number, "name": name} for name, number in ids.items()]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    folder, name = place.parent, place.name
+    if folder not in known:
+        known[folder] = _pictures(folder)
+    found = sorted(known[folder].get(name, []))
+    if len(found) == 1:
+        return found[0]
+    if file_name and (file_name in found or (not found and os.path.isfile(folder / file_name))):
+        return file_name
+    if found:
+        text = f"{folder}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}"
+        return Fault("image ambiguous", text, "Remove what is no image of the dataset, or correct <filename>.")
+    if not file_name or Path(file_name).stem == name:
+        return file_name or f"{name}.jpg"
+    text = f"{place}: there is no such image, .jpg or the like, nor {file_name}, which <filename> names"
+    return Fault("image missing", text, "Put it there, or correct the name.")
 
 
-def _rows(split: VocSplit) -> Iterator[tuple[str, tuple[int, int], VocAnnotation]]:
-    return zip(split.images, split.sizes, split.annotations, strict=True)
-
-
-def _defect(item: VocObject, size: tuple[int, int]) -> str | None:
-    xmin, ymin, xmax, ymax = item.corners
-    if xmax <= xmin or ymax <= ymin:
-        return "(xmin, ymin, xmax, ymax) has no area"
-    why = defect(item.box, *size)
-    return why and f"(xmin, ymin, xmax, ymax) {why}"
+def _pictures(folder: Path) -> dict[str, list[str]]:
+    """Return the image files of a folder by name without suffix."""
+    found: dict[str, list[str]] = {}
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in _SUFFIXES:
+            found.setdefault(stem, []).append(name)
+    return found

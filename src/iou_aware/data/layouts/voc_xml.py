@@ -1,41 +1,32 @@
 """Reading one PASCAL VOC annotation file, safely and fast."""
 
-from dataclasses import dataclass
+import codecs
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 from iou_aware.common.errors import InputError
+from iou_aware.data.source import Fault, SourceBox, flag
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-
-@dataclass(slots=True)
-class VocObject:
-    """One object of an annotation file: its place there, class, and corners as written."""
-
-    index: int
-    name: str
-    corners: tuple[float, float, float, float]
-    difficult: bool
-
-    @property
-    def box(self) -> list[float]:
-        """COCO's ``[x, y, width, height]``; `iou_aware.data.layouts.voc` explains the convention."""
-        xmin, ymin, xmax, ymax = self.corners
-        return [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_TAKEN_FOR = {"gb2312": "gb18030", "gbk": "gb18030", "utf-16": "utf-8", "utf-32": "utf-8"}
 
 
 @dataclass(slots=True)
 class VocAnnotation:
-    """One annotation file: its image's size, if stated, and its objects in order."""
+    """One annotation file: its image's size and file name, if stated, and its objects in order."""
 
-    file: Path
-    size: tuple[int, int] | None
-    objects: list[VocObject]
+    size: tuple[int, int] | None = None
+    file_name: str | None = None
+    boxes: list[SourceBox] = field(default_factory=list)
 
 
-def read_annotation(path: Path) -> VocAnnotation:
+def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnnotation:
     """Read one VOC XML file.
 
     A first, bare pass of the parser refuses a DOCTYPE, and with it any entity, before anything could be expanded; it
@@ -43,89 +34,128 @@ def read_annotation(path: Path) -> VocAnnotation:
 
     Args:
         path: The XML file.
+        image: The index of its image.
+        faults: What is wrong with an object is appended, and the object left out.
 
     Raises:
-        InputError: The file is missing, is no well-formed XML, declares a DOCTYPE or entities, or an object lacks its
-            name or a corner. The message names the line.
+        Fault: The file is missing, is not text or no well-formed XML, declares a DOCTYPE or entities, or states a size
+            that is none. The message names the line.
     """
     try:
-        content = path.read_bytes()
+        content = _decoded(path.read_bytes(), path)
         _refuse_doctype(content, path)
         tree = ElementTree.fromstring(content)
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: there is no such annotation file, but an image list names it. Add it, or take it off the list, "
-            "which names images without a suffix."
+        raise Fault(
+            "annotation file missing",
+            f"{path}: there is no such annotation file, but an image list names it",
+            "Add it, take it off the list, or set `missing_annotations: negative` if it shows no object.",
         ) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected an annotation file, XML.") from error
+        text = f"{path}: cannot be read ({error.strerror}); expected an annotation file, XML"
+        raise Fault("annotation file unreadable", text, "Replace it.") from error
     except expat.ExpatError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]}). The file may be "
-            "cut short: restore it from its source."
+        raise Fault(
+            "annotation file unreadable",
+            f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})",
+            "The file may be cut short: restore it from its source.",
         ) from error
     if tree.tag != "annotation":
-        raise InputError(f"{path}: found <{tree.tag}>, expected <annotation>. This is not a VOC annotation file.")
-    objects = [_read_object(item, path, index) for index, item in enumerate(tree.findall("object"))]
-    return VocAnnotation(path, _read_size(tree, path), objects)
+        text = f"{path}: found <{tree.tag}>, expected <annotation>"
+        raise Fault("annotation file unreadable", text, "This is not a VOC annotation file.")
+    boxes = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
+    file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
+    return VocAnnotation(_size(tree, path), file_name or None, [box for box in boxes if box])
 
 
-def _refuse_doctype(content: bytes, path: Path) -> None:
+def _decoded(content: bytes, path: Path) -> str:
+    """Return a file's text by its byte order mark or the encoding that it declares, UTF-8 without either."""
+    mark = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)
+    declared = _ENCODING.match(content)
+    encoding = mark or (declared[1].decode() if declared else "utf-8")
+    try:
+        name = codecs.lookup(encoding).name
+        # A declaration that can be read byte by byte is not in UTF-16, whatever it says; GB18030 holds the older two.
+        name = name if mark else _TAKEN_FOR.get(name, name)
+        return content.decode(name)
+    except LookupError as error:
+        raise Fault(
+            "annotation file unreadable",
+            f"{path}, line 1: the encoding {encoding!r}, which the file declares, is unknown",
+            "Save it as UTF-8.",
+        ) from error
+    except UnicodeError as error:
+        line = content.count(b"\n", 0, getattr(error, "start", 0)) + 1
+        raise Fault(
+            "annotation file unreadable",
+            f"{path}, line {line}: found bytes that are not {encoding} text",
+            "Save it as UTF-8.",
+        ) from error
+
+
+def _refuse_doctype(content: str, path: Path) -> None:
     parser = expat.ParserCreate()
 
     def refuse(*_: object) -> None:
-        raise InputError(
+        raise Fault(
+            "annotation file unreadable",
             f"{path}, line {parser.CurrentLineNumber}: the file declares a DOCTYPE, which can define entities and read "
-            "other files. VOC annotations need none: remove the declaration."
+            "other files",
+            "VOC annotations need none: remove the declaration.",
         )
 
     parser.StartDoctypeDeclHandler = refuse
     parser.Parse(content, True)
 
 
-def _read_object(item: ElementTree.Element, path: Path, index: int) -> VocObject:
-    """Read an ``<object>``; its parts, which VOC2012 gives for some people, have boxes of their own and are left."""
+def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: list[InputError]) -> SourceBox | None:
+    """Read an ``<object>``; its parts, which VOC2012 gives for some people, have boxes of their own and are left.
+
+    Corners become COCO's ``[x, y, width, height]``; `iou_aware.data.layouts.voc` explains the convention.
+    """
     fields = {child.tag: child for child in item}
     name = (fields["name"].text or "").strip() if "name" in fields else ""
-    if not name:
-        raise _object_error(path, index, "has no <name>; expected its class. Name it, or remove the object")
-    difficult = (fields["difficult"].text or "").strip() if "difficult" in fields else "0"
-    if difficult not in ("0", "1"):
-        raise _object_error(path, index, f"has {difficult!r} as <difficult>; expected 0 or 1. Correct it")
+    difficult = flag(fields["difficult"].text or "") if "difficult" in fields else False
+    if not name or difficult is None:
+        what = "has no <name>" if not name else f"has {fields['difficult'].text!r} as <difficult>"
+        expected = "its class" if not name else "0 or 1"
+        text = f"{path}, line {line_of(path, index)}: object {index} {what}; expected {expected}"
+        faults.append(Fault("object incomplete", text, "Correct it, or remove the object."))
+        return None
     texts = {child.tag: child.text for child in fields.get("bndbox", ())}
-    corners = tuple(_number(texts.get(corner)) for corner in _CORNERS)
+    corners = [_number(texts.get(corner)) for corner in _CORNERS]
     if None in corners:
         corner = _CORNERS[corners.index(None)]
-        found = f"has {texts[corner]!r} as" if corner in texts else "has no"
-        raise _object_error(path, index, f"{found} <{corner}>; expected a number. Correct it, or remove the object")
-    return VocObject(index, name, corners, difficult == "1")
+        why = f"has {texts[corner]!r} as <{corner}>" if corner in texts else f"has no <{corner}>"
+        written = [texts.get(corner) for corner in _CORNERS]
+        return SourceBox(image, name, None, written, index, difficult, defect=("box not four numbers", why))
+    xmin, ymin, xmax, ymax = corners
+    box = [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
+    # One pixel by VOC's convention, and a click without a drag in truth.
+    defect = ("box without area", "has no area") if xmax <= xmin or ymax <= ymin else None
+    return SourceBox(image, name, box, corners, index, difficult, defect=defect)
 
 
-def _read_size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
-    """Return width and height in pixels; None when the file does not state them."""
-    size = tree.find("size")
-    if size is None:
-        return None
-    width, height = _number(size.findtext("width")), _number(size.findtext("height"))
-    if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
-        raise InputError(
-            f"{path}, key size: found {width} by {height}, expected whole numbers of pixels above 0. Correct it, or "
-            "remove the element: the size is then read from the image."
+def _size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
+    """Return width and height in pixels; None when the file does not state them, or as 0 as labelling tools do."""
+    texts = [(tree.findtext(f"size/{side}") or "").strip() or "0" for side in ("width", "height")]
+    width, height = map(_number, texts)
+    if not (isinstance(width, int) and isinstance(height, int) and min(width, height) >= 0):
+        raise Fault(
+            "size wrong",
+            f"{path}, key size: found {texts[0]} by {texts[1]}, expected whole numbers of pixels",
+            "Correct it, or remove the element: the size is then read from the image.",
         )
-    return width, height
+    return (width, height) if width and height else None
 
 
-def _number(text: str | None) -> int | float | None:
+def _number(text: Any) -> int | float | None:
     """Return the number a text holds, whole where it can be (VOC2012 has a few fractions), or None."""
-    try:
-        return int(text)
-    except (TypeError, ValueError):
-        pass
     try:
         value = float(text)
     except (TypeError, ValueError):
         return None
-    return int(value) if value.is_integer() else value
+    return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
 
 
 def line_of(path: Path, index: int) -> int | None:
@@ -151,9 +181,5 @@ def line_of(path: Path, index: int) -> int | None:
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.Parse(path.read_bytes(), True)
+    parser.Parse(_decoded(path.read_bytes(), path), True)
     return lines[index] if index < len(lines) else None
-
-
-def _object_error(path: Path, index: int, what: str) -> InputError:
-    return InputError(f"{path}, line {line_of(path, index)}: object {index} {what}.")

@@ -1,0 +1,143 @@
+"""What a layout reads from the user's files, the same for every layout, and the faults that are found on the way.
+
+A layout is a module of `iou_aware.data.layouts`, named as the schema's key ``layout`` has it, with three functions:
+``files(dataset, split)`` returns the files that list a split's images, ``count_images(dataset, split)`` how many they
+list, and ``read(dataset, split, faults)`` a `Source`. Whatever is wrong is appended to ``faults``.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import write_text
+
+_SHOWN = 8  # faults that a message tells in full
+# How tools write a truth value.
+_FLAGS = {"": False, "0": False, "false": False, "no": False, "none": False, "1": True, "true": True, "yes": True}
+
+
+class Fault(InputError):
+    """One thing that is wrong with a dataset.
+
+    Attributes:
+        kind: What all faults of this kind are counted under, such as ``image missing``.
+        text: Where it is and what is wrong.
+        advice: What to do about it.
+    """
+
+    def __init__(self, kind: str, text: str, advice: str):
+        super().__init__(f"{text}. {advice.strip()}")
+        self.kind, self.text, self.advice = kind, text, advice.strip()
+
+
+@dataclass(slots=True)
+class SourceImage:
+    """An image as an annotation file describes it.
+
+    Attributes:
+        id: What the file calls it, a whole number or text; None where files are all that is named.
+        file_name: Its path below the split's folder of images.
+        size: Width and height in pixels; None where they are not stated.
+        named_by: The file, with line or key, that describes it.
+        fault: Why it cannot be used, as far as its annotations say; None if it can.
+    """
+
+    id: int | str | None
+    file_name: str
+    size: tuple[int, int] | None
+    named_by: str
+    fault: Fault | None = None
+
+
+@dataclass(slots=True)
+class SourceBox:
+    """A box as an annotation file has it.
+
+    Attributes:
+        image: Index into the images.
+        category: Name of its class.
+        box: COCO's ``[x, y, width, height]``, or None where what is written is no box.
+        written: What is written.
+        index: Its place among the boxes of its image (VOC) or file (COCO), from 0.
+        ignored: Whether it is neither to be found nor false when it is: a crowd, or difficult.
+        area: In square pixels, if stated: of a mask, say.
+        defect: As `iou_aware.data.boxes.defect` returns it, where the layout knows better.
+    """
+
+    image: int
+    category: str
+    box: list[float] | None
+    written: Any
+    index: int
+    ignored: bool
+    area: float | None = None
+    defect: tuple[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Source:
+    """A split as its files describe it.
+
+    Attributes:
+        folder: The folder that file names start from.
+        images: In order.
+        boxes: Image by image or in the file's order; read once.
+        classes: What the files call each class by number, or None, by its name, in order.
+        declared: Whether the files list their classes, or they are merely those that occur.
+        corners: The names of the four numbers of a box as written, for messages.
+        locate: Returns the file and the line of a box, the latter None where the format has no lines to speak of.
+    """
+
+    folder: Path
+    images: list[SourceImage]
+    boxes: Iterable[SourceBox]
+    classes: dict[str, int | str | None]
+    declared: bool
+    corners: str
+    locate: Callable[[SourceBox], tuple[Path, int | None]]
+
+
+def flag(value: Any) -> bool | None:
+    """Return the truth value that a tool has written, or None if it is none: 0, ``false``, empty and null are False."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if isinstance(value, int | float):
+        return bool(value) if value in (0, 1) else None
+    return _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def outside(name: str, named_by: str) -> Fault | None:
+    """Return the fault of a file name which leads out of the folder that it starts from, None for one that does not."""
+    if not (name.startswith("/") or ".." in name.split("/") or "\0" in name):
+        return None
+    return Fault(
+        "name outside the folder",
+        f"{named_by}: found {name!r}, expected a path below the dataset's folder of images, without '..'",
+        "Correct it; if the image belongs to the dataset, put it there.",
+    )
+
+
+def settle(faults: Sequence[InputError], name: str, file: Path) -> None:
+    """Raise InputError about the faults of dataset ``name``, if there are any.
+
+    Several are counted by kind; the first few are told, and ``file`` lists all of them. Without any, what an earlier
+    call left there is removed.
+    """
+    file.unlink(missing_ok=True)
+    if len(faults) == 1:
+        raise faults[0]
+    if not faults:
+        return
+    known = [fault if isinstance(fault, Fault) else Fault("file unreadable", str(fault), "") for fault in faults]
+    kinds = Counter(fault.kind for fault in known)
+    write_text(file, "".join(f"{fault.kind}: {fault.text}\n" for fault in known))
+    counts = ", ".join(f"{number} x {kind}" for kind, number in kinds.most_common())
+    # A fault of each kind comes before a second one of any.
+    order = sorted(range(len(known)), key=lambda i: sum(known[i].kind == before.kind for before in known[:i][-_SHOWN:]))
+    shown = "".join(f"\n  {known[i].text}" for i in order[:_SHOWN])
+    more = f"\n  and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    advice = " ".join(dict.fromkeys(fault.advice for fault in known if fault.advice))
+    raise InputError(f"{name}: {len(known)} faults: {counts}.{shown}{more}\n{file} lists all of them. {advice}")

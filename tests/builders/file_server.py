@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from unittest.mock import patch
 
+from iou_aware.data import download
+
 
 @dataclass
 class Served:
@@ -85,13 +87,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(files: dict[str, Served]) -> Iterator[str]:
-    """Serve files by path, such as ``/a.zip``, and yield the server's address, which no proxy stands before."""
+    """Serve files by path, such as ``/a.zip``, and yield the server's address.
+
+    No proxy stands before it. Downloads give up after three attempts without progress, and do not pause between them.
+    """
     handler = type("Handler", (_Handler,), {"files": files})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        with patch.dict(os.environ, no_proxy="127.0.0.1"):
+        with patch.dict(os.environ, no_proxy="127.0.0.1"), patch.multiple(download, TRIES=3, PAUSE=0.0):
             yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()

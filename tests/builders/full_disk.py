@@ -1,8 +1,10 @@
 """A disk that fills up: what still fits is written, and the rest refused as the operating system refuses it."""
 
+import builtins
 import errno
+import io
 import os
-from pathlib import Path
+import tarfile
 from typing import Any
 
 import pytest
@@ -41,11 +43,12 @@ class _File:
 
 def mount(patch: pytest.MonkeyPatch, room: int, fault: int = errno.ENOSPC) -> Disk:
     """Let every file that is written from now on lie on a disk with so much room, in bytes; return it."""
-    disk, opened = Disk(room, fault), Path.open
+    disk, opened = Disk(room, fault), open
 
-    def on_disk(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
-        file = opened(self, mode, *args, **options)
+    def on_disk(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+        file = opened(path, mode, *args, **options)
         return _File(file, disk) if mode in ("wb", "r+b") else file
 
-    patch.setattr(Path, "open", on_disk)
+    for module, name in ((io, "open"), (builtins, "open"), (tarfile, "bltn_open")):
+        patch.setattr(module, name, on_disk)
     return disk

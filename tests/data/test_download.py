@@ -14,21 +14,20 @@ from builders.file_server import Served, serving
 from builders.full_disk import mount
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.download import Checksum, Patience, download
+from iou_aware.data.download import download
 
 CONTENT = random.Random(0).randbytes(300_000)
-HASTY = Patience(tries=3, pause=0.0)
 
 
 def checksum(content=CONTENT, kind="sha256"):
-    return Checksum(kind, hashlib.new(kind, content).hexdigest())
+    return f"{kind}:{hashlib.new(kind, content).hexdigest()}"
 
 
 def fetched(tmp_path, served, check=None, size=None, name="a.bin"):
     """Download one file from a server of its own and return it."""
     target = tmp_path / name
     with serving({"/a": served}) as address:
-        download([f"{address}/a"], target, check or checksum(), size, HASTY)
+        download([f"{address}/a"], target, check or checksum(), size)
     return target
 
 
@@ -70,8 +69,8 @@ def test_a_network_that_gives_out_is_continued(tmp_path, monkeypatch, fault, pla
             stumble()
         response = whole(connection)
         if place == "read":
-            read = response.read
-            monkeypatch.setattr(response, "read", lambda *size: stumble() or read(*size))
+            read = response.read1
+            monkeypatch.setattr(response, "read1", lambda *size: stumble() or read(*size))
         return response
 
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", getresponse)
@@ -80,7 +79,7 @@ def test_a_network_that_gives_out_is_continued(tmp_path, monkeypatch, fault, pla
 
 def test_a_later_call_continues_too(tmp_path):
     served = Served(CONTENT, cuts=[100_000, 0, 0, 0])
-    with pytest.raises(InputError, match="given up after 3 attempts in a row without progress"):
+    with pytest.raises(InputError, match=r"could not be fetched.*Connection broken"):
         fetched(tmp_path, served)
     assert (tmp_path / "a.bin.part").stat().st_size == 100_000
     assert fetched(tmp_path, served).read_bytes() == CONTENT
@@ -114,7 +113,7 @@ def test_a_part_that_is_complete_is_used(tmp_path):
 def test_a_wrong_checksum_is_refused_and_the_file_does_not_appear(tmp_path):
     with pytest.raises(InputError) as caught:
         fetched(tmp_path, Served(CONTENT[:-1] + b"x"))
-    assert f"sha256 is {hashlib.sha256(CONTENT[:-1] + b'x').hexdigest()}, expected {checksum().digits}" in str(
+    assert f"sha256 is {hashlib.sha256(CONTENT[:-1] + b'x').hexdigest()}, expected {checksum()[7:]}" in str(
         caught.value
     )
     assert not list(tmp_path.iterdir())
@@ -142,14 +141,14 @@ def test_a_mirror_takes_over(tmp_path):
     good, spoiled = Served(CONTENT), Served(CONTENT[:-1] + b"x")
     with serving({"/good": good, "/spoiled": spoiled}) as address:
         urls = [f"{address}/{name}" for name in ("missing", "spoiled", "good")]
-        download(urls, tmp_path / "a.bin", checksum(), patience=HASTY)
+        download(urls, tmp_path / "a.bin", checksum())
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_mirror_continues_what_another_began(tmp_path):
     first, second = Served(CONTENT, cuts=[100_000, 0, 0, 0]), Served(CONTENT)
     with serving({"/first": first, "/second": second}) as address:
-        download([f"{address}/first", f"{address}/second"], tmp_path / "a.bin", checksum(), patience=HASTY)
+        download([f"{address}/first", f"{address}/second"], tmp_path / "a.bin", checksum())
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert second.asked == ["bytes=100000-"]
 
@@ -158,7 +157,7 @@ def test_a_mirror_continues_what_another_began(tmp_path):
 def test_a_file_that_has_moved_is_fetched_where_it_is_now_and_continued_there(tmp_path, status):
     moved, old = Served(CONTENT, cuts=[100_000]), Served(b"", redirect=(status, "/elsewhere/a"))
     with serving({"/old": old, "/elsewhere/a": moved}) as address:
-        download([f"{address}/old"], tmp_path / "a.bin", checksum(), patience=HASTY)
+        download([f"{address}/old"], tmp_path / "a.bin", checksum())
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert moved.asked == [None, "bytes=100000-"]
 
@@ -166,7 +165,7 @@ def test_a_file_that_has_moved_is_fetched_where_it_is_now_and_continued_there(tm
 def test_a_redirect_to_something_else_is_found_out_by_the_checksum(tmp_path):
     page, old, good = Served(b"<html>We have moved</html>"), Served(b"", redirect=(301, "/page")), Served(CONTENT)
     with serving({"/page": page, "/old": old, "/good": good}) as address:
-        download([f"{address}/old", f"{address}/good"], tmp_path / "a.bin", checksum(), patience=HASTY)
+        download([f"{address}/old", f"{address}/good"], tmp_path / "a.bin", checksum())
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
@@ -174,7 +173,7 @@ def test_a_page_in_the_place_of_the_file_costs_nothing_of_what_arrived_before(tm
     first, page, good = Served(CONTENT, cuts=[100_000, 0, 0, 0]), Served(b"<html>", ranges=False), Served(CONTENT)
     with serving({"/first": first, "/page": page, "/good": good}) as address:
         urls = [f"{address}/{name}" for name in ("first", "page", "good")]
-        download(urls, tmp_path / "a.bin", checksum(), len(CONTENT), HASTY)
+        download(urls, tmp_path / "a.bin", checksum(), len(CONTENT))
     assert good.asked == ["bytes=100000-"]
 
 
@@ -182,26 +181,30 @@ def test_a_redirect_in_circles_is_told_at_once_and_the_next_address_is_taken(tmp
     there, back = Served(b"", redirect=(302, "/back")), Served(b"", redirect=(301, "/there"))
     with serving({"/there": there, "/back": back, "/good": Served(CONTENT)}) as address:
         with pytest.raises(InputError) as caught:
-            download([f"{address}/there"], tmp_path / "a.bin", checksum(), patience=HASTY)
-        assert "/there: it redirects in circles, at last to /" in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert len(there.asked) + len(back.asked) <= 11, "a circle is not tried again"
-        download([f"{address}/there", f"{address}/good"], tmp_path / "a.bin", checksum(), patience=HASTY)
+            download([f"{address}/there"], tmp_path / "a.bin", checksum())
+        assert "/there: Exceeded 30 redirects" in str(caught.value)
+        assert len(there.asked) + len(back.asked) <= 31, "a circle is not tried again"
+        download([f"{address}/there", f"{address}/good"], tmp_path / "a.bin", checksum())
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_redirect_out_of_the_network_is_not_followed(tmp_path):
-    told = r"HTTP 301 .*file:///etc/hostname' is not allowed"
+    told = r"No connection adapters were found for 'file:///etc/hostname'"
     served = Served(b"", redirect=(301, "file:///etc/hostname"))
     with serving({"/a": served}) as address, pytest.raises(InputError, match=told):
-        download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+        download([f"{address}/a"], tmp_path / "a.bin")
     assert not list(tmp_path.iterdir())
 
 
 def test_every_answer_is_told_when_none_is_good(tmp_path):
     with serving({"/gone": Served(CONTENT, cuts=[-410])}) as address, pytest.raises(InputError) as caught:
-        download([f"{address}/missing", f"{address}/gone"], tmp_path / "a.bin", checksum(), patience=HASTY)
-    for part in ("/missing: HTTP 404 Not Found", "/gone: HTTP 410 Gone", "further mirrors", str(tmp_path / "a.bin")):
+        download([f"{address}/missing", f"{address}/gone"], tmp_path / "a.bin", checksum())
+    for part in (
+        "/missing: 404 Client Error: Not Found",
+        "/gone: 410 Client Error: Gone",
+        "further mirrors",
+        str(tmp_path / "a.bin"),
+    ):
         assert part in str(caught.value)
 
 
@@ -209,14 +212,14 @@ def test_a_server_that_is_down_is_named(tmp_path):
     with serving({}) as address:
         pass
     with pytest.raises(InputError, match="Connection refused"):
-        download([f"{address}/a"], tmp_path / "a.bin", checksum(), patience=HASTY)
+        download([f"{address}/a"], tmp_path / "a.bin", checksum())
 
 
 def test_without_a_checksum_nothing_is_put_together(tmp_path):
     served = Served(CONTENT)
     (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
     with serving({"/a": served}) as address:
-        download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+        download([f"{address}/a"], tmp_path / "a.bin")
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert served.asked == [None]
 
@@ -250,8 +253,8 @@ def test_without_a_checksum_a_disk_that_fills_up_is_left_as_it_was(tmp_path, mon
     disk = mount(monkeypatch, room=1000)
     with serving({"/a": Served(CONTENT)}) as address:
         with pytest.raises(InputError, match=r"the disk is full: 1000 bytes .* it starts over, for want of a checksum"):
-            download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+            download([f"{address}/a"], tmp_path / "a.bin")
         assert not list(tmp_path.iterdir())
         disk.room = 10**9
-        download([f"{address}/a"], tmp_path / "a.bin", patience=HASTY)
+        download([f"{address}/a"], tmp_path / "a.bin")
     assert (tmp_path / "a.bin").read_bytes() == CONTENT

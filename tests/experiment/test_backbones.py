@@ -9,7 +9,6 @@ import pytest
 from builders.file_server import Served, serving
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.backbones import address, fetch, require
 from iou_aware.experiment.experiment import Experiment
@@ -20,7 +19,6 @@ from iou_aware.workflow import stages as workflow
 ROOT = Path(__file__).parents[2]
 CONTENT = b"weights"
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
-AT_ONCE = Patience(tries=1, pause=0)
 EXPERIMENT = """
 experiment: one
 title: One model
@@ -61,9 +59,9 @@ def test_weights_arrive_where_trainings_look_for_them(tmp_path):
         experiment = project(tmp_path, f"{url}/tiny-{DIGITS}.pth")
         with pytest.raises(InputError, match=r"tiny.pth: .* are not there; run `iou-aware backbone EXPERIMENT tiny`"):
             require(experiment, "tiny")
-        fetch(experiment, "tiny", AT_ONCE)
+        fetch(experiment, "tiny")
         require(experiment, "tiny")
-        fetch(experiment, "tiny", AT_ONCE)
+        fetch(experiment, "tiny")
     expected = tmp_path / "data" / "backbones" / "tiny.pth"
     assert expected.read_bytes() == CONTENT
     (receipt,) = workflow.pretrained(experiment.paths, next(iter(experiment.runs.values())))
@@ -75,7 +73,7 @@ def test_other_weights_than_the_published_ones_are_refused(tmp_path):
     with serving({f"/tiny-{DIGITS}.pth": Served(CONTENT + b"!")}) as url:
         experiment = project(tmp_path, f"{url}/tiny-{DIGITS}.pth")
         with pytest.raises(InputError, match=rf"sha256 is .* expected {DIGITS}"):
-            fetch(experiment, "tiny", AT_ONCE)
+            fetch(experiment, "tiny")
     assert not (tmp_path / "data" / "backbones" / "tiny.pth").exists()
 
 

@@ -14,7 +14,6 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS, init_default_scope
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.download import Patience
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.backbones import fetch
 from iou_aware.training import config
@@ -161,7 +160,7 @@ def test_weights_that_carry_code_are_refused_and_not_run_under_a_right_name_too(
     study.paths.pretrained("tiny").unlink()
     with serving({f"/{name}": Served(content)}) as url:
         publish(study, f"{url}/{name}")
-        fetch(study, "tiny", Patience(tries=1, pause=0))
+        fetch(study, "tiny")
     assert study.paths.pretrained("tiny").read_bytes() == content
     with pytest.raises(InputError, match=r"tiny\.pth: refused, nothing in it was run.*mkdir"):
         train(study, RETINANET)

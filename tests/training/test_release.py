@@ -29,8 +29,7 @@ from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
-from iou_aware.data import published
-from iou_aware.data.download import Patience
+from iou_aware.data import released
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.predict import predict
@@ -41,7 +40,6 @@ from iou_aware.training.train import train
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
 RELEASED = "shapes.retinanet.tiny.zoo.64x64.seed0"
-AT_ONCE = Patience(tries=1, pause=0)
 # A config of the form that MMDetection's have: its own names for data that lie elsewhere.
 STOCK = """
 _base_ = ["../detectors/quick/retinanet.py", "mmdet::_base_/default_runtime.py"]
@@ -95,7 +93,7 @@ class Zoo:
 
     def release(self) -> dict:
         """Release the run; return its record."""
-        release(self.experiment, RELEASED, AT_ONCE)
+        release(self.experiment, RELEASED)
         return seal.verify(self.experiment.paths.run_folder(RELEASED))
 
 
@@ -221,7 +219,7 @@ def test_weights_that_are_there_are_not_fetched_again(tiny):
 def test_the_mirror_serves_when_the_publisher_does_not(tiny, monkeypatch):
     content = checkpoint(some_weights(tiny))
     with serving({}) as gone:
-        monkeypatch.setitem(published.MIRRORS, f"{gone}/", f"{tiny.url}/")
+        monkeypatch.setitem(released.MIRRORS, f"{gone}/", f"{tiny.url}/")
         file = tiny.publish(content)
         metafile = tiny.folder / "configs" / "released" / "metafile.yml"
         metafile.write_text(metafile.read_text().replace(tiny.url, gone))

@@ -1,8 +1,8 @@
 """Extracting archives that were fetched from the network, trusting nothing they say.
 
-Only plain files and folders are taken, written by this code with its own permissions. A name that leads out of the
-folder, a link, a device or a promise of far more bytes than the archive could hold stops the extraction before anything
-is written. Checksums normally rule all of this out; an archive without one, or a wrong mirror, is why it is here.
+Only plain files and folders are taken. A name that leads out of the folder, a link, a device or a promise of far more
+bytes than the archive could hold stops the extraction before anything is written. Checksums normally rule all of this
+out; an archive without one, or a wrong mirror, is why it is here.
 """
 
 import shutil
@@ -10,11 +10,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from tqdm import tqdm
 
@@ -24,17 +20,7 @@ from iou_aware.common.files import FULL
 MOST_MEMBERS = 2_000_000
 RATIO = 20  # photographs hardly compress and annotations about fivefold; bombs a thousandfold
 ALWAYS_ALLOWED = 64 << 20  # bytes, so that small archives of text are not suspected
-_CHUNK = 1 << 20
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A file in an archive: its name, its size in bytes as declared, and how to open it."""
-
-    name: str
-    size: int
-    open: Callable[[], IO[bytes]]
 
 
 def extract(archive: Path, folder: Path, select: str | None = None) -> int:
@@ -53,11 +39,15 @@ def extract(archive: Path, folder: Path, select: str | None = None) -> int:
     """
     needed = 0
     try:
-        with _opened(archive) as listing:
-            members = _chosen(_checked(listing, archive), archive, select)
-            needed = sum(member.size for _, member in members)
+        with _opened(archive) as opened:
+            members = _chosen(_checked(opened, archive), archive, select)
+            needed = sum(size for _, size in members)
             _require_space(folder, needed)
-            _write(members, folder, archive)
+            for member, _ in tqdm(members, unit="file", desc=f"extract {archive.name}", mininterval=1):
+                if isinstance(member, tarfile.TarInfo):
+                    opened.extract(member, folder, filter="data")
+                else:
+                    opened.extract(member, folder)
             return len(members)
     except _DAMAGE as error:
         raise InputError(
@@ -65,60 +55,49 @@ def extract(archive: Path, folder: Path, select: str | None = None) -> int:
         ) from error
     except OSError as error:
         if error.errno in FULL:
-            free = shutil.disk_usage(folder).free
             raise InputError(
-                f"{folder}: {FULL[error.errno]}: {archive.name} needs {needed} bytes there, {free} are free now. Make "
-                "room, then run the same command again: it extracts this archive anew."
+                f"{folder}: {FULL[error.errno]}: {archive.name} needs {needed} bytes there, "
+                f"{shutil.disk_usage(folder).free} are free now. Make room, then run the same command again: it "
+                "extracts this archive anew."
             ) from error
         raise
 
 
-@contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
+def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
     if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield _zip_members(opened, archive)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as opened:
-            yield _tar_members(opened, archive)
-    else:
-        raise InputError(f"{archive}: is no zip or tar archive, or is truncated. Delete it and fetch again.")
+        return zipfile.ZipFile(archive)
+    if tarfile.is_tarfile(archive):
+        return tarfile.open(archive)
+    raise InputError(f"{archive}: is no zip or tar archive, or is truncated. Delete it and fetch again.")
 
 
-def _zip_members(opened: zipfile.ZipFile, archive: Path) -> Iterator[_Member]:
-    for info in opened.infolist():
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _unsafe(archive, info.filename, "a link or a device")
-        if info.flag_bits & 1:
-            raise _unsafe(archive, info.filename, "encrypted")
-        if not info.is_dir():
-            yield _Member(info.filename, info.file_size, lambda info=info: opened.open(info))
-
-
-def _tar_members(opened: tarfile.TarFile, archive: Path) -> Iterator[_Member]:
-    for info in opened:
-        if info.isfile():
-            yield _Member(info.name, info.size, lambda info=info: opened.extractfile(info))
-        elif not info.isdir():
-            raise _unsafe(archive, info.name, "a link or a device")
-
-
-def _checked(members: Iterator[_Member], archive: Path) -> Iterator[_Member]:
-    """Pass members on while their names stay inside and their sizes stay believable."""
+def _checked(
+    opened: zipfile.ZipFile | tarfile.TarFile, archive: Path
+) -> list[tuple[zipfile.ZipInfo | tarfile.TarInfo, str, int]]:
+    """Return an archive's files with name and size: their names stay inside and their sizes are believable."""
     allowed = max(ALWAYS_ALLOWED, RATIO * archive.stat().st_size)
-    total = 0
-    for number, member in enumerate(members, start=1):
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
-            raise _unsafe(archive, member.name, "outside of the archive's own folder")
-        total += member.size
-        if total > allowed or number > MOST_MEMBERS:
+    files, total = [], 0
+    for member in opened if isinstance(opened, tarfile.TarFile) else opened.infolist():
+        if isinstance(member, tarfile.TarInfo):
+            name, size, plain, folder, encrypted = member.name, member.size, member.isfile(), member.isdir(), 0
+        else:
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            name, size, folder, encrypted = member.filename, member.file_size, member.is_dir(), member.flag_bits & 1
+            plain = kind in (0, stat.S_IFREG)
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+            raise _unsafe(archive, name, "outside of the archive's own folder")
+        if encrypted or not (plain or folder):
+            raise _unsafe(archive, name, "encrypted" if encrypted else "a link or a device")
+        if not folder:
+            files.append((member, name, size))
+        total += size
+        if total > allowed or len(files) > MOST_MEMBERS:
             raise InputError(
                 f"{archive}: the archive of {archive.stat().st_size} bytes unpacks to more than {allowed} bytes or "
                 f"{MOST_MEMBERS} files: it would fill the disk. Delete it; fetch it from its publisher."
             )
-        yield member
+    return files
 
 
 def _unsafe(archive: Path, name: str, what: str) -> InputError:
@@ -128,31 +107,20 @@ def _unsafe(archive: Path, name: str, what: str) -> InputError:
     )
 
 
-def _chosen(members: Iterator[_Member], archive: Path, select: str | None) -> list[tuple[PurePosixPath, _Member]]:
-    """Return the members below ``select`` with their paths from there; all are checked before any is returned."""
-    everything = [(PurePosixPath(member.name), member) for member in members]
-    base = PurePosixPath(select or ".")
-    chosen = [(path.relative_to(base), member) for path, member in everything if path.is_relative_to(base)]
+def _chosen(
+    files: list[tuple[zipfile.ZipInfo | tarfile.TarInfo, str, int]], archive: Path, select: str | None
+) -> list[tuple[zipfile.ZipInfo | tarfile.TarInfo, int]]:
+    """Return the files below ``select``, named from there, with their sizes."""
+    base, chosen = PurePosixPath(select or "."), []
+    for member, name, size in files:
+        if PurePosixPath(name).is_relative_to(base):
+            below = PurePosixPath(name).relative_to(base).as_posix()
+            setattr(member, "name" if isinstance(member, tarfile.TarInfo) else "filename", below)
+            chosen.append((member, size))
     if not chosen:
-        tops = sorted({path.parts[0] for path, _ in everything})
+        tops = sorted({PurePosixPath(name).parts[0] for _, name, _ in files})
         raise InputError(f"{archive}: holds nothing below {str(base)!r}, only {tops}. Correct `select` in the dataset.")
     return chosen
-
-
-def _write(members: list[tuple[PurePosixPath, _Member]], folder: Path, archive: Path) -> None:
-    total = sum(member.size for _, member in members)
-    with tqdm(total=total, unit="B", unit_scale=True, desc=f"extract {archive.name}", mininterval=1) as bar:
-        for path, member in members:
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            left = member.size
-            with member.open() as source, target.open("wb") as file:
-                while left and (chunk := source.read(min(_CHUNK, left))):
-                    file.write(chunk)
-                    left -= len(chunk)
-                    bar.update(len(chunk))
-                if left or source.read(1):
-                    raise tarfile.ReadError(f"{member.name!r} has not the {member.size} bytes it declares")
 
 
 def _require_space(folder: Path, needed: int) -> None:

@@ -1,18 +1,15 @@
 """Downloading a large file over HTTP so that an interruption costs what was in flight and no more."""
 
 import hashlib
-import http.client
 import logging
 import re
 import shutil
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import requests
+import tenacity
+import urllib3
 from tqdm import tqdm
 
 from iou_aware.common.errors import MachineError
@@ -20,59 +17,17 @@ from iou_aware.common.files import FULL
 
 log = logging.getLogger(__name__)
 
+TRIES = 6  # attempts in a row that may bring nothing new
+PAUSE = 2.0  # seconds before the second of them; doubled for each further one
+_TIMEOUT = 60.0  # seconds without a byte after which an attempt has failed
+_LONGEST_PAUSE = 600.0  # seconds that a server may ask to be left alone for
 _CHUNK = 1 << 20
 _LIMIT_UNKNOWN = 4 << 30  # bytes taken from a server that does not say how much it will send
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
-_LONGEST_PAUSE = 600.0  # seconds that a server may ask to be left alone for
+_BROKEN_OFF = (requests.ConnectionError, requests.Timeout)
 
 
-@dataclass(frozen=True)
-class Checksum:
-    """A checksum as its publisher states it: ``md5`` or ``sha256``, and its hexadecimal digits."""
-
-    kind: str
-    digits: str
-
-    def of(self, path: Path) -> str:
-        """Return the checksum of this kind of a file."""
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, self.kind).hexdigest()
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to keep trying one address.
-
-    Attributes:
-        tries: Attempts in a row that may bring nothing new.
-        pause: Seconds before the second attempt; doubled for each further one.
-        timeout: Seconds without a byte after which an attempt has failed.
-    """
-
-    tries: int = 6
-    pause: float = 2.0
-    timeout: float = 60.0
-
-
-class _Failed(Exception):
-    """An address does not give the file; the next one may."""
-
-
-class _Interrupted(Exception):
-    """An attempt broke off; another may continue, after so many seconds if the server has asked for them."""
-
-    def __init__(self, message: str, pause: float = 0.0):
-        super().__init__(message)
-        self.pause = min(pause, _LONGEST_PAUSE)
-
-
-def download(
-    urls: Sequence[str],
-    target: Path,
-    checksum: Checksum | None = None,
-    size: int | None = None,
-    patience: Patience | None = None,
-) -> None:
+def download(urls: Sequence[str], target: Path, checksum: str | None = None, size: int | None = None) -> None:
     """Download a file, unless it is there already; it appears under its name only once it is complete and verified.
 
     What arrived stays beside it, ending in ``.part``, and a later attempt or call continues there, provided that a
@@ -82,9 +37,8 @@ def download(
     Args:
         urls: Where the file is, tried in order.
         target: Where to store it.
-        checksum: What it must have.
+        checksum: What it must have: ``md5:DIGITS`` or ``sha256:DIGITS``, of which the first few digits are enough.
         size: How many bytes it must have.
-        patience: How long to keep trying.
 
     Raises:
         MachineError: No address gave the file, or the disk is too small. The message says what each address answered.
@@ -93,7 +47,7 @@ def download(
         found = _mismatch(target, checksum)
         if not found:
             return
-        log.warning("%s: %s is %s, expected %s; fetching it anew", target, checksum.kind, found, checksum.digits)
+        log.warning("%s: %s; fetching it anew", target, found)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     if checksum is None:
@@ -101,10 +55,10 @@ def download(
     answers = []
     for url in urls:
         try:
-            _from(url, part, checksum, size, patience or Patience())
+            _complete(url, part, checksum, size)
             part.replace(target)
             return
-        except _Failed as failure:
+        except requests.RequestException as failure:
             log.warning("%s: %s", url, failure)
             answers.append(f"{url}: {failure}")
         except OSError as error:
@@ -117,165 +71,146 @@ def download(
     )
 
 
-def _from(url: str, part: Path, checksum: Checksum | None, size: int | None, patience: Patience) -> None:
-    """Complete ``part`` from one address and verify it; parts that do not match are thrown away once."""
+def _complete(url: str, part: Path, checksum: str | None, size: int | None) -> None:
+    """Complete ``part`` from one address and verify it; parts that do not match are thrown away once.
+
+    Raises:
+        requests.RequestException: The address does not give the file.
+    """
     resumed = part.exists()
-    _complete(url, part, size, patience)
+    most = _size(part)
+
+    def attempt() -> bool:
+        """Return whether the file is complete; raise if nothing new has arrived."""
+        nonlocal most
+        try:
+            _request(url, part, size)
+            return True
+        except (*_BROKEN_OFF, requests.HTTPError):
+            before, most = most, max(most, _size(part))
+            if most == before:
+                raise
+            return False
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_passing),
+        stop=tenacity.stop_after_attempt(TRIES),
+        wait=_pause,
+        before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
+    while not retrying(attempt):
+        pass
     found = _mismatch(part, checksum)
-    if found and resumed:
-        log.warning("%s: what was there before does not belong to it; starting over", part)
-        part.unlink()
-        _complete(url, part, size, patience)
-        found = _mismatch(part, checksum)
     if found:
         part.unlink()
-        raise _Failed(f"{checksum.kind} is {found}, expected {checksum.digits}: not the file that was published")
+        if not resumed:
+            raise requests.RequestException(f"{found}: not the file that was published")
+        log.warning("%s: what was there before does not belong to it; starting over", part)
+        _complete(url, part, checksum, size)
 
 
-def _mismatch(part: Path, checksum: Checksum | None) -> str | None:
-    """Return the checksum found when it is a wrong one."""
+def _is_passing(fault: BaseException) -> bool:
+    status = getattr(getattr(fault, "response", None), "status_code", None)
+    return status in _RETRIED if status else isinstance(fault, _BROKEN_OFF)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Return the seconds to wait: ever longer, and at least as long as the server asks; a date is not waited for."""
+    response = getattr(state.outcome.exception(), "response", None)
+    asked = "" if response is None else response.headers.get("Retry-After", "")
+    return min(_LONGEST_PAUSE, max(PAUSE * 2 ** (state.attempt_number - 1), float(asked) if asked.isdecimal() else 0))
+
+
+def _mismatch(part: Path, checksum: str | None) -> str | None:
+    """Say which checksum a file has if it is a wrong one."""
     if checksum is None:
         return None
     log.info("%s: verifying", part.name)
-    found = checksum.of(part)
-    return found if found != checksum.digits else None
+    kind, digits = checksum.split(":")
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, kind).hexdigest()[: len(digits)]
+    return None if found == digits else f"{kind} is {found}, expected {digits}"
 
 
-def _complete(url: str, part: Path, size: int | None, patience: Patience) -> None:
-    """Call `_attempt` until the file is complete, waiting longer after each attempt that brought nothing."""
-    fruitless, most = 0, _size(part)
-    while True:
-        try:
-            _attempt(url, part, size, patience.timeout)
-            return
-        except _Interrupted as interruption:
-            now = _size(part)
-            fruitless = 0 if now > most else fruitless + 1
-            most = max(most, now)
-            if fruitless >= patience.tries:
-                raise _Failed(
-                    f"{interruption}; given up after {fruitless} attempts in a row without progress"
-                ) from None
-            pause = max(patience.pause * 2 ** max(0, fruitless - 1), interruption.pause)
-            log.warning("%s: %s after %d bytes; trying again in %.0f s", url, interruption, now, pause)
-            time.sleep(pause)
-
-
-def _attempt(url: str, part: Path, size: int | None, timeout: float) -> None:
+def _request(url: str, part: Path, size: int | None) -> None:
     """Ask for what is missing and append it.
 
     Raises:
-        _Interrupted: It broke off, or the server has a passing trouble.
-        _Failed: The server has no such file, or one of another size.
+        requests.ConnectionError: It broke off.
+        requests.HTTPError: The server answers with an error.
+        requests.RequestException: The server has another file.
     """
     offset = _size(part)
     headers = {"User-Agent": "iou-aware", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
-    try:
-        with _answer(urllib.request.Request(url, headers=headers), timeout) as response:
-            start, total = _extent(response)
-            if start not in (0, offset):
-                part.unlink()
-                raise _Interrupted(f"the server sent bytes from {start} on, asked for {offset}")
-            if offset and start == 0:
-                log.warning("%s: the server does not continue downloads; starting over", url)
-            _require_size(size, total)
-            _require_space(part, (total or 0) - start)
-            _append(response, part, start, total)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            if error.headers.get("Content-Range", "").endswith(f"/{offset}"):
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            if response.headers.get("Content-Range", "").endswith(f"/{offset}"):
                 return
             part.unlink()
-            raise _Interrupted("the server has less than what was fetched before") from error
-        if str(error.reason).startswith(urllib.request.HTTPRedirectHandler.inf_msg):
-            raise _Failed(f"it redirects in circles, at last to {error.headers['Location']}") from error
-        if error.code not in _RETRIED:
-            raise _Failed(f"HTTP {error.code} {error.reason}") from error
-        asked = error.headers.get("Retry-After", "")  # in seconds; a date is not waited for
-        raise _Interrupted(f"HTTP {error.code} {error.reason}", float(asked) if asked.isdecimal() else 0.0) from error
-    except http.client.HTTPException as error:
-        raise _Interrupted(f"{type(error).__name__}: {error}") from error
+            raise requests.ConnectionError("the server has less than what was fetched before")
+        response.raise_for_status()
+        start, total = _extent(response)
+        if start not in (0, offset):
+            part.unlink()
+            raise requests.ConnectionError(f"the server sent bytes from {start} on, asked for {offset}")
+        if offset and start == 0:
+            log.warning("%s: the server does not continue downloads; starting over", url)
+        if None not in (size, total) and size != total:
+            raise requests.RequestException(f"the server's file has {total} bytes, expected {size}")
+        _require_space(part, (total or 0) - start)
+        _append(response, part, start, total)
 
 
-def _answer(request: urllib.request.Request, timeout: float) -> Any:
-    """Return the server's response, as a context.
-
-    Raises:
-        _Interrupted: The network is at fault.
-        urllib.error.HTTPError: The server answers with an error.
-    """
-    try:
-        return urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError:
-        raise
-    except OSError as error:
-        raise _Interrupted(f"{type(error).__name__}: {error}") from error
-
-
-def _extent(response: Any) -> tuple[int, int | None]:
+def _extent(response: requests.Response) -> tuple[int, int | None]:
     """Return the first byte that a response holds and the size of the whole file, None where it is not said."""
-    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+    if response.status_code == requests.codes.partial_content:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not found:
-            return -1, None
-        return int(found[1]), None if found[2] == "*" else int(found[2])
+        return (int(found[1]), None if found[2] == "*" else int(found[2])) if found else (-1, None)
     length = response.headers.get("Content-Length")
     return 0, int(length) if length else None
 
 
-def _append(response: Any, part: Path, start: int, total: int | None) -> None:
+def _append(response: requests.Response, part: Path, start: int, total: int | None) -> None:
     """Write a response's bytes from ``start`` on, what lay there before being replaced."""
-    done = start
-    with part.open("r+b" if part.exists() else "wb") as file:
+    done, limit = start, total or _LIMIT_UNKNOWN
+    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem, mininterval=1)
+    with part.open("r+b" if part.exists() else "wb") as file, bar:
         file.truncate(start)
         file.seek(start)
-        label = part.name.removesuffix(".part")
-        with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=label, mininterval=1) as bar:
-            while chunk := _read(response):
-                done += len(chunk)
-                if done > (total or _LIMIT_UNKNOWN):
-                    raise _Failed(f"the server sends more than {total or _LIMIT_UNKNOWN} bytes")
-                file.write(chunk)
-                bar.update(len(chunk))
+        while chunk := _read(response):
+            done += len(chunk)
+            if done > limit:
+                raise requests.RequestException(f"the server sends more than {limit} bytes")
+            file.write(chunk)
+            bar.update(len(chunk))
     if total is not None and done < total:
-        raise _Interrupted(f"the connection was cut at byte {done} of {total}")
+        raise requests.ConnectionError(f"the connection was cut at byte {done} of {total}")
 
 
-def _read(response: Any) -> bytes:
-    """Return the next bytes of a response, none at its end.
-
-    Raises:
-        _Interrupted: The network is at fault, in one of many ways: no answer, no route any more, a record of TLS that
-            is damaged. What is raised for it cannot be told from a fault of the disk later.
-    """
+def _read(response: requests.Response) -> bytes:
+    """Return the next bytes of a response, none at its end; a fault of the disk can thus be told from the network's."""
     try:
-        return response.read(_CHUNK)
-    except OSError as error:
-        raise _Interrupted(f"{type(error).__name__}: {error}") from error
+        return response.raw.read1(_CHUNK)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise requests.ConnectionError(f"{type(error).__name__}: {error}") from error
 
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _require_size(size: int | None, total: int | None) -> None:
-    if size is not None and total is not None and size != total:
-        raise _Failed(f"the server's file has {total} bytes, expected {size}")
-
-
-def _disk_full(part: Path, checksum: Checksum | None, error: OSError) -> MachineError:
+def _disk_full(part: Path, checksum: str | None, error: OSError) -> MachineError:
     """Return what to say of a disk that filled up meanwhile; what cannot be continued makes room."""
     there, further = _size(part), "it continues"
     if checksum is None:
         part.unlink(missing_ok=True)
         further = "it starts over, for want of a checksum"
-    free = shutil.disk_usage(part.parent).free
     return MachineError(
-        f"{part}: {FULL[error.errno]}: {there} bytes had arrived, {free} are free now. Make room, then run the same "
-        f"command: {further}."
+        f"{part}: {FULL[error.errno]}: {there} bytes had arrived, {shutil.disk_usage(part.parent).free} are free now. "
+        f"Make room, then run the same command: {further}."
     )
 
 

@@ -1,6 +1,5 @@
 """The command `fetch`: download a dataset's archives, verify and extract them; the dataset appears complete or not."""
 
-import fcntl
 import hashlib
 import logging
 import shlex
@@ -11,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.data import layouts
 from iou_aware.data.archive import extract
 from iou_aware.data.dataset import Dataset, load, require_own_folder
-from iou_aware.data.download import Checksum, Patience, download
+from iou_aware.data.download import download
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ def fetch(
     name: str,
     folder: str | Path | None = None,
     keep_archives: bool = False,
-    patience: Patience | None = None,
 ) -> Path:
     """Fetch a dataset into its root, unless it is there already.
 
@@ -38,7 +38,6 @@ def fetch(
         name: The dataset.
         folder: Where to put it instead of the dataset file's ``root``.
         keep_archives: Leave the archives in ``.<root>.download``.
-        patience: How long to keep trying each address.
 
     Returns:
         The dataset's root.
@@ -61,7 +60,7 @@ def fetch(
     downloads, partial = (root.parent / f".{root.name}.{what}" for what in ("download", "partial"))
     with _alone(downloads):
         for archive in dataset.fetch["archives"]:
-            _fetch_archive(archive, downloads, partial, patience)
+            _fetch_archive(archive, downloads, partial)
         if "content" in dataset.fetch:
             _check_content(partial, dataset.fetch["content"], downloads, dataset.file)
         _check_counts(replace(dataset, root=partial))
@@ -74,15 +73,15 @@ def fetch(
     return root
 
 
-def _fetch_archive(archive: dict[str, Any], downloads: Path, partial: Path, patience: Patience | None) -> None:
+def _fetch_archive(archive: dict[str, Any], downloads: Path, partial: Path) -> None:
     """Download and extract one archive, unless an earlier call did both."""
     file = downloads / archive.get("file", archive["url"].rsplit("/", 1)[-1])
     done = file.with_name(f"{file.name}.extracted")
     if done.exists() and partial.is_dir():
         return
-    checksums = [Checksum(kind, archive[kind]) for kind in ("sha256", "md5") if kind in archive]
+    checksums = [f"{kind}:{archive[kind]}" for kind in ("sha256", "md5") if kind in archive]
     urls = [archive["url"], *archive.get("mirrors", [])]
-    download(urls, file, checksums[0] if checksums else None, archive.get("bytes"), patience)
+    download(urls, file, checksums[0] if checksums else None, archive.get("bytes"))
     number = extract(file, partial, archive.get("select"))
     log.info("%s: %d files", file.name, number)
     done.touch()
@@ -130,11 +129,14 @@ def _check_counts(dataset: Dataset) -> None:
 def _alone(downloads: Path) -> Iterator[None]:
     """Hold a lock, so that two calls do not write into the same files."""
     downloads.mkdir(parents=True, exist_ok=True)
-    with (downloads / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{downloads}: another fetch is at work there. Wait until it is done.") from error
-        except OSError as error:  # Clusters mount some file systems without locks.
-            log.warning("%s: cannot be locked (%s); let no other fetch work there.", downloads, error.strerror)
+    lock = FileLock(downloads / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(f"{downloads}: another fetch is at work there. Wait until it is done.") from error
+    except (NotImplementedError, OSError) as error:  # Clusters mount some file systems without locks.
+        log.warning("%s: cannot be locked (%s); let no other fetch work there.", downloads, error)
+    try:
         yield
+    finally:
+        lock.release()

@@ -6,8 +6,7 @@ from pathlib import Path
 from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
-from iou_aware.data import published
-from iou_aware.data.download import Patience
+from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -24,16 +23,15 @@ def address(config: Path) -> str | None:
     """
     init = assignments.read(config).get("model", {}).get("backbone", {}).get("init_cfg") or {}
     found = init.get("checkpoint")
-    return None if found is None else published.checked(found, f"{config}, model.backbone.init_cfg.checkpoint")
+    return None if found is None else released.checked(found, f"{config}, model.backbone.init_cfg.checkpoint")
 
 
-def fetch(experiment: Experiment, backbone: str, patience: Patience | None = None) -> None:
+def fetch(experiment: Experiment, backbone: str) -> None:
     """Fetch a backbone's weights to where trainings look for them, unless they are there, and write their receipt.
 
     Args:
         experiment: The study.
         backbone: A file of ``configs/backbones``, without ``.py``.
-        patience: How long to keep trying.
 
     Raises:
         InputError: The backbone has none, or they cannot be had.
@@ -42,7 +40,7 @@ def fetch(experiment: Experiment, backbone: str, patience: Patience | None = Non
     url = address(config)
     if url is None:
         raise InputError(f"{config}: this backbone is trained from scratch; there is nothing to fetch.")
-    published.fetch(url, target, patience)
+    released.fetch(url, target)
     write_json(experiment.paths.receipt(backbone), {"address": url, "sha256": sha256(target)})
     logger.info("%s: weights of %s", target, backbone)
 

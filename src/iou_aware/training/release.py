@@ -12,8 +12,7 @@ from mmengine.registry import init_default_scope
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_text
-from iou_aware.data import published, zoo
-from iou_aware.data.download import Patience
+from iou_aware.data import released
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import config, weights
@@ -28,7 +27,7 @@ NUMBERS = [
 ]
 
 
-def release(experiment: Experiment, run_name: str, patience: Patience | None = None) -> None:
+def release(experiment: Experiment, run_name: str) -> None:
     """Fetch the weights of one run and write its ``weights.pth``, ``config.py`` and, last, ``run.json``.
 
     There is no ``history.csv``. What is published of the model, its AP included, stands in ``run.json``.
@@ -36,7 +35,6 @@ def release(experiment: Experiment, run_name: str, patience: Patience | None = N
     Args:
         experiment: The study.
         run_name: One of ``experiment.runs``, whose recipe is ``zoo``.
-        patience: How long to keep trying to download.
 
     Raises:
         InputError: The run is to be trained; the weights cannot be had, or are not those that were published, hold
@@ -46,12 +44,12 @@ def release(experiment: Experiment, run_name: str, patience: Patience | None = N
     if not run.is_released:
         raise InputError(f"{run_name}: its recipe is {run.recipe}, expected zoo; run `iou-aware train` for it.")
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
-    model = zoo.find(paths.detector(run.recipe, run.detector), run.backbone)
+    model = released.find(paths.detector(run.recipe, run.detector), run.backbone)
     stock = Config.fromfile(model.config, import_custom_modules=False)
     init_default_scope(stock.default_scope)
     _check_classes(model, stock, manifest)
     file = paths.released(model.address.rsplit("/", 1)[-1])
-    published.fetch(model.address, file, patience)
+    released.fetch(model.address, file)
 
     resolved = config.released(run, manifest, experiment.root, settings, paths.checkpoints(run_name), stock)
     detector = MODELS.build(resolved.model)
@@ -77,7 +75,7 @@ def release(experiment: Experiment, run_name: str, patience: Patience | None = N
     logger.info("%s: %s", folder, model.address)
 
 
-def _check_classes(model: zoo.Released, stock: Config, manifest: Manifest) -> None:
+def _check_classes(model: released.Released, stock: Config, manifest: Manifest) -> None:
     """Raise InputError unless the dataset's classes are those that the model was trained on, in their order."""
     trained = stock.test_dataloader.dataset
     classes = trained.get("metainfo", {}).get("classes") or DATASETS.get(trained.type).METAINFO["classes"]

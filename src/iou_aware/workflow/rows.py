@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from iou_aware.data import zoo
+from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run
@@ -78,5 +78,5 @@ def _configs(paths: Layout, run: Run) -> tuple[str, str]:
     """Return the configs of a run's detector and backbone; of released weights, the one that has both."""
     detector = paths.detector(run.recipe, run.detector)
     if run.is_released:
-        return zoo.origin(detector, run.backbone), ""
+        return released.origin(detector, run.backbone), ""
     return str(detector), str(paths.backbone(run.backbone))

@@ -12,7 +12,7 @@ from typing import Any
 from iou_aware.common import assignments, documents
 from iou_aware.common.documents import NAME
 from iou_aware.common.errors import InputError
-from iou_aware.data import zoo
+from iou_aware.data import released
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
@@ -90,7 +90,7 @@ def origin(paths: Layout, run: Run) -> str:
     Raises:
         InputError: nothing is released of the run's detector with its backbone.
     """
-    return zoo.origin(paths.detector(run.recipe, run.detector), run.backbone)
+    return released.origin(paths.detector(run.recipe, run.detector), run.backbone)
 
 
 def cost(run: Run) -> int:

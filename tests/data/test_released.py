@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from iou_aware.common.errors import InputError
-from iou_aware.data import published, zoo
+from iou_aware.data import released
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.run import Run
 from iou_aware.training import config
@@ -26,10 +26,10 @@ ZOO = [
 
 @pytest.mark.parametrize(("detector", "backbone", "box_ap", "digits"), ZOO)
 def test_each_release_of_the_papers_experiment_is_in_mmdetections_metafiles(detector, backbone, box_ap, digits):
-    found = zoo.find(ROOT / "configs" / "detectors" / "zoo" / f"{detector}.py", backbone)
+    found = released.find(ROOT / "configs" / "detectors" / "zoo" / f"{detector}.py", backbone)
     assert found.box_ap == box_ap
-    assert published.ADDRESS.fullmatch(found.address)["digits"] == digits
-    assert found.address.startswith(tuple(published.MIRRORS))
+    assert released.ADDRESS.fullmatch(found.address)["digits"] == digits
+    assert found.address.startswith(tuple(released.MIRRORS))
 
     splits = {name: SplitData(f"{name}.json", name, True, {}, name) for name in ("train", "val")}
     manifest = Manifest("coco", "coco", "data", ["a"], [1], "train", ["val"], "error", splits)
@@ -66,9 +66,9 @@ def test_a_damaged_metafile_is_named(tmp_path, metafile, message):
     if metafile:
         (tmp_path / "metafile.yml").write_text(metafile)
     with pytest.raises(InputError, match=message):
-        zoo.find(tmp_path / "retinanet.py", "tiny")
+        released.find(tmp_path / "retinanet.py", "tiny")
 
 
 def test_a_backbone_that_nothing_is_released_with_is_told_with_those_known():
     with pytest.raises(InputError, match=r"faster_rcnn.py, released: no 'r18'; expected .*r101"):
-        zoo.find(ROOT / "configs" / "detectors" / "zoo" / "faster_rcnn.py", "r18")
+        released.find(ROOT / "configs" / "detectors" / "zoo" / "faster_rcnn.py", "r18")

@@ -1,9 +1,12 @@
-"""Models that MMDetection has released: their config, where their weights are, and the AP that they are said to have.
+"""Released weights: backbones', and whole models of MMDetection with the AP that they are said to have.
 
-A config in ``configs/detectors/zoo`` names MMDetection's config for each backbone. The rest is in the metafile that
-MMDetection ships beside its configs, and is not written down a second time.
+They are fetched once, on a machine that has a network, for machines that have not. Both publishers, PyTorch and
+OpenMMLab, end a file's name with the first digits of its SHA-256, which is held against what arrives. A config in
+``configs/detectors/zoo`` names MMDetection's config for each backbone; the rest is in the metafile that MMDetection
+ships beside its configs, and is not written down a second time.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,10 @@ import yaml
 from iou_aware.common import assignments
 from iou_aware.common.documents import one_of
 from iou_aware.common.errors import InputError
-from iou_aware.data import published
+
+ADDRESS = re.compile(r"https?://.*-(?P<digits>[0-9a-f]{8,64})\.pth")
+# The former is the publisher, the latter has the same files at the same path.
+MIRRORS = {"https://download.openmmlab.com/": "https://mmassets.onedl.ai/"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,32 @@ class Released:
     config: Path
     address: str
     box_ap: float
+
+
+def checked(address: str, where: str) -> str:
+    """Return an address, or raise InputError about ``where`` it stands if it has no checksum."""
+    if not ADDRESS.fullmatch(address):
+        raise InputError(
+            f"{where}: found {address!r}, expected an address that ends in -DIGITS.pth, the first digits of the file's "
+            "sha256."
+        )
+    return address
+
+
+def fetch(address: str, target: Path) -> None:
+    """Fetch a file of weights from its publisher or a mirror, unless it is there.
+
+    Args:
+        address: What ``checked`` has let pass.
+        target: Where to store it.
+
+    Raises:
+        InputError: It cannot be had, or what arrives is another file, which is not kept.
+    """
+    from iou_aware.data.download import download  # whose libraries are slow to import; the workflow fetches nothing
+
+    mirrors = [address.replace(start, mirror, 1) for start, mirror in MIRRORS.items() if address.startswith(start)]
+    download([address, *mirrors], target, f"sha256:{ADDRESS.fullmatch(address)['digits']}")
 
 
 def origin(detector: Path, backbone: str) -> str:
@@ -67,7 +99,7 @@ def find(detector: Path, backbone: str) -> Released:
     if entry is None:
         raise InputError(f"{metafile}: no model with the Config {config.name}, which {detector} names")
     where = f"{metafile}, {entry.get('Name', config.name)}"
-    address = published.checked(str(entry.get("Weights")), f"{where}, Weights")
+    address = checked(str(entry.get("Weights")), f"{where}, Weights")
     return Released(name, config, address, _box_ap(entry, where))
 
 

@@ -10,6 +10,8 @@ from builders.data import COCO, describe, put
 from iou_aware.common.errors import InputError
 from iou_aware.data.dataset import load
 
+MICRO = {"generator": "micro-coco", "seed": 0, "images": {"train": 4}}
+MICRO_VOC = MICRO | {"generator": "micro-voc"}
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -58,6 +60,20 @@ def test_a_root_may_start_at_home_or_from_a_variable(tmp_path, monkeypatch, root
         ({"train": "trian"}, ["key train", "'trian'", "Did you mean 'train'"]),
         ({"evaluate": ["val"]}, ["key evaluate", "'val'", "train"]),
         ({"dataset": "other"}, ["key dataset", "'other'", "'own'"]),
+        (
+            {"generate": MICRO | {"generator": "macro"}},
+            ["key generate.generator", "'macro'", "micro-voc"],
+        ),
+        ({"generate": MICRO | {"images": {"train": 0}}}, ["key generate.images.train", "found 0"]),
+        ({"generate": MICRO | {"images": {"train": "many"}}}, ["key generate.images.train", "'many'"]),
+        ({"generate": MICRO | {"images": {"train": {"test": 4}}}}, ["key generate.images.train", "{'test': 4}"]),
+        ({"generate": MICRO | {"seed": -1}}, ["key generate.seed", "found -1"]),
+        ({"generate": MICRO | {"colour": "red"}}, ["key generate.colour: unknown key"]),
+        (
+            {"generate": MICRO_VOC | {"images": {"VOC2007": {"test": 0}}}},
+            ["images.VOC2007.test: found 0"],
+        ),
+        ({"generate": MICRO_VOC | {"images": {"test": 4}}}, ["key generate.images.test", "found 4"]),
         ({"fetch": {"archives": [{"url": "file:///etc/passwd"}]}}, ["key fetch.archives[0].url", "file:///etc/passwd"]),
     ],
 )

@@ -201,25 +201,6 @@ def test_an_interrupted_set_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"generator": "macro"}, "generator: found 'macro'"),
-        ({"images": {"train": 0}}, "train: found 0"),
-        ({"images": {"train": "many"}}, "train: found 'many'"),
-        ({"seed": -1}, "seed: found -1"),
-        ({"colour": "red"}, "found the keys"),
-        (VOC | {"images": {"VOC2007": {"test": 0}}}, "VOC2007: test: found 0"),
-        (VOC | {"images": {"test": 4}}, "images: test: found 4"),
-        ({"images": {"train": {"test": 4}}}, "images: train: found {'test': 4}"),
-    ],
-)
-def test_wrong_settings_are_refused(tmp_path, changes, message):
-    with pytest.raises(InputError, match=message):
-        micro.generate(COCO | changes, tmp_path / "set")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["micro-coco", "micro-voc"])
 def test_tiny_sets_are_the_whole_ones_but_for_their_size(name):
     whole, tiny = described(name), described(f"{name}-tiny")

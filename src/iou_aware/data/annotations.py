@@ -47,8 +47,8 @@ class Annotations:
             images, boxes, classes = content["images"], content["annotations"], content["categories"]
             return cls(
                 file_names={image["id"]: image.get("file_name", "") for image in images},
-                classes={entry["id"]: entry["name"] for entry in classes},
-                ids=np.array([box["id"] for box in boxes], dtype=np.int64),
+                classes={entry["id"]: entry.get("name", "") for entry in classes},
+                ids=np.array([box.get("id", 0) for box in boxes], dtype=np.int64),
                 boxes=np.array([box["bbox"] for box in boxes], dtype=np.float64).reshape(-1, 4),
                 image_ids=np.array([box["image_id"] for box in boxes], dtype=np.int64),
                 category_ids=np.array([box["category_id"] for box in boxes], dtype=np.int64),

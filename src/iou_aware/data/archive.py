@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import FULL
+from iou_aware.data.download import require_space
 
 MOST_MEMBERS = 2_000_000
 RATIO = 20  # photographs hardly compress and annotations about fivefold; bombs a thousandfold
@@ -42,7 +43,8 @@ def extract(archive: Path, folder: Path, select: str | None = None) -> int:
         with _opened(archive) as opened:
             members = _chosen(_checked(opened, archive), archive, select)
             needed = sum(size for _, size in members)
-            _require_space(folder, needed)
+            folder.mkdir(parents=True, exist_ok=True)
+            require_space(folder, needed, "to be extracted")
             for member, _ in tqdm(members, unit="file", desc=f"extract {archive.name}", mininterval=1):
                 if isinstance(member, tarfile.TarInfo):
                     opened.extract(member, folder, filter="data")
@@ -121,13 +123,3 @@ def _chosen(
         tops = sorted({PurePosixPath(name).parts[0] for _, name, _ in files})
         raise InputError(f"{archive}: holds nothing below {str(base)!r}, only {tops}. Correct `select` in the dataset.")
     return chosen
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder}: {needed / 1e9:.1f} GB are to be extracted, but only {free / 1e9:.1f} GB are free. Make room, "
-            "or choose another folder for the dataset."
-        )

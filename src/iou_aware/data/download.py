@@ -160,7 +160,7 @@ def _request(url: str, part: Path, size: int | None) -> None:
             log.warning("%s: the server does not continue downloads; starting over", url)
         if None not in (size, total) and size != total:
             raise requests.RequestException(f"the server's file has {total} bytes, expected {size}")
-        _require_space(part, (total or 0) - start)
+        require_space(part.parent, (total or 0) - start, "still to be downloaded")
         _append(response, part, start, total)
 
 
@@ -214,10 +214,11 @@ def _disk_full(part: Path, checksum: str | None, error: OSError) -> MachineError
     )
 
 
-def _require_space(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Raise MachineError unless ``needed`` bytes are free in a folder; ``what`` says what is to happen to them."""
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise MachineError(
-            f"{part.parent}: {needed / 1e9:.1f} GB are still to be downloaded, but only {free / 1e9:.1f} GB are free. "
-            "Make room, or choose another folder for the dataset."
+            f"{folder}: {needed / 1e9:.1f} GB are {what}, but only {free / 1e9:.1f} GB are free. Make room, or choose "
+            "another folder for the dataset."
         )

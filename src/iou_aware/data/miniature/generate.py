@@ -7,7 +7,7 @@ medium and large areas at the stored size, and edges soft or hidden enough that 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,15 @@ def generate(settings: Mapping[str, Any], root: Path) -> None:
     The folder appears whole or not at all. Equal settings give equal bytes.
 
     Args:
-        settings: The ``generate`` mapping of a dataset file: ``generator`` (``micro-coco`` or ``micro-voc``),
-            ``seed``, and ``images``, how many per split: ``{train: 8, val: 4}`` for COCO, per year and set for VOC:
-            ``{VOC2007: {trainval: 4, test: 4}, VOC2012: {trainval: 4}}``.
+        settings: The ``generate`` mapping of a dataset file, checked by its schema: ``generator`` (``micro-coco`` or
+            ``micro-voc``), ``seed``, and ``images``, how many per split: ``{train: 8, val: 4}`` for COCO, per year and
+            set for VOC: ``{VOC2007: {trainval: 4, test: 4}, VOC2012: {trainval: 4}}``.
         root: The folder to make; for VOC the VOCdevkit.
 
     Raises:
-        InputError: A setting is missing or wrong, or ``root`` holds something that no generator made.
+        InputError: ``root`` holds something that no generator made.
     """
-    writer = _writer(settings)
-    root = Path(root)
+    writer = _write_coco if settings["generator"] == "micro-coco" else _write_voc
     stamp = json.dumps({"version": VERSION, "settings": settings}, indent=1, sort_keys=True) + "\n"
     if root.exists():
         marker = root / STAMP
@@ -86,27 +85,6 @@ def generate(settings: Mapping[str, Any], root: Path) -> None:
         if root.exists():
             shutil.rmtree(root)
         beside.rename(root)
-
-
-def _writer(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any], int, Path], None]:
-    """Check the settings and return what writes their layout."""
-    writers = {"micro-coco": _write_coco, "micro-voc": _write_voc}
-    expected = {"generator", "images", "seed"}
-    if set(settings) != expected:
-        raise InputError(f"generate: found the keys {sorted(settings)}, expected {sorted(expected)}.")
-    if settings["generator"] not in writers:
-        raise InputError(f"generate: generator: found {settings['generator']!r}, expected one of {sorted(writers)}.")
-    nested = settings["generator"] == "micro-voc"
-    for key, value in settings["images"].items():
-        if nested and not isinstance(value, Mapping):
-            raise InputError(f"generate: images: {key}: found {value!r}, expected how many per list, as {{test: 4}}.")
-        for name, count in value.items() if nested else [(None, value)]:
-            if not isinstance(count, int) or count < 1:
-                place = f"{key}: {name}" if nested else key
-                raise InputError(f"generate: images: {place}: found {count!r}, expected a whole number above 0.")
-    if not isinstance(settings["seed"], int) or settings["seed"] < 0:
-        raise InputError(f"generate: seed: found {settings['seed']!r}, expected 0 or a whole number above.")
-    return writers[settings["generator"]]
 
 
 def _write_coco(counts: Mapping[str, int], seed: int, root: Path) -> None:

@@ -187,3 +187,10 @@ def test_stage_before_must_have_run(study, truth):
 def test_stages_after_prediction_do_not_load_torch(stage):
     code = f"import sys, iou_aware.{stage}; print(sorted({{'torch', 'mmdet', 'mmengine', 'cv2'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_ids_that_float64_cannot_tell_apart_are_refused():
+    columns = (np.zeros((2, 4)), np.ones(2), np.ones(2, int))
+    coco.results_array(np.array([1 << 53, 1]), *columns)
+    with pytest.raises(InputError, match=r"ids above 2\^53"):
+        coco.results_array(np.array([(1 << 53) + 1, 1]), *columns)

@@ -8,7 +8,7 @@ numbers, and categories in the order of the classes. Where a source has other id
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def convert(
         for number, (name, original) in enumerate(classes.items(), start=1)
     ]
     of_name = {name: number for number, name in enumerate(classes, start=1)}
-    kept = [box for box in source.boxes if sizes[box.image]]
+    kept = (box for box in source.boxes if sizes[box.image])
     annotations = []
     for box in _valid(dataset, source, kept, of_name, sizes, named, faults):
         annotations.append(
@@ -107,7 +107,7 @@ def _with_source(entry: dict[str, Any], original: int | str | None) -> dict[str,
 def _valid(
     dataset: Dataset,
     source: Source,
-    boxes: Sequence[SourceBox],
+    boxes: Iterable[SourceBox],
     classes: Mapping[str, int],
     sizes: Sequence[tuple[int, int] | None],
     named: dict[str, Any],

@@ -1,5 +1,6 @@
 """Checking image files by their headers: all 118,287 of COCO's in seconds, and broken ones before training starts."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def read_header(path: Path, named_by: str) -> Header:
         raise Fault(
             "image unreadable", f"{path}: is not an image, but {named_by} names it as one", "Replace the file."
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError) as error:
         raise Fault(
             "image unreadable", f"{path}: the image cannot be read ({error}); {named_by} names it", "Replace it."
         ) from error

@@ -47,7 +47,12 @@ def results_array(
 
     Returns:
         ``(N, 7)`` float64: image id, x, y, width, height, confidence, category id.
+
+    Raises:
+        InputError: An id is above 2^53, where float64 cannot tell neighbours apart; those of prepared data are not.
     """
+    if any(np.abs(ids).max(initial=0) > 1 << 53 for ids in (image_ids, category_ids)):
+        raise InputError("ids above 2^53 are measured wrongly. Prepare the annotations with `iou-aware prepare` first.")
     corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     sides = corners[:, 2:] - corners[:, :2]
     return np.column_stack([image_ids, corners[:, :2], sides, confidences, category_ids]).astype(np.float64, copy=False)

@@ -14,7 +14,6 @@ import pytest
 import yaml
 from builders.data import coco_content, describe, picture, prepared, put, voc_object, voc_xml, write_voc
 from builders.file_server import Served, serving
-from builders.full_disk import mount
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.fetch import content_digest, fetch
@@ -115,51 +114,19 @@ def test_an_interrupted_fetch_is_continued_and_shows_nothing_before_it_is_comple
     prepared(tmp_path)
 
 
-@pytest.mark.parametrize("while_extracting", [False, True])
-def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, monkeypatch, while_extracting):
+def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
     archives = coco_archives()
     files = {f"/{name}": Served(content) for name, content in archives.items()}
-    sizes = [len(content) for content in archives.values()]
-    with zipfile.ZipFile(io.BytesIO(archives["annotations.zip"])) as opened:
-        extracted = sum(member.file_size for member in opened.infolist())
-    # Full in the middle of the second download, or of the extraction after it.
-    room = sizes[0] + extracted + (sizes[1] + 100 if while_extracting else sizes[1] // 2)
-    told = r"train\.zip needs \d+ bytes there, \d+ are free" if while_extracting else f"full: {sizes[1] // 2} bytes had"
+    files["/train.zip"].content = archives["train.zip"][:-1] + b"x"
     with serving(files) as address:
         describe_coco(tmp_path, address, archives)
-        disk = mount(monkeypatch, room)
-        with pytest.raises(InputError, match=told):
-            fetched(tmp_path)
-        assert not (tmp_path / "data" / "own").exists()
-        disk.room = 10**9
-        fetched(tmp_path)
-    rest = [] if while_extracting else [f"bytes={sizes[1] // 2}-"]
-    assert [files[f"/{name}"].asked for name in archives] == [[None], [None, *rest], [None]]
-    assert prepared(tmp_path).split("train").counts["images"] == 2
-
-
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (lambda content: content[:-1] + b"x", "md5 is .*, expected .*: not the file that was published"),
-        (lambda content: content[: len(content) // 2], "md5 is"),
-        (lambda _: b"<html>sign in</html>", "md5 is"),
-    ],
-)
-def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path, spoil, told):
-    archives = coco_archives()
-    files = {f"/{name}": Served(content) for name, content in archives.items()}
-    files["/train.zip"].content = spoil(archives["train.zip"])
-    with serving(files) as address:
-        describe_coco(tmp_path, address, archives)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=r"md5 is .*, expected .*: not the file that was published"):
             fetched(tmp_path)
     assert not (tmp_path / "data" / "own").exists()
 
 
-@pytest.mark.parametrize("member", ["../../evil", "/tmp/evil", "annotations/../../../evil"])
-def test_a_hostile_archive_with_the_right_checksum_is_refused(tmp_path, member):
-    archives = coco_archives() | {"extra.zip": zipped({member: b"evil"})}
+def test_a_hostile_archive_with_the_right_checksum_is_refused(tmp_path):
+    archives = coco_archives() | {"extra.zip": zipped({"annotations/../../../evil": b"evil"})}
     with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
         describe_coco(tmp_path, address, archives)
         with pytest.raises(InputError, match="outside of the archive's own folder"):

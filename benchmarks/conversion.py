@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -54,7 +53,7 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         lay_out(project, files)
-        work = partial(prepare, SimpleNamespace(root=project, roots={}), "many")
+        work = partial(prepare, project, "many")
         yield alone(
             f"VOC conversion, {files:,} files",
             ("the stage prepare: annotations, images' headers, checks, counts, checksums", work),

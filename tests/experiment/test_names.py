@@ -60,9 +60,11 @@ def test_a_hostile_name_in_an_experiment_is_told_with_its_line(tmp_path, monkeyp
         load(TEXT.replace(before, after.format(quoted), 1))
 
 
-@pytest.mark.parametrize("images", [{"../../x": 3}, {"VOC2007": {"../../x": 3}}])
-def test_a_generated_split_has_a_name_too(tmp_path, images):
-    describe(tmp_path, **COCO | {"generate": {"generator": "micro-coco", "seed": 0, "images": images}})
+@pytest.mark.parametrize(
+    ("generator", "images"), [("micro-coco", {"../../x": 3}), ("micro-voc", {"VOC2007": {"../../x": 3}})]
+)
+def test_a_generated_split_has_a_name_too(tmp_path, generator, images):
+    describe(tmp_path, **COCO | {"generate": {"generator": generator, "seed": 0, "images": images}})
     with pytest.raises(InputError, match=r"key generate\.images.*letters, digits"):
         prepared(tmp_path)
 

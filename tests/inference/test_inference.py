@@ -165,7 +165,7 @@ def test_detections_are_exported_for_the_evaluation_server(predicted, tmp_path):
     assert cli.main([*arguments, "alpha=0.5"]) == 0
     found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), "alpha=0.50")
     results = json.loads(out.read_text())
-    assert [one["image_id"] for one in results] == found.image_ids.tolist()
+    assert [one["image_id"] for one in results] == (10 * found.image_ids).tolist(), "the user's ids"
     assert [one["score"] for one in results] == found.confidences.astype(float).tolist()
     assert cli.main([*arguments, "alpha=0.45"]) == 2
 
@@ -179,7 +179,7 @@ def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
     assert detections.provenance(copied.paths.detections(IOU_AWARE, "unlabelled"))["rules"] == others
     predict(copied, RETINANET, "unlabelled")
     found = detections.read(copied.paths.detections(RETINANET, "unlabelled"), "cls")
-    assert set(found.image_ids.tolist()) == {10, 20}
+    assert set(found.image_ids.tolist()) == {1, 2}
 
 
 def test_a_rule_that_the_detector_cannot_rank_by_is_named_and_not_left_out(predicted):

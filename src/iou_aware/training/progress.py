@@ -144,8 +144,8 @@ def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any)
     if math.isfinite(outputs["loss"].item()):
         return f"{where} in another process, which names its images."
     losses = ", ".join(f"{key} {value.item():g}" for key, value in outputs.items())
-    images = ", ".join(str(sample.img_id) for sample in batch["data_samples"])
+    images = ", ".join(sample.img_path for sample in batch["data_samples"])
     return (
-        f"{where}: {losses}; image ids {images}. Nothing of this step is kept. Look at these images' boxes, or lower "
+        f"{where}: {losses}; images {images}. Nothing of this step is kept. Look at these images' boxes, or lower "
         "the learning rate."
     )

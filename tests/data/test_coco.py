@@ -492,6 +492,17 @@ def test_invalid_images_are_left_out_with_their_boxes_where_that_is_asked_for(tm
     assert [(a["id"], a["image_id"], a["bbox"][2]) for a in written["annotations"]] == [(1, 1, 10), (2, 2, 30)]
 
 
+def test_a_split_of_which_no_image_can_be_used_is_refused(tmp_path):
+    splits = COCO["splits"] | {"test": {"annotations": "test.json", "images": "test", "labelled": False}}
+    write(tmp_path, splits=splits, invalid_images="exclude")
+    content = coco_content()
+    write_coco(tmp_path / "data" / "own", "test", content)
+    for image in content["images"]:
+        (tmp_path / "data" / "own" / "test" / image["file_name"]).unlink()
+    with pytest.raises(InputError, match=r"none of the 2 images of the split 'test' can be used\. The first: .*1\.jpg"):
+        prepared(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("orientation", "size", "accepted"),
     [

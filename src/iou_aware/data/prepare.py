@@ -134,6 +134,9 @@ def _check_content(
                 "The data are incomplete or another version: get them again, or correct the key.",
             )
         )
+    if not content["images"] and not faults:
+        text = f"{dataset.root}: none of the {number} images of the split {split.name!r} can be used"
+        faults.append(Fault("no images", text, f"The first: {named['excluded'][0]['why']}"))
     ignored = sum(box["iscrowd"] for box in content["annotations"])
     if split.labelled and ignored == len(content["annotations"]) and not faults:
         files = ", ".join(map(str, layouts.of(dataset).files(dataset, split)))

@@ -115,8 +115,8 @@ def _names(path: Path, faults: list[InputError]) -> list[str]:
 
 
 def _stem(entry: str) -> str:
-    """Return an image's name as VOC has it, of an entry that may have a suffix, backslashes or a leading ``./``."""
-    name = entry.replace("\\", "/").removeprefix("./")
+    """Return an image's name as VOC has it, of an entry that may have backslashes, the folder before or a suffix."""
+    name = entry.replace("\\", "/").removeprefix("./").removeprefix("JPEGImages/")
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in _SUFFIXES | {".xml"} else name
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.analysis.uncertainty import intervals
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
-from iou_aware.evaluation.overlaps import load_truth
 
 IMAGES, BOXES, DETECTIONS, CLASSES = 5000, 35_000, 500_000, 80
 SIDE = 640.0
@@ -74,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.json"
         found = detections(truth(path, images, count), images, found_count, seed=1)
-        evaluator, objects = CocoEvaluator(path), load_truth(path)
+        evaluator, objects = CocoEvaluator(path), Annotations.load(path)
         started = time.perf_counter()
         values = draw.distributions(evaluator, found, resamples=options.resamples)
         aps = time.perf_counter()

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from iou_aware import detections
 from iou_aware.analysis.inputs import annotations_of, results
+from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
-from iou_aware.evaluation.overlaps import MATCHED, load_truth, overlaps
+from iou_aware.evaluation.overlaps import MATCHED, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict
 from iou_aware.training import parts
@@ -153,7 +154,7 @@ def read_out(trained: Positives, other: Positives) -> float:
 def among_detections(experiment: Experiment, name: str) -> dict[str, str]:
     """Return one row of the table of detections: of a run, on the split that it is evaluated on."""
     split = experiment.splits_for(experiment.runs[name])[0]
-    truth = load_truth(annotations_of(experiment.paths, experiment.runs[name].dataset, split))
+    truth = Annotations.load(annotations_of(experiment.paths, experiment.runs[name].dataset, split))
     rule = next(rule for rule in experiment.rules_for(experiment.runs[name]) if rule in ("cls", "alpha=1.00"))
     found = detections.read(experiment.paths.detections(name, split), rule)
     near = overlaps(truth, results(found))

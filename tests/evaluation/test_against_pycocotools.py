@@ -7,8 +7,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import coco, voc07
-from iou_aware.evaluation.overlaps import load_truth, overlaps
+from iou_aware.evaluation.overlaps import overlaps
 
 THRESHOLDS = [f"AP{percent}" for percent in range(50, 100, 5)]
 ALL = ["AP", *THRESHOLDS, "APs", "APm", "APl"]
@@ -148,8 +149,8 @@ def test_detections_without_area_are_wrong_wherever_they_lie(tmp_path, evaluator
     found = results([*((1, 1, *corners, 0.9) for corners in beside), (1, 1, 0, 0, 100, 100, 0.5)])
     with np.errstate(all="raise"):
         metrics = coco.summarise(evaluator(annotations).curves(found))
-        near = overlaps(load_truth(annotations), found)
-        eleven = voc07.average_precisions(load_truth(annotations), found, [1])
+        near = overlaps(Annotations.load(annotations), found)
+        eleven = voc07.average_precisions(Annotations.load(annotations), found, [1])
     assert [metrics[name] for name in THRESHOLDS] == pytest.approx([100 / 6] * 10)
     assert eleven == pytest.approx(np.full((10, 1), 1 / 6))
     assert near.same.tolist() == near.any.tolist() == [0, 0, 0, 0, 0, 1]

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 from builders.detections import CLASSES, iou, noisy, scene
 
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import errors
 from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import load_truth, overlaps, placement
+from iou_aware.evaluation.overlaps import overlaps, placement
 
 HALF = np.array([0.5])
 
 
 def measured(path, found):
-    evaluator, truth = CocoEvaluator(path), load_truth(path)
+    evaluator, truth = CocoEvaluator(path), Annotations.load(path)
     matches = match(evaluator, found, thresholds=HALF)
     return errors(truth, found, matches), matches, placement(truth, found, matches)
 
@@ -111,7 +112,7 @@ def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
 def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
     content, path, found = truth_and_found
     matches = match(CocoEvaluator(path), found, thresholds=HALF)
-    measured = errors(load_truth(path), found, matches)
+    measured = errors(Annotations.load(path), found, matches)
     present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
     assert 0 < len(present) < CLASSES
     byhand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
@@ -123,19 +124,19 @@ def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(t
     content, path, _ = truth_and_found
     plain = [a for a in content["annotations"] if not a["iscrowd"]]
     found = np.array([[a["image_id"], *a["bbox"], 1.0, a["category_id"]] for a in plain])
-    measured = errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF))
+    measured = errors(Annotations.load(path), found, match(CocoEvaluator(path), found, thresholds=HALF))
     assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx([0, 0, 0, 0])
     assert measured.laece == pytest.approx(0)
     found[:, 5] = 0.4
-    assert errors(load_truth(path), found, match(CocoEvaluator(path), found, thresholds=HALF)).laece == pytest.approx(
-        60
-    )
+    assert errors(
+        Annotations.load(path), found, match(CocoEvaluator(path), found, thresholds=HALF)
+    ).laece == pytest.approx(60)
 
 
 def test_no_objects_and_no_detections(tmp_path):
     path = tmp_path / "truth.json"
     path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
-    truth, evaluator = load_truth(path), CocoEvaluator(path)
+    truth, evaluator = Annotations.load(path), CocoEvaluator(path)
     for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
         assert overlaps(truth, found).same.tolist() == [0.0] * len(found)
         assert errors(truth, found, match(evaluator, found, thresholds=HALF)).olrp is None

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from builders.detections import iou, noisy, scene
 
-from iou_aware.evaluation.overlaps import load_truth, overlaps, paired_iou
+from iou_aware.data.annotations import Annotations
+from iou_aware.evaluation.overlaps import overlaps, paired_iou
 
 
 def test_overlaps_are_those_of_every_pair(tmp_path):
     path = tmp_path / "truth.json"
     content = scene(path, 3)
     found = noisy(content, 7)
-    truth = load_truth(path)
+    truth = Annotations.load(path)
     near = overlaps(truth, found)
     for index, row in enumerate(found):
         objects = [a for a in content["annotations"] if a["image_id"] == row[0] and not a["iscrowd"]]
@@ -35,7 +36,7 @@ def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(content))
     boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
-    assert overlaps(load_truth(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False]
+    assert overlaps(Annotations.load(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False]
 
 
 def test_paired_iou_of_boxes_apart_touching_and_equal():

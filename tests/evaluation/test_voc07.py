@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from mmdet.evaluation.functional import eval_map
 
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import voc07
 from iou_aware.evaluation.coco import THRESHOLDS, results_array
-from iou_aware.evaluation.overlaps import load_truth
 
 BOX = [0, 0, 100, 100]
 
@@ -27,7 +27,7 @@ def truth(path, boxes, images=3, classes=2):
         ],
     }
     (path / "truth.json").write_text(json.dumps(content))
-    return load_truth(path / "truth.json"), list(range(1, classes + 1))
+    return Annotations.load(path / "truth.json"), list(range(1, classes + 1))
 
 
 def precisions(ground, rows, thresholds=(0.5,)):

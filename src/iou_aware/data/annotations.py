@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ class Annotations:
         boxes: ``(G, 4)`` float64: x, y, width, height.
         image_ids: ``(G,)`` the image of each box.
         category_ids: ``(G,)`` the class of each box.
-        ignored: ``(G,)`` bool, COCO's crowds or VOC's difficult objects.
+        crowd: ``(G,)`` bool, groups that are not told apart (in VOC: difficult objects).
         source_images: What the user's file calls each image, by image id.
         source_categories: What the user's file calls each class, by category id.
     """
@@ -31,9 +32,18 @@ class Annotations:
     boxes: np.ndarray
     image_ids: np.ndarray
     category_ids: np.ndarray
-    ignored: np.ndarray
+    crowd: np.ndarray
     source_images: dict[int, int | str]
     source_categories: dict[int, int | str]
+
+    @cached_property
+    def of_image(self) -> dict[int, np.ndarray]:
+        """The indices of an image's boxes, by image id."""
+        order = np.argsort(self.image_ids, kind="stable")
+        ids, starts = np.unique(self.image_ids[order], return_index=True)
+        parts = np.split(order, starts[1:]) if len(order) else []
+        empty = np.zeros(0, dtype=np.int64)
+        return dict.fromkeys(self.file_names, empty) | dict(zip(ids.tolist(), parts, strict=True))
 
     @classmethod
     def load(cls, path: Path) -> "Annotations":
@@ -52,7 +62,7 @@ class Annotations:
                 boxes=np.array([box["bbox"] for box in boxes], dtype=np.float64).reshape(-1, 4),
                 image_ids=np.array([box["image_id"] for box in boxes], dtype=np.int64),
                 category_ids=np.array([box["category_id"] for box in boxes], dtype=np.int64),
-                ignored=np.array([box.get("iscrowd", 0) for box in boxes], dtype=bool),
+                crowd=np.array([box.get("iscrowd", 0) for box in boxes], dtype=bool),
                 source_images={image["id"]: image.get("source_id", image["id"]) for image in images},
                 source_categories={entry["id"]: entry.get("source_id", entry["id"]) for entry in classes},
             )

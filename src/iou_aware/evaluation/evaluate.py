@@ -7,10 +7,10 @@ from iou_aware import detections
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
+from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import AGAIN
 from iou_aware.evaluation import coco, voc07
-from iou_aware.evaluation.overlaps import load_truth
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     annotations = experiment.root / data.annotations
     evaluator = coco.CocoEvaluator(annotations)
     referee = coco.Referee(annotations) if experiment.referee else None
-    objects = load_truth(annotations) if manifest.layout == "voc" else None
+    objects = Annotations.load(annotations) if manifest.layout == "voc" else None
     names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
     classes = [names[category] for category in evaluator.category_ids]
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.matching import Matches
-from iou_aware.evaluation.overlaps import Truth, placement
+from iou_aware.evaluation.overlaps import placement
 
 LEAST = 0.5
 _BINS = 25
@@ -36,7 +37,7 @@ class Errors:
     laece: float | None
 
 
-def errors(truth: Truth, results: np.ndarray, matches: Matches) -> Errors:
+def errors(truth: Annotations, results: np.ndarray, matches: Matches) -> Errors:
     """Return the errors of one set of detections.
 
     Args:

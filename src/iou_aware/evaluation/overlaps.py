@@ -1,7 +1,6 @@
 """How well each detection's box is placed, whatever its rank: its IoU with the nearest object."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from pycocotools import mask
@@ -14,32 +13,13 @@ MATCHED = 0.5
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The objects of one split, by image.
-
-    Attributes:
-        boxes: ``(G, 4)`` x, y, width, height in pixels.
-        category_ids: ``(G,)``.
-        crowd: ``(G,)`` bool, groups that are not told apart (in VOC: difficult objects).
-        ids: ``(G,)`` annotation ids.
-        of_image: The indices of an image's objects, by image id.
-    """
-
-    boxes: np.ndarray
-    category_ids: np.ndarray
-    crowd: np.ndarray
-    ids: np.ndarray
-    of_image: dict[int, np.ndarray]
-
-
-@dataclass(frozen=True)
 class Overlaps:
     """What N detections overlap.
 
     Attributes:
         same: ``(N,)`` IoU with the nearest object of the detection's class, 0 where there is none.
         any: ``(N,)`` IoU with the nearest object of any class.
-        nearest: ``(N,)`` index of the nearest object of the class into ``Truth``, -1 where none overlaps.
+        nearest: ``(N,)`` index of the nearest object of the class into the annotations, -1 where none overlaps.
         crowd: ``(N,)`` bool, whether a detection that overlaps no object by half lies at least half in a crowd of its
             class: neither right nor wrong.
     """
@@ -50,24 +30,7 @@ class Overlaps:
     crowd: np.ndarray
 
 
-def load_truth(annotations: Path) -> Truth:
-    """Read a COCO instances file."""
-    content = Annotations.load(annotations)
-    order = np.argsort(content.image_ids, kind="stable")
-    ids, starts = np.unique(content.image_ids[order], return_index=True)
-    parts = np.split(order, starts[1:]) if len(order) else []
-    empty = np.zeros(0, dtype=np.int64)
-    of_image = dict.fromkeys(content.file_names, empty) | dict(zip(ids.tolist(), parts, strict=True))
-    return Truth(
-        boxes=content.boxes,
-        category_ids=content.category_ids,
-        crowd=content.ignored,
-        ids=content.ids,
-        of_image=of_image,
-    )
-
-
-def overlaps(truth: Truth, results: np.ndarray) -> Overlaps:
+def overlaps(truth: Annotations, results: np.ndarray) -> Overlaps:
     """Return what each detection overlaps.
 
     Args:
@@ -95,7 +58,7 @@ def overlaps(truth: Truth, results: np.ndarray) -> Overlaps:
     return Overlaps(same, nearest_any, nearest, crowd)
 
 
-def placement(truth: Truth, results: np.ndarray, matches: Matches) -> np.ndarray:
+def placement(truth: Annotations, results: np.ndarray, matches: Matches) -> np.ndarray:
     """Return ``(N,)``, in the order of ``matches``: the IoU of each true positive with its object, 0 for the others.
 
     Args:

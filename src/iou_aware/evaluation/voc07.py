@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import THRESHOLDS, Metrics
-from iou_aware.evaluation.overlaps import Truth, paired_iou
+from iou_aware.evaluation.overlaps import paired_iou
 
 # MMDetection's own recalls, including their rounding: the fourth one is a little above 0.3, so that a recall of
 # exactly 3/10 does not reach it.
@@ -20,7 +21,7 @@ _RECALLS = np.arange(0, 1 + 1e-3, 0.1)
 
 
 def average_precisions(
-    truth: Truth, results: np.ndarray, category_ids: Sequence[int], thresholds: np.ndarray = THRESHOLDS
+    truth: Annotations, results: np.ndarray, category_ids: Sequence[int], thresholds: np.ndarray = THRESHOLDS
 ) -> np.ndarray:
     """Return the 11-point AP of each class at each IoU threshold.
 
@@ -33,11 +34,8 @@ def average_precisions(
     Returns:
         ``(T, K)`` in [0, 1]; NaN for a class without ground truth (or with difficult objects only).
     """
-    images = np.zeros(len(truth.boxes), dtype=np.int64)
-    for image, objects in truth.of_image.items():
-        images[objects] = image
     # One number for an image and a class. Within these, the difficult objects come last.
-    keys = images * len(category_ids) + np.searchsorted(category_ids, truth.category_ids)
+    keys = truth.image_ids * len(category_ids) + np.searchsorted(category_ids, truth.category_ids)
     order = np.lexsort([truth.crowd, keys])
     difficult = truth.crowd[order]
     counts = np.bincount(keys[~truth.crowd] % len(category_ids), minlength=len(category_ids))

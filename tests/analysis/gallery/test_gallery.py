@@ -12,20 +12,23 @@ from iou_aware import detections
 from iou_aware.analysis import inputs
 from iou_aware.analysis.gallery import draw as gallery
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.overlaps import Truth, load_truth
+from iou_aware.data.annotations import Annotations
 
 RULES = list(gallery.RULES)
 
 
-def truth_of(boxes, images, crowd=None) -> Truth:
+def truth_of(boxes, images, crowd=None) -> Annotations:
     count = len(boxes)
-    images = np.array(images)
-    return Truth(
+    return Annotations(
+        file_names={image: f"{image}.jpg" for image in images},
+        classes={1: "disc"},
+        ids=np.arange(1, count + 1),
         boxes=np.array(boxes, dtype=float),
+        image_ids=np.array(images),
         category_ids=np.ones(count, dtype=int),
         crowd=np.array(crowd or [False] * count),
-        ids=np.arange(1, count + 1),
-        of_image={int(image): np.flatnonzero(images == image) for image in images},
+        source_images={},
+        source_categories={},
     )
 
 
@@ -80,7 +83,7 @@ def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
     lines = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [path.name for path in pictures] == [line["file"] for line in lines] == ["shapes-val-1.jpg"]
     assert (lines[0]["run"], lines[0]["baseline"], int(lines[0]["image_id"])) == (ours, baseline, image)
-    truth = load_truth(study.paths.dataset_folder("shapes") / "val.json")
+    truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     found = [inputs.results(detections.read(study.paths.detections(ours, "val"), rule)) for rule in RULES]
     before, after = (gallery.representatives(truth, results) for results in found)

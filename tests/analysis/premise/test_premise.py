@@ -11,10 +11,11 @@ from builders.results import experiment
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.premise import measure as premise
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import Overlaps, load_truth, overlaps
+from iou_aware.evaluation.overlaps import Overlaps, overlaps
 
 HALF = np.array([0.5])
 
@@ -41,7 +42,7 @@ def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its
     placed = {0.9: [0, 0, 100, 100], 0.8: [0, 12, 100, 100], 0.7: [300, 0, 50, 40], 0.6: [500, 0, 50, 30]}
     duplicate = [1, 0, 0, 100, 52, 0.1, 1]
     found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
-    truth = load_truth(path)
+    truth = Annotations.load(path)
     own = premise.own_overlaps(truth, found, match(CocoEvaluator(path), found, thresholds=HALF))
     assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
     rows = premise.correlations(found_of(found), overlaps(truth, found), own)
@@ -94,7 +95,7 @@ def test_reliability_and_bias_tell_an_honest_head_from_one_too_sure_of_backgroun
 def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50"], tables={})
     content = write_dataset(study, "shapes", "val")
-    truth = load_truth(study.paths.dataset_folder("shapes") / "val.json")
+    truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     baseline, ours = (
         next(n for n in study.runs if f"shapes.{d}.tiny" in n and "96" in n)
         for d in ("retinanet", "iou_aware_retinanet")
@@ -135,7 +136,7 @@ def test_oracle_s_iou_is_not_judged_as_a_prediction(tmp_path):
     content = write_dataset(study, "shapes", "val")
     ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
     found = noisy(content, 1)
-    near = overlaps(load_truth(study.paths.dataset_folder("shapes") / "val.json"), found)
+    near = overlaps(Annotations.load(study.paths.dataset_folder("shapes") / "val.json"), found)
     rules = dict.fromkeys(["alpha=0.50", "oracle=0.50"], found)
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
     tables = {path.stem: pd.read_csv(path) for path in premise.write_premise(study)}

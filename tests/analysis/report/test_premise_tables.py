@@ -7,10 +7,11 @@ from builders.results import experiment
 
 from iou_aware.analysis.premise.measure import correlations, own_overlaps, write_premise
 from iou_aware.analysis.report.premise_tables import BIAS, CONFIDENCE, premise_tables
+from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import load_truth, overlaps
+from iou_aware.evaluation.overlaps import overlaps
 
 RULES = ["alpha=1.00", "alpha=0.90", "oracle=0.50"]
 
@@ -27,7 +28,10 @@ def measured(tmp_path):
     ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
     results = noisy(content, 1)
     annotations = study.paths.dataset_folder("shapes") / "val.json"
-    truth, matches = load_truth(annotations), match(CocoEvaluator(annotations), results, thresholds=np.array([0.5]))
+    truth, matches = (
+        Annotations.load(annotations),
+        match(CocoEvaluator(annotations), results, thresholds=np.array([0.5])),
+    )
     near, own = overlaps(truth, results), own_overlaps(truth, results, matches)
     rules = dict.fromkeys(RULES, results)
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, np.where(np.isnan(own), near.any, own)))

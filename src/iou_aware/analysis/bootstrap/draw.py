@@ -24,10 +24,11 @@ from iou_aware.analysis.bootstrap.resamples import CORRELATIONS, METRICS, RESAMP
 from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import resampled
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import AREAS, match
-from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, placement
+from iou_aware.evaluation.overlaps import MATCHED, placement
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def distributions(
 
 def correlations(
     evaluator: CocoEvaluator,
-    truth: Truth,
+    truth: Annotations,
     detected: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = SEED,
@@ -117,7 +118,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
     annotations = annotations_of(experiment.paths, run.dataset, split)
     source = experiment.paths.detections(run_name, split)
-    evaluator, truth = CocoEvaluator(annotations), load_truth(annotations)
+    evaluator, truth = CocoEvaluator(annotations), Annotations.load(annotations)
     tables = []
     for rule in experiment.rules_for(run):
         detected = results(detections.read(source, rule))

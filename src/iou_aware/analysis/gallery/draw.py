@@ -24,7 +24,7 @@ from iou_aware.common.drawing import Mark
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
-from iou_aware.evaluation.overlaps import MATCHED, Truth, load_truth, paired_iou
+from iou_aware.evaluation.overlaps import MATCHED, paired_iou
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
 
@@ -36,7 +36,7 @@ COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "change"
 _SIDE = 320
 
 
-def representatives(truth: Truth, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def representatives(truth: Annotations, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for every object the most confident detection of its class that overlaps it by half or more.
 
     Args:
@@ -62,7 +62,7 @@ def representatives(truth: Truth, results: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def changes(
-    truth: Truth, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+    truth: Annotations, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
 ) -> dict[int, float]:
     """Return each image's change of IoU from the first rule's representatives to the second's, if it has objects."""
     both = (first[0] >= 0) & (second[0] >= 0)
@@ -117,14 +117,13 @@ def _shown(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
 def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> Iterator[tuple[dict[str, Any], Image]]:
     paths, dataset = experiment.paths, experiment.runs[name].dataset
     part = Manifest.load(paths.manifest(dataset)).split(split)
-    truth = load_truth(paths.root / part.annotations)
-    names = Annotations.load(paths.root / part.annotations).file_names
+    truth = Annotations.load(paths.root / part.annotations)
     sides = [(baseline, BASELINE_RULE, "RetinaNet"), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
     detected = [inputs.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
     best = [representatives(truth, results) for results in detected]
     change = changes(truth, best[1], best[2])
     for number, image in enumerate(chosen(change), 1):
-        picture = drawing.load(paths.root / part.images / names[image])
+        picture = drawing.load(paths.root / part.images / truth.file_names[image])
         panels = [_panel(picture, truth, image, *pair) for pair in zip(detected, best, strict=True)]
         line = {
             "file": f"{dataset}-{split}-{number}.jpg",
@@ -132,14 +131,16 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
             "baseline": baseline,
             "split": split,
             "image_id": image,
-            "file_name": names[image],
+            "file_name": truth.file_names[image],
             "change": f"{change[image]:+.4f}",
             "text": _text(truth, image, best, [title for *_, title in sides]),
         }
         yield line, drawing.beside(panels, [title for *_, title in sides])
 
 
-def _panel(picture: Image, truth: Truth, image: int, results: np.ndarray, best: tuple[np.ndarray, np.ndarray]) -> Image:
+def _panel(
+    picture: Image, truth: Annotations, image: int, results: np.ndarray, best: tuple[np.ndarray, np.ndarray]
+) -> Image:
     """Draw an image's objects, broken white, and what represents them with its confidence and IoU."""
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     marks = [Mark(_corners(truth.boxes[index]), colour=drawing.WHITE, dashed=True) for index in objects]
@@ -154,7 +155,7 @@ def _panel(picture: Image, truth: Truth, image: int, results: np.ndarray, best: 
     return drawing.draw(shown, marks, factor * more, size=11)
 
 
-def _text(truth: Truth, image: int, best: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str]) -> str:
+def _text(truth: Annotations, image: int, best: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str]) -> str:
     """Return what the picture shows, in words, for those who do not see it."""
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     parts = []

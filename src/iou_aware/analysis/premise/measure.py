@@ -18,11 +18,12 @@ from scipy import stats
 from iou_aware import detections
 from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.common.files import write_text
+from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import Errors, errors
 from iou_aware.evaluation.matching import Matches, match
-from iou_aware.evaluation.overlaps import MATCHED, Overlaps, Truth, load_truth, overlaps, placement
+from iou_aware.evaluation.overlaps import MATCHED, Overlaps, overlaps, placement
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
 
@@ -108,11 +109,11 @@ def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, CocoEvalua
             continue
         annotations = annotations_of(experiment.paths, experiment.runs[name].dataset, split)
         if annotations not in loaded:
-            loaded[annotations] = load_truth(annotations), CocoEvaluator(annotations)
+            loaded[annotations] = Annotations.load(annotations), CocoEvaluator(annotations)
         yield name, split, *loaded[annotations]
 
 
-def own_overlaps(truth: Truth, results: np.ndarray, matches: Matches) -> np.ndarray:
+def own_overlaps(truth: Annotations, results: np.ndarray, matches: Matches) -> np.ndarray:
     """Return ``(N,)``, in the order of ``results``: the IoU of a true positive with its object, NaN for the others."""
     ious = np.full(len(results), np.nan)
     true = matches.true[0]

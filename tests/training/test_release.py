@@ -319,7 +319,7 @@ def test_a_check_is_met_within_a_tenth(apart, met):
 def test_a_check_of_what_is_not_measured_yet_neither_fails_nor_is_met(tiny):
     tiny.publish(checkpoint(some_weights(tiny)))
     tiny.release()
-    (gap,) = [gap for gap in collect(tiny.experiment) if gap.run == RELEASED]
-    assert gap.why == "not predicted"
+    (gap,) = [gap for gap in collect(tiny.experiment) if gap["run"] == RELEASED]
+    assert gap["why"] == "not predicted"
     (check,) = json.loads(tiny.experiment.paths.checks.read_text())
     assert (check["measured"], check["met"]) == (None, None)

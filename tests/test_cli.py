@@ -139,7 +139,7 @@ def test_times_add_up_the_benchmark_files(project, capsys):
     assert cli.main(["times", project]) == 0
     shown = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
     # Both trainings ended just now, so the shorter one ran while the longer one did.
-    assert shown["train"] == ["2", "1:40", "0.0417", "0", "1:40", "700", "MiB"]
+    assert shown["train"] == ["2", "1:40", "0.0417", "0", "1:40", "700"]
     assert shown["collect"][0] == "1"
     assert shown["all"][0] == "3"
 

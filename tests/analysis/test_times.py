@@ -62,7 +62,7 @@ def test_times_are_printed_by_stage_and_by_run(study, capsys):
     job(study, "train", FIRST, 3723.4, 2 * 3600.0, peak=1234.4)
     print_times(study)
     stages, runs, _ = capsys.readouterr().out.split("\n\n")
-    values = ["1", "1:02:03", "2.00", "0", "1:02:03", "1234", "MiB"]
+    values = ["1", "1:02:03", "2.00", "0", "1:02:03", "1234"]
     assert [line.split() for line in stages.splitlines()[1:]] == [["train", *values], ["all", *values]]
     assert runs.splitlines()[1].split() == [FIRST, *values]
 

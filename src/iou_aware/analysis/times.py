@@ -22,6 +22,8 @@ from iou_aware.workflow.needs import Needs
 # seconds of CPU time, MiB it held at most with its children (both 0 for one that ended before it was looked at), and
 # seconds for which it had GPUs to itself, those of several together.
 _JOB = ["stage", "name", "start", "end", "cpu", "peak", "gpu"]
+# What costs are shown as.
+COSTS = ("Jobs", "Time, h:m:s", "CPU-hours", "GPU-hours", "Longest job", "Memory of one job, MiB")
 
 
 class Cost(NamedTuple):
@@ -69,19 +71,22 @@ def run_costs(experiment: Experiment) -> dict[str, Cost]:
 
 def print_times(experiment: Experiment) -> None:
     """Print the cost of every stage and of every run to standard output, as two tables."""
-    for what, costs in {"stage": stage_costs(experiment), "run": run_costs(experiment)}.items():
-        heads = [what, "jobs", "time", "CPU-h", "GPU-h", "longest", "memory"]
-        rows = [
-            [
-                *(name, f"{cost.jobs}", clock(cost.wall), hours(cost.cpu), hours(cost.gpu)),
-                *(clock(cost.longest), f"{cost.peak:.0f} MiB"),
-            ]
-            for name, cost in costs.items()
+    for what, costs in {"Stage": stage_costs(experiment), "Run": run_costs(experiment)}.items():
+        if costs:
+            rows, align = cost_rows(costs), ("left", *["right"] * len(COSTS))
+            print(tabulate(rows, [what, *COSTS], "plain", disable_numparse=True, colalign=align), end="\n\n")
+    print("Time: while at least one of the jobs ran. CPU-hours and GPU-hours: of all jobs.")
+
+
+def cost_rows(costs: Mapping[str, Cost]) -> list[list[str]]:
+    """Return costs as rows of text: whose they are, and a column for each of ``COSTS``."""
+    return [
+        [
+            *(name, str(cost.jobs), clock(cost.wall), hours(cost.cpu), hours(cost.gpu)),
+            *(clock(cost.longest), f"{cost.peak:.0f}"),
         ]
-        align = ("left", *["right"] * (len(heads) - 1))
-        if rows:
-            print(tabulate(rows, heads, "plain", disable_numparse=True, colalign=align), end="\n\n")
-    print("time: while at least one of the jobs ran; longest and memory: of one job; CPU and GPU: hours of all.")
+        for name, cost in costs.items()
+    ]
 
 
 def hours(seconds: float) -> str:

@@ -50,27 +50,21 @@ def load(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot be read as a picture ({fault}). Check that it is one, and whole.") from fault
 
 
-def fitted(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
-    """Return a picture whose longer side is ``longest`` pixels at most, and the factor by which it became smaller."""
-    factor = min(1.0, longest / max(picture.size))
+def fitted(picture: Image.Image, shortest: int, longest: int) -> tuple[Image.Image, float]:
+    """Return a picture whose longer side is from ``shortest`` to ``longest`` pixels, and how many times as large it is."""
+    side = max(picture.size)
+    factor = min(max(side, shortest), longest) / side
     size = tuple(max(1, round(side * factor)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS), factor
+    return picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC), factor
 
 
-def enlarged(picture: Image.Image, shortest: int) -> tuple[Image.Image, float]:
-    """Return a picture whose longer side is ``shortest`` pixels at least, and the factor by which it became larger."""
-    factor = max(1.0, shortest / max(picture.size))
-    size = tuple(round(side * factor) for side in picture.size)
-    return picture.resize(size, Image.Resampling.BICUBIC), factor
-
-
-def draw(picture: Image.Image, marks: Sequence[Mark], factor: float = 1.0, size: int = 12) -> Image.Image:
+def draw(picture: Image.Image, factor: float, marks: Sequence[Mark], size: int = 12) -> Image.Image:
     """Return a copy of a picture with boxes on it.
 
     Args:
         picture: The picture.
-        marks: What to draw, in this order.
         factor: What the boxes are multiplied by.
+        marks: What to draw, in this order.
         size: Height of the letters, pixels.
     """
     drawn = picture.copy()

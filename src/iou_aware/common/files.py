@@ -34,7 +34,7 @@ def writing(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         beside.chmod(0o666 & ~_umask())
         beside.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -104,7 +104,7 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a rename to disk, so that it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

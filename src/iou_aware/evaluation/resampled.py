@@ -13,7 +13,7 @@ from scipy import sparse
 
 from iou_aware.evaluation.matching import Matches
 
-_RECALLS = np.append(np.linspace(0.0, 1.0, 101), np.inf)
+_RECALLS = np.linspace(0.0, 1.0, 101)
 _EPSILON = np.spacing(1)
 
 
@@ -133,15 +133,7 @@ def _recalls_by_count(positives: np.ndarray) -> np.ndarray:
     """Return ``(B, 1 + objects)``: how many of the 101 recalls each number of objects found reaches."""
     counts = np.arange(positives.max() + 1)
     recall = np.minimum(counts / np.maximum(positives, 1)[:, None], 1.0)
-    return _recalls_reached(recall).astype(np.int8)
-
-
-def _recalls_reached(recall: np.ndarray) -> np.ndarray:
-    """Return how many of the 101 recalls are at most ``recall``, exactly as comparing each of them would."""
-    guess = (recall * 100.0).astype(np.int64)
-    guess += _RECALLS[guess + 1] <= recall
-    guess -= _RECALLS[guess] > recall
-    return guess + 1
+    return np.searchsorted(_RECALLS, recall, side="right").astype(np.int8)
 
 
 def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:

@@ -148,8 +148,7 @@ def _line(photo: Path, classes: Sequence[str], one: InstanceData) -> dict[str, A
 
 def _drawn(picture: Image, lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> Image:
     """Return a picture with its boxes, the surest on top, one colour per class."""
-    shown, smaller = drawing.fitted(picture, _LONGEST)
-    shown, larger = drawing.enlarged(shown, _SHORTEST)
+    shown, factor = drawing.fitted(picture, _SHORTEST, _LONGEST)
     marks = []
     for line in reversed(lines):
         colour = drawing.COLOURS[list(classes).index(line["class"]) % len(drawing.COLOURS)]
@@ -157,4 +156,4 @@ def _drawn(picture: Image, lines: Sequence[dict[str, Any]], classes: Sequence[st
         if line["iou_pred"] != "":
             text += f" (p {line['cls_score']:.2f}, IoU {line['iou_pred']:.2f})"
         marks.append(Mark([line[side] for side in ("x1", "y1", "x2", "y2")], text, colour))
-    return drawing.draw(shown, marks, smaller * larger, size=max(11, round(max(shown.size) / 70)))
+    return drawing.draw(shown, factor, marks, size=max(11, round(max(shown.size) / 70)))

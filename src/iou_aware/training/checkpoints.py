@@ -20,7 +20,7 @@ from mmengine.dist import all_gather_object
 from mmengine.model import is_model_wrapper
 
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256
+from iou_aware.common.files import sha256, sync_folder
 from iou_aware.training import weights
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
         raise OSError(f"{beside}: wrote content of sha256 {written}, read back {back}; check the disk.")
     target = folder / f"iteration_{iteration:08d}-{written[:16]}.pth"
     beside.replace(target)
-    _sync(folder)
+    sync_folder(folder)
     keep(folder, KEPT)
     return target
 
@@ -96,7 +96,7 @@ def keep(folder: Path, newest: int) -> None:
 
 
 def capture(runner, epoch: int, batch: int) -> dict[str, Any]:
-    """Return the complete state of training, of all processes; all must call this together.
+    """Return the complete state of training, of all processes, to be saved at once; all must call this together.
 
     Args:
         runner: The runner.
@@ -107,7 +107,7 @@ def capture(runner, epoch: int, batch: int) -> dict[str, Any]:
         "epoch": epoch,
         "batch": batch,
         "model": weights.of(runner.model),
-        "optimizer": _on_cpu(runner.optim_wrapper.state_dict()),
+        "optimizer": runner.optim_wrapper.state_dict(),
         "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
         "progress": runner.progress.state_dict(),
         "generators": all_gather_object(_generators()),
@@ -132,14 +132,6 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(named, key=lambda path: (int(NAME.fullmatch(path.name)["iteration"]), path.name), reverse=True)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _generators() -> dict[str, Any]:
     """Return the state of every random number generator of this process."""
     name, keys, position, has_gauss, cached = np.random.get_state()
@@ -158,13 +150,3 @@ def _set_generators(saved: dict[str, Any]) -> None:
     name, keys, *rest = saved["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     random.setstate(saved["python"])
-
-
-def _on_cpu(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _on_cpu(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_on_cpu(item) for item in value)
-    return value

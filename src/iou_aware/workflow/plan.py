@@ -2,7 +2,9 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+
+from tabulate import tabulate
 
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
@@ -43,19 +45,13 @@ def run_lines(estimates: Estimates) -> list[str]:
             hours, gpus = estimates.training_hours(run), estimates.gpus(run)
             length = UNKNOWN if hours is None else duration(hours / gpus)
             training = [str(gpus), str(estimates.images_per_step(run)), str(estimates.epochs(run)), length]
-        rows.append(
-            [
-                name,
-                *training,
-                _number(estimates.gpu_hours(run)),
-                _number(estimates.gigabytes(run)),
-            ]
-        )
+        rows.append([name, *training, _number(estimates.gpu_hours(run)), _number(estimates.gigabytes(run))])
     known = [estimates.gpu_hours(run) for run in estimates.experiment.runs.values()]
     disk = [estimates.gigabytes(run) for run in estimates.experiment.runs.values()]
     total = f"{len(known)} runs"
     rows.append([total, "", "", "", "", _number(sum(filter(None, known))), _number(sum(filter(None, disk)))])
-    return _aligned(rows)
+    align = ("left", *["right"] * (len(rows[0]) - 1))
+    return tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
 
 
 def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
@@ -63,7 +59,7 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
     experiment, costs = estimates.experiment, estimates.costs
     runs = experiment.runs.values()
     counts = jobs(experiment)
-    listed = ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
+    listed = ", ".join(f"{number} {stage}" for stage, number in counts.items())
     lines = [f"{sum(counts.values())} jobs: {listed}."]
     data = {name: costs["datasets"].get(name) for name in experiment.datasets}
     known = ", ".join(f"{name} {_number(size)} GB" for name, size in data.items())
@@ -93,19 +89,11 @@ def jobs(experiment: Experiment) -> Counter[str]:
         "backbone": len(pretrained),
         "train": len(experiment.trained),
         "release": len(experiment.released),
-        "predict": evaluations,
-        "evaluate": evaluations,
-        "bootstrap": evaluations,
-        "collect": 1,
         "table": len(experiment.tables),
-        "figures": 1,
-        "premise": 1,
-        "gallery": 1,
-        "claims": 1,
         "notebook": len(experiment.paths.notebooks),
-        "report": 1,
     }
-    return +Counter({stage: numbers[stage] for stage in STAGES})
+    once = dict.fromkeys(STAGES, 1) | dict.fromkeys(("predict", "evaluate", "bootstrap"), evaluations)
+    return +Counter(once | numbers)
 
 
 def _why_unknown(estimates: Estimates, name: str) -> str:
@@ -160,12 +148,3 @@ def _numbers_of_gpus(estimates: Estimates) -> list[int]:
 
 def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as text: the first column to the left, the others to the right."""
-    columns = []
-    for i, column in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, column))
-        columns.append([cell.rjust(width) if i else cell.ljust(width) for cell in column])
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]

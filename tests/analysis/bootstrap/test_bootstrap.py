@@ -16,7 +16,7 @@ from iou_aware.analysis.uncertainty import intervals
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.matching import AREAS, match
-from iou_aware.evaluation.resampled import _recalls_reached, average_precisions, correlations
+from iou_aware.evaluation.resampled import _recalls_by_count, average_precisions, correlations
 
 IMAGES = 12
 
@@ -86,8 +86,9 @@ def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path, col
 
 def test_recall_on_the_grid_is_compared_to_the_last_bit():
     grid = np.linspace(0, 1, 101)
-    recalls = np.array([found / objects for objects in range(1, 300) for found in range(objects + 1)])
-    assert np.array_equal(_recalls_reached(recalls), (grid[None] <= recalls[:, None]).sum(axis=1))
+    for objects, reached in enumerate(_recalls_by_count(np.arange(1, 300)), start=1):
+        recalls = np.array([found / objects for found in range(objects + 1)])
+        assert np.array_equal(reached[: objects + 1], (grid <= recalls[:, None]).sum(axis=1))
 
 
 def test_weighted_correlations_are_those_of_copies():

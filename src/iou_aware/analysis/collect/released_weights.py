@@ -2,7 +2,8 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -16,43 +17,31 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 0.1
 
 
-@dataclass(frozen=True)
-class Check:
-    """One run with released weights.
-
-    Attributes:
-        run: its name.
-        split: the split that the AP is of, the first that its dataset is evaluated on.
-        published: the AP in percent that was published with the weights.
-        measured: ours; None where it is not measured yet.
-    """
-
-    run: str
-    split: str
-    published: float
-    measured: float | None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the two agree within ``TOLERANCE``; None where ours is not measured yet."""
-        if self.measured is None:
-            return None
-        # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
-        return abs(self.measured - self.published) <= TOLERANCE + 1e-9
-
-    def __str__(self) -> str:
-        if self.measured is None:
-            return f"{self.run}, {self.split}: AP {self.published:.1f} published, not measured yet"
-        verdict = "met" if self.met else f"FAILED, more than {TOLERANCE:g} apart"
-        return f"{self.run}, {self.split}: AP {self.measured:.2f}, {self.published:.1f} published: {verdict}"
+def is_met(published: float, measured: float | None) -> bool | None:
+    """Return whether two APs agree within ``TOLERANCE``; None where ours is not measured yet."""
+    # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
+    return None if measured is None else abs(measured - published) <= TOLERANCE + 1e-9
 
 
-def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
+def described(check: Mapping[str, Any]) -> str:
+    """Return one of ``checks`` as a sentence."""
+    about = f"{check['run']}, {check['split']}: AP"
+    if check["measured"] is None:
+        return f"{about} {check['published']:.1f} published, not measured yet"
+    verdict = "met" if check["met"] else f"FAILED, more than {TOLERANCE:g} apart"
+    return f"{about} {check['measured']:.2f}, {check['published']:.1f} published: {verdict}"
+
+
+def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a check for each released run that is there and was published at its scale, in the order of the runs.
 
     Args:
         experiment: The study.
         metrics: Its ``metrics.csv``.
+
+    Returns:
+        ``run``; ``split``, the first that its dataset is evaluated on; ``published`` and ``measured``, AP in percent,
+        None where ours is not measured yet; and whether it is ``met``, see ``is_met``.
     """
     by_score = metrics[metrics["rule"] == BASELINE_RULE].dropna(subset="AP")
     measured = by_score.set_index(["run", "split"])["AP"].to_dict()
@@ -61,7 +50,9 @@ def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[Check]:
         seal, split = experiment.paths.seal(name), experiment.splits_for(run)[0]
         published = json.loads(seal.read_text(encoding="utf-8"))["released"]["AP"] if seal.is_file() else None
         if published is not None:
-            made.append(Check(name, split, published, measured.get((name, split))))
+            ours = measured.get((name, split))
+            check = {"run": name, "split": split, "published": published, "measured": ours}
+            made.append(check | {"met": is_met(published, ours)})
     return made
 
 
@@ -69,5 +60,5 @@ def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> None:
     """Write ``checks.json`` and say each in the log; one that fails stops nothing."""
     made = checks(experiment, metrics)
     for check in made:
-        logger.log(logging.INFO if check.met else logging.WARNING, "check: %s", check)
-    write_json(experiment.paths.checks, [asdict(check) | {"met": check.met} for check in made])
+        logger.log(logging.INFO if check["met"] else logging.WARNING, "check: %s", described(check))
+    write_json(experiment.paths.checks, made)

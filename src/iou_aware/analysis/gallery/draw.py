@@ -150,9 +150,7 @@ def _panel(
             row = results[rows[index]]
             text = f"{row[5]:.2f}, IoU {ious[index]:.2f}"
             marks.append(Mark(_corners(row[1:5]), text, drawing.COLOURS[number % len(drawing.COLOURS)]))
-    shown, factor = drawing.fitted(picture, _SIDE)
-    shown, more = drawing.enlarged(shown, _SIDE)
-    return drawing.draw(shown, marks, factor * more, size=11)
+    return drawing.draw(*drawing.fitted(picture, _SIDE, _SIDE), marks, size=11)
 
 
 def _text(truth: Annotations, image: int, best: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str]) -> str:

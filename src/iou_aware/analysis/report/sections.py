@@ -1,14 +1,13 @@
 """The sections of the report, as its notebook shows them: each is one call that returns HTML."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from iou_aware.analysis.claims.page import COMPARISONS, HEADS, NUMERIC, numbers
-from iou_aware.analysis.collect.released_weights import TOLERANCE, checks
+from iou_aware.analysis.collect.released_weights import TOLERANCE, checks, described
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.metrics import load_metrics, load_missing
 from iou_aware.analysis.report.html import Html, figure, items, note, render, table
@@ -16,25 +15,13 @@ from iou_aware.analysis.report.notebook import notebook_title
 from iou_aware.analysis.report.premise_tables import premise_tables
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.tables.layout import shown
-from iou_aware.analysis.times import Cost, clock, hours, run_costs, stage_costs
+from iou_aware.analysis.times import COSTS, clock, cost_rows, run_costs, stage_costs
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
-COSTS = ("Jobs", "Time, h:m:s", "CPU-hours", "GPU-hours", "Longest job", "Memory of one job, MiB")
-
-
-def cost_rows(costs: Mapping[str, Cost]) -> list[list[str]]:
-    """Return costs as rows of text: whose they are, and a column for each of ``COSTS``."""
-    return [
-        [
-            *(name, str(cost.jobs), clock(cost.wall), hours(cost.cpu), hours(cost.gpu)),
-            *(clock(cost.longest), f"{cost.peak:.0f}"),
-        ]
-        for name, cost in costs.items()
-    ]
 
 
 class Results:
@@ -75,7 +62,7 @@ class Results:
             judged=_read(self.paths.claims),
             comparison=COMPARISONS[experiment.comparison],
             about=about,
-            failed=[str(check) for check in checks(experiment, self.metrics) if check.met is False],
+            failed=[described(check) for check in checks(experiment, self.metrics) if check["met"] is False],
             missing=self.missing(),
         )
 
@@ -144,10 +131,10 @@ class Results:
         rows = []
         for check in checks(self.experiment, self.metrics):
             ours = ["-", "-", "not measured yet"]
-            if check.measured is not None:
-                difference = f"{check.measured - check.published:+.2f}"
-                ours = [f"{check.measured:.2f}", difference, "met" if check.met else "FAILED"]
-            rows.append([check.run, check.split, f"{check.published:.1f}", *ours])
+            published, measured = check["published"], check["measured"]
+            if measured is not None:
+                ours = [f"{measured:.2f}", f"{measured - published:+.2f}", "met" if check["met"] else "FAILED"]
+            rows.append([check["run"], check["split"], f"{published:.1f}", *ours])
         heads = ["Released weights", "Split", "AP published", "AP here", "Difference", f"Within {TOLERANCE:g}"]
         return table(heads, rows, [2, 3, 4]) if rows else Html()
 

@@ -51,7 +51,7 @@ def load(path: Path) -> Image.Image:
 
 
 def fitted(picture: Image.Image, shortest: int, longest: int) -> tuple[Image.Image, float]:
-    """Return a picture whose longer side is from ``shortest`` to ``longest`` pixels, and how many times as large it is."""
+    """Return a picture whose longer side is ``shortest`` to ``longest`` pixels, and its size over the old one."""
     side = max(picture.size)
     factor = min(max(side, shortest), longest) / side
     size = tuple(max(1, round(side * factor)) for side in picture.size)

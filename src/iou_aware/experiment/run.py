@@ -97,6 +97,21 @@ def matched_pairs(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
     return [(name, baseline) for name, baseline in known if baseline in runs]
 
 
+def short_names(runs: Iterable[Run]) -> dict[str, str]:
+    """Return for each run, by its name, the fields in which it differs from the others, in words."""
+    fields = {run.name: {name: _word(name, value) for name, value in run.as_dict().items()} for run in runs}
+    values = {name: {one[name] for one in fields.values()} - {""} for name in FIELDS}
+    differing = [name for name in FIELDS if len(values[name]) > (name != "target_grad")]
+    return {run: ", ".join(filter(None, map(one.get, differing))) or one["detector"] for run, one in fields.items()}
+
+
+def _word(name: str, value: str | int | bool | None) -> str:
+    """Return a field as a legend says it; nothing for what a run has not."""
+    if value is None or value is False:
+        return ""
+    return {"target_grad": "target gradient", "seed": f"seed {value}"}.get(name, str(value).replace("_", " "))
+
+
 def grid(entry: dict[str, Any], defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Multiply out the lists of one entry of ``runs`` over the experiment's defaults.
 

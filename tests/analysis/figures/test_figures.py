@@ -86,7 +86,7 @@ def test_tables_of_the_same_detections_become_one_panel(study):
     assert [panel.title for panel in found] == ["Table 1", "Table 2", "Table 3 and 4", "Table 5"]
     assert [panel.is_sweep for panel in found] == [False, False, True, False]
     sweep = {series.label: series for series in found[2].series}
-    assert set(sweep["α = 0.5"].paper) >= {"AP", "AP75", "APs", "AP60", "AP90"}
+    assert set(sweep["α = 0.5"].row.paper) >= {"AP", "AP75", "APs", "AP60", "AP90"}
     assert [series.label for series in found[2].thinned().series] == ["α = 1", "α = 0.5", "α = 0.3"]
 
 
@@ -100,7 +100,7 @@ def test_tables_of_the_same_detections_may_name_their_rows_differently(tmp_path)
     (panel,) = panels_of(study)
     assert panel.title == "Mine and 2"
     assert [series.label for series in panel.series] == ["my_l2", "my_bce", "L1 loss"]
-    assert [series.paper.get("AP") for series in panel.series] == [35.1, 35.4, None]
+    assert [series.row.paper.get("AP") for series in panel.series] == [35.1, 35.4, None]
     assert [list(series.classes) for series in panel.series] == [["disc", "bar"]] * 3
 
 
@@ -128,12 +128,12 @@ def test_gains_are_the_papers(study):
     models, losses, _, voc = panels_of(study)
     assert [series.label for series in models.series] == ["ResNet-50-FPN", "ResNet-101-FPN", "ResNeXt-32x8d-101-FPN"]
     for source in ("ours", "paper"):
-        gains = [dict(series.gains(("AP", "AP75"), source)) for series in models.series]
+        gains = [{metric: series.gain(metric, source) for metric in ("AP", "AP75")} for series in models.series]
         assert [gain["AP"] for gain in gains] == pytest.approx([1.0, 1.1, 1.6])
         assert [gain["AP75"] for gain in gains] == pytest.approx([1.7, 2.1, 2.3])
-        assert dict(voc.series[0].gains(("AP90",), source))["AP90"] == pytest.approx(4.2)
+        assert voc.series[0].gain("AP90", source) == pytest.approx(4.2)
     assert [series.label for series in losses.series] == ["L2 loss", "BCE loss", "L1 loss"]
-    assert losses.series[2].gains(("AP",), "paper") == []
+    assert losses.series[2].gain("AP", "paper") is None
 
 
 def test_classes_have_gains(study):
@@ -194,7 +194,7 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
     drawn = {path.stem for path in write_figures(study)}
     assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
     sweep, bound = panels_of(study)
-    assert [(series.rule.alpha, series.ours["AP"]) for series in bound.by_alpha("oracle")] == [
+    assert [(series.rule.alpha, series.row.ours["AP"]) for series in bound.by_alpha("oracle")] == [
         (0.0, 92.0),
         (0.5, 91.0),
         (1.0, 90.0),

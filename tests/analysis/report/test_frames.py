@@ -12,6 +12,7 @@ from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import frames
 from iou_aware.analysis.tables.write import write_table
 from iou_aware.analysis.uncertainty import intervals
+from iou_aware.experiment.run import short_names
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +74,8 @@ def test_an_oracle_is_no_part_of_a_sweep(study, metrics):
 
 def test_a_name_has_only_what_tells_runs_apart(study):
     first, second = [name for name, run in study.runs.items() if run.detector == "faster_rcnn"][:2]
-    assert frames.models(study.runs, [first, second]) == {first: "tiny", second: "deep"}
-    assert frames.models(study.runs, [first]) == {first: "faster_rcnn"}
+    assert short_names(study.runs[name] for name in (first, second)) == {first: "tiny", second: "deep"}
+    assert short_names([study.runs[first]]) == {first: "faster rcnn"}
 
 
 def test_intervals_are_of_the_difference_to_the_score_alone(study, metrics):

@@ -1,6 +1,7 @@
 """What the tables' rows gain: alpha, the bound by the true IoU, gains by IoU threshold, by size and by class."""
 
 from collections.abc import Iterable
+from itertools import product
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -8,10 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from iou_aware.analysis import style
-from iou_aware.analysis.figures.panels import SIZES, THRESHOLDS, Panel
+from iou_aware.analysis.figures.panels import Panel
 from iou_aware.analysis.tables.rows import difference
 
 _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
+# By metric, what stands below its place on the axis.
+_THRESHOLDS = {f"AP{percent}": f".{percent}" for percent in range(50, 100, 5)}
+_SIZES = {"AP": "all", "APs": "small", "APm": "medium", "APl": "large"}
 _MOST_CLASSES = 30
 # Below, the gains of low alphas would flatten everything else; the figure of the values shows them in full.
 _LOWEST_GAIN = -4.0
@@ -31,8 +35,8 @@ def draw_gains(panels: list[Panel]) -> Iterable[tuple[str, Figure]]:
         yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep)
     few = [panel.thinned() for panel in gaining]
     if few:
-        yield "gain_per_threshold", _gains(few, THRESHOLDS, "IoU threshold", _percent_of)
-        yield "gain_per_size", _gains(few, SIZES, "objects", _size_of, ordered=False)
+        yield "gain_per_threshold", _gains(few, _THRESHOLDS, "IoU threshold")
+        yield "gain_per_size", _gains(few, _SIZES, "objects", ordered=False)
     if any(_classes(panel) for panel in few):
         yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
 
@@ -46,12 +50,12 @@ def _alpha(sweep: Panel) -> Figure:
     """Draw AP at each IoU threshold against alpha: ours, and the paper's beside it on the same axes."""
     swept = sweep.by_alpha()
     sources = [("ours", "Ours", style.OURS)]
-    if any(series.paper for series in swept):
+    if any(series.row.paper for series in swept):
         sources.append(("paper", "Paper", style.PAPER))
     figure, axes = plt.subplots(1, len(sources), figsize=(style.WIDTH, 3.1), sharey=True, squeeze=False)
     for ax, (source, title, line) in zip(axes[0], sources, strict=True):
         for index, metric in enumerate(_ALPHA_METRICS):
-            points = [(series.rule.alpha, getattr(series, source).get(metric)) for series in swept]
+            points = [(series.rule.alpha, getattr(series.row, source).get(metric)) for series in swept]
             style.plot(ax, points, label=_name(metric), **style.series(index) | line)
         ax.set_title(title)
     axes[0][0].set_ylim(bottom=0)
@@ -69,12 +73,11 @@ def _alpha_gain(sweep: Panel) -> Figure:
     for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, (source, line) in enumerate([("ours", style.OURS), ("paper", style.PAPER)]):
-            points = [(series.rule.alpha, dict(series.gains((metric,), source)).get(metric)) for series in swept]
+            points = [(series.rule.alpha, series.gain(metric, source)) for series in swept]
             style.plot(ax, points, label=source, **style.series(index) | line)
         ax.set_title(_name(metric))
-    drawn = [
-        gain for series in swept for source in ("ours", "paper") for _, gain in series.gains(_ALPHA_METRICS, source)
-    ]
+    gains = [series.gain(*one) for series in swept for one in product(_ALPHA_METRICS, ("ours", "paper"))]
+    drawn = [gain for gain in gains if gain is not None]
     axes[0][0].set_ylim(max(min(drawn) - 0.3, _LOWEST_GAIN), max(*drawn, 0) + 0.3)
     for ax in axes[:, 0]:
         ax.set_ylabel("gain over the baseline (points)")
@@ -89,9 +92,9 @@ def _oracle(bound: Panel) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
     for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
         for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
-            points = [(series.rule.alpha, series.ours.get(metric)) for series in bound.by_alpha(kind)]
+            points = [(series.rule.alpha, series.row.ours.get(metric)) for series in bound.by_alpha(kind)]
             style.plot(ax, points, label=label, **style.series(index) | style.OURS)
-        base = bound.series[0].our_base.get(metric)
+        base = bound.series[0].base.ours.get(metric)
         if base is not None:
             ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
         ax.set_title(_name(metric))
@@ -102,7 +105,7 @@ def _oracle(bound: Panel) -> Figure:
     return figure
 
 
-def _gains(panels: list[Panel], metrics: tuple[str, ...], xlabel: str, tick, ordered: bool = True) -> Figure:
+def _gains(panels: list[Panel], metrics: dict[str, str], xlabel: str, ordered: bool = True) -> Figure:
     """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
 
     Metrics that are not ``ordered`` have nothing between them: markers beside each other, without a line.
@@ -113,11 +116,11 @@ def _gains(panels: list[Panel], metrics: tuple[str, ...], xlabel: str, tick, ord
         for index, series in enumerate(panel.series):
             aside = 0.0 if ordered else _ASIDE * (index - (len(panel.series) - 1) / 2)
             for source, line in [("ours", style.OURS), ("paper", style.PAPER)]:
-                points = [(metrics.index(metric) + aside, gain) for metric, gain in series.gains(metrics, source)]
+                points = [(place + aside, series.gain(metric, source)) for place, metric in enumerate(metrics)]
                 line = line if ordered else line | {"linestyle": ""}
                 label = series.label if source == "ours" else None
                 style.plot(ax, points, label=label, **style.series(index) | line)
-        ax.set_xticks(range(len(metrics)), [tick(metric) for metric in metrics])
+        ax.set_xticks(range(len(metrics)), list(metrics.values()))
         ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the\nbaseline (points)")
         _legend_beside(ax)
     _explain_lines(figure, panels)
@@ -156,7 +159,7 @@ def _legend_beside(ax: Axes) -> None:
 
 def _explain_lines(figure: Figure, panels: list[Panel]) -> None:
     """Say which lines are the paper's, where there are any."""
-    if any(series.paper for panel in panels for series in panel.series):
+    if any(series.row.paper for panel in panels for series in panel.series):
         looks = [("ours", style.OURS), ("paper", style.PAPER)]
         handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
         figure.legend(handles=handles, loc="outside upper right", ncols=2)
@@ -166,14 +169,6 @@ def _classes(panel: Panel) -> list[str]:
     """Return the classes of a panel, or none where they are too many to be drawn."""
     names = list(dict.fromkeys(name for series in panel.series for name in series.classes))
     return names if len(names) <= _MOST_CLASSES else []
-
-
-def _percent_of(metric: str) -> str:
-    return f".{metric.removeprefix('AP')}"
-
-
-def _size_of(metric: str) -> str:
-    return {"AP": "all", "APs": "small", "APm": "medium", "APl": "large"}[metric]
 
 
 def _name(metric: str) -> str:

@@ -11,8 +11,6 @@ from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Table
 from iou_aware.method.confidence import Rule
 
-THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 5))
-SIZES = ("AP", "APs", "APm", "APl")
 _DRAWN = tuple(PER_CLASS_CSV[len(RUN) + 1 :])
 _FEWEST_ALPHAS = 3
 # Of a sweep, the gain figures show the classification score alone, the paper's choice, and one that favours the IoU.
@@ -25,27 +23,24 @@ class Series:
 
     Attributes:
         label: What tells it from the other rows of its panel.
-        rule: Its rule.
-        ours: Our percent by metric.
-        paper: The paper's by metric; empty without the paper.
-        our_base: Our baseline's by metric.
-        paper_base: The paper's baseline's by metric.
+        row: The row.
+        base: That of its baseline.
         classes: Ours and our baseline's for each class alone, by its name.
     """
 
     label: str
-    rule: Rule
-    ours: Values
-    paper: Values
-    our_base: Values
-    paper_base: Values
+    row: TableRow
+    base: TableRow
     classes: dict[str, tuple[Values, Values]]
 
-    def gains(self, metrics: tuple[str, ...], source: str) -> list[tuple[str, float]]:
-        """Return metric and gain in points, of ``ours`` or of the ``paper``, where both values are there."""
-        value, base = (self.ours, self.our_base) if source == "ours" else (self.paper, self.paper_base)
-        pairs = ((metric, difference(value, base, metric)) for metric in metrics)
-        return [(metric, gain) for metric, gain in pairs if gain is not None]
+    @property
+    def rule(self) -> Rule:
+        """The row's rule."""
+        return self.row.rule
+
+    def gain(self, metric: str, source: str) -> float | None:
+        """Return the gain in points, of ``ours`` or of the ``paper``, where both values are there."""
+        return difference(getattr(self.row, source), getattr(self.base, source), metric)
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ def _panel(name: str, titles: list[str], content: TableContent) -> Panel:
     for row in gaining:
         base = rows[row.baseline]
         parts = {label: (part[row.key], part[base.key]) for label, part in classes.items()}
-        panel.series.append(Series(_label(row, gaining), row.rule, row.ours, row.paper, base.ours, base.paper, parts))
+        panel.series.append(Series(_label(row, gaining), row, base, parts))
     if panel.is_sweep:
         return replace(panel, series=[replace(series, label=_rule_label(series.rule)) for series in panel.series])
     return panel

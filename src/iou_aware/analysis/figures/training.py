@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.common.errors import InputError
-from iou_aware.experiment.run import Run
+from iou_aware.experiment.run import Run, short_names
 
 _COLUMNS = 3
 # The order of the panels; what a detector has besides comes after these.
@@ -54,10 +54,10 @@ def load_history(path: Path) -> pd.DataFrame:
 
 def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> Figure:
     """Draw one panel per loss and one line per run."""
-    labels = _labels([run for run, _ in runs])
+    labels = short_names(run for run, _ in runs)
     recorded = {column for _, history in runs for column in history if column.startswith("loss")}
     losses = [loss for loss in _FIRST if loss in recorded] + sorted(recorded - set(_FIRST))
-    history = pd.concat([history.assign(run=labels[run]) for run, history in runs], ignore_index=True)
+    history = pd.concat([history.assign(run=labels[run.name]) for run, history in runs], ignore_index=True)
     columns = min(_COLUMNS, len(losses))
     rows = -(-len(losses) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(style.WIDTH, rows * style.PANEL), squeeze=False, sharex=True)
@@ -85,22 +85,3 @@ def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> Figure:
     axes[0][0].get_legend().remove()
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return figure
-
-
-def _labels(runs: list[Run]) -> dict[Run, str]:
-    """Name runs by the fields in which they differ."""
-    fields = [{name: _word(name, value) for name, value in run.as_dict().items()} for run in runs]
-    differing = [name for name in fields[0] if len({values[name] for values in fields} - {""}) > 1]
-    if any(run.target_grad for run in runs):
-        differing.append("target_grad")
-    return {
-        run: ", ".join(values[name] for name in differing or ["detector"] if values[name])
-        for run, values in zip(runs, fields, strict=True)
-    }
-
-
-def _word(name: str, value: str | int | bool | None) -> str:
-    """Return a field of a run as a legend says it; nothing for what a run has not."""
-    if value is None or value is False:
-        return ""
-    return {"target_grad": "target gradient", "seed": f"seed {value}"}.get(name, str(value).replace("_", " "))

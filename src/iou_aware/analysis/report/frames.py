@@ -1,7 +1,7 @@
 """What an experiment has measured, as pandas frames to work with in a notebook; and how a notebook draws them."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from iou_aware.analysis.report.html import Html, figure, note
 from iou_aware.analysis.uncertainty import intervals
 from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs
+from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs, short_names
 from iou_aware.method.confidence import Rule
 
 if TYPE_CHECKING:
@@ -24,21 +24,6 @@ if TYPE_CHECKING:
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 10))
 _TITLE = 36  # letters that fit above a panel
 ALONE = "alpha=1.00"  # the classification score alone, of a model that has the IoU head
-
-
-def models(runs: Mapping[str, Run], names: Iterable[str]) -> dict[str, str]:
-    """Return a short name for each of these runs: the fields in which they differ."""
-    mine = {name: runs[name] for name in names}
-    differing = [field for field in FIELDS if len({getattr(run, field) for run in mine.values()}) > 1]
-    return {name: _short(run, differing) for name, run in mine.items()}
-
-
-def _short(run: Run, differing: list[str]) -> str:
-    values = {name: getattr(run, name) for name in differing}
-    if values.get("seed") is not None:
-        values["seed"] = f"seed {run.seed}"
-    values["target_grad"] = "target gradient" if values.get("target_grad") else None
-    return ", ".join(str(value) for value in values.values() if value is not None) or run.detector
 
 
 def long(runs: Mapping[str, Run], metrics: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -64,7 +49,7 @@ def long(runs: Mapping[str, Run], metrics: pd.DataFrame, columns: tuple[str, ...
 
 def named(runs: Mapping[str, Run], lines: pd.DataFrame) -> pd.DataFrame:
     """Return lines that have a run and a rule with a short name, ``model``, and ``alpha`` beside them."""
-    names = models(runs, lines["run"].unique())
+    names = short_names(runs[name] for name in lines["run"].unique())
     return lines.assign(model=lines["run"].map(names), alpha=lines["rule"].map(_alpha).astype(float))
 
 

@@ -4,7 +4,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from iou_aware.common.documents import Document, Key, one_of, require
@@ -87,19 +87,16 @@ def read_tables(
     return {name: reader.table(name, content) for name, content in document.content["tables"].items()}
 
 
+@dataclass(frozen=True)
 class _Reader:
-    """Reads tables, and finds the runs of their rows."""
+    """Reads tables, and finds the runs of their rows; ``read_tables`` says of what."""
 
-    def __init__(
-        self,
-        document: Document,
-        paths: Layout,
-        runs: Mapping[str, Run],
-        rules: Mapping[str, tuple[Rule, ...]],
-        datasets: Mapping[str, Dataset],
-    ):
-        self.document, self.paths, self.runs, self.rules, self.datasets = document, paths, runs, rules, datasets
-        self._indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[Run]]] = {}
+    document: Document
+    paths: Layout
+    runs: Mapping[str, Run]
+    rules: Mapping[str, tuple[Rule, ...]]
+    datasets: Mapping[str, Dataset]
+    indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[Run]]] = field(default_factory=dict)
 
     def table(self, name: str, content: Mapping[str, Any]) -> Table:
         key = ("tables", name)
@@ -109,10 +106,15 @@ class _Reader:
             require(self.document, (*key, "paper"), paper, known, "table of the paper")
             printed = self._printed(paper)
         written = self._written_out((*key, "rows"), content, printed)
-        if paper is not None:
-            self._check_keys((*key, "rows"), paper, printed, written)
-        elif "columns" not in content:
+        if paper is None and "columns" not in content:
             raise self.document.error(key, "columns is missing, which a table that is not the paper's needs")
+        for row, own in written.items():
+            if paper is not None and row not in printed and not own.get("addition"):
+                raise self.document.error(
+                    (*key, "rows", row),
+                    f"{self.paths.paper(paper)} has no such row to reproduce; expected {one_of(printed, row)}, or "
+                    "addition: true",
+                )
         for i, column in enumerate(content.get("columns", ())):
             require(self.document, (*key, "columns", i), column, [*PAPER, *FURTHER], "metric")
         rows = {row: self._row((*key, "rows", row), content, own) for row, own in written.items()}
@@ -144,7 +146,7 @@ class _Reader:
             if labels is None:
                 rows[name] = own
                 continue
-            runs = self._find((*key, name), self._selector(table, own))
+            runs = self._find((*key, name), table, own)
             kinds = list(labels)
             swept = [rule for rule in self.rules[runs[0]] if rule.kind in kinds]
             if not swept:
@@ -158,24 +160,8 @@ class _Reader:
                 rows[row] = own | {"rule": rule, "label": label, "addition": bool(printed) and row not in printed}
         return rows
 
-    def _check_keys(self, key: Key, paper: str, printed: list[str], rows: Mapping[str, Any]) -> None:
-        """Raise InputError about a row that neither the paper's table has nor is marked as an addition to it."""
-        for row, own in rows.items():
-            if row not in printed and not own.get("addition"):
-                raise self.document.error(
-                    (*key, row),
-                    f"{self.paths.paper(paper)} has no such row to reproduce; expected {one_of(printed, row)}, or "
-                    "addition: true",
-                )
-
-    @staticmethod
-    def _selector(table: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values that a row's runs must have, the table's ``select`` among them."""
-        wanted = dict(table.get("select", {})) | own
-        return {name: wanted[name] for name in FIELDS if wanted.get(name) is not None}
-
     def _row(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> Row:
-        runs = self._find(key, self._selector(table, own))
+        runs = self._find(key, table, own)
         splits = self.datasets[self.runs[runs[0]].dataset].evaluate
         if table["split"] not in splits:
             raise self.document.error(
@@ -191,7 +177,10 @@ class _Reader:
             addition=own.get("addition", False),
         )
 
-    def _find(self, key: Key, selector: Mapping[str, Any]) -> tuple[str, ...]:
+    def _find(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the runs that have a row's values, the table's ``select`` among them."""
+        values = dict(table.get("select", {})) | own
+        selector = {name: values[name] for name in FIELDS if values.get(name) is not None}
         runs = self._index(tuple(selector)).get(tuple(selector.values()), [])
         wanted = ", ".join(f"{name}: {value}" for name, value in selector.items()) or "anything"
         if not runs:
@@ -206,13 +195,13 @@ class _Reader:
             )
         return tuple(names)
 
-    def _index(self, fields: tuple[str, ...]) -> dict[tuple[Any, ...], list[Run]]:
-        """Return the runs by the values of ``fields``, so that looking one up costs the same however many there are."""
-        if fields not in self._indices:
-            index = self._indices[fields] = defaultdict(list)
+    def _index(self, names: tuple[str, ...]) -> dict[tuple[Any, ...], list[Run]]:
+        """Return the runs by the values of some fields, so that looking one up costs the same however many there are."""
+        if names not in self.indices:
+            self.indices[names] = index = defaultdict(list)
             for run in self.runs.values():
-                index[tuple(getattr(run, name) for name in fields)].append(run)
-        return self._indices[fields]
+                index[tuple(getattr(run, name) for name in names)].append(run)
+        return self.indices[names]
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
         """Name the run that has most of the values, and where it differs."""

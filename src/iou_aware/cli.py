@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -152,10 +153,11 @@ def _function(place: str) -> Callable[..., None]:
     """Return the function that ``module:name`` names."""
     module, name = place.split(":")
     # MMDetection prints which optional packages it does without.
-    with process.importing(), contextlib.redirect_stdout(io.StringIO()):
+    with process.without_garbage_search(), contextlib.redirect_stdout(io.StringIO()):
         function = getattr(import_module(module), name)
         if "mmdet" in sys.modules:
             import_module("mmdet.datasets")  # else on first use
+    gc.freeze()  # no search for garbage need look at modules, of which MMDetection has thousands
     return function
 
 

@@ -66,6 +66,22 @@ class Detections:
     cls_scores: np.ndarray
     iou_preds: np.ndarray | None = None
 
+    @property
+    def results(self) -> np.ndarray:
+        """As evaluators load them, ``(N, 7)`` float64: image id, x, y, width, height, confidence, category id.
+
+        Raises:
+            InputError: An id is above 2^53, where float64 cannot tell neighbours apart; those of prepared data are not.
+        """
+        if any(np.abs(ids).max(initial=0) > 1 << 53 for ids in (self.image_ids, self.category_ids)):
+            raise InputError(
+                "ids above 2^53 are measured wrongly. Prepare the annotations with `iou-aware prepare` first."
+            )
+        corners = self.boxes.astype(np.float64)
+        sides = corners[:, 2:] - corners[:, :2]
+        columns = [self.image_ids, corners[:, :2], sides, self.confidences, self.category_ids]
+        return np.column_stack(columns).astype(np.float64, copy=False)
+
 
 class Writer:
     """Gathers detections and writes them in row groups, so that memory does not grow with the number of images."""

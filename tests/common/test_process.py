@@ -40,7 +40,7 @@ def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
 
 
 def test_garbage_is_searched_for_again_after_importing_even_when_that_fails():
-    with pytest.raises(ImportError), process.importing():
+    with pytest.raises(ImportError), process.without_garbage_search():
         assert not gc.isenabled()
         import_module("iou_aware.nothing")
     assert gc.isenabled()

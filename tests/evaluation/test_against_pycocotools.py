@@ -8,6 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from iou_aware.data.annotations import Annotations
+from iou_aware.detections import Detections
 from iou_aware.evaluation import coco, voc07
 from iou_aware.evaluation.overlaps import overlaps
 
@@ -39,7 +40,7 @@ def write(path, images, categories, annotations):
 def results(rows):
     """Return the results array of (image, category, x1, y1, x2, y2, confidence) rows."""
     columns = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    return coco.results_array(columns[:, 0], columns[:, 2:6], columns[:, 6], columns[:, 1])
+    return Detections(columns[:, 0], columns[:, 1], columns[:, 2:6], columns[:, 6], columns[:, 6]).results
 
 
 @pytest.fixture
@@ -165,9 +166,10 @@ def test_only_the_hundred_most_confident_of_an_image_count(tmp_path):
     )
 
 
-def test_results_array_converts_corners_exactly():
+def test_results_convert_corners_exactly():
     corners = np.array([[0.1, 0.2, 10.3, 20.7]], dtype=np.float32)
-    row = coco.results_array(np.array([7]), corners, np.array([0.5], dtype=np.float32), np.array([3]))[0]
+    scores = np.array([0.5], dtype=np.float32)
+    row = Detections(np.array([7]), np.array([3]), corners, scores, scores).results[0]
     assert row.tolist() == [
         7,
         float(corners[0, 0]),

@@ -67,7 +67,7 @@ def test_numbers_are_those_of_pycocotools(study, truth):
     result = prepared(study, truth, SWEEP)
     for rule in ("none", "alpha=0.50"):
         found = detections.read(study.paths.detections(SWEEP, "val"), rule)
-        array = coco.results_array(found.image_ids, found.boxes, found.confidences, found.category_ids)
+        array = found.results
         official = coco.summarise(coco.Referee(annotations(study)).curves(array))
         assert result["rules"][rule]["metrics"] == official
         assert 0 < official["AP"] < official["AP50"]
@@ -190,7 +190,10 @@ def test_stages_after_prediction_do_not_load_torch(stage):
 
 
 def test_ids_that_float64_cannot_tell_apart_are_refused():
-    columns = (np.zeros((2, 4)), np.ones(2), np.ones(2, int))
-    coco.results_array(np.array([1 << 53, 1]), *columns)
+    def results(image: int) -> np.ndarray:
+        ones = np.ones(2)
+        return detections.Detections(np.array([image, 1]), np.ones(2, int), np.zeros((2, 4)), ones, ones).results
+
+    assert results(1 << 53)[0, 0] == 1 << 53
     with pytest.raises(InputError, match=r"ids above 2\^53"):
-        coco.results_array(np.array([(1 << 53) + 1, 1]), *columns)
+        results((1 << 53) + 1)

@@ -9,8 +9,9 @@ import pytest
 from mmdet.evaluation.functional import eval_map
 
 from iou_aware.data.annotations import Annotations
+from iou_aware.detections import Detections
 from iou_aware.evaluation import voc07
-from iou_aware.evaluation.coco import THRESHOLDS, results_array
+from iou_aware.evaluation.coco import THRESHOLDS
 
 BOX = [0, 0, 100, 100]
 
@@ -34,7 +35,7 @@ def precisions(ground, rows, thresholds=(0.5,)):
     """Return ``(T, K)`` of (image, category, x1, y1, x2, y2, confidence) rows."""
     found = np.array(rows, dtype=np.float64).reshape(-1, 7)
     objects, classes = ground
-    array = results_array(found[:, 0], found[:, 2:6], found[:, 6], found[:, 1])
+    array = Detections(found[:, 0], found[:, 1], found[:, 2:6], found[:, 6], found[:, 6]).results
     return voc07.average_precisions(objects, array, classes, np.array(thresholds))
 
 

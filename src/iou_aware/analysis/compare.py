@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from iou_aware import detections
-from iou_aware.analysis import inputs, markdown
+from iou_aware.analysis import markdown
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.bootstrap.draw import distributions
 from iou_aware.analysis.bootstrap.resamples import METRICS, RESAMPLES
@@ -145,7 +145,7 @@ def _runs(first: Side, second: Side, split: str | None, resamples: int) -> str:
     values, classes, drawn = [], [], []
     for side in (first, second):
         source = side.paths.detections(side.run or "", split)
-        results = inputs.results(detections.read(source, _rule(side, source)))
+        results = detections.read(source, _rule(side, source)).results
         curves = evaluator.curves(results)
         values.append(coco.summarise(curves))
         classes.append([metrics["AP"] for metrics in coco.summarise_classes(curves)])

@@ -1,19 +1,10 @@
-"""What is read by all that starts from detections: the ground truth, and detections as the evaluators load them."""
+"""The ground truth, which all that starts from detections reads."""
 
 from pathlib import Path
 
-import numpy as np
-
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
-from iou_aware.detections import Detections
-from iou_aware.evaluation.coco import results_array
 from iou_aware.experiment.layout import Layout
-
-
-def results(detections: Detections) -> np.ndarray:
-    """Return detections as the evaluators load them, ``(N, 7)``."""
-    return results_array(detections.image_ids, detections.boxes, detections.confidences, detections.category_ids)
 
 
 def annotations_of(paths: Layout, dataset: str, split: str) -> Path:

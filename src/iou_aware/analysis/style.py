@@ -1,9 +1,10 @@
 """How figures look: one place for colours, markers, lines and sizes, and for writing files that never differ."""
 
 import io
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -47,25 +48,18 @@ _PARAMETERS = {
 }
 
 
-@contextmanager
-def styled() -> Iterator[None]:
-    """Draw in this style within the block."""
-    matplotlib.use("Agg")
-    with matplotlib.rc_context(_PARAMETERS):
-        yield
+# What is different for seaborn's grids, which lay themselves out.
+GRIDS = {
+    "axes.titlesize": 7,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "figure.constrained_layout.use": False,
+    "savefig.bbox": "tight",
+}
 
 
-@contextmanager
-def look() -> Iterator[None]:
-    """Draw in these colours and sizes within the block, by whatever backend and library: seaborn lays out itself."""
-    own = {
-        "axes.titlesize": 7,
-        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
-        "figure.constrained_layout.use": False,
-        "savefig.bbox": "tight",
-    }
-    with matplotlib.rc_context(_PARAMETERS | own):
-        yield
+def styled(own: Mapping[str, Any] = MappingProxyType({})) -> AbstractContextManager[None]:
+    """Return a context that draws in this style, with changes of one's own."""
+    return matplotlib.rc_context({**_PARAMETERS, **own})
 
 
 def series(index: int) -> dict[str, Any]:

@@ -58,14 +58,3 @@ def without_garbage_search() -> Iterator[None]:
     finally:
         if searching:
             gc.enable()
-
-
-@contextlib.contextmanager
-def importing() -> Iterator[None]:
-    """Import modules within. They stay, so that no search for garbage need look at them, now or later.
-
-    Those of MMDetection are thousands, and the searches a sixth of the time that importing them takes.
-    """
-    with without_garbage_search():
-        yield
-    gc.freeze()

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = {
@@ -26,13 +26,6 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
 @cache
 def collect() -> dict[str, str | bool | None]:
     """Return the provenance of whatever is computed by this process.
@@ -44,4 +37,4 @@ def collect() -> dict[str, str | bool | None]:
     status = _git("status", "--porcelain", "--untracked-files=no")
     provenance = {"git_commit": _git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
     provenance["python"] = platform.python_version()
-    return provenance | {name: _version(distribution) for name, distribution in PACKAGES.items()}
+    return provenance | {name: version(distribution) for name, distribution in PACKAGES.items()}

@@ -34,30 +34,6 @@ class Curves:
     recall: np.ndarray
 
 
-def results_array(
-    image_ids: np.ndarray, boxes: np.ndarray, confidences: np.ndarray, category_ids: np.ndarray
-) -> np.ndarray:
-    """Return detections as the array that both evaluators load.
-
-    Args:
-        image_ids: ``(N,)``.
-        boxes: ``(N, 4)``, corners x1, y1, x2, y2 in pixels.
-        confidences: ``(N,)``.
-        category_ids: ``(N,)``, the annotation file's own ids.
-
-    Returns:
-        ``(N, 7)`` float64: image id, x, y, width, height, confidence, category id.
-
-    Raises:
-        InputError: An id is above 2^53, where float64 cannot tell neighbours apart; those of prepared data are not.
-    """
-    if any(np.abs(ids).max(initial=0) > 1 << 53 for ids in (image_ids, category_ids)):
-        raise InputError("ids above 2^53 are measured wrongly. Prepare the annotations with `iou-aware prepare` first.")
-    corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    sides = corners[:, 2:] - corners[:, :2]
-    return np.column_stack([image_ids, corners[:, :2], sides, confidences, category_ids]).astype(np.float64, copy=False)
-
-
 def require_known(results: np.ndarray, image_ids: np.ndarray, category_ids: Sequence[int], place: str) -> None:
     """Raise InputError about ``place`` if detections are of ids that are not there; hotcoco would leave them out."""
     for what, values, known in (("image", results[:, 0], image_ids), ("category", results[:, 6], category_ids)):
@@ -87,7 +63,7 @@ class CocoEvaluator:
         self.category_ids = sorted(self.truth.get_cat_ids())
 
     def curves(self, results: np.ndarray) -> Curves:
-        """Return precision and recall of ``results`` (see ``results_array``), matched by COCO's rules."""
+        """Return precision and recall of ``results`` (see ``Detections.results``), matched by COCO's rules."""
         evaluation = hotcoco.COCOeval(self.truth, self.truth.load_res(results), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()

@@ -47,8 +47,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
 
     measured = {}
     for rule in rules:
-        found = detections.read(source, rule)
-        results = coco.results_array(found.image_ids, found.boxes, found.confidences, found.category_ids)
+        results = detections.read(source, rule).results
         place = f"{source}, rule '{rule}'"
         coco.require_known(results, evaluator.image_ids, evaluator.category_ids, place)
         curves = evaluator.curves(results)

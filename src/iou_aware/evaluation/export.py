@@ -18,7 +18,7 @@ from iou_aware.common.files import writing
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
-from iou_aware.evaluation.coco import require_known, results_array
+from iou_aware.evaluation.coco import require_known
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.confidence import Rule
 
@@ -71,8 +71,7 @@ def write_results(file: IO[str], found: Iterable[Detections], image_ids: Ids, ca
     before = "\n"
     file.write("[")
     for part in found:
-        results = results_array(part.image_ids, part.boxes, part.confidences, part.category_ids)
-        require_known(results, list(image_ids), list(category_ids), "export")
+        require_known(part.results, list(image_ids), list(category_ids), "export")
         boxes = part.boxes.astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
         columns = (part.image_ids, part.category_ids, boxes, part.confidences.astype(np.float64))

@@ -65,7 +65,7 @@ def match(
 
     Args:
         evaluator: The ground truth.
-        results: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        results: ``(N, 7)``, see ``Detections.results``.
         area: A key of ``AREAS``.
         thresholds: ``(T,)`` ascending IoU.
 

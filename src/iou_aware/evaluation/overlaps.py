@@ -35,7 +35,7 @@ def overlaps(truth: Annotations, results: np.ndarray) -> Overlaps:
 
     Args:
         truth: The objects.
-        results: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        results: ``(N, 7)``, see ``Detections.results``.
     """
     count = len(results)
     same, nearest_any, crowd = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)

@@ -27,7 +27,7 @@ def average_precisions(
 
     Args:
         truth: What is to be found; difficult objects are its crowds.
-        results: ``(N, 7)``, see ``evaluation.coco.results_array``. Equal confidences rank in the order given.
+        results: ``(N, 7)``, see ``Detections.results``. Equal confidences rank in the order given.
         category_ids: The ids of the K classes, ascending.
         thresholds: ``(T,)`` IoU thresholds in [0, 1].
 

@@ -9,7 +9,6 @@ from builders.results import experiment
 from PIL import Image
 
 from iou_aware import detections
-from iou_aware.analysis import inputs
 from iou_aware.analysis.gallery import draw as gallery
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
@@ -85,7 +84,7 @@ def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
     assert (lines[0]["run"], lines[0]["baseline"], int(lines[0]["image_id"])) == (ours, baseline, image)
     truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
-    found = [inputs.results(detections.read(study.paths.detections(ours, "val"), rule)) for rule in RULES]
+    found = [detections.read(study.paths.detections(ours, "val"), rule).results for rule in RULES]
     before, after = (gallery.representatives(truth, results) for results in found)
     assert after[1][objects] == pytest.approx(1)
     kept = [after[1][index] - before[1][index] for index in objects if before[0][index] >= 0]

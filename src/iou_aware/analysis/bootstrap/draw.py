@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from iou_aware import detections
 from iou_aware.analysis.bootstrap.resamples import CORRELATIONS, METRICS, RESAMPLES, SEED
-from iou_aware.analysis.inputs import annotations_of, results
+from iou_aware.analysis.inputs import annotations_of
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
 from iou_aware.data.annotations import Annotations
@@ -57,7 +57,7 @@ def distributions(
 
     Args:
         evaluator: The ground truth.
-        detected: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        detected: ``(N, 7)``, see ``Detections.results``.
         metrics: Of ``METRICS``.
         resamples: How many.
         seed: Equal seeds draw equal images, whatever the detections.
@@ -94,7 +94,7 @@ def correlations(
     Args:
         evaluator: The ground truth, to match with.
         truth: Its boxes.
-        detected: ``(N, 7)``, see ``evaluation.coco.results_array``.
+        detected: ``(N, 7)``, see ``Detections.results``.
         resamples: How many.
         seed: As for ``distributions``.
     """
@@ -121,7 +121,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     evaluator, truth = CocoEvaluator(annotations), Annotations.load(annotations)
     tables = []
     for rule in experiment.rules_for(run):
-        detected = results(detections.read(source, rule))
+        detected = detections.read(source, rule).results
         values = distributions(evaluator, detected, resamples=resamples)
         values |= correlations(evaluator, truth, detected, resamples)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))

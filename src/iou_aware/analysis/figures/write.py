@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
@@ -28,6 +29,7 @@ def write_figures(experiment: Experiment) -> list[Path]:
     """
     folder = experiment.paths.figures
     folder.mkdir(parents=True, exist_ok=True)
+    matplotlib.use("Agg")
     with style.styled():
         # One after the other: an open figure takes memory, and of more than twenty matplotlib complains.
         paths = [style.save(figure, folder / f"{name}.svg") for name, figure in _drawn(experiment)]

@@ -18,7 +18,6 @@ import numpy as np
 from PIL.Image import Image
 
 from iou_aware import detections
-from iou_aware.analysis import inputs
 from iou_aware.common import drawing
 from iou_aware.common.drawing import Mark
 from iou_aware.common.files import csv_text, write_text
@@ -41,7 +40,7 @@ def representatives(truth: Annotations, results: np.ndarray) -> tuple[np.ndarray
 
     Args:
         truth: The G objects.
-        results: ``(N, 7)``, see ``evaluation.coco.results_array``; of equal confidences the first counts.
+        results: ``(N, 7)``, see ``Detections.results``; of equal confidences the first counts.
 
     Returns:
         ``(G,)`` index into the detections, -1 where none overlaps the object by half and for crowds; ``(G,)`` its IoU
@@ -119,7 +118,7 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     part = Manifest.load(paths.manifest(dataset)).split(split)
     truth = Annotations.load(paths.root / part.annotations)
     sides = [(baseline, BASELINE_RULE, "RetinaNet"), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
-    detected = [inputs.results(detections.read(paths.detections(run, split), rule)) for run, rule, _ in sides]
+    detected = [detections.read(paths.detections(run, split), rule).results for run, rule, _ in sides]
     best = [representatives(truth, results) for results in detected]
     change = changes(truth, best[1], best[2])
     for number, image in enumerate(chosen(change), 1):

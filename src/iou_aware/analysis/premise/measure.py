@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from iou_aware import detections
-from iou_aware.analysis.inputs import annotations_of, results
+from iou_aware.analysis.inputs import annotations_of
 from iou_aware.common.files import write_text
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
@@ -71,7 +71,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
             if rule.kind == "oracle":
                 detected = replace(detected, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
-            array = results(detected)
+            array = detected.results
             near = overlaps(truth, array)
             matches = match(evaluator, array, thresholds=np.array([MATCHED]))
             parts = {

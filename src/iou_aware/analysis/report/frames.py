@@ -109,7 +109,7 @@ def shown(data: pd.DataFrame, draw: Callable[[pd.DataFrame], "Figure"], caption:
     """Return what ``draw`` makes of the data, in the style of all figures; a sentence where there is no data."""
     if data.empty:
         return note(f"Not to be drawn yet, for want of data: {caption}")
-    with style.look():
+    with style.styled(style.GRIDS):
         drawing = draw(data)
         for ax in drawing.axes:  # a long name would run into the next panel's
             ax.set_title(textwrap.fill(ax.get_title(loc="left"), _TITLE), loc="left")

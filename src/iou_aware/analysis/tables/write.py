@@ -12,7 +12,6 @@ from iou_aware.analysis.tables.rows import TableContent, read_content
 from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.analysis.uncertainty.verdict import noise_in
 from iou_aware.common import documents
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.experiment.experiment import Experiment
 
@@ -25,13 +24,9 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     are measured over, the same model without the IoU head. The others show one decimal.
 
     Raises:
-        InputError: The experiment has no such table, ``metrics.csv``, the paper's table or ``reports/claims.yaml`` is
+        InputError: ``metrics.csv``, the paper's table or ``reports/claims.yaml`` is
             malformed, or resamples are of other weights.
     """
-    if name not in experiment.tables:
-        raise InputError(
-            f"experiment {experiment.name} has no table {name!r}; expected {', '.join(experiment.tables)}."
-        )
     table, paths, by_size = experiment.tables[name], experiment.paths, experiment.comparison == "values"
     paper = load_paper(paths.paper(table.paper)) if table.paper else None
     per_class = load_per_class(paths.per_class) if table.per_class else None

@@ -108,9 +108,6 @@ class Measurements:
             noise: By how much two trainings differ (``runs``), and the difference of two rules from one training to
                 another (``rules``); see ``verdict.noise_in``.
             choose: Chooses among the sums; see ``intervals.interval_of_choice``.
-
-        Raises:
-            InputError: A metric does not exist.
         """
         cells = list(dict.fromkeys((row, metric) for terms in sums for _, row, metric in terms))
         # (K cells, M sums): what each cell is multiplied by in each sum.
@@ -160,8 +157,6 @@ class Measurements:
             if self._correlations is None:
                 return {}
             source = self._correlations
-        elif metric not in source:
-            raise InputError(f"{self._paths.metrics}: unknown column {metric!r}; expected one of {', '.join(METRICS)}.")
         mine = source[source["run"].isin(row.runs) & (source["rule"] == row.rule) & (source["split"] == table.split)]
         pairs = zip(mine["run"], mine[metric], strict=True)
         return {self._runs[run].seed: float(value) for run, value in pairs if not math.isnan(value)}

@@ -4,6 +4,7 @@ import torch
 from builders.heads import SCALED, build_head, levels_of, metas_of, random_outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from method.reference import detect, overlap
 from mmcv.ops import nms
 from torch.overrides import TorchFunctionMode
 
@@ -11,7 +12,6 @@ from iou_aware.common.errors import InputError
 from iou_aware.method.confidence import Rule
 from iou_aware.method.ranking import Settings, engine, nearest_iou
 from iou_aware.method.ranking.nms import suppress, survivors_of
-from iou_aware.method.ranking.reference import detect, overlap
 
 RULES = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1)), "cls"]
 FIELDS = ["bboxes", "labels", "scores", "cls_scores", "iou_preds"]
@@ -237,7 +237,6 @@ def test_overlaps_are_mmcv_s_at_the_threshold():
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"candidates": "pairs"}, "candidates: found 'pairs', expected 'anchors'"),
         ({"nms": {"type": "soft_nms", "iou_threshold": 0.5}}, "nms.*soft_nms"),
         ({"nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}, "class_agnostic"),
         ({"nms": None}, "nms.*None"),

@@ -55,7 +55,7 @@ model = dict(
         loss_iou=dict(type="IoUPredictionLoss", kind="bce"),
         target_grad=True,
     ),
-    test_cfg=dict(rule="alpha=0.40", candidates="anchors", score_thr=0.001),
+    test_cfg=dict(rule="alpha=0.40", score_thr=0.001),
 )
 """
 

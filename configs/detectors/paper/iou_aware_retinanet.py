@@ -9,5 +9,5 @@ model = dict(
         loss_iou=dict(type="IoUPredictionLoss", kind="bce", loss_weight=1.0),
         target_grad=False,
     ),
-    test_cfg=dict(rule="alpha=0.50", candidates="anchors"),
+    test_cfg=dict(rule="alpha=0.50"),
 )

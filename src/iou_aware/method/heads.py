@@ -41,8 +41,8 @@ class IoUAwareRetinaHead(RetinaHead):
         **kwargs: Arguments of ``RetinaHead``.
 
     Raises:
-        InputError: If the classification is not by sigmoid, or ``test_cfg`` has an unknown rule, or an NMS or
-            candidates that are not the paper's.
+        InputError: If the classification is not by sigmoid, or ``test_cfg`` has an unknown rule, or an NMS
+            that is not the paper's.
 
     Attributes:
         predicts_iou: What tells a head with ``sweep`` from MMDetection's: it gives detections under every rule.

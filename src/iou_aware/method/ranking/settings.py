@@ -27,14 +27,11 @@ class Settings:
 
     @classmethod
     def from_config(cls, test_cfg: Mapping[str, Any]) -> "Settings":
-        """Return the settings of a head's ``test_cfg``, MMDetection's keys and ``candidates``.
+        """Return the settings of a head's ``test_cfg``.
 
         Raises:
-            InputError: If ``candidates`` is something else than ``anchors``, the cap is below 1, the IoU threshold
-                outside [0, 1], or the NMS not the plain per-class one.
+            InputError: If the cap is below 1, the IoU threshold outside [0, 1], or the NMS not the plain per-class one.
         """
-        if (candidates := test_cfg.get("candidates", "anchors")) != "anchors":
-            raise InputError(f"test_cfg.candidates: found {candidates!r}, expected 'anchors'")
         nms = dict(test_cfg.get("nms") or {})
         threshold = nms.pop("iou_threshold", None)
         if nms.pop("type", "nms") != "nms" or nms or threshold is None:

@@ -1,13 +1,13 @@
 """Heads and head outputs of every shape, for the tests of the method."""
 
 import torch
+from method.reference import Level
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from torch import Tensor
 
 import iou_aware.method.heads
 from iou_aware.method.heads import IoUAwareRetinaHead
-from iou_aware.method.ranking.reference import Level
 
 STRIDES = [8, 16, 32]
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}

@@ -12,6 +12,7 @@ from builders.heads import iou, levels_of
 from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, RULES, project
 from hypothesis import given
 from hypothesis import strategies as st
+from method import reference
 from mmcv.image import rescale_size
 from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
@@ -27,7 +28,7 @@ from iou_aware.inference import predict as inference
 from iou_aware.inference.batches import same_shape
 from iou_aware.inference.predict import predict
 from iou_aware.method.confidence import Rule
-from iou_aware.method.ranking import Settings, reference
+from iou_aware.method.ranking import Settings
 from iou_aware.training.train import train
 
 IMAGES = list(range(1, 8))

@@ -1,4 +1,4 @@
-"""Every rule's detections from one set of predictions, equal to the last bit to those of ``reference``.
+"""Every rule's detections from one set of predictions, equal to the last bit to those of ``tests/method/reference.py``.
 
 What makes it fast, and why it stays exact:
 
@@ -8,7 +8,7 @@ What makes it fast, and why it stays exact:
   reached, nothing further down matters. Only the first anchors and, of them, the first (anchor, class) pairs are ranked
   and compared. Where they do not fill the cap, the work is done again, deeper. How deep to look at first is learnt from
   the batches before: a guess that decides how much is done, never what comes out.
-- One integer holds a confidence and, below it, the position: its order is the order of ``reference``, ties included,
+- One integer holds a confidence and, below it, the position: its order is the order of the reference, ties included,
   whatever the sorting algorithm.
 - Boxes, and so their overlaps, do not depend on the rule: the union of the anchors that any rule looks at is decoded
   and compared once.

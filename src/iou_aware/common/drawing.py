@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +106,11 @@ def save(picture: Image.Image, path: Path, quality: int = 88) -> Path:
 
 def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, mark: Mark, width: int) -> None:
     x1, y1, x2, y2 = (round(side) for side in box)
-    if not mark.dashed:
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=mark.colour, width=width)
-        return
-    # Black below, so that a light broken line is seen on light ground as well.
-    pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline="black", width=width)
-    for start, end in [((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))]:
+    # A broken line is black below, so that a light one is seen on light ground as well.
+    solid = "black" if mark.dashed else mark.colour
+    pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=solid, width=width)
+    corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+    for start, end in pairwise(corners) if mark.dashed else ():
         _dashes(pen, start, end, mark.colour, width)
 
 

@@ -196,7 +196,7 @@ class _Reader:
         return tuple(names)
 
     def _index(self, names: tuple[str, ...]) -> dict[tuple[Any, ...], list[Run]]:
-        """Return the runs by the values of some fields, so that looking one up costs the same however many there are."""
+        """Return the runs by the values of fields, so that looking one up costs the same however many there are."""
         if names not in self.indices:
             self.indices[names] = index = defaultdict(list)
             for run in self.runs.values():

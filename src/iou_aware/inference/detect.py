@@ -30,9 +30,7 @@ COLUMNS = ["photo", "class", "x1", "y1", "x2", "y2", "confidence", "cls_score", 
 _LONGEST, _SHORTEST = 1600, 900
 
 
-def detect(
-    photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.5, device: str | None = None
-) -> list[Path]:
+def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.5) -> list[Path]:
     """Draw what a run finds on photographs: ``out/<name>.jpg`` for each, and all boxes in ``out/detections.csv``.
 
     Args:
@@ -42,7 +40,6 @@ def detect(
             predicted, and for the classification score where it is not.
         out: Where to write.
         least: The least confidence to draw, in [0, 1]; the CSV has all.
-        device: Where to compute, ``cpu`` or ``cuda``; None for a GPU where there is one.
 
     Returns:
         What was written.
@@ -64,7 +61,7 @@ def detect(
             " weights.pth in it."
         )
     seal.verify(run)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     config = parts.read(run / "config.py")
     model = predict.load_model(config, run / "weights.pth").to(device)
     ranked = _rule(model, rule, run)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
+from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
@@ -84,7 +84,7 @@ class Saving(Hook):
         self._saved_at = runner.progress.seconds
 
     def leave_signals(self) -> None:
-        """Leave the signals to whom they belonged."""
+        """Take signals as before the training; until then one that comes after its last step changes nothing."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -125,9 +125,7 @@ class Saving(Hook):
 
 
 def _anywhere(*flags: bool) -> list[bool]:
-    """Return which of the flags are set in any process; a single one asks nobody, its GPU included."""
-    if not is_distributed():
-        return list(flags)
+    """Return which of the flags are set in any process; of a single one, nothing is exchanged."""
     told = torch.tensor(flags, dtype=torch.int32)
     all_reduce(told, "max")
     return [bool(flag) for flag in told.tolist()]
@@ -154,7 +152,7 @@ class Runner(MMEngineRunner):
         processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
         self.progress = Progress(name, config.train_dataloader.batch_size * processes)
         shown = [one for one in config.visualizer.vis_backends if one.type == TENSORBOARD]
-        self._saving = Saving(folder, every_seconds)
+        self.saving = Saving(folder, every_seconds)
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
             model=config.model,
@@ -164,7 +162,7 @@ class Runner(MMEngineRunner):
             optim_wrapper=config.optim_wrapper,
             param_scheduler=config.get("param_scheduler"),
             default_hooks=hooks,
-            custom_hooks=[self.progress, self._saving, *config.get("custom_hooks", [])],
+            custom_hooks=[self.progress, self.saving, *config.get("custom_hooks", [])],
             launcher=launcher,
             env_cfg=config.env_cfg,
             log_level="WARNING",
@@ -173,10 +171,6 @@ class Runner(MMEngineRunner):
             randomness=config.randomness,
             experiment_name=f"{name}_{next(_NUMBERS)}",
         )
-
-    def leave_signals(self) -> None:
-        """Take signals as before the training; until then one that comes after its last step changes nothing."""
-        self._saving.leave_signals()
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:
         """Put the model on its device, and into DistributedDataParallel where there are several processes."""

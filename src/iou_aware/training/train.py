@@ -73,7 +73,7 @@ def train(experiment: Experiment, run_name: str) -> None:
             _finish(runner, resolved, paths.run_folder(run_name), record)
             checkpoints.keep(saved, 1)
     finally:
-        runner.leave_signals()
+        runner.saving.leave_signals()
 
 
 def _launch(processes: int, experiment: Experiment, run_name: str) -> None:

@@ -42,8 +42,8 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
     path = tmp_path / "truth.json"
     content = scene(path, seed)
     found = noisy(content, seed + 10)
-    drawn = next(draw.draws(IMAGES, 8, seed))
-    values = draw.distributions(coco.CocoEvaluator(path), found, resamples=8, seed=seed)
+    drawn = next(draw.draws(IMAGES, 8))
+    values = draw.distributions(coco.CocoEvaluator(path), found, resamples=8)
     for index, weights in enumerate(drawn):
         truth, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
@@ -68,7 +68,7 @@ def test_every_image_once_is_the_plain_evaluation(tmp_path):
 def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     path = tmp_path / "truth.json"
     scene(path)
-    values = draw.distributions(coco.CocoEvaluator(path), np.zeros((0, 7)), ["AP"], resamples=4)
+    values = draw.distributions(coco.CocoEvaluator(path), np.zeros((0, 7)), resamples=4)
     assert (values["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
     matches = match(coco.CocoEvaluator(path), np.zeros((0, 7)))
@@ -81,7 +81,7 @@ def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path, col
     found = noisy(scene(path), 3)
     found[5, column] = 7
     with pytest.raises(InputError, match=rf"truth\.json: detections of {told}.*do not have"):
-        draw.distributions(coco.CocoEvaluator(path), found, ["AP"], resamples=4)
+        draw.distributions(coco.CocoEvaluator(path), found, resamples=4)
 
 
 def test_recall_on_the_grid_is_compared_to_the_last_bit():
@@ -121,7 +121,7 @@ def test_better_boxes_are_surely_better_and_the_same_are_surely_equal(tmp_path):
     content = scene(path)
     evaluator = coco.CocoEvaluator(path)
     worse, better = (
-        draw.distributions(evaluator, noisy(content, 4, noise), ["AP"], resamples=200)["AP"] for noise in (0.1, 0.01)
+        draw.distributions(evaluator, noisy(content, 4, noise), resamples=200)["AP"] for noise in (0.1, 0.01)
     )
     plain = [coco.summarise(evaluator.curves(noisy(content, 4, noise)))["AP"] for noise in (0.1, 0.01)]
     assert intervals.interval(plain[1] - plain[0], better - worse).low > 0

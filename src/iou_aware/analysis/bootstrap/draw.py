@@ -12,7 +12,7 @@ bootstrap; hence ``evaluation.resampled``.
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,48 +46,32 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator
         yield np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
 
 
-def distributions(
-    evaluator: CocoEvaluator,
-    detected: np.ndarray,
-    metrics: Sequence[str] = METRICS,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> dict[str, np.ndarray]:
-    """Return every metric of one set of detections in every resample.
+def distributions(evaluator: CocoEvaluator, detected: np.ndarray, resamples: int = RESAMPLES) -> dict[str, np.ndarray]:
+    """Return every metric of one set of detections in every resample; the images drawn are the same for all sets.
 
     Args:
         evaluator: The ground truth.
         detected: ``(N, 7)``, see ``Detections.results``.
-        metrics: Of ``METRICS``.
         resamples: How many.
-        seed: Equal seeds draw equal images, whatever the detections.
 
     Returns:
-        ``(B,)`` percent per metric; NaN where no class has an object.
+        ``(B,)`` percent by ``METRICS``; NaN where no class has an object.
     """
     values: dict[str, np.ndarray] = {}
     for area in AREAS:
-        wanted = [metric for metric in metrics if _area(metric) == area]
-        if not wanted:
-            continue
         matches = match(evaluator, detected, area)
-        drawn = draws(len(evaluator.image_ids), resamples, seed)
-        precisions = resampled.average_precisions(matches, drawn)
+        precisions = resampled.average_precisions(matches, draws(len(evaluator.image_ids), resamples))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as it should be
             by_threshold = 100 * np.nanmean(precisions, axis=2)
-        for metric in wanted:
-            index = _threshold(metric)
-            values[metric] = by_threshold.mean(axis=1) if index is None else by_threshold[:, index]
-    return {metric: values[metric] for metric in metrics}
+        values["AP" if area == "all" else f"AP{area}"] = by_threshold.mean(axis=1)
+        if area == "all":
+            values |= zip(METRICS[1:], by_threshold.T, strict=False)
+    return values
 
 
 def correlations(
-    evaluator: CocoEvaluator,
-    truth: Annotations,
-    detected: np.ndarray,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    evaluator: CocoEvaluator, truth: Annotations, detected: np.ndarray, resamples: int = RESAMPLES
 ) -> dict[str, np.ndarray]:
     """Return how confidence correlates with IoU in every resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
 
@@ -96,7 +80,6 @@ def correlations(
         truth: Its boxes.
         detected: ``(N, 7)``, see ``Detections.results``.
         resamples: How many.
-        seed: As for ``distributions``.
     """
     matches = match(evaluator, detected, thresholds=np.array([MATCHED]))
     ious, true = placement(truth, detected, matches), matches.true[0]
@@ -104,7 +87,7 @@ def correlations(
         resampled.correlations(matches.confidences[true], ious[true], matches.images[true], drawn)
         if true.any()
         else np.full((len(CORRELATIONS), len(drawn)), np.nan)
-        for drawn in draws(len(evaluator.image_ids), resamples, seed)
+        for drawn in draws(len(evaluator.image_ids), resamples)
     ]
     return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
 
@@ -139,12 +122,3 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     with writing(target) as beside:
         pq.write_table(table, beside, compression="zstd")
     return target
-
-
-def _area(metric: str) -> str:
-    return metric[2:] if metric[2:] in AREAS else "all"
-
-
-def _threshold(metric: str) -> int | None:
-    """Return the index of a metric's IoU threshold; None for a metric that is the mean of all."""
-    return METRICS.index(metric) - 1 if metric[2:].isdigit() else None

@@ -6,7 +6,7 @@ import pytest
 
 from iou_aware.analysis.tables.layout import best_of, in_columns, one_by_one, shown
 from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_counts
-from iou_aware.analysis.tables.numbers import Number
+from iou_aware.analysis.tables.numbers import NOTHING
 from iou_aware.analysis.tables.rows import TableContent, TableRow
 
 CITED = TableRow("yolo", ("YOLO", "D"), "cited", paper={"AP": 21.6})
@@ -25,11 +25,17 @@ AWARE = replace(
 ADDED = replace(AWARE, key="added", labels=("Added", ""), kind="addition", ours={"AP": 99.0}, paper={})
 CONTENT = TableContent(("Model", "Backbone"), ("AP",), [CITED, BASE, AWARE, ADDED], {})
 GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
+
+
+def number(**known) -> dict:
+    return NOTHING | known
+
+
 NUMBERS = {
-    ("", "yolo", "AP"): Number(paper=21.6),
-    ("", "base", "AP"): Number(30.0, 35.9, -5.9, verdict="contradicted"),
-    ("", "aware", "AP"): Number(31.24, 36.9, -5.66, verdict="contradicted", **GAIN),
-    ("", "added", "AP"): Number(99.0, gain=69.0),
+    ("", "yolo", "AP"): number(paper=21.6),
+    ("", "base", "AP"): number(ours=30.0, paper=35.9, delta=-5.9, verdict="contradicted"),
+    ("", "aware", "AP"): number(ours=31.24, paper=36.9, delta=-5.66, verdict="contradicted", **GAIN),
+    ("", "added", "AP"): number(ours=99.0, gain=69.0),
 }
 
 
@@ -97,7 +103,7 @@ def test_number_by_number_leaves_out_what_would_be_empty():
 def test_seeds_are_counted_and_have_a_range():
     row = replace(BASE, runs=("b0", "b1"), measured=("b0",))
     content = replace(CONTENT, rows=[CITED, row])
-    numbers = NUMBERS | {("", "base", "AP"): Number(30.0, 35.9, lowest=29.0, highest=31.0)}
+    numbers = NUMBERS | {("", "base", "AP"): number(ours=30.0, paper=35.9, lowest=29.0, highest=31.0)}
     table = in_columns("T", "", content, numbers, [])
     assert table.heads[-1] == "Seeds" and table.numeric == {2, 3}
     assert [row[-1].text for row in table.sections[0].rows] == ["", "1 of 2"]
@@ -117,7 +123,7 @@ def test_seeds_are_counted_and_have_a_range():
 
 def test_a_row_without_values_says_why():
     content = replace(CONTENT, rows=[replace(AWARE, measured=(), ours={}), BASE])
-    numbers = NUMBERS | {("", "aware", "AP"): Number(paper=36.9, why="a0 is not trained")}
+    numbers = NUMBERS | {("", "aware", "AP"): number(paper=36.9, why="a0 is not trained")}
     (section, _) = one_by_one("T", "", "", content, numbers, by_size=False).sections
     assert (section.title, section.runs) == ("IoU-aware (missing: a0 is not trained)", ())
     missing = {("a0", "val", "none"): "not trained"}

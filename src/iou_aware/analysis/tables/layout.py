@@ -121,7 +121,7 @@ def one_by_one(
         if row.kind == "cited":
             continue
         mine = {metric: numbers["", row.key, metric] for metric in content.metrics}
-        why = next((number.why for number in mine.values() if number.why), "not collected")
+        why = next((number["why"] for number in mine.values() if number["why"]), "not collected")
         cells = [[Cell(metric), *(cell(row, number) for cell in columns.values())] for metric, number in mine.items()]
         heading = ", ".join(label for label in row.labels if label not in ("", "-"))
         heading += f" {DAGGER}" if row.kind == "addition" else ""
@@ -159,18 +159,19 @@ def _columns(content: TableContent, by_size: bool) -> dict[str, Callable[[TableR
         return column(lambda row, number: text(number) if row.baseline else "", linked)
 
     columns = {
-        "Paper": printed and column(lambda row, number: shown(number.paper)),
-        "Ours": column(lambda row, number: shown(number.ours), linked=True),
-        "Range over seeds": seeds and column(lambda row, number: _range(number.lowest, number.highest, absent="")),
-        "Ours − paper": printed and column(lambda row, number: shown(number.delta, "+.1f")),
-        "Verdict": printed and by_size and column(lambda row, number: number.verdict),
-        "Gain, paper": gaining and printed and of_gain(lambda number: shown(number.gain_paper, "+.1f")),
-        "Gain, ours": gaining and of_gain(lambda number: shown(number.gain, "+.2f"), linked=True),
-        "95 % interval": gaining and of_gain(lambda number: _range(number.gain_low, number.gain_high, "+.2f")),
+        "Paper": printed and column(lambda row, number: shown(number["paper"])),
+        "Ours": column(lambda row, number: shown(number["ours"]), linked=True),
+        "Range over seeds": seeds
+        and column(lambda row, number: _range(number["lowest"], number["highest"], absent="")),
+        "Ours − paper": printed and column(lambda row, number: shown(number["delta"], "+.1f")),
+        "Verdict": printed and by_size and column(lambda row, number: number["verdict"]),
+        "Gain, paper": gaining and printed and of_gain(lambda number: shown(number["gain_paper"], "+.1f")),
+        "Gain, ours": gaining and of_gain(lambda number: shown(number["gain"], "+.2f"), linked=True),
+        "95 % interval": gaining and of_gain(lambda number: _range(number["gain_low"], number["gain_high"], "+.2f")),
         "Its range over seeds": gaining
         and seeds
-        and of_gain(lambda number: _range(number.gain_lowest, number.gain_highest, "+.2f", "")),
-        "Verdict on the gain": gaining and printed and of_gain(lambda number: number.gain_verdict),
+        and of_gain(lambda number: _range(number["gain_lowest"], number["gain_highest"], "+.2f", "")),
+        "Verdict on the gain": gaining and printed and of_gain(lambda number: number["gain_verdict"]),
         "Seeds": column(lambda row, number: _count(row)),
     }
     return {heading: column for heading, column in columns.items() if column}
@@ -189,8 +190,8 @@ def _value(row: TableRow, metric: str, best: bool = False) -> Cell:
 
 def _gain(row: TableRow, number: Number) -> Cell:
     """Return what a row gains over its baseline, the paper's gain in parentheses, and the verdict."""
-    paper = _beside(number.gain_paper, "+.1f")
-    return Cell(shown(number.gain, "+.1f"), paper, verdict=number.gain_verdict, runs=row.measured)
+    paper = _beside(number["gain_paper"], "+.1f")
+    return Cell(shown(number["gain"], "+.1f"), paper, verdict=number["gain_verdict"], runs=row.measured)
 
 
 def _count(row: TableRow) -> str:

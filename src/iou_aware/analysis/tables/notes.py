@@ -59,12 +59,12 @@ def on_columns(content: TableContent, numbers: Numbers) -> str:
     if not gaining:
         return ""
     parts = ["Gains are over the same model without the IoU head."]
-    if any(number.gain_low is not None for number in gaining):
+    if any(number["gain_low"] is not None for number in gaining):
         parts.append(
             f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples. A verdict allows for what two"
             " trainings differ by as well, so it may be inconclusive where the interval is not."
         )
-    if any(number.gain is not None and number.gain_low is None for number in gaining):
+    if any(number["gain"] is not None and number["gain_low"] is None for number in gaining):
         parts.append("Without one: the images are not resampled, or the metric is none of those that are.")
     if content.has_seeds:
         parts.append("Over seeds there is a range and no interval.")
@@ -76,8 +76,8 @@ def verdict_counts(content: TableContent, numbers: Numbers) -> str:
     judged = [numbers["", row.key, metric] for row in content.rows for metric in content.metrics]
     parts = []
     for what, verdicts in (
-        ("Gains", [number.gain_verdict for number in judged]),
-        ("Values", [number.verdict for number in judged]),
+        ("Gains", [number["gain_verdict"] for number in judged]),
+        ("Values", [number["verdict"] for number in judged]),
     ):
         counts = Counter(verdicts)
         words = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
@@ -93,7 +93,7 @@ def _gaining(content: TableContent, numbers: Numbers) -> list[Number]:
 
 def _on_verdicts(gaining: list[Number], by_size: bool) -> list[str]:
     """Say what the marks at the gains mean, and what they take into account."""
-    there = {number.gain_verdict for number in gaining}
+    there = {number["gain_verdict"] for number in gaining}
     marks = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in there]
     if not marks:
         return []

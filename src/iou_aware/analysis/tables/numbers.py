@@ -1,7 +1,7 @@
 """Every number of a table beside the paper's, with its gain over the row's baseline, how sure it is, and verdicts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from iou_aware.analysis.tables.rows import TableContent, TableRow, difference
@@ -9,50 +9,20 @@ from iou_aware.analysis.uncertainty.quantity import Measurements, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number
 from iou_aware.experiment.table import Table
 
-
-@dataclass(frozen=True)
-class Number:
-    """One number of a table, in percent or points: the columns of its CSV. None is what there is not.
-
-    Attributes:
-        ours: The mean over the seeds.
-        paper: The paper's.
-        delta: Ours less the paper's.
-        low: The lower end of the 95 % interval over the images.
-        high: Its upper end.
-        lowest: The lowest over the seeds, where there are several.
-        highest: The highest.
-        verdict: On ours, judged by its size where the experiment says that values are to be compared.
-        why: What decided the verdict, or why there is no number.
-        gain: Ours above that of the row's baseline; this and what follows is None for a row without one.
-        gain_paper: The paper's likewise.
-        gain_low: As ``low``, of the gain.
-        gain_high: As ``high``.
-        gain_lowest: As ``lowest``.
-        gain_highest: As ``highest``.
-        gain_verdict: On the gain, judged by its sign, and by its size where values are to be compared.
-        gain_why: As ``why``.
-    """
-
-    ours: float | None = None
-    paper: float | None = None
-    delta: float | None = None
-    low: float | None = None
-    high: float | None = None
-    lowest: float | None = None
-    highest: float | None = None
-    verdict: str = ""
-    why: str = ""
-    gain: float | None = None
-    gain_paper: float | None = None
-    gain_low: float | None = None
-    gain_high: float | None = None
-    gain_lowest: float | None = None
-    gain_highest: float | None = None
-    gain_verdict: str = ""
-    gain_why: str = ""
-
-
+# One number of a table, in percent or points, by the columns of its CSV. ``ours``: the mean over the seeds; ``paper``:
+# the paper's; ``delta``: ours less the paper's; ``low``, ``high``: the 95 % interval over the images; ``lowest``,
+# ``highest``: over the seeds, where there are several; ``verdict``: on ours, judged by its size where the experiment says
+# that values are to be compared; ``why``: what decided it, or why there is no number. The same of the ``gain`` over the
+# row's baseline, which is judged by its sign, and by its size where values are to be compared.
+Number = dict[str, Any]
+_CERTAINTY: Number = {"low": None, "high": None, "lowest": None, "highest": None, "verdict": "", "why": ""}
+# What there is not.
+NOTHING: Number = {
+    **dict.fromkeys(("ours", "paper", "delta")),
+    **_CERTAINTY,
+    **dict.fromkeys(("gain", "gain_paper")),
+    **{f"gain_{name}": value for name, value in _CERTAINTY.items()},
+}
 # By class (empty for all of them together), row and metric.
 Numbers = dict[tuple[str, str, str], Number]
 
@@ -86,21 +56,18 @@ def judge_numbers(
     def number(row: TableRow, base: TableRow | None, metric: str) -> Number:
         paper = row.paper.get(metric)
         if row.kind == "cited":
-            return Number(paper=paper)
+            return NOTHING | {"paper": paper}
         mine = (1.0, row.key, metric)
-        gain = base and judged([mine, (-1.0, base.key, metric)], difference(row.paper, base.paper, metric))
-        return Number(
-            ours=row.ours.get(metric),
-            paper=paper,
-            delta=difference(row.ours, row.paper, metric),
-            gain=gain and gain.quantity.value,
-            gain_paper=gain and gain.quantity.paper,
-            **_certainty(judged([mine], paper)),
-            **({f"gain_{name}": value for name, value in _certainty(gain).items()} if gain else {}),
-        )
+        made = {"ours": row.ours.get(metric), "paper": paper, "delta": difference(row.ours, row.paper, metric)}
+        made |= _certainty(judged([mine], paper))
+        if base:
+            gain = judged([mine, (-1.0, base.key, metric)], difference(row.paper, base.paper, metric))
+            made |= {"gain": gain.quantity.value, "gain_paper": gain.quantity.paper}
+            made |= {f"gain_{name}": value for name, value in _certainty(gain).items()}
+        return NOTHING | made
 
     def number_of_class(row: TableRow, base: TableRow | None, metric: str) -> Number:
-        return Number(ours=row.ours.get(metric), gain=base and difference(row.ours, base.ours, metric))
+        return NOTHING | {"ours": row.ours.get(metric), "gain": base and difference(row.ours, base.ours, metric)}
 
     parts = [("", content.rows, number), *((name, rows, number_of_class) for name, rows in content.classes.items())]
     numbers = {}
@@ -113,7 +80,7 @@ def judge_numbers(
 
 
 def _certainty(finding: Finding) -> dict[str, Any]:
-    """Return how sure a number is and the verdict on it, by the names of ``Number``."""
+    """Return how sure a number is and the verdict on it, by the names of ``_CERTAINTY``."""
     interval, (lowest, highest) = finding.quantity.interval, finding.quantity.span or (None, None)
     return {
         "low": interval and interval.low,

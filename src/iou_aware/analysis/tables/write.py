@@ -1,12 +1,11 @@
 """The stage ``table``: the paper's rows, labels and columns, with our values beside the paper's, in four formats."""
 
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.tables import layout, notes
-from iou_aware.analysis.tables.numbers import Number, Numbers, judge_numbers
+from iou_aware.analysis.tables.numbers import NOTHING, Numbers, judge_numbers
 from iou_aware.analysis.tables.render import render
 from iou_aware.analysis.tables.rows import TableContent, read_content
 from iou_aware.analysis.uncertainty.quantity import Measurements
@@ -49,12 +48,12 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
 
 
 def _csv(name: str, content: TableContent, numbers: Numbers) -> str:
-    columns = ["table", "row", *content.headings, "kind", "class", "metric", *(field.name for field in fields(Number))]
+    columns = ["table", "row", *content.headings, "kind", "class", "metric", *NOTHING]
     lines = []
     for one, rows in {"": content.rows, **content.classes}.items():
         for row in rows:
             about = {"table": name, "row": row.key, "kind": row.kind, "class": one, "n": len(row.measured)}
             about |= {"seeds": len(row.runs), "rule": row.rule, "baseline": row.baseline, "runs": " ".join(row.runs)}
             about |= dict(zip(content.headings, row.labels, strict=True))
-            lines += [about | {"metric": m} | asdict(numbers[one, row.key, m]) for m in content.metrics]
+            lines += [about | {"metric": m} | numbers[one, row.key, m] for m in content.metrics]
     return csv_text([*columns, "n", "seeds", "rule", "baseline", "runs"], lines)

@@ -156,7 +156,6 @@ COMMANDS = {
             ("first", {"metavar": "A", "help": _SIDE}),
             ("second", {"metavar": "B", "help": "the same"}),
             ("--split", {"metavar": "SPLIT", "help": "the split to compare runs on, if there are several"}),
-            ("--resamples", {"metavar": "N", "type": int, "default": 1000, "help": "draws for the intervals (1000)"}),
         ),
         f"results/micro/runs/{RUN} results/micro/runs/{IOU_AWARE}@alpha=0.50",
         experiment=None,

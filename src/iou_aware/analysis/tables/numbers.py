@@ -11,9 +11,9 @@ from iou_aware.experiment.table import Table
 
 # One number of a table, in percent or points, by the columns of its CSV. ``ours``: the mean over the seeds; ``paper``:
 # the paper's; ``delta``: ours less the paper's; ``low``, ``high``: the 95 % interval over the images; ``lowest``,
-# ``highest``: over the seeds, where there are several; ``verdict``: on ours, judged by its size where the experiment says
-# that values are to be compared; ``why``: what decided it, or why there is no number. The same of the ``gain`` over the
-# row's baseline, which is judged by its sign, and by its size where values are to be compared.
+# ``highest``: over the seeds, where there are several; ``verdict``: on ours, judged by its size where values are to be
+# compared; ``why``: what decided it, or why there is no number. The same of the ``gain`` over the row's baseline,
+# judged by its sign, and by its size where values are to be compared.
 Number = dict[str, Any]
 _CERTAINTY: Number = {"low": None, "high": None, "lowest": None, "highest": None, "verdict": "", "why": ""}
 # What there is not.

@@ -24,7 +24,6 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from iou_aware import detections
-from iou_aware.analysis.inputs import annotations_of, results
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.overlaps import MATCHED, overlaps
@@ -154,10 +153,11 @@ def read_out(trained: Positives, other: Positives) -> float:
 def among_detections(experiment: Experiment, name: str) -> dict[str, str]:
     """Return one row of the table of detections: of a run, on the split that it is evaluated on."""
     split = experiment.splits_for(experiment.runs[name])[0]
-    truth = Annotations.load(annotations_of(experiment.paths, experiment.runs[name].dataset, split))
+    manifest = Manifest.load(experiment.paths.manifest(experiment.runs[name].dataset))
+    truth = Annotations.load(experiment.root / manifest.split(split).annotations)
     rule = next(rule for rule in experiment.rules_for(experiment.runs[name]) if rule in ("cls", "alpha=1.00"))
     found = detections.read(experiment.paths.detections(name, split), rule)
-    near = overlaps(truth, results(found))
+    near = overlaps(truth, found.results)
     hits = np.flatnonzero((near.same >= MATCHED) & ~near.crowd)
     hits = hits[np.argsort(-found.cls_scores[hits], kind="stable")]
     first = hits[np.unique(near.nearest[hits], return_index=True)[1]]

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 
 from iou_aware import detections
 from iou_aware.analysis.bootstrap.resamples import CORRELATIONS, METRICS, RESAMPLES, SEED
-from iou_aware.analysis.inputs import annotations_of
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
 from iou_aware.data.annotations import Annotations
+from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation import resampled
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import AREAS, match
@@ -99,9 +99,10 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         InputError: The detections or the manifest are missing.
     """
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
-    annotations = annotations_of(experiment.paths, run.dataset, split)
+    manifest = Manifest.load(experiment.paths.manifest(run.dataset))
+    annotations = experiment.root / manifest.split(split).annotations
     source = experiment.paths.detections(run_name, split)
-    evaluator, truth = CocoEvaluator(annotations), Annotations.load(annotations)
+    truth, evaluator = Annotations.load(annotations), CocoEvaluator(annotations)
     tables = []
     for rule in experiment.rules_for(run):
         detected = detections.read(source, rule).results

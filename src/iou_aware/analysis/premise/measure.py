@@ -16,9 +16,9 @@ import pandas as pd
 from scipy import stats
 
 from iou_aware import detections
-from iou_aware.analysis.inputs import annotations_of
 from iou_aware.common.files import write_text
 from iou_aware.data.annotations import Annotations
+from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import Errors, errors
@@ -107,7 +107,8 @@ def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, CocoEvalua
         if not experiment.paths.detections(name, split).is_file():
             logger.warning("missing: %s, %s: not predicted", name, split)
             continue
-        annotations = annotations_of(experiment.paths, experiment.runs[name].dataset, split)
+        manifest = Manifest.load(experiment.paths.manifest(experiment.runs[name].dataset))
+        annotations = experiment.root / manifest.split(split).annotations
         if annotations not in loaded:
             loaded[annotations] = Annotations.load(annotations), CocoEvaluator(annotations)
         yield name, split, *loaded[annotations]

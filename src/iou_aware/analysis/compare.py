@@ -99,11 +99,11 @@ def _folders(first: Side, second: Side) -> str:
         gains = ["" if np.isnan(change[metric]) else f"{change[metric]:+.2f}" for metric in PAPER]
         rows.append([run, split, rule, *gains, limits, word])
     if rows:
-        lines += markdown.table([*_KEYS, *PAPER, "AP: 95 % interval", "AP"], rows)
+        lines.append(markdown.table([*_KEYS, *PAPER, "AP: 95 % interval", "AP"], rows))
     if len(order) > _SHOWN_ROWS:
         lines += ["", f"and {len(order) - _SHOWN_ROWS} more, each with a smaller difference of AP."]
     made = [[name, *(_values(table, name) for table in tables)] for name in PROVENANCE]
-    lines += ["", "What made them:", "", *markdown.table(["", "first", "second"], made)]
+    lines += ["", "What made them:", "", markdown.table(["", "first", "second"], made)]
     return "\n".join(lines) + "\n"
 
 
@@ -140,7 +140,7 @@ def _runs(first: Side, second: Side, split: str | None) -> str:
         f"On {split}, {made[0]['images']} images. Intervals: paired bootstrap over the images, {RESAMPLES:,} "
         f"resamples.{trainings}",
         "",
-        *markdown.table(["metric", "first", "second", "difference", "95 % interval", "higher", ""], rows),
+        markdown.table(["metric", "first", "second", "difference", "95 % interval", "higher", ""], rows),
     ]
     by_class = [_by_class(first, split, rules[0]), _by_class(second, split, rules[1])]
     classes = pd.concat(by_class, axis=1, keys=["first", "second"]).dropna()
@@ -149,7 +149,7 @@ def _runs(first: Side, second: Side, split: str | None) -> str:
         most = dict.fromkeys([*ranked[: -_SHOWN_CLASSES - 1 : -1], *reversed(ranked[:_SHOWN_CLASSES])])
         lines += ["", "AP of the classes that changed most:", ""]
         rows = [[name, *_cells(*values)] for name, *values in most]
-        lines += markdown.table(["class", "first", "second", "difference"], rows)
+        lines.append(markdown.table(["class", "first", "second", "difference"], rows))
     return "\n".join(lines) + "\n"
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Container, Iterable, Sequence
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> list[str]:
-    """Return the lines of a table of cells that are quoted already; the columns ``right`` are aligned to the right."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:
+    """Return a table; the columns ``right`` are aligned to the right. Of the cells, no more than ``|`` is quoted."""
     rule = ["---:" if place in right else "---" for place in range(len(heads))]
-    return [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
+    quoted = ([cell.replace("|", "\\|") for cell in cells] for cells in (heads, rule, *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in quoted)

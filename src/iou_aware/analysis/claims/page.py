@@ -66,9 +66,8 @@ def markdown(title: str, judged: Mapping[str, Any]) -> str:
         f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples; beside them, and with the verdicts,"
         " with the noise between two trainings as well. There is no interval over seeds.",
         "",
-        *table(
-            ["Claim", "Verdict"],
-            [[f"[{_quoted(claim['statement'])}](#{anchor(claim)})", claim["verdict"]] for claim in claims],
+        table(
+            ["Claim", "Verdict"], [[f"[{claim['statement']}](#{anchor(claim)})", claim["verdict"]] for claim in claims]
         ),
     ]
     for claim in claims:
@@ -77,16 +76,9 @@ def markdown(title: str, judged: Mapping[str, Any]) -> str:
         lines += ["", f"**{claim['verdict']}**: {why}."]
         lines += ["", claim["reading"]] if claim["reading"] else []
         if claim["verdict"] != NOT_RUN:
-            lines += [
-                "",
-                *table(HEADS, [[_quoted(text) for text in row] for row in numbers(claim["findings"])], NUMERIC),
-            ]
+            lines += ["", table(HEADS, numbers(claim["findings"]), NUMERIC)]
     return "\n".join(lines) + "\n"
 
 
 def _range(low: float, high: float) -> str:
     return f"{signed(low)} to {signed(high)}"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -55,7 +55,7 @@ def write_docs(experiment: Experiment) -> Path:
             f"# {title}: what it cost",
             "Time is by the clock, while at least one job of a stage ran: other work on the machine lengthens it."
             " CPU-hours are of all jobs and hardly depend on that.",
-            _table(["Stage", *COSTS], cost_rows(stage_costs(experiment)), range(1, len(COSTS) + 1)),
+            markdown.table(["Stage", *COSTS], cost_rows(stage_costs(experiment)), range(1, len(COSTS) + 1)),
         ],
     }
     first = [file for file in figures if file.stem in FIRST_FIGURES] or figures[:2]
@@ -90,7 +90,7 @@ def _verdicts(judged: Mapping[str, Any], page: str) -> str:
     comparison = COMPARISONS[judged["comparison"]]
     return (
         f"Does the paper reproduce? Of its {len(judged['claims'])} claims, here; a link leads to a claim's statement,"
-        f" numbers and intervals. {comparison}\n\n{_table(['verdict', 'claims'], rows)}"
+        f" numbers and intervals. {comparison}\n\n{markdown.table(['verdict', 'claims'], rows)}"
     )
 
 
@@ -116,11 +116,7 @@ def _figure(file: Path, link: str) -> str:
 
 def _captioned(caption: str, frame: Any) -> str:
     """Return a table of text, whose first two columns are words, below its caption."""
-    return f"{caption}\n\n{_table(list(frame), frame.to_numpy(), range(2, frame.shape[1]))}"
-
-
-def _table(heads: list[str], rows: Iterable[Any], right: Iterable[int] = ()) -> str:
-    return "\n".join(markdown.table(heads, rows, list(right)))
+    return f"{caption}\n\n{markdown.table(list(frame), frame.to_numpy(), range(2, frame.shape[1]))}"
 
 
 def _text(file: Path) -> str:

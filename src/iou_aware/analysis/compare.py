@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iou_aware.analysis import markdown
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.bootstrap.resamples import METRICS, RESAMPLES
 from iou_aware.analysis.metrics import PROVENANCE, load_metrics, load_per_class
 from iou_aware.analysis.uncertainty.intervals import interval
+from iou_aware.common import markdown
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.columns import PAPER
 from iou_aware.experiment.layout import Layout

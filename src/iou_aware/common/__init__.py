@@ -1,1 +1,1 @@
-"""What every part uses: files, errors, YAML with line numbers, provenance, seals, drawing."""
+"""What every part uses: files, errors, YAML with line numbers, provenance, seals, drawing, Markdown."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from iou_aware.common.markdown import table as markdown_table
 from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
@@ -48,8 +49,7 @@ def _markdown(paths: Layout, runs: Mapping[str, Run], tables: Iterable[Table]) -
         for rows in alike.values():
             line = _line(paths, [runs[row.runs[0]] for row in rows], rows)
             titles.setdefault(line, []).append(table.title.removeprefix("Table "))
-    lines = [_HEADS, ["---"] * len(_HEADS), *([", ".join(names), *line] for line, names in titles.items())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(_HEADS, ([", ".join(names), *line] for line, names in titles.items()))
 
 
 def _line(paths: Layout, runs: Sequence[Run], rows: Sequence[Row]) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iou_aware.analysis import markdown
 from iou_aware.analysis.claims.page import COMPARISONS, anchor
 from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report.premise_tables import premise_tables
 from iou_aware.analysis.times import COSTS, cost_rows, stage_costs
+from iou_aware.common import markdown
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
 from iou_aware.data import dataset

@@ -65,7 +65,10 @@ def train(experiment: Experiment, run_name: str) -> None:
     started = datetime.now(UTC)
 
     runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
-    _check_data(manifest, runner.train_dataloader.dataset)
+    if is_main_process():
+        left_out = "those left out have no boxes or are under 32 pixels"
+        images = manifest.splits[manifest.train].counts["images"]
+        logger.info("Training on %d of %d images (%s)", len(runner.train_dataloader.dataset), images, left_out)
     try:
         runner.train()
         if is_main_process():
@@ -104,19 +107,6 @@ def _identity(resolved: Config, manifest: Manifest) -> str:
     for module in (anchors, heads, losses, normaliser, targets, trunk):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _check_data(manifest: Manifest, dataset: Any) -> None:
-    """Say how many images are trained on; raise InputError if their classes are not the manifest's."""
-    images = manifest.splits[manifest.train].counts["images"]
-    if is_main_process():
-        left_out = "those left out have no boxes or are under 32 pixels"
-        logger.info("Training on %d of %d images (%s)", len(dataset), images, left_out)
-    if list(dataset.cat_ids) != list(manifest.category_ids):
-        raise InputError(
-            f"dataset {manifest.dataset}: its classes have the ids {manifest.category_ids} in the manifest, but "
-            f"{dataset.cat_ids} in {dataset.ann_file}. Run `iou-aware prepare` again."
-        )
 
 
 def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, Any]) -> None:

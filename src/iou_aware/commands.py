@@ -123,7 +123,7 @@ COMMANDS = {
         "alpha",
     ),
     "report": Command(
-        "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_report"
+        "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_notebook"
     ),
     "docs": Command(
         "Write the documentation's pages of results: docs/<experiment>.md, and details in docs/<experiment>/.",

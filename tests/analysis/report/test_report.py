@@ -12,7 +12,7 @@ from builders.results import experiment, paper_shaped, write_evaluation, write_r
 
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.report.notebook import write_notebook, write_report
+from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
 from iou_aware.analysis.times import stage_costs
@@ -92,7 +92,7 @@ def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_p
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     before = dict(os.environ)
-    text = write_report(study).read_text(encoding="utf-8")
+    text = write_notebook(study).read_text(encoding="utf-8")
     assert dict(os.environ) == before
     assert list(home.iterdir()) == []
     assert [path.name for path in study.paths.report.parent.iterdir()] == ["index.html"]
@@ -109,7 +109,7 @@ def test_a_page_is_made_of_what_there_is(study):
     seal(study, name)
     write_evaluation(study, name, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
     collect(study)
-    text = write_report(study).read_text(encoding="utf-8")
+    text = write_notebook(study).read_text(encoding="utf-8")
     assert "1 of 17 models" in text
     assert "marks.retinanet.tiny.quick.72x72.seed0 on test" in text
     assert "The claims are not judged yet" in text
@@ -144,7 +144,7 @@ def test_cells_of_tables_lead_to_runs_on_the_page_itself(study):
     table = study.paths.table("table1", "html")
     table.parent.mkdir(parents=True)
     table.write_text('<a href="../report/index.html#run-x">1.0</a>')
-    assert '<a href="#run-x">1.0</a>' in write_report(study).read_text(encoding="utf-8")
+    assert '<a href="#run-x">1.0</a>' in write_notebook(study).read_text(encoding="utf-8")
     assert '<a href="../report/index.html#run-x">1.0</a>' in write_notebook(study, "tables").read_text(encoding="utf-8")
 
 
@@ -214,7 +214,7 @@ def test_malformed_metrics_are_named(study):
     finish(study)
     study.paths.metrics.write_text("run,AP\nsomething,1\n")
     with pytest.raises(InputError, match=r"metrics\.csv"):
-        write_report(study)
+        write_notebook(study)
     assert not study.paths.report.exists()
 
 

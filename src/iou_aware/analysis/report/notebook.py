@@ -19,37 +19,18 @@ logger = logging.getLogger(__name__)
 FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
 
 
-def write_report(experiment: Experiment) -> Path:
-    """Execute ``reports/report.ipynb`` over the experiment's results and write ``report/index.html``.
+def write_notebook(experiment: Experiment, name: str = REPORT) -> Path:
+    """Execute ``reports/<name>.ipynb`` over the experiment's results and write its page beside the report.
 
-    The page loads nothing from anywhere; its source stays without outputs.
+    The report itself, ``report/index.html``, shows no code, the others do. A page loads nothing from anywhere; its
+    source stays without outputs.
 
     Raises:
         InputError: the notebook is missing or is none, one of its cells fails, or the results it reads are missing or
             malformed.
     """
-    return _write(experiment, REPORT, experiment.paths.report, with_code=False)
-
-
-def write_notebook(experiment: Experiment, name: str) -> Path:
-    """Execute ``reports/<name>.ipynb`` over the experiment's results and write ``report/<name>.html``, code included.
-
-    Raises:
-        InputError: as for ``write_report``.
-    """
-    return _write(experiment, name, experiment.paths.page(name), with_code=True)
-
-
-def notebook_title(source: Path) -> tuple[str, str]:
-    """Return a notebook's title and first paragraph, of which its first cell of text is made."""
-    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-    text = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
-    title, _, rest = text.partition("\n")
-    return title.lstrip("# ") or source.stem, rest.strip().partition("\n\n")[0].replace("\n", " ")
-
-
-def _write(experiment: Experiment, name: str, target: Path, *, with_code: bool) -> Path:
-    source = experiment.paths.notebook(name)
+    source, with_code = experiment.paths.notebook(name), name != REPORT
+    target = experiment.paths.page(name) if with_code else experiment.paths.report
     if not source.is_file():
         raise InputError(f"{source}: missing; {target} is made from it")
     experiment.write_resolved()
@@ -67,6 +48,14 @@ def _write(experiment: Experiment, name: str, target: Path, *, with_code: bool) 
     write_text(target, page.replace(f'href="../{target.parent.name}/{target.name}#', 'href="#'))
     logger.info("Wrote %s", target)
     return target
+
+
+def notebook_title(source: Path) -> tuple[str, str]:
+    """Return a notebook's title and first paragraph, of which its first cell of text is made."""
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    text = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), "")
+    title, _, rest = text.partition("\n")
+    return title.lstrip("# ") or source.stem, rest.strip().partition("\n\n")[0].replace("\n", " ")
 
 
 def _execute(source: Path, executed: Path, experiment: Experiment) -> None:

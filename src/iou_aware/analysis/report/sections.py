@@ -87,18 +87,12 @@ class Results:
 
     def tables(self) -> Html:
         """All tables, as the stage ``table`` wrote them."""
-        written = {name: self.paths.table(name, "html") for name in self.experiment.tables}
-        return render(
-            "tables",
-            tables=[
-                {
-                    "name": name,
-                    "title": self.experiment.tables[name].title,
-                    "html": Html(file.read_text(encoding="utf-8")) if file.is_file() else None,
-                }
-                for name, file in written.items()
-            ],
-        )
+        tables = []
+        for name, one in self.experiment.tables.items():
+            file = self.paths.table(name, "html")
+            html = Html(file.read_text(encoding="utf-8")) if file.is_file() else None
+            tables.append({"name": name, "title": one.title, "html": html})
+        return render("tables", tables=tables)
 
     def figures(self) -> Html:
         """The figures of the tables' numbers."""

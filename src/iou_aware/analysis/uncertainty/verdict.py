@@ -132,12 +132,10 @@ def judge_best(lead: Quantity, expected: str, best: str) -> Finding:
     """
     if lead.value is None:
         return _not_run(lead, expected)
-    differs = lead.span is not None and lead.span[0] < -ROUNDING <= lead.span[1]
-    if not differs and lead.low >= -ROUNDING - TINY:
-        return Finding(lead, expected, REPRODUCED, best)
-    if not differs and lead.high < -ROUNDING - TINY:
-        return Finding(lead, expected, CONTRADICTED, best)
-    return Finding(lead, expected, INCONCLUSIVE, f"{best}, but another may be, within the uncertainty")
+    bar, differs = -ROUNDING - TINY, lead.span is not None and lead.span[0] < -ROUNDING <= lead.span[1]
+    if differs or lead.low < bar <= lead.high:
+        return Finding(lead, expected, INCONCLUSIVE, f"{best}, but another may be, within the uncertainty")
+    return Finding(lead, expected, REPRODUCED if lead.low >= bar else CONTRADICTED, best)
 
 
 def judge_step(quantity: Quantity, rises: bool, expected: str) -> Finding:

@@ -64,6 +64,7 @@ localrules:
 
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/backbone.smk"
+include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/predict.smk"

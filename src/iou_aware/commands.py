@@ -58,6 +58,12 @@ COMMANDS = {
         ("backbone",),
         "r50",
     ),
+    "pretrain": Command(
+        "Pretrain a backbone on pictures drawn on the spot, where its config says so.",
+        "iou_aware.pretraining.pretrain:pretrain",
+        ("backbone",),
+        "shapes_r50",
+    ),
     "train": Command(
         "Train one run. A training that was interrupted goes on where it stopped.",
         "iou_aware.training.train:train",

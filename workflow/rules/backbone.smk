@@ -9,6 +9,8 @@ rule backbone:
         paths.log("backbone", "{backbone}"),
     benchmark:
         paths.benchmark("backbone", "{backbone}")
+    wildcard_constraints:
+        backbone=rf"(?!({stages.pretrained_here(experiment)})\.json){NAME.pattern}",
     conda:
         "../../environment.yml"
     threads: 1

@@ -1,7 +1,11 @@
-"""Backbones' ImageNet weights: a config in ``configs/backbones`` names the address that they are published at."""
+"""What backbones start from: weights published at an address, a pretraining of this project's, or nothing.
+
+A config in ``configs/backbones`` says which, as the ``checkpoint`` of the backbone's ``init_cfg``.
+"""
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
@@ -11,9 +15,12 @@ from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 
+#: Stands in a config for an address, where the settings of a pretraining stand beside under the same name.
+PRETRAINING = "pretraining"
 
-def address(config: Path) -> str | None:
-    """Return where a backbone's weights are published; None for a backbone that is trained from scratch.
+
+def origin(config: Path) -> str | dict[str, Any] | None:
+    """Return what a backbone starts from: an address, the settings of a pretraining, or None for random weights.
 
     Args:
         config: the backbone's file in ``configs/backbones``.
@@ -21,9 +28,16 @@ def address(config: Path) -> str | None:
     Raises:
         InputError: the file is missing or broken, or names an address without a checksum.
     """
-    init = assignments.read(config).get("model", {}).get("backbone", {}).get("init_cfg") or {}
-    found = init.get("checkpoint")
-    return None if found is None else released.checked(found, f"{config}, model.backbone.init_cfg.checkpoint")
+    content = assignments.read(config)
+    named = (content.get("model", {}).get("backbone", {}).get("init_cfg") or {}).get("checkpoint")
+    if named is None or (named == PRETRAINING and named in content):
+        return named and content[PRETRAINING]
+    return released.checked(named, f"{config}, model.backbone.init_cfg.checkpoint")
+
+
+def is_pretrained_here(config: Path) -> bool:
+    """Return whether a backbone is pretrained by this project rather than fetched; ``config`` as for ``origin``."""
+    return isinstance(origin(config), dict)
 
 
 def fetch(experiment: Experiment, backbone: str) -> None:
@@ -34,22 +48,31 @@ def fetch(experiment: Experiment, backbone: str) -> None:
         backbone: A file of ``configs/backbones``, without ``.py``.
 
     Raises:
-        InputError: The backbone has none, or they cannot be had.
+        InputError: None are published, or they cannot be had.
     """
     config, target = experiment.paths.backbone(backbone), experiment.paths.pretrained(backbone)
-    url = address(config)
-    if url is None:
-        raise InputError(f"{config}: this backbone is trained from scratch; there is nothing to fetch.")
+    url = origin(config)
+    if not isinstance(url, str):
+        how = "from scratch" if url is None else "after a pretraining (`iou-aware pretrain`)"
+        raise InputError(f"{config}: this backbone is trained {how}; there is nothing to fetch.")
     released.fetch(url, target)
     write_json(experiment.paths.receipt(backbone), {"address": url, "sha256": sha256(target)})
     logger.info("%s: weights of %s", target, backbone)
 
 
-def require(experiment: Experiment, backbone: str) -> None:
-    """Raise InputError unless a backbone's weights are there, or it has none."""
-    file = experiment.paths.pretrained(backbone)
-    if not file.is_file() and address(experiment.paths.backbone(backbone)):
+def weights(experiment: Experiment, backbone: str) -> Path | None:
+    """Return the file of weights that a backbone starts from; None for one that starts from random weights.
+
+    Raises:
+        InputError: They are not there.
+    """
+    config, file = experiment.paths.backbone(backbone), experiment.paths.pretrained(backbone)
+    if origin(config) is None:
+        return None
+    if not file.is_file():
+        command, where = ("pretrain", "") if is_pretrained_here(config) else ("backbone", " where there is a network")
         raise InputError(
-            f"{file}: the ImageNet weights of {backbone} are not there; run `iou-aware backbone EXPERIMENT {backbone}`"
-            " where there is a network."
+            f"{file}: the weights that {backbone} starts from are not there; run `iou-aware {command} EXPERIMENT "
+            f"{backbone}`{where}."
         )
+    return file

@@ -9,7 +9,7 @@ from iou_aware.common.errors import InputError
 REPORT = "report"
 #: The stages of the workflow, which logs and benchmarks are named after, in the order in which people read of them.
 STAGES = (
-    *("prepare", "backbone", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
+    *("prepare", "backbone", "pretrain", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
     *("bootstrap", "premise", "gallery", "claims", "notebook", "report"),
 )
 
@@ -116,7 +116,7 @@ class Layout:
         return self.configs / "schedules" / f"{recipe}.py"
 
     def pretrained(self, backbone: str) -> Path:
-        """A backbone's ImageNet weights, fetched."""
+        """The weights that a backbone starts from, fetched or pretrained."""
         return self.root / "data" / "backbones" / f"{backbone}.pth"
 
     def receipt(self, backbone: str) -> Path:

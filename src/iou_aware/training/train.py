@@ -14,7 +14,7 @@ from mmengine.dist import is_main_process
 
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import write_text
+from iou_aware.common.files import sha256, write_text
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
@@ -59,9 +59,10 @@ def train(experiment: Experiment, run_name: str) -> None:
         device.prove(chosen)
         device.require(experiment)
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
-    backbones.require(experiment, run.backbone)
+    start = backbones.weights(experiment, run.backbone)
+    start_sha256 = start and sha256(start)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
-    saved = paths.checkpoints(run_name) / _identity(resolved, manifest)
+    saved = paths.checkpoints(run_name) / _identity(resolved, manifest, start_sha256)
     started = datetime.now(UTC)
 
     runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
@@ -72,7 +73,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     try:
         runner.train()
         if is_main_process():
-            record = {"run": run.as_dict(), "started": started.isoformat()}
+            record = {"run": run.as_dict(), "started": started.isoformat(), "backbone_sha256": start_sha256}
             _finish(runner, resolved, paths.run_folder(run_name), record)
             checkpoints.keep(saved, 1)
     finally:
@@ -100,9 +101,9 @@ def _require_tensorboard() -> None:
         ) from fault
 
 
-def _identity(resolved: Config, manifest: Manifest) -> str:
-    """Return what a checkpoint must agree with to go on from it: the config, the method's code and the annotations."""
-    digest = hashlib.sha256(config.science(resolved).encode())
+def _identity(resolved: Config, manifest: Manifest, start_sha256: str | None) -> str:
+    """Return what a checkpoint must agree with to go on from it: config, first weights, annotations, method's code."""
+    digest = hashlib.sha256(f"{config.science(resolved)}{start_sha256 or ''}".encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
     for module in (anchors, heads, losses, normaliser, targets, trunk):
         digest.update(Path(module.__file__).read_bytes())

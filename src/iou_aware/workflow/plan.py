@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from tabulate import tabulate
 
 from iou_aware.common.errors import InputError
+from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
-from iou_aware.workflow import stages as workflow
 from iou_aware.workflow.costs import Estimates
 
 HOURS_PER_DAY = 24
@@ -83,10 +83,12 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
 def jobs(experiment: Experiment) -> Counter[str]:
     """Return how many jobs each stage of the workflow has when nothing is there yet."""
     evaluations = sum(1 for _ in experiment.evaluations())
-    pretrained = {file for run in experiment.trained.values() for file in workflow.pretrained(experiment.paths, run)}
+    configs = {experiment.paths.backbone(run.backbone) for run in experiment.trained.values()}
+    pretrained = [backbones.is_pretrained_here(config) for config in configs if backbones.origin(config)]
     numbers = {
         "prepare": len(experiment.datasets),
-        "backbone": len(pretrained),
+        "backbone": pretrained.count(False),
+        "pretrain": pretrained.count(True),
         "train": len(experiment.trained),
         "release": len(experiment.released),
         "table": len(experiment.tables),

@@ -66,8 +66,12 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
     Raises:
         InputError: a config names a base that does not exist, or is not Python.
     """
+    return _with_bases([paths.detector(run.recipe, run.detector), paths.backbone(run.backbone)])
+
+
+def _with_bases(configs: Iterable[Path]) -> list[Path]:
     files: dict[Path, None] = {}
-    waiting = [paths.detector(run.recipe, run.detector), paths.backbone(run.backbone)]
+    waiting = list(configs)
     while waiting:
         file = waiting.pop()
         if file not in files:
@@ -80,8 +84,22 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
 
 
 def pretrained(paths: Layout, run: Run) -> list[Path]:
-    """Return the receipt of the ImageNet weights that a run starts from; none for one that is trained from scratch."""
-    return [paths.receipt(run.backbone)] if backbones.address(paths.backbone(run.backbone)) else []
+    """Return the receipt of the weights that a run's backbone starts from; none where these are random."""
+    return [paths.receipt(run.backbone)] if backbones.origin(paths.backbone(run.backbone)) else []
+
+
+def pretrained_here(experiment: Experiment) -> str:
+    """Return the pattern of the names of an experiment's backbones that are pretrained and not fetched."""
+    names = sorted({run.backbone for run in experiment.trained.values()})
+    return "|".join(name for name in names if backbones.is_pretrained_here(experiment.paths.backbone(name))) or "(?!)"
+
+
+def pretraining_files(paths: Layout, backbone: str) -> list[Path]:
+    """Return the files that a pretraining follows from: the configs, and the code that draws and trains."""
+    config = paths.backbone(backbone)
+    detector = paths.configs / "detectors" / f"{backbones.origin(config)['detector']}.py"
+    folders = (_PACKAGE / "pretraining", _PACKAGE / "data" / "miniature")
+    return _with_bases([config, detector]) + sorted(file for folder in folders for file in folder.glob("*.py"))
 
 
 def origin(paths: Layout, run: Run) -> str:

@@ -1,0 +1,5 @@
+"""The miniature's stand-in for ResNet-101, pretrained on drawn shapes as the paper's is on ImageNet."""
+
+_base_ = ["./micro_r101.py", "../schedules/shapes.py"]
+
+model = dict(backbone=dict(init_cfg=dict(type="Pretrained", checkpoint="pretraining")))

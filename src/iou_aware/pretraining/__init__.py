@@ -1,0 +1,1 @@
+"""The stage ``pretrain``: a backbone learns to classify before a detector starts from it."""

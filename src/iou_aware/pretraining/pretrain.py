@@ -1,0 +1,122 @@
+"""The stage ``pretrain``: a backbone learns to name drawn shapes, as others have learnt to on ImageNet.
+
+It is for backbones whose config describes a pretraining where others name an address. The weights lie where those that
+are fetched do, and a training takes them from there in the same way.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
+from numpy.typing import NDArray
+from torch import nn
+
+from iou_aware.common import assignments, provenance
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256, write_json, writing
+from iou_aware.experiment import backbones
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.pretraining.shapes import STYLE, draw_shapes
+from iou_aware.training import weights
+
+logger = logging.getLogger(__name__)
+
+
+class Classifier(nn.Module):
+    """A detector's backbone with a linear layer on the mean of its last feature map.
+
+    Args:
+        detector: The config of the detector's model with the backbone in it.
+    """
+
+    def __init__(self, detector: Mapping[str, Any]):
+        super().__init__()
+        self.backbone = MODELS.build(dict(detector["backbone"], init_cfg=None))
+        self.linear = nn.Linear(detector["neck"]["in_channels"][-1], len(STYLE.shapes))
+        pixels = detector["data_preprocessor"]
+        self.register_buffer("mean", torch.tensor(pixels["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(pixels["std"]).view(1, 3, 1, 1))
+        for module in self.backbone.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
+        """Return the logits of pictures ``(N, H, W, 3)`` BGR, ``(N, classes)``."""
+        rgb = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2)
+        return self.linear(self.backbone((rgb - self.mean) / self.std)[-1].mean((2, 3)))
+
+
+def pretrain(experiment: Experiment, backbone: str) -> None:
+    """Pretrain a backbone; write its weights, and a receipt with the settings and the accuracy on held-out pictures.
+
+    Args:
+        experiment: The study.
+        backbone: A file of ``configs/backbones``, without ``.py``.
+
+    Raises:
+        InputError: Its config describes no pretraining.
+    """
+    paths, began = experiment.paths, time.process_time()
+    settings = backbones.origin(paths.backbone(backbone))
+    if not isinstance(settings, dict):
+        raise InputError(
+            f"{paths.backbone(backbone)}: describes no pretraining; expected init_cfg=dict(type='Pretrained', "
+            f"checkpoint={backbones.PRETRAINING!r}) and the settings as `{backbones.PRETRAINING}`, as in shapes_r50.py."
+        )
+    torch.manual_seed(settings["seed"])
+    init_default_scope("mmdet")
+    detector = assignments.read(paths.configs / "detectors" / f"{settings['detector']}.py")
+    network = Classifier(assignments.merged(detector, assignments.read(paths.backbone(backbone)))["model"])
+    _fit(network, settings)
+    accuracy = _accuracy(network, settings)
+    target = paths.pretrained(backbone)
+    with writing(target) as beside, beside.open("wb") as file:
+        torch.save({"state_dict": weights.of(network.backbone)}, file)
+    record = {"pretraining": settings, "accuracy": accuracy, "cpu_seconds": time.process_time() - began}
+    write_json(paths.receipt(backbone), record | {"sha256": sha256(target), "provenance": provenance.collect()})
+    logger.info("%s: %.1f %% of %d held-out pictures named", target, 100 * accuracy, settings["held_out"])
+
+
+def _fit(network: Classifier, settings: Mapping[str, Any]) -> None:
+    """Train on the pictures, half of them mirrored, by AdamW with one cycle of the learning rate."""
+    pictures, labels = draw_shapes("train", settings["images"], settings["side"], settings["seed"])
+    rng = np.random.default_rng(settings["seed"])
+    parameters = list(network.parameters())
+    optimiser = torch.optim.AdamW(
+        parameters, settings["lr"], betas=(0.9, 0.98), weight_decay=settings["weight_decay"], fused=True
+    )
+    steps = len(pictures) // settings["batch_size"]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings["lr"], settings["epochs"] * steps, pct_start=0.15, div_factor=100, final_div_factor=100
+    )
+    for epoch in range(settings["epochs"]):
+        total = 0.0
+        for chosen in rng.permutation(len(pictures))[: steps * settings["batch_size"]].reshape(steps, -1):
+            batch = pictures[chosen]
+            mirrored = rng.random(len(batch)) < 0.5
+            batch[mirrored] = batch[mirrored, :, ::-1]
+            loss = nn.functional.cross_entropy(
+                network(batch), torch.from_numpy(labels[chosen]), label_smoothing=settings["label_smoothing"]
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 5)
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        logger.info("Epoch %d of %d: loss %.3f", epoch + 1, settings["epochs"], total / steps)
+
+
+@torch.no_grad()
+def _accuracy(network: Classifier, settings: Mapping[str, Any]) -> float:
+    """Return the share of held-out pictures that the network names."""
+    pictures, labels = draw_shapes("held out", settings["held_out"], settings["side"], settings["seed"])
+    network.eval()
+    named = [network(batch).argmax(1).numpy() for batch in np.array_split(pictures, -(-len(pictures) // 100))]
+    return float((np.concatenate(named) == labels).mean())

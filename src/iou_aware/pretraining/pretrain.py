@@ -73,7 +73,7 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
     init_default_scope("mmdet")
     detector = assignments.read(paths.configs / "detectors" / f"{settings['detector']}.py")
     network = Classifier(assignments.merged(detector, assignments.read(paths.backbone(backbone)))["model"])
-    _fit(network, settings)
+    fit(network, settings)
     accuracy = _accuracy(network, settings)
     target = paths.pretrained(backbone)
     with writing(target) as beside, beside.open("wb") as file:
@@ -83,7 +83,7 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
     logger.info("%s: %.1f %% of %d held-out pictures named", target, 100 * accuracy, settings["held_out"])
 
 
-def _fit(network: Classifier, settings: Mapping[str, Any]) -> None:
+def fit(network: Classifier, settings: Mapping[str, Any]) -> None:
     """Train on the pictures, half of them mirrored, by AdamW with one cycle of the learning rate."""
     pictures, labels = draw_shapes("train", settings["images"], settings["side"], settings["seed"])
     rng = np.random.default_rng(settings["seed"])

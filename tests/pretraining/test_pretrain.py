@@ -1,0 +1,79 @@
+"""Pretraining: pictures drawn on the spot are learnt, and a detector starts from what was learnt."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from iou_aware.common import assignments
+from iou_aware.common.errors import InputError
+from iou_aware.common.files import sha256
+from iou_aware.experiment import backbones
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.pretraining.pretrain import Classifier, fit, pretrain
+from iou_aware.pretraining.shapes import STYLE, draw_shapes
+from iou_aware.workflow import stages
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "seed": 0, "images": 32, "held_out": 8, "side": 64, "epochs": 30, "batch_size": 16,
+    "lr": 3e-3, "weight_decay": 0.0, "label_smoothing": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path) -> Experiment:
+    """Return the smallest experiment, in a project of its own."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs", symlinks=True)
+    return Experiment.load(tmp_path / "configs" / "experiments" / "tiny.yaml")
+
+
+def test_pictures_are_named_evenly_and_never_held_out_as_well():
+    pictures, labels = draw_shapes("train", 300, 32, seed=0)
+    others, _ = draw_shapes("held out", 300, 32, seed=0)
+    assert set(labels) == set(range(len(STYLE.shapes)))
+    assert len({picture.tobytes() for picture in (*pictures, *others)}) == 600
+    assert np.array_equal(draw_shapes("train", 300, 32, seed=0)[0], pictures)
+
+
+def test_a_backbone_learns_the_pictures_that_it_is_shown(study):
+    detector = assignments.read(study.paths.detector("micro", "retinanet"))
+    torch.manual_seed(0)
+    network = Classifier(assignments.merged(detector, assignments.read(study.paths.backbone("micro_r50")))["model"])
+    fit(network, SETTINGS)
+    pictures, labels = draw_shapes("train", SETTINGS["images"], SETTINGS["side"], SETTINGS["seed"])
+    with torch.no_grad():
+        assert np.mean(network(pictures).argmax(1).numpy() == labels) > 0.9
+
+
+def test_equal_settings_give_equal_weights_and_the_receipt_says_which(study):
+    pretrain(study, "tiny_r50")
+    file = study.paths.pretrained("tiny_r50")
+    first, receipt = torch.load(file)["state_dict"], json.loads(study.paths.receipt("tiny_r50").read_text())
+    assert receipt["sha256"] == sha256(file)
+    assert receipt["pretraining"] == backbones.origin(study.paths.backbone("tiny_r50"))
+    pretrain(study, "tiny_r50")
+    again = torch.load(file)["state_dict"]
+    assert first.keys() == again.keys() and all(torch.equal(first[key], again[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", ["micro_r50", "r50"])
+def test_a_backbone_without_a_pretraining_is_refused(study, name):
+    with pytest.raises(InputError, match=rf"{name}\.py.*pretraining"):
+        pretrain(study, name)
+
+
+def test_weights_that_are_missing_are_asked_for_by_the_command_that_makes_them(study):
+    with pytest.raises(InputError, match="iou-aware pretrain EXPERIMENT tiny_r50"):
+        backbones.weights(study, "tiny_r50")
+    with pytest.raises(InputError, match=r"tiny_r50\.py.*iou-aware pretrain"):
+        backbones.fetch(study, "tiny_r50")
+
+
+def test_a_pretraining_follows_from_its_configs_and_its_code(study):
+    names = {file.name for file in stages.pretraining_files(study.paths, "tiny_r50")}
+    assert {"tiny_r50.py", "shapes_r50.py", "micro_r50.py", "shapes.py", "retinanet.py", "pretrain.py", "scenes.py"} <= names
+    assert stages.pretrained_here(study) == "tiny_r50"

@@ -10,7 +10,7 @@ from builders.file_server import Served, serving
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.experiment.backbones import address, fetch, require
+from iou_aware.experiment.backbones import fetch, origin, weights
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run
 from iou_aware.training import config
@@ -58,9 +58,9 @@ def test_weights_arrive_where_trainings_look_for_them(tmp_path):
     with serving({f"/tiny-{DIGITS}.pth": served}) as url:
         experiment = project(tmp_path, f"{url}/tiny-{DIGITS}.pth")
         with pytest.raises(InputError, match=r"tiny.pth: .* are not there; run `iou-aware backbone EXPERIMENT tiny`"):
-            require(experiment, "tiny")
+            weights(experiment, "tiny")
         fetch(experiment, "tiny")
-        require(experiment, "tiny")
+        weights(experiment, "tiny")
         fetch(experiment, "tiny")
     expected = tmp_path / "data" / "backbones" / "tiny.pth"
     assert expected.read_bytes() == CONTENT
@@ -80,7 +80,7 @@ def test_other_weights_than_the_published_ones_are_refused(tmp_path):
 def test_a_backbone_from_scratch_needs_nothing(tmp_path):
     experiment = project(tmp_path, None)
     assert workflow.pretrained(experiment.paths, next(iter(experiment.runs.values()))) == []
-    require(experiment, "tiny")
+    weights(experiment, "tiny")
     with pytest.raises(InputError, match=r"tiny.py: this backbone is trained from scratch"):
         fetch(experiment, "tiny")
 
@@ -89,7 +89,7 @@ def test_a_backbone_from_scratch_needs_nothing(tmp_path):
 def test_an_address_without_a_checksum_is_refused(tmp_path, checkpoint):
     experiment = project(tmp_path, checkpoint)
     with pytest.raises(InputError, match=r"tiny.py, model.backbone.init_cfg.checkpoint: found .*-DIGITS"):
-        address(experiment.paths.backbone("tiny"))
+        origin(experiment.paths.backbone("tiny"))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_addresses_are_those_that_mmengine_knows_by_name(backbone, listing, entr
     """Its lists say what `torchvision://` and `open-mmlab://` stand for: the latter is at the mirror there."""
     folder = Path(find_spec("mmengine").submodule_search_locations[0], "hub")
     listed = json.loads((folder / f"{listing}.json").read_text())[entry]
-    known = address(ROOT / "configs" / "backbones" / f"{backbone}.py")
+    known = origin(ROOT / "configs" / "backbones" / f"{backbone}.py")
     assert listed in (known, known.replace("download.openmmlab.com", "mmassets.onedl.ai"))
 
 

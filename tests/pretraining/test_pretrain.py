@@ -27,7 +27,8 @@ SETTINGS = {
 @pytest.fixture
 def study(tmp_path) -> Experiment:
     """Return the smallest experiment, in a project of its own."""
-    shutil.copytree(ROOT / "configs", tmp_path / "configs", symlinks=True)
+    for folder in ("configs", "reports"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True)
     return Experiment.load(tmp_path / "configs" / "experiments" / "tiny.yaml")
 
 
@@ -75,5 +76,13 @@ def test_weights_that_are_missing_are_asked_for_by_the_command_that_makes_them(s
 
 def test_a_pretraining_follows_from_its_configs_and_its_code(study):
     names = {file.name for file in stages.pretraining_files(study.paths, "tiny_r50")}
-    assert {"tiny_r50.py", "shapes_r50.py", "micro_r50.py", "shapes.py", "retinanet.py", "pretrain.py", "scenes.py"} <= names
+    assert {
+        "tiny_r50.py",
+        "shapes_r50.py",
+        "micro_r50.py",
+        "shapes.py",
+        "retinanet.py",
+        "pretrain.py",
+        "scenes.py",
+    } <= names
     assert stages.pretrained_here(study) == "tiny_r50"

@@ -35,3 +35,13 @@ def trained(tmp_path_factory):
     for run in experiment.runs:
         train(experiment, run)
     return experiment
+
+
+@pytest.fixture(scope="session")
+def predicted(trained):
+    """The same project, whose runs have predicted the validation split."""
+    from iou_aware.inference.predict import predict
+
+    for run in trained.runs:
+        predict(trained, run, "val")
+    return trained

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from builders.data import put
+
 from iou_aware.experiment.experiment import Experiment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,8 +57,7 @@ FILES = {
 
 def write(folder: Path) -> None:
     for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        put(folder / name, text)
 
 
 def load(text: str = TEXT, **overrides) -> Experiment:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from builders.data import describe, put
 
 from iou_aware.analysis.bootstrap.resamples import METRICS
 from iou_aware.analysis.collect.collect import collect
@@ -26,27 +28,17 @@ SHIFT = 4.0  # how far below the paper's values ours are made up to be
 def experiment(folder: Path, name: str = "study", comparison: str = "pattern", **changes) -> Experiment:
     """Write a project with one experiment below ``folder`` and load it; ``changes`` replace top-level keys."""
     for dataset, split in [("shapes", "val"), ("marks", "test")]:
-        _write(
-            folder / "configs" / "datasets" / f"{dataset}.yaml",
-            {
-                "dataset": dataset,
-                "layout": "coco",
-                "root": f"data/{dataset}",
-                "splits": {split: {"annotations": f"{split}.json", "images": split}},
-                "train": split,
-                "evaluate": [split],
-            },
-        )
+        splits = {split: {"annotations": f"{split}.json", "images": split}}
+        describe(folder, dataset, layout="coco", splits=splits, train=split, evaluate=[split])
     for detector in ("faster_rcnn", "retinanet", "iou_aware_retinanet"):
-        _touch(folder / "configs" / "detectors" / "quick" / f"{detector}.py")
+        put(folder / "configs" / "detectors" / "quick" / f"{detector}.py", "")
     for backbone in BACKBONES.values():
-        _touch(folder / "configs" / "backbones" / f"{backbone}.py")
-    _touch(folder / "configs" / "schedules" / "quick.py")
+        put(folder / "configs" / "backbones" / f"{backbone}.py", "")
+    put(folder / "configs" / "schedules" / "quick.py", "")
     shutil.copytree(REPORTS / "paper", folder / "reports" / "paper", dirs_exist_ok=True)
     shutil.copy(REPORTS / "claims.yaml", folder / "reports" / "claims.yaml")
-    path = folder / "configs" / "experiments" / f"{name}.yaml"
-    _write(path, _content(name, comparison) | changes)
-    return Experiment.load(path)
+    text = yaml.safe_dump(_content(name, comparison) | changes, sort_keys=False)
+    return Experiment.load(put(folder / "configs" / "experiments" / f"{name}.yaml", text))
 
 
 def _content(name: str, comparison: str) -> dict:
@@ -119,41 +111,36 @@ def write_results(study: Experiment, values: dict[tuple[str, str], dict[str, flo
 
 def write_run(study: Experiment, name: str, weights: str = "w") -> None:
     """Write the record of a finished training."""
-    _json(
-        study.paths.seal(name),
-        {
-            "run": study.runs[name].as_dict(),
-            "config_sha256": "c" * 64,
-            "weights_sha256": weights * 64,
-            "seconds": 61.5,
-            "cpu_seconds": 75.0,
-            "device": "cpu",
-            "provenance": {"git_commit": "abc", "torch": "2.13.0", "mmdet": "3.5.1", "mmcv": "2.3.6"},
-        },
-    )
+    content = {
+        "run": study.runs[name].as_dict(),
+        "config_sha256": "c" * 64,
+        "weights_sha256": weights * 64,
+        "seconds": 61.5,
+        "cpu_seconds": 75.0,
+        "device": "cpu",
+        "provenance": {"git_commit": "abc", "torch": "2.13.0", "mmdet": "3.5.1", "mmcv": "2.3.6"},
+    }
+    put(study.paths.seal(name), json.dumps(content))
 
 
 def write_evaluation(study, name, split, rules: dict[str, dict[str, float]], classes=("disc", "bar")) -> None:
     """Write one evaluation; every class gets the metrics of the whole."""
-    _json(
-        study.paths.evaluation(name, split),
-        {
-            "run": name,
-            "dataset": study.runs[name].dataset,
-            "split": split,
-            "rules": {
-                rule: {"metrics": metrics, "per_class": dict.fromkeys(classes, metrics)}
-                for rule, metrics in rules.items()
-            },
-            "provenance": {"weights_sha256": "w" * 64, "images": 20, "boxes": 50},
+    content = {
+        "run": name,
+        "dataset": study.runs[name].dataset,
+        "split": split,
+        "rules": {
+            rule: {"metrics": metrics, "per_class": dict.fromkeys(classes, metrics)} for rule, metrics in rules.items()
         },
-    )
+        "provenance": {"weights_sha256": "w" * 64, "images": 20, "boxes": 50},
+    }
+    put(study.paths.evaluation(name, split), json.dumps(content))
 
 
-def finished(folder: Path, **changes) -> Experiment:
-    """Return a study whose every evaluation is there and collected."""
+def finished(folder: Path, values: Callable[[Experiment], dict] = paper_shaped, **changes) -> Experiment:
+    """Return a study whose every evaluation is there and collected; ``values`` returns what they are."""
     study = experiment(folder, **changes)
-    write_results(study, paper_shaped(study))
+    write_results(study, values(study))
     collect(study)
     return study
 
@@ -186,18 +173,3 @@ def md_rows(study: Experiment, table: str, part: int = 0) -> list[list[str]]:
     """Return the cells of a Markdown table, its heading and rule included; part 1 is the comparison below it."""
     lines = [line for line in text(study, table, "md").split("<details>")[part].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def _json(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def _write(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def _touch(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from builders.data import describe, put
 from torch.distributed import TCPStore
 
 from iou_aware.common.files import sha256
@@ -98,13 +99,15 @@ def project(folder: Path, images: int = 18, **changes) -> Experiment:
         "detectors/quick/iou_aware_retinanet.py": IOU_AWARE_CONFIG,
         "detectors/quick/faster_rcnn.py": FASTER_RCNN_CONFIG,
         "backbones/tiny.py": BACKBONE,
-        "datasets/shapes.yaml": yaml.safe_dump(_dataset()),
         "experiments/study.yaml": yaml.safe_dump(_experiment() | changes),
     }.items():
-        path = folder / "configs" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    for split, count in [("train", images), ("val", 7), ("unlabelled", 2)]:
+        put(folder / "configs" / name, text)
+    counts = {"train": images, "val": 7, "unlabelled": 2}
+    splits = {
+        split: {"annotations": f"{split}.json", "images": split, "labelled": split != "unlabelled"} for split in counts
+    }
+    describe(folder, "shapes", layout="coco", splits=splits, evaluate=["val"])
+    for split, count in counts.items():
         _draw(folder / "data" / "shapes", split, count)
     experiment = Experiment.load(folder / "configs" / "experiments" / "study.yaml")
     prepare(experiment.root, "shapes", experiment.roots)
@@ -169,21 +172,6 @@ def command(experiment: Experiment, *arguments: str) -> list[str]:
     """Return the command line of a stage over the experiment."""
     stage, *rest = arguments
     return [sys.executable, "-m", "iou_aware.cli", stage, "configs/experiments/study.yaml", *rest]
-
-
-def _dataset() -> dict:
-    splits = {
-        split: {"annotations": f"{split}.json", "images": split, "labelled": split != "unlabelled"}
-        for split in ("train", "val", "unlabelled")
-    }
-    return {
-        "dataset": "shapes",
-        "layout": "coco",
-        "root": "data/shapes",
-        "splits": splits,
-        "train": "train",
-        "evaluate": ["val"],
-    }
 
 
 def _experiment() -> dict:

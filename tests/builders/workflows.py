@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from builders.data import put
 from builders.results import SMALL_RUN, experiment
 
 from iou_aware.data.manifest import Manifest, SplitData
@@ -66,6 +67,12 @@ ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NO
 PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
 
 
+def program(path: Path, script: str) -> Path:
+    """Write a script that can be run, and return it."""
+    put(path, script).chmod(0o755)
+    return path
+
+
 class Project:
     """A project in a temporary folder, and what Snakemake would do in it."""
 
@@ -79,10 +86,7 @@ class Project:
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored, dirs_exist_ok=True)
         if (REPOSITORY / "configs" / "costs.yaml").is_file():
             shutil.copy(REPOSITORY / "configs" / "costs.yaml", folder / "configs")
-        stand_in = folder / "bin" / "iou-aware"
-        stand_in.parent.mkdir()
-        stand_in.write_text(STAND_IN)
-        stand_in.chmod(0o755)
+        stand_in = program(folder / "bin" / "iou-aware", STAND_IN)
         part = SplitData("val.json", "val", True, {"images": 5, "boxes": 9}, "f" * 64)
         splits = {"val": part, "test": part}
         manifest = Manifest("shapes", "coco", "data/shapes", ["disc"], [1], "val", ["val"], "error", splits)

@@ -24,7 +24,7 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) pytho
 
 # The code paths of a processor without AVX-512, on any processor (docs/processors.md); the tests that train or predict.
 AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
-TRAINING_TESTS = tests/inference $(patsubst %,tests/training/test_%.py,mmdet_tools ranks resume run)
+TRAINING_TESTS = tests/inference $(patsubst %,tests/training/test_%.py,ranks resume run)
 
 .PHONY: help setup reproduce test test-slurm test-kill test-pages test-container test-gpu gpu-pack lint bench clean
 

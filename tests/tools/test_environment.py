@@ -8,6 +8,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +87,13 @@ def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ast.literal_eval(answer.stdout.splitlines()[-1]) == {"iou_aware"}
+
+
+@pytest.mark.parametrize(("before", "known"), [("", "False False"), ("import mmdet.registry", "True True")])
+def test_importing_the_package_registers_the_head_only_in_an_mmdetection_process(before, known):
+    code = f"{before}\nimport sys, iou_aware; print('torch' in sys.modules, 'iou_aware.method.heads' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == known
 
 
 def test_snakemake_needs_little_beside_itself_where_jobs_run_in_a_container():

@@ -52,6 +52,9 @@ def _module_that_makes_a_folder(tmp_path, monkeypatch):
         {"type": "LoadImageFromFile", "backend_args": {"backend": "memcached", "sys_path": "."}},
         {"type": "ResNet", "depth": 18},  # registered, but no transform
         {"type": ["RandomFlip"]},
+        {"type": "RandomFlop"},
+        {"type": "RandomFlip", "probe": 0.5},
+        {"type": "RandomFlip", "prob": [0.7, 0.7]},
     ],
 )
 def test_only_registered_transforms_are_augmentations(step):

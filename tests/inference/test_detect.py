@@ -5,37 +5,21 @@ import logging
 
 import numpy as np
 import pytest
-import torch
-from builders.training import IOU_AWARE, RETINANET, project
+from builders.training import IOU_AWARE, RETINANET
 from PIL import Image
 
 from iou_aware import detections
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.inference.detect import detect
-from iou_aware.inference.predict import predict
-from iou_aware.training.train import train
 
 NAMES = {1: "small", 2: "large"}
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A project with a RetinaNet and an IoU-aware run, trained for one epoch, and their detections."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made = project(tmp_path_factory.mktemp("study"), settings={"epochs": 1, "device": "cpu"})
-    for run in (IOU_AWARE, RETINANET):
-        train(made, run)
-        predict(made, run, "val")
-    yield made
-    torch.set_num_threads(before)
-
-
-def photos(study) -> dict[int, object]:
+def photos(predicted) -> dict[int, object]:
     """Return the validation images by id."""
-    file_names = Annotations.load(study.root / "results" / "datasets" / "shapes" / "val.json").file_names
-    return {number: study.root / "data" / "shapes" / "val" / name for number, name in file_names.items()}
+    file_names = Annotations.load(predicted.root / "results" / "datasets" / "shapes" / "val.json").file_names
+    return {number: predicted.root / "data" / "shapes" / "val" / name for number, name in file_names.items()}
 
 
 def lines(path) -> list[dict[str, str]]:
@@ -44,12 +28,12 @@ def lines(path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("run", "rule", "stored"), [(IOU_AWARE, "alpha=0.3", "alpha=0.30"), (RETINANET, None, "cls")])
-def test_boxes_are_those_of_the_stage(study, tmp_path, run, rule, stored):
-    images = photos(study)
-    written = detect([*images.values()], study.paths.run_folder(run), rule, tmp_path / "out")
+def test_boxes_are_those_of_the_stage(predicted, tmp_path, run, rule, stored):
+    images = photos(predicted)
+    written = detect([*images.values()], predicted.paths.run_folder(run), rule, tmp_path / "out")
     assert [path.name for path in written] == [*(f"{path.stem}.jpg" for path in images.values()), "detections.csv"]
     found = lines(written[-1])
-    expected = detections.read(study.paths.detections(run, "val"), stored)
+    expected = detections.read(predicted.paths.detections(run, "val"), stored)
     by_id = {str(path): image for image, path in images.items()}
     assert [by_id[line["photo"]] for line in found] == expected.image_ids.tolist()
     assert [line["class"] for line in found] == [NAMES[category] for category in expected.category_ids]
@@ -62,11 +46,11 @@ def test_boxes_are_those_of_the_stage(study, tmp_path, run, rule, stored):
         assert [float(line["iou_pred"]) for line in found] == pytest.approx(expected.iou_preds.tolist(), abs=1e-6)
 
 
-def test_only_sure_boxes_are_drawn_and_small_photographs_are_enlarged(study, tmp_path):
-    photo = next(iter(photos(study).values()))
+def test_only_sure_boxes_are_drawn_and_small_photographs_are_enlarged(predicted, tmp_path):
+    photo = next(iter(photos(predicted).values()))
     drawn = {}
     for least in (0.0, 1.0):
-        picture, table = detect([photo], study.paths.run_folder(IOU_AWARE), None, tmp_path / str(least), least)
+        picture, table = detect([photo], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / str(least), least)
         assert lines(table)
         with Image.open(picture) as opened, Image.open(photo) as original:
             assert max(opened.size) >= 900
@@ -77,20 +61,20 @@ def test_only_sure_boxes_are_drawn_and_small_photographs_are_enlarged(study, tmp
     assert drawn[0.0] > 2 * drawn[1.0]
 
 
-def test_rules_that_a_run_cannot_have_are_refused(study, tmp_path):
-    photo = next(iter(photos(study).values()))
+def test_rules_that_a_run_cannot_have_are_refused(predicted, tmp_path):
+    photo = next(iter(photos(predicted).values()))
     for run, rule, named in [
         (RETINANET, "alpha=0.50", "predicts no IoU"),
         (IOU_AWARE, "oracle=0.30", "needs to know the objects"),
         (IOU_AWARE, "alpha=1.5", "alpha"),
     ]:
         with pytest.raises(InputError, match=named):
-            detect([photo], study.paths.run_folder(run), rule, tmp_path / "out")
+            detect([photo], predicted.paths.run_folder(run), rule, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_photographs_are_checked_before_anything_is_loaded(study, tmp_path):
-    good = next(iter(photos(study).values()))
+def test_photographs_are_checked_before_anything_is_loaded(predicted, tmp_path):
+    good = next(iter(photos(predicted).values()))
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
     twin = tmp_path / "twin" / good.name
@@ -115,14 +99,14 @@ def test_photographs_are_checked_before_anything_is_loaded(study, tmp_path):
             detect([good], run, None, tmp_path / "out")
 
 
-def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(study, tmp_path):
-    images = sorted(photos(study).values())[:2]
+def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(predicted, tmp_path):
+    images = sorted(photos(predicted).values())[:2]
     folder = tmp_path / "my photographs"
     folder.mkdir()
     for image in images:
         (folder / image.name).write_bytes(image.read_bytes())
     (folder / "notes.txt").write_text("no picture")
-    run = study.paths.run_folder(IOU_AWARE)
+    run = predicted.paths.run_folder(IOU_AWARE)
     one, other = (tmp_path / "one", tmp_path / "other")
     assert [path.name for path in detect([folder, folder / images[0].name], run / "weights.pth", None, one)] == [
         *(f"{image.stem}.jpg" for image in images),
@@ -132,11 +116,11 @@ def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(study
     found, expected = ([{**line, "photo": ""} for line in lines(out / "detections.csv")] for out in (one, other))
     assert found == expected != []
     with pytest.raises(InputError, match="there is no picture in this folder"):
-        detect([study.root / "configs"], run, None, tmp_path / "out")
+        detect([predicted.root / "configs"], run, None, tmp_path / "out")
 
 
-def test_turned_photograph_is_detected_as_it_is_seen(study, tmp_path):
-    upright = next(iter(photos(study).values()))
+def test_turned_photograph_is_detected_as_it_is_seen(predicted, tmp_path):
+    upright = next(iter(photos(predicted).values()))
     with Image.open(upright) as picture:
         picture.convert("RGB").save(tmp_path / "seen.png")
         exif = Image.Exif()
@@ -144,17 +128,17 @@ def test_turned_photograph_is_detected_as_it_is_seen(study, tmp_path):
         picture.convert("RGB").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     found = {}
     for name in ("seen", "turned"):
-        *_, table = detect([tmp_path / f"{name}.png"], study.paths.run_folder(IOU_AWARE), None, tmp_path / name)
+        *_, table = detect([tmp_path / f"{name}.png"], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / name)
         found[name] = [{key: value for key, value in line.items() if key != "photo"} for line in lines(table)]
     assert found["turned"] == found["seen"]
 
 
-def test_photograph_that_opencv_cannot_read_is_detected_too(study, tmp_path, caplog):
+def test_photograph_that_opencv_cannot_read_is_detected_too(predicted, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    first = next(iter(photos(study).values()))
+    first = next(iter(photos(predicted).values()))
     with Image.open(first) as picture:
         picture.convert("RGB").save(tmp_path / "photo.ico", sizes=[picture.size])
-    picture, table = detect([tmp_path / "photo.ico"], study.paths.run_folder(IOU_AWARE), None, tmp_path / "out")
+    picture, table = detect([tmp_path / "photo.ico"], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / "out")
     assert picture.is_file()
     assert "photo.jpg" in caplog.text
     assert table.is_file()

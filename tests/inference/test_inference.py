@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders.heads import iou, levels_of
-from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, RULES, project
+from builders.heads import iou
+from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, RULES
 from hypothesis import given
 from hypothesis import strategies as st
-from method import reference
 from mmcv.image import rescale_size
 from mmdet.apis import init_detector
 from mmdet.registry import DATASETS
@@ -28,28 +27,8 @@ from iou_aware.inference import predict as inference
 from iou_aware.inference.batches import same_shape
 from iou_aware.inference.predict import predict
 from iou_aware.method.confidence import Rule
-from iou_aware.method.ranking import Settings
-from iou_aware.training.train import train
 
 IMAGES = list(range(1, 8))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def predicted(tmp_path_factory) -> Experiment:
-    """A project whose three runs are trained and have predicted."""
-    experiment = project(tmp_path_factory.mktemp("predicted"))
-    for run in experiment.runs:
-        train(experiment, run)
-        predict(experiment, run, "val")
-    return experiment
 
 
 @pytest.fixture
@@ -99,25 +78,6 @@ def test_confidence_is_the_rule_of_its_parts(predicted):
         p, iou = found.cls_scores.astype(float), found.iou_preds.astype(float)
         expected = p * iou if power is None else p**power * iou ** (1 - power)
         np.testing.assert_allclose(found.confidences, expected, rtol=1e-5)
-
-
-def test_trained_model_is_swept_as_the_reference_says(predicted):
-    config = Config.fromfile(predicted.paths.config(IOU_AWARE))
-    model = inference.load_model(config, predicted.paths.weights(IOU_AWARE))
-    init_default_scope("mmdet")
-    rules = [rule for rule in RULES if "oracle" not in rule]
-    for item, _ in zip(DATASETS.build(config.test_dataloader.dataset), range(3), strict=False):
-        data = model.data_preprocessor(pseudo_collate([item]), False)
-        meta = data["data_samples"][0].metainfo
-        with torch.no_grad():
-            outs = model.bbox_head(model.extract_feat(data["inputs"]))
-        found = model.bbox_head.sweep(outs, [meta], rules)[0]
-        levels = levels_of(model.bbox_head, outs, meta, 0)
-        for rule in rules:
-            expected = reference.detect(levels, rule, Settings.from_config(model.bbox_head.test_cfg))
-            assert len(expected["scores"]) > 0
-            for field, values in expected.items():
-                np.testing.assert_array_equal(found[rule][field].numpy(), values, f"{field} of {rule}")
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.3])

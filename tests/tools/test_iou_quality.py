@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders.training import IOU_AWARE, RETINANET, project
+from builders.training import IOU_AWARE, RETINANET
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from iou_aware.data.manifest import Manifest
-from iou_aware.inference.predict import build_loader, load_model, predict
-from iou_aware.training.train import train
+from iou_aware.inference.predict import build_loader, load_model
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "iou_quality.py"
 
@@ -20,15 +19,6 @@ SCRIPT = Path(__file__).parents[2] / "tools" / "iou_quality.py"
 @pytest.fixture(scope="module")
 def tool():
     return runpy.run_path(str(SCRIPT))
-
-
-@pytest.fixture(scope="module")
-def predicted(tmp_path_factory):
-    experiment = project(tmp_path_factory.mktemp("quality"))
-    for run in (RETINANET, IOU_AWARE):
-        train(experiment, run)
-        predict(experiment, run, "val")
-    return experiment
 
 
 def test_positives_are_those_of_the_loss(tool, predicted):

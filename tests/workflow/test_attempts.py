@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders.data import put
 from builders.training import ENVIRONMENT, RETINANET, command, project
-from builders.workflows import SMALL, Project
+from builders.workflows import SMALL, Project, program
 
 from iou_aware.workflow import attempts
 from iou_aware.workflow.needs import Needs
@@ -31,8 +32,7 @@ def tries(folder: Path, training: str) -> int:
     study = Project(folder, **SMALL)
     stage = folder / "bin" / "iou-aware"
     stage.rename(stage.with_name("stand-in"))
-    stage.write_text(TRIED.format(training=training))
-    stage.chmod(0o755)
+    program(stage, TRIED.format(training=training))
     assert study.snakemake("--retries", str(RETRIES), f"results/study/runs/{BASELINE}/run.json").returncode != 0
     return len((folder / "tried").read_text())
 
@@ -82,18 +82,16 @@ def test_a_training_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp_p
     needs, log = Needs(experiment), experiment.paths.log("train", RETINANET)
     first = needs.training_memory(RETINANET, 1)
     assert needs.training_memory(RETINANET, 2) == first  # it never ran: no log
-    log.parent.mkdir(parents=True)
-    log.write_text("".join(said))
+    put(log, "".join(said))
     assert needs.training_memory(RETINANET, 2) == needs.training_memory(RETINANET, 11) == times * first
 
 
 def test_a_prediction_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp_path):
     needs = Needs(project(tmp_path))
     log = needs.experiment.paths.log("predict", f"{RETINANET}.val")
-    log.parent.mkdir(parents=True)
     memory = [needs.testing_memory(RETINANET, "val", attempt) for attempt in (1, 2, 3, 11)]
     assert len(set(memory)) == 1
-    log.write_text("100/5000 images\n")
+    put(log, "100/5000 images\n")
     memory = [needs.testing_memory(RETINANET, "val", attempt) / memory[0] for attempt in (1, 2, 3, 11)]
     assert memory == [1, 2, 3, 3]
     end = "import signal, iou_aware.common.process as p; p.end_on_sigterm(); signal.raise_signal(signal.SIGTERM)"

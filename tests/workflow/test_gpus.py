@@ -9,7 +9,7 @@ from threading import Timer
 import psutil
 import pytest
 from builders.training import RETINANET, command, project
-from builders.workflows import SMALL, Project
+from builders.workflows import SMALL, Project, program
 
 from iou_aware.workflow import gpus
 
@@ -77,10 +77,8 @@ def machine(tmp_path, monkeypatch):
     """Return a function that lets a machine have GPUs."""
 
     def have(lines: list[str]) -> None:
-        listed = tmp_path / "machine" / "nvidia-smi"
-        listed.parent.mkdir(exist_ok=True)
-        listed.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
-        listed.chmod(0o755)
+        says = "#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n"
+        listed = program(tmp_path / "machine" / "nvidia-smi", says)
         monkeypatch.setenv("PATH", os.pathsep.join([str(listed.parent), os.environ["PATH"]]))
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -188,8 +186,7 @@ def test_trainings_that_run_at_once_under_the_profile_have_gpus_of_their_own(mac
     study = Project(tmp_path, **SMALL, settings={"gpus": 1})
     stage = tmp_path / "bin" / "iou-aware"
     stage.rename(stage.with_name("stand-in"))
-    stage.write_text(TRAINING.format(python=sys.executable, patience=PATIENCE_SECONDS))
-    stage.chmod(0o755)
+    program(stage, TRAINING.format(python=sys.executable, patience=PATIENCE_SECONDS))
     os.mkfifo(tmp_path / "meeting")
     (tmp_path / "taken").mkdir()
     study.run("--profile", "workflow/profiles/workstation", "--until", "train", "--retries", "0")

@@ -5,7 +5,8 @@ import os
 import sys
 
 import pytest
-from builders.workflows import AWARE, BASELINE, PREDICTED, SMALL, STAND_IN, Project
+from builders.data import put
+from builders.workflows import AWARE, BASELINE, PREDICTED, SMALL, STAND_IN, Project, program
 
 
 def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):
@@ -32,6 +33,7 @@ def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(
     assert not (study.folder / "called").exists()
 
 
+# Stands in for Apptainer, and names the images that it is asked for.
 APPTAINER = """\
 #!/bin/sh
 [ "$1" = --version ] && echo apptainer version 1.3.4 && exit
@@ -43,18 +45,11 @@ exit $?  # it stays there until the job ends
 """
 
 
-def put_apptainer(project: Project) -> None:
-    """Put a stand-in for Apptainer into a project, which names the images that it is asked for."""
-    program = project.folder / "bin" / "apptainer"
-    program.write_text(APPTAINER)
-    program.chmod(0o755)
-
-
 def test_every_job_runs_in_the_container_and_it_is_the_jobs_that_check_for_cuda(tmp_path):
     project = Project(tmp_path, **SMALL | {"settings": {"device": "cuda"}})
     stand_in = project.folder / "bin" / "iou-aware"
     stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }"))
-    put_apptainer(project)
+    program(tmp_path / "bin" / "apptainer", APPTAINER)
     jobs = sum(project.plan().values())
     project.run("--sdm", "apptainer")
     assert (tmp_path / "images").read_text().split() == ["iou-aware.sif"] * jobs
@@ -68,7 +63,7 @@ def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tm
     """
     project = Project(tmp_path, **SMALL)
     project.run("--until", "prepare")
-    put_apptainer(project)
+    program(tmp_path / "bin" / "apptainer", APPTAINER)
     os.mkfifo(tmp_path / "started")
     then = "" if finishes else "; exit 75"
     saving = f"trap 'kill $!; echo saved > saved{then}' TERM; tail -f /dev/null & echo > started; wait || :"
@@ -108,7 +103,6 @@ def test_weights_that_somebody_brought_are_used_and_never_cleared(tmp_path):
 
 def test_checkpoints_outlive_a_training_that_is_run_again(study):
     checkpoint = study.folder / "results/study/checkpoints" / AWARE / "epoch_3.pth"
-    checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_text("three epochs of work")
+    put(checkpoint, "three epochs of work")
     study.run("--forcerun", "train")
     assert checkpoint.read_text() == "three epochs of work"

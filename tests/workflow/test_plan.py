@@ -157,20 +157,6 @@ def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
         print_plan(experiment)
 
 
-def test_a_training_is_resolved_for_the_gpus_that_auto_stands_for(tmp_path):
-    """Images per step and learning rate stay those of the recipe; the share of each GPU follows."""
-    split = SplitData(annotations="a.json", images="i", labelled=True, counts={}, sha256="")
-    manifest = Manifest("coco", "coco", "d", ["a"], [1], "train", ["val"], "keep", {"train": split, "val": split})
-    shares = {}
-    for gpu in ("V100-16GB", "V100-32GB", "A100-40GB"):
-        experiment = paper_with(tmp_path / gpu, gpu, gpus="auto")
-        run = experiment.run(RETINANET)
-        resolved = config.resolve(run, manifest, ROOT, settled(experiment, run), tmp_path)
-        shares[gpu] = resolved.train_dataloader.batch_size
-        assert resolved.optim_wrapper.optimizer.lr == pytest.approx(0.01)
-    assert shares == {"V100-16GB": 4, "V100-32GB": 8, "A100-40GB": 16}
-
-
 def test_another_type_of_gpu_is_no_reason_to_train_again(tmp_path):
     ours, theirs = (paper_with(tmp_path / gpu, gpu, gpus="auto") for gpu in ("V100-16GB", "H100-80GB"))
     assert ours.training_values(RETINANET) == theirs.training_values(RETINANET)

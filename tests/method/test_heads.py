@@ -118,30 +118,6 @@ def test_without_ground_truth_every_parameter_still_has_a_gradient(target_grad):
     assert not head.retina_iou.weight.grad.any()
 
 
-def test_one_ground_truth_trains_all_branches():
-    head = build_head()
-    losses = losses_of(head, samples(BOXES[:1]))
-    assert all(value > 0 for value in losses.values())
-    sum(losses.values()).backward()
-    assert all(parameter.grad.isfinite().all() for parameter in head.parameters())
-
-
-def test_a_perfect_box_has_the_target_one():
-    head = build_head(loss_iou={"type": "IoUPredictionLoss", "kind": "l1"})
-    batch = samples(BOXES[:1])
-    outs = random_outputs(head, SHAPE, 1)
-    losses_of(head, batch, outs)
-    anchors = torch.cat(head.prior_generator.grid_priors([level.shape[-2:] for level in outs[0]], device="cpu"))
-    deltas = head.bbox_coder.encode(anchors, BOXES[:1].expand(len(anchors), 4))
-    start = 0
-    for level, logits in zip(outs[1], outs[2], strict=True):
-        size = level.numel() // 4
-        level.copy_(deltas[start : start + size].view(*level.shape[-2:], -1).permute(2, 0, 1).unsqueeze(0))
-        logits.fill_(20.0)
-        start += size
-    assert losses_of(head, batch, outs)["loss_iou"].item() == pytest.approx(0, abs=1e-5)
-
-
 def test_the_head_is_one_class_agnostic_convolution_more():
     head, stock = build_head(num_classes=7), build_head("RetinaHead", num_classes=7)
     ours, theirs = dict(head.named_parameters()), dict(stock.named_parameters())
@@ -260,13 +236,6 @@ def test_a_sweep_of_no_rules_is_refused():
     head = build_head()
     with pytest.raises(InputError, match="rules: found none, expected one or more of 'cls', 'none'"):
         head.sweep(random_outputs(head), metas_of(), [])
-
-
-def test_loss_and_predict_work_together():
-    head = build_head()
-    losses, predictions = head.loss_and_predict(features(SHAPE), samples(BOXES, BOXES[:1]))
-    assert set(losses) == {"loss_cls", "loss_bbox", "loss_iou"}
-    assert len(predictions) == 2
 
 
 def test_scores_that_are_not_per_class_are_refused():

@@ -116,18 +116,6 @@ def test_equal_confidences_go_by_level_then_anchor_then_class():
         assert detections.labels.tolist() == [0, 1] * (len(detections) // 2)
 
 
-def test_no_candidate_at_all():
-    head = build_head(test_cfg={"score_thr": 0.99})
-    outs = random_outputs(head)
-    for level in outs[0]:
-        level.fill_(-20)
-    for by_rule in head.sweep(outs, metas_of(), ["none", "cls", "alpha=0.30"]):
-        for detections in by_rule.values():
-            assert len(detections) == 0
-            assert detections.bboxes.shape == (0, 4)
-            assert detections.labels.dtype == torch.long
-
-
 @pytest.mark.parametrize("min_size", [-1, 0])
 def test_levels_without_candidates_and_boxes_without_area(min_size):
     head = build_head(test_cfg={"min_bbox_size": min_size})
@@ -166,29 +154,6 @@ def test_twelve_rules_ask_the_device_hardly_more_often_than_one():
             build_head().sweep(outs, metas_of(), rules)
         counts.append(questions.count)
     assert 0 < counts[0] <= counts[1] < 2 * counts[0]
-
-
-def test_none_is_the_front_of_alpha_half():
-    head = build_head(test_cfg={"max_per_img": 1000})
-    for image in head.sweep(random_outputs(head), metas_of(), ["none", "alpha=0.50"]):
-        none, half = image["none"], image["alpha=0.50"]
-        assert 0 < len(none) < len(half)
-        assert torch.equal(none.bboxes, half.bboxes[: len(none)])
-        assert torch.equal(none.labels, half.labels[: len(none)])
-
-
-def test_alpha_one_ranks_as_the_classification_score():
-    head = build_head()
-    for image in head.sweep(random_outputs(head), metas_of(), ["cls", "alpha=1.00"]):
-        for field in FIELDS:
-            assert torch.equal(image["cls"][field], image["alpha=1.00"][field])
-        assert torch.equal(image["cls"].scores, image["cls"].cls_scores)
-
-
-def test_half_precision_outputs_are_those_of_their_single_precision_values():
-    head = build_head()
-    half = tuple([level.half() for level in part] for part in random_outputs(head))
-    assert_equals_reference(head, half, metas_of(), ["none", "alpha=0.30"])
 
 
 def random_boxes(seed, num=120, coarse=False):

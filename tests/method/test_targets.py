@@ -69,20 +69,6 @@ def test_random_boxes_of_every_coder(coder, anchors, kind):
     assert same(head, list(torch.cat([low, low + size + 1], dim=-1)), kind=kind) > 20
 
 
-def test_an_object_takes_what_it_overlaps_most_from_one_that_the_anchor_overlaps_more():
-    """Worked by hand: the anchor of 24 px at the corner's cell is the small object's only chance."""
-    head = build_head("RetinaHead")
-    large, small = [0.0, 0.0, 24.0, 24.0], [0.0, 0.0, 4.0, 4.0]
-    batch_targets(Detector(head))
-    labels, *_ = head.get_targets(*asked(head, [torch.tensor([large, small])], [SHAPE]))
-    anchors = torch.cat(head.get_anchors(sizes_of(SHAPE), [{"pad_shape": SHAPE}], device="cpu")[0][0])
-    inside = (anchors.clamp(min=0)[:, :2] < 4).all(1)
-    shared = (anchors[:, 2:].clamp(max=4) - anchors[:, :2].clamp(min=0)).clamp(min=0).prod(1)
-    ious = shared / ((anchors[:, 2:] - anchors[:, :2]).prod(1) + 16 - shared)
-    best = (ious == ious.max()) & inside
-    assert (torch.cat(labels, 1)[0][best] == 1).all()
-
-
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [

@@ -11,8 +11,6 @@ from builders.detections import noisy, write_dataset, write_detections
 from builders.results import RULES, experiment, write_run
 
 from iou_aware import detections
-from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.metrics import load_metrics
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
@@ -122,14 +120,6 @@ def test_same_input_gives_the_same_bytes(study, truth):
     first = study.paths.evaluation(BASELINE, "val").read_bytes()
     evaluate(study, BASELINE, "val")
     assert study.paths.evaluation(BASELINE, "val").read_bytes() == first
-
-
-def test_collect_takes_it(study, truth):
-    result = prepared(study, truth)
-    collect(study)
-    row = load_metrics(study.paths.metrics).iloc[0]
-    assert row["AP80"] == result["rules"]["cls"]["metrics"]["AP80"]
-    assert row["images"] == 12
 
 
 @pytest.mark.parametrize(

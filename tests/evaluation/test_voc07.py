@@ -45,40 +45,33 @@ def test_perfect_detections(tmp_path):
     assert precisions(ground, found, [0.5, 0.95]).tolist() == [[1, 1], [1, 1]]
 
 
-def test_half_the_objects_found_reach_six_of_eleven_recalls(tmp_path):
-    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0)], classes=1)
-    assert precisions(ground, [(1, 1, *BOX, 0.9)]).item() == pytest.approx(6 / 11)
+# Of one class: objects (image, box, whether difficult), detections (image, box, confidence), and the AP by hand.
+TWO = [(1, BOX, 0), (2, BOX, 0)]
+CASES = {
+    "half of the objects are six of eleven recalls": (TWO, [(1, BOX, 0.9)], 6 / 11),
+    "a false box before the second object": (TWO, [(1, BOX, 0.9), (3, BOX, 0.8), (2, BOX, 0.7)], (6 + 10 / 3) / 11),
+    "a second box on an object": (TWO, [(1, BOX, 0.9), (1, [0, 0, 100, 99], 0.8), (2, BOX, 0.7)], (6 + 10 / 3) / 11),
+    # Both overlap the first object most, so that the second is not found; COCO's matching would give it away.
+    "a duplicate beside a free object": (
+        [(1, BOX, 0), (1, [0, 0, 100, 80], 0)],
+        [(1, BOX, 0.9), (1, [0, 0, 100, 95], 0.8)],
+        6 / 11,
+    ),
+    "what is difficult, and boxes on it, do not count": (
+        [(1, BOX, 0), (2, BOX, 1)],
+        [(2, BOX, 0.95), (2, [0, 0, 100, 99], 0.92), (1, BOX, 0.9)],
+        1,
+    ),
+    "of two equally near objects the one that is not difficult": ([(1, BOX, 1), (1, BOX, 0)], [(1, BOX, 0.9)], 1),
+}
 
 
-def test_false_positive_before_the_second_object(tmp_path):
-    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0)], classes=1)
-    found = [(1, 1, *BOX, 0.9), (3, 1, *BOX, 0.8), (2, 1, *BOX, 0.7)]
-    # recalls 0 ... 0.5 at precision 1, 0.6 ... 1 at precision 2/3
-    assert precisions(ground, found).item() == pytest.approx((6 + 5 * 2 / 3) / 11)
-
-
-def test_second_detection_of_an_object_is_false(tmp_path):
-    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 0)], classes=1)
-    found = [(1, 1, *BOX, 0.9), (1, 1, 0, 0, 100, 99, 0.8), (2, 1, *BOX, 0.7)]
-    assert precisions(ground, found).item() == pytest.approx((6 + 5 * 2 / 3) / 11)
-
-
-def test_duplicate_is_false_although_another_object_is_free(tmp_path):
-    """Both overlap the first object most, so the second object stays unfound; COCO's matching would give it away."""
-    ground = truth(tmp_path, [(1, 1, *BOX, 0), (1, 1, 0, 0, 100, 80, 0)], classes=1)
-    found = [(1, 1, *BOX, 0.9), (1, 1, 0, 0, 100, 95, 0.8)]
-    assert precisions(ground, found).item() == pytest.approx(6 / 11)
-
-
-def test_difficult_objects_and_what_finds_them_are_ignored(tmp_path):
-    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 1, *BOX, 1)], classes=1)
-    found = [(2, 1, *BOX, 0.95), (2, 1, 0, 0, 100, 99, 0.92), (1, 1, *BOX, 0.9)]
-    assert precisions(ground, found).item() == 1
-
-
-def test_equally_near_object_that_is_not_difficult_comes_first(tmp_path):
-    ground = truth(tmp_path, [(1, 1, *BOX, 1), (1, 1, *BOX, 0)], classes=1)
-    assert precisions(ground, [(1, 1, *BOX, 0.9)]).item() == 1
+@pytest.mark.parametrize("case", CASES)
+def test_cases_worked_out_by_hand(tmp_path, case):
+    objects, found, expected = CASES[case]
+    ground = truth(tmp_path, [(image, 1, *box, difficult) for image, box, difficult in objects], classes=1)
+    rows = [(image, 1, *box, confidence) for image, box, confidence in found]
+    assert precisions(ground, rows).item() == pytest.approx(expected)
 
 
 def test_classes_and_images_are_kept_apart(tmp_path):

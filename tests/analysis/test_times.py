@@ -2,8 +2,10 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
+from builders.data import put
 from builders.results import experiment, write_run
 
 from iou_aware.analysis.times import clock, hours, print_times, run_costs, stage_costs
@@ -19,10 +21,8 @@ def study(tmp_path, monkeypatch):
     return experiment(tmp_path, runs=[run], tables={})
 
 
-def job(study, stage: str, name: str | None, seconds: float, cpu: float, peak: float = 100.0) -> None:
-    file = study.paths.benchmark(stage, name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t{peak}\t{cpu}\n")
+def job(study, stage: str, name: str | None, seconds: float, cpu: float | str, peak: float | str = 100.0) -> None:
+    put(study.paths.benchmark(stage, name), f"s\tmax_rss\tcpu_time\n{seconds}\t{peak}\t{cpu}\n")
 
 
 def trained(study, name: str, **record) -> None:
@@ -60,10 +60,14 @@ def test_time_that_jobs_share_counts_once(study):
 
 def test_times_are_printed_by_stage_and_by_run(study, capsys):
     job(study, "train", FIRST, 3723.4, 2 * 3600.0, peak=1234.4)
+    job(study, "collect", None, 0.0, "NA", peak="NA")  # over before it was looked at
     print_times(study)
     stages, runs, _ = capsys.readouterr().out.split("\n\n")
     values = ["1", "1:02:03", "2.00", "0", "1:02:03", "1234"]
-    assert [line.split() for line in stages.splitlines()[1:]] == [["train", *values], ["all", *values]]
+    stages = {name: rest for name, *rest in (line.split() for line in stages.splitlines()[1:])}
+    assert list(stages) == ["train", "collect", "all"]
+    assert (stages["train"], stages["all"][1:]) == (values, values[1:])
+    assert stages["collect"] == ["1", "0:00", "0", "0", "0:00", "0"]
     assert runs.splitlines()[1].split() == [FIRST, *values]
 
 
@@ -78,6 +82,13 @@ def test_gpus_are_those_that_the_training_ran_on(study):
     assert stage_costs(study)["train"].gpu == pytest.approx(400.0)
 
 
+def test_gpus_of_a_training_without_a_record_are_those_that_the_experiment_asks_for(study):
+    asking = replace(study, settings={"gpus": 2})
+    for stage, name in [("train", FIRST), ("predict", f"{FIRST}.val"), ("evaluate", f"{FIRST}.val")]:
+        job(study, stage, name, 60.0, 90.0)
+    assert [cost.gpu for cost in stage_costs(asking).values()] == pytest.approx([120, 60, 0, 180])
+
+
 def test_sessions_before_the_last_count(study):
     trained(study, FIRST, device="Some GPU", processes=2, seconds=900.0, cpu_seconds=700.0)
     job(study, "train", FIRST, 100.0, 80.0)
@@ -88,9 +99,7 @@ def test_sessions_before_the_last_count(study):
 def test_files_that_are_none_are_named(study):
     with pytest.raises(InputError, match="no benchmark files"):
         stage_costs(study)
-    file = study.paths.benchmark("collect")
-    file.parent.mkdir(parents=True)
-    file.write_text("seconds\n1\n")
+    put(study.paths.benchmark("collect"), "seconds\n1\n")
     with pytest.raises(InputError, match=r"collect\.tsv: not a benchmark file"):
         stage_costs(study)
 

@@ -6,7 +6,8 @@ import re
 
 import pandas as pd
 import pytest
-from builders.results import RULES, SMALL_RUN, experiment, paper_shaped, write_evaluation, write_results, write_run
+from builders.data import put
+from builders.results import RULES, SMALL_RUN, experiment, finished, write_evaluation, write_run
 
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
@@ -27,10 +28,8 @@ def study(tmp_path):
 
 
 @pytest.fixture
-def collected(study):
-    write_results(study, paper_shaped(study))
-    assert collect(study) == []
-    return study
+def collected(tmp_path):
+    return finished(tmp_path)
 
 
 def test_header_is_the_contract(collected):
@@ -82,7 +81,7 @@ def test_per_class_rows(collected):
 
 def test_collecting_again_gives_the_same_bytes(collected):
     before = collected.paths.metrics.read_bytes(), collected.paths.per_class.read_bytes()
-    collect(collected)
+    assert collect(collected) == []
     assert (collected.paths.metrics.read_bytes(), collected.paths.per_class.read_bytes()) == before
 
 
@@ -102,18 +101,14 @@ def test_unfinished_study_says_what_is_missing_and_why(study):
     assert [rule for run, _, rule in missing if run == other] == RULES
     assert missing[other, "val", "none"] == "not predicted"
     assert missing[SWEEP.replace("bce", "l1"), "val", "none"] == "not trained"
-    detections = study.paths.detections(other, "val")
-    detections.parent.mkdir(parents=True)
-    detections.touch()
+    put(study.paths.detections(other, "val"), "")
     collect(study)
     assert load_missing(study.paths.missing)[other, "val", "none"] == "not evaluated"
 
 
 def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path):
     for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
-        path = tmp_path / "configs" / file
-        path.parent.mkdir(parents=True)
-        path.write_text("released = dict(tiny='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')")
+        put(tmp_path / "configs" / file, "released = dict(tiny='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')")
     rows = {"ours": {"recipe": "quick"}, "theirs": {"recipe": "zoo"}}
     table = {"caption": "Both.", "split": "val", "columns": ["AP"], "rows": rows}
     runs = [SMALL_RUN | {"detector": "retinanet", "recipe": ["quick", "zoo"]}]

@@ -4,7 +4,7 @@ import json
 import xml.dom.minidom
 
 import pytest
-from builders.results import SMALL_RUN, experiment, paper_shaped, tables, write_evaluation, write_results, write_run
+from builders.results import SMALL_RUN, experiment, finished, paper_shaped, tables, write_evaluation, write_run
 
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
@@ -36,6 +36,10 @@ def write_history(study, name):
     study.paths.history(name).write_text("\n".join(lines) + "\n")
 
 
+def everywhere_30(study) -> dict:
+    return {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
+
+
 def panels_of(study):
     """Return the panels of a study's tables."""
     paths = study.paths
@@ -45,9 +49,7 @@ def panels_of(study):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    done = experiment(tmp_path_factory.mktemp("study"))
-    write_results(done, paper_shaped(done))
-    collect(done)
+    done = finished(tmp_path_factory.mktemp("study"))
     for name in done.runs:
         write_history(done, name)
     return done
@@ -94,9 +96,8 @@ def test_tables_of_the_same_detections_may_name_their_rows_differently(tmp_path)
     printed = tables()["table2"]
     rows = {f"my_{key}": row for key, row in printed["rows"].items()}
     own = {key: value for key, value in printed.items() if key != "paper"} | {"rows": rows, "columns": ["AP"]}
-    study = experiment(tmp_path, tables={"mine": own, "table2": printed})
-    write_results(study, paper_shaped(experiment(tmp_path, tables={"table2": printed})))
-    collect(study)
+    values = paper_shaped(experiment(tmp_path, tables={"table2": printed}))
+    study = finished(tmp_path, lambda _: values, tables={"mine": own, "table2": printed})
     (panel,) = panels_of(study)
     assert panel.title == "Mine and 2"
     assert [series.label for series in panel.series] == ["my_l2", "my_bce", "L1 loss"]
@@ -104,21 +105,11 @@ def test_tables_of_the_same_detections_may_name_their_rows_differently(tmp_path)
     assert [list(series.classes) for series in panel.series] == [["disc", "bar"]] * 3
 
 
-@pytest.mark.parametrize(
-    ("name", "section", "caption"),
-    [
-        ("alpha", "Figures", "AP by alpha and IoU threshold, beside the paper's where it has it."),
-        ("alpha_table3", "Figures", "AP by alpha and IoU threshold, beside the paper's where it has it (table3)."),
-        ("premise_density", "Premise", "Where all detections lie by confidence and IoU"),
-        ("training_shapes_72x72", "Training", "Losses while training, by epoch (shapes, 72x72)."),
-    ],
-)
-def test_a_figure_has_a_section_and_a_caption_that_says_which_of_several_it_is(name, section, caption):
-    assert figure_section(name) == section
-    assert figure_caption(name).startswith(caption)
-
-
-def test_a_figure_that_is_not_listed_is_refused():
+def test_a_figure_has_a_section_and_a_caption_that_says_which_of_several_it_is():
+    names = ["alpha_table3", "premise_density", "training_shapes_72x72"]
+    assert [figure_section(name) for name in names] == ["Figures", "Premise", "Training"]
+    assert figure_caption("alpha_table3") == f"{figure_caption('alpha').removesuffix('.')} (table3)."
+    assert figure_caption("training_shapes_72x72").endswith(" (shapes, 72x72).")
     with pytest.raises(KeyError, match="scatter"):
         figure_caption("scatter")
 
@@ -167,10 +158,7 @@ def test_study_without_results_has_an_empty_folder(tmp_path):
 def test_own_table_without_the_paper_is_drawn(tmp_path):
     wanted = tables()["table4"]
     del wanted["paper"]
-    study = experiment(tmp_path, tables={"cells": wanted | {"columns": ["AP"]}})
-    values = {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
-    write_results(study, values)
-    collect(study)
+    study = finished(tmp_path, everywhere_30, tables={"cells": wanted | {"columns": ["AP"]}})
     assert {path.stem for path in write_figures(study)} >= {"alpha", "alpha_gain", "gain_per_threshold"}
     assert "Paper" not in (study.paths.figures / "alpha.svg").read_text()
 
@@ -185,12 +173,12 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
         "sweep": shared | {"rows": base | {rule: rows[rule] for rule in alphas}},
         "bound": shared | {"rows": base | rows},
     }
-    study = experiment(tmp_path, rules=alphas, runs=[runs[0], runs[1] | {"rules": oracles}], tables=wanted)
-    values = {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
-    aware = next(name for name, run in study.runs.items() if run.is_iou_aware)
-    values |= {(aware, rule): {"AP": 90.0 + place} for place, rule in enumerate(oracles)}
-    write_results(study, values)
-    collect(study)
+
+    def values(study) -> dict:
+        aware = next(name for name, run in study.runs.items() if run.is_iou_aware)
+        return everywhere_30(study) | {(aware, rule): {"AP": 90.0 + place} for place, rule in enumerate(oracles)}
+
+    study = finished(tmp_path, values, rules=alphas, runs=[runs[0], runs[1] | {"rules": oracles}], tables=wanted)
     drawn = {path.stem for path in write_figures(study)}
     assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
     sweep, bound = panels_of(study)

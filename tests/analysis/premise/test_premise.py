@@ -93,7 +93,7 @@ def test_reliability_and_bias_tell_an_honest_head_from_one_too_sure_of_backgroun
 
 
 def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
-    study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50"], tables={})
+    study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50", "oracle=0.50"], tables={})
     content = write_dataset(study, "shapes", "val")
     truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     baseline, ours = (
@@ -105,7 +105,7 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     near = overlaps(truth, found)
     placed = found.copy()
     placed[:, 5] = near.same
-    rules = {"none": placed, "alpha=1.00": found, "alpha=0.50": placed}
+    rules = {"none": placed, "alpha=1.00": found, "alpha=0.50": placed, "oracle=0.50": found}
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
     paths = premise.write_premise(study)
     assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
@@ -127,24 +127,13 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     assert (density.loc[density["rule"] == "none", "confidence"] == density.loc[density["rule"] == "none", "iou"]).all()
     lrp = pd.read_csv(study.paths.premise / "lrp.csv").set_index(["run", "rule"])["olrp"]
     assert lrp[ours, "none"] < lrp[baseline, "cls"]
+    assert {rule for _, rule in lrp.index} == set(density["rule"]) == {"cls", *rules}
+    # An oracle's IoU is the truth, and no prediction to be judged.
+    for judged in (pd.read_csv(study.paths.premise / f"{name}.csv") for name in ("reliability", "bias")):
+        assert set(judged["rule"]) == set(rules) - {"oracle=0.50"}
+    assert set(table[table["rule"] == "oracle=0.50"]["score"]) == {"confidence", "cls_score"}
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in premise.write_premise(study)] == before
-
-
-def test_oracle_s_iou_is_not_judged_as_a_prediction(tmp_path):
-    study = experiment(tmp_path, rules=["alpha=0.50", "oracle=0.50"], tables={})
-    content = write_dataset(study, "shapes", "val")
-    ours = next(name for name in study.runs if "shapes.iou_aware_retinanet.tiny.bce.quick.96" in name)
-    found = noisy(content, 1)
-    near = overlaps(Annotations.load(study.paths.dataset_folder("shapes") / "val.json"), found)
-    rules = dict.fromkeys(["alpha=0.50", "oracle=0.50"], found)
-    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
-    tables = {path.stem: pd.read_csv(path) for path in premise.write_premise(study)}
-    for name in ("reliability", "bias"):
-        assert set(tables[name]["rule"]) == {"alpha=0.50"}
-    scores = tables["correlations"].groupby("rule")["score"].unique()
-    assert set(scores["oracle=0.50"]) == {"confidence", "cls_score"} == set(scores["alpha=0.50"]) - {"iou_pred"}
-    assert set(tables["lrp"]["rule"]) == set(tables["density"]["rule"]) == set(rules)
 
 
 def test_annotations_that_went_missing_are_named(tmp_path):

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from builders.results import experiment, paper_shaped, write_results, write_run
+from builders.data import put
+from builders.results import finished
 
 from iou_aware.analysis.claims.judge import write_claims
-from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.report.docs import write_docs
 from iou_aware.analysis.tables.write import write_table
@@ -17,20 +17,13 @@ from iou_aware.common.errors import InputError
 @pytest.fixture
 def study(tmp_path):
     """A finished study of the paper's own numbers."""
-    made = experiment(tmp_path)
-    (tmp_path / "reports").mkdir(exist_ok=True)
-    write_results(made, paper_shaped(made))
-    for name in made.runs:
-        write_run(made, name)
-    collect(made)
+    made = finished(tmp_path)
     for name in made.tables:
         write_table(made, name)
     write_figures(made)
     made.paths.statements.write_text("noise: {runs: 0.3, rules: 0.1}\nclaims:\n" + CLAIM)
     write_claims(made)
-    benchmark = made.paths.benchmark("train", "x")
-    benchmark.parent.mkdir(parents=True)
-    benchmark.write_text("s\tmax_rss\tcpu_time\n62.0\t600.0\t60.0\n")
+    put(made.paths.benchmark("train", "x"), "s\tmax_rss\tcpu_time\n62.0\t600.0\t60.0\n")
     return made
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from builders.results import experiment, paper_shaped, write_evaluation, write_results, write_run
+from builders.data import put
+from builders.results import experiment, finished, paper_shaped, write_evaluation, write_results, write_run
 
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
-from iou_aware.analysis.times import stage_costs
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 
@@ -39,9 +39,9 @@ def seal(study, name: str) -> None:
     study.paths.seal(name).write_text(json.dumps(record))
 
 
-def finish(study, values=None) -> None:
+def finish(study) -> None:
     """Write all that the stages before the report would have written, tables and figures apart."""
-    write_results(study, paper_shaped(study) if values is None else values)
+    write_results(study, paper_shaped(study))
     for name in study.runs:
         seal(study, name)
     counts = {"images": 20, "boxes": 50, "ignored": 0, "classes": {}, "areas": {"small": 5, "medium": 20, "large": 25}}
@@ -118,9 +118,7 @@ def test_a_page_is_made_of_what_there_is(study):
 def test_every_run_unfolds_to_what_made_it(study):
     finish(study)
     name = "shapes.retinanet.tiny.quick.72x72.seed0"
-    log = study.paths.log("train", name)
-    log.parent.mkdir(parents=True)
-    log.touch()
+    put(study.paths.log("train", name), "")
     shown = Results(study.results).provenance()
     for run in study.runs:
         assert f'<dl id="run-{run}">' in shown
@@ -141,9 +139,7 @@ def test_a_run_that_was_not_trained_has_its_place_all_the_same(study):
 
 def test_cells_of_tables_lead_to_runs_on_the_page_itself(study):
     finish(study)
-    table = study.paths.table("table1", "html")
-    table.parent.mkdir(parents=True)
-    table.write_text('<a href="../report/index.html#run-x">1.0</a>')
+    put(study.paths.table("table1", "html"), '<a href="../report/index.html#run-x">1.0</a>')
     assert '<a href="#run-x">1.0</a>' in write_notebook(study).read_text(encoding="utf-8")
     assert '<a href="../report/index.html#run-x">1.0</a>' in write_notebook(study, "tables").read_text(encoding="utf-8")
 
@@ -164,9 +160,7 @@ def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
     """As Jupyter does it: in the notebook's folder, with the parameters that it comes with."""
     from nbclient import NotebookClient
 
-    made = experiment(tmp_path, name="micro")
-    write_results(made, paper_shaped(made))
-    collect(made)
+    made = finished(tmp_path, name="micro")
     made.write_resolved()
     notebook = nbformat.read(NOTEBOOKS / "tables.ipynb", as_version=4)
     folder = {"metadata": {"path": str(tmp_path / "reports")}}
@@ -196,26 +190,6 @@ def test_a_notebook_of_ones_own_that_fails_is_named(study, content, told):
     with pytest.raises(InputError, match=told):
         write_notebook(study, "own")
     assert not study.paths.page("own").exists()
-
-
-def test_costs_count_every_gpu_of_a_job(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    study = experiment(tmp_path, settings={"gpus": 2})
-    for stage, name in [("train", "a"), ("train", "b"), ("predict", "a.val"), ("evaluate", "a.val")]:
-        file = study.paths.benchmark(stage, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("s\tmax_rss\tcpu_time\n60.0\t600.0\t90.0\n")
-    costs = stage_costs(study)
-    assert [costs[stage].gpu for stage in ("train", "predict", "evaluate", "all")] == pytest.approx([240, 60, 0, 300])
-    assert [costs[stage].cpu for stage in ("train", "all")] == [180, 360]
-
-
-def test_malformed_metrics_are_named(study):
-    finish(study)
-    study.paths.metrics.write_text("run,AP\nsomething,1\n")
-    with pytest.raises(InputError, match=r"metrics\.csv"):
-        write_notebook(study)
-    assert not study.paths.report.exists()
 
 
 def test_a_folder_without_results_is_named(tmp_path):

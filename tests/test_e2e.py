@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +15,6 @@ from iou_aware.experiment.experiment import Experiment
 
 pytestmark = pytest.mark.e2e
 
-CONTRACT = [
-    *("run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"),
-    *("AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "APl"),
-]
 PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]
 
 
@@ -41,7 +36,6 @@ def metrics(study) -> pd.DataFrame:
 
 
 def test_metrics_have_one_row_per_run_split_and_rule(study, metrics):
-    assert list(metrics.columns[: len(CONTRACT)]) == CONTRACT
     expected = [
         (name, split, rule)
         for name, run in study.runs.items()
@@ -78,49 +72,15 @@ def test_tables_are_complete_in_every_format(study):
             assert len({row["metric"] for row in rows if row["ours"] and row["paper"] and row["delta"]}) == 6
 
 
-def test_a_mean_over_seeds_is_one(study, metrics):
-    row = study.tables["table5"].rows["iou_aware_r50"]
-    assert len(row.runs) == 2
-    values = metrics[metrics["run"].isin(row.runs) & (metrics["rule"] == row.rule)]["AP50"]
-    with study.paths.table("table5", "csv").open(encoding="utf-8") as file:
-        lines = [line for line in csv.DictReader(file) if line["row"] == "iou_aware_r50"]
-    line = next(line for line in lines if line["metric"] == "AP50")
-    assert float(line["ours"]) == pytest.approx(values.mean())
-    assert line["n"] == "2"
-
-
-def test_figures_are_drawn(study):
-    names = {path.stem for path in study.paths.figures.glob("*.svg")}
-    assert "alpha" in names
-    assert any(name.startswith("training") for name in names)
-
-
-class Page(HTMLParser):
-    """Gathers what a page refers to."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.ids, self.sources, self.links, self.headings, self.tags = set(), [], [], [], set()
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.tags.add(tag)
-        self.ids.add(values.get("id"))
-        self.sources += [values["src"]] if "src" in values else []
-        self.links += [values["href"]] if "href" in values else []
-        self.headings += [tag] if re.fullmatch("h[1-6]", tag) else []
-        assert tag != "img" or values.get("alt")
-
-
 def test_the_report_is_one_page_that_loads_nothing(study):
     text = study.paths.report.read_text(encoding="utf-8")
-    page = Page(text)
-    assert "script" not in page.tags and "link" not in page.tags
-    assert page.sources and all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
-    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
-    assert page.headings[0] == "h1" and page.headings.count("h1") == 1
-    assert "url(http" not in text and "@import" not in text
+    assert re.findall(r"<script|<link|url\(http|@import", text) == []
+    pictures = re.findall(r"<img\b[^>]*>", text)
+    assert pictures and all(' src="data:image/' in one for one in pictures)
+    assert len(re.findall("<img.*? src=", text)) == len(re.findall(r" src=", text)) == len(pictures)
+    assert all(re.search(r'\balt="[^"]+"', one) for one in pictures)
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(re.findall(r' id="([^"]+)"', text))
+    assert re.findall("<h([1-6])", text)[0] == "1" and text.count("<h1") == 1
     for table in study.tables.values():
         assert table.caption in text
     assert str(study.root.absolute()) not in text
@@ -220,9 +180,3 @@ def test_times_are_known_for_every_stage(project):
     expected = [stage for stage in STAGES if stage not in ("backbone", "release")]
     assert [line.split()[0] for line in of_stages] == [*expected, "all"]
     assert len(of_runs) == len(Experiment.load(project / "configs" / "experiments" / "tiny.yaml").runs) + 1
-
-
-def test_snakemakes_own_report_is_made(project):
-    done = snakemake(project, "--report", "report.zip")
-    assert done.returncode == 0, done.stderr
-    assert (project / "report.zip").stat().st_size > 100_000

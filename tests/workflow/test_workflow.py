@@ -137,7 +137,7 @@ def test_the_code_of_a_stage_is_all_that_python_imports_for_it(stage):
     declared = {Path(file).absolute() for file in workflow.code(stage)}
     assert ours and ours <= declared
     # What is imported as a function is called, such as seaborn, is nothing of ours here.
-    assert {file for file in declared - ours if file.name != "__init__.py"} == set((ANALYSIS / stage).glob("*.j2"))
+    assert {file for file in declared - ours if file.name != "__init__.py"} == set((ANALYSIS / stage).rglob("*.j2"))
 
 
 def test_a_changed_notebook_only_reports(study):
@@ -158,7 +158,6 @@ def test_a_changed_or_added_notebook_is_executed_and_leaves_the_others_alone(stu
         ("configs/detectors/quick/retinanet.py", 1),
         ("configs/detectors/quick/iou_aware_retinanet.py", 1),
         ("configs/backbones/tiny.py", 2),
-        ("configs/schedules/quick.py", 2),
         ("configs/backbones/deep.py", 0),
     ],
 )
@@ -169,9 +168,11 @@ def test_a_changed_config_trains_the_runs_made_of_it(study, file, trained):
 
 def test_a_changed_base_trains_the_runs_that_start_from_it(tmp_path):
     project = Project(tmp_path, **SMALL)
-    base = "_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', './retinanet.py']\n"
-    project.append("configs/detectors/quick/iou_aware_retinanet.py", base)
+    bases = ["mmdet::_base_/models/retinanet_r50_fpn.py", "./retinanet.py", "../../schedules/quick.py"]
+    project.append("configs/detectors/quick/iou_aware_retinanet.py", f"_base_ = {bases}\n")
     project.run()
+    project.append("configs/schedules/quick.py")
+    assert project.plan()["train"] == 1
     project.append("configs/detectors/quick/retinanet.py")
     assert project.plan()["train"] == 2
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from builders.data import describe, picture, put, voc_object, voc_xml
+from builders.experiments import with_a_table
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import DATASETS, MODELS
 from mmengine.dataset import pseudo_collate
@@ -97,7 +98,7 @@ def experiment(tmp_path_factory) -> Experiment:
         "settings": {"augmentations": [], "device": "cpu"},
         "tables": {},
     }
-    put(folder / "configs/experiments/perfect.yaml", yaml.safe_dump(text))
+    put(folder / "configs/experiments/perfect.yaml", yaml.safe_dump(with_a_table(text, "train")))
     loaded = Experiment.load(folder / "configs/experiments/perfect.yaml")
     for layout in ("coco", "voc"):
         prepare(loaded.root, layout, loaded.roots)

@@ -5,6 +5,7 @@ from pathlib import Path
 from builders.data import put
 
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import FIELDS
 
 REPOSITORY = Path(__file__).parents[2]
 PAPER = "configs/experiments/paper.yaml"
@@ -53,6 +54,16 @@ FILES = {
     "configs/schedules/quick.py": "",
     "reports/paper/table2.csv": "row,cited,Loss,AP\nother,1,Other,1.0\nbaseline,0,baseline,2.0\nbce,0,BCE,3.0\n",
 }
+
+
+def with_a_table(content: dict, split: str) -> dict:
+    """Return an experiment's content with a table of its first run if it has none: every experiment needs one."""
+    first = content["defaults"] | content["runs"][0]
+    row = {name: first[name] for name in FIELDS if name in first}
+    row = {name: value[0] if isinstance(value, list) else value for name, value in row.items()}
+    row |= {"rule": content["rules"][0]} if "iou_loss" in first else {"target_grad": None}
+    table = {"caption": "One run.", "split": split, "columns": ["AP"], "rows": {"first": row}}
+    return content | {"tables": content["tables"] or {"one": table}}
 
 
 def write(folder: Path) -> None:

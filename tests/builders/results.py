@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from builders.data import describe, put
+from builders.experiments import with_a_table
 
 from iou_aware.analysis.bootstrap.resamples import METRICS
 from iou_aware.analysis.collect.collect import collect
@@ -26,7 +27,10 @@ SHIFT = 4.0  # how far below the paper's values ours are made up to be
 
 
 def experiment(folder: Path, name: str = "study", comparison: str = "pattern", **changes) -> Experiment:
-    """Write a project with one experiment below ``folder`` and load it; ``changes`` replace top-level keys."""
+    """Write a project with one experiment below ``folder`` and load it; ``changes`` replace top-level keys.
+
+    For ``tables={}`` it has one of its first run.
+    """
     for dataset, split in [("shapes", "val"), ("marks", "test")]:
         splits = {split: {"annotations": f"{split}.json", "images": split}}
         describe(folder, dataset, layout="coco", splits=splits, train=split, evaluate=[split])
@@ -37,7 +41,9 @@ def experiment(folder: Path, name: str = "study", comparison: str = "pattern", *
     put(folder / "configs" / "schedules" / "quick.py", "")
     shutil.copytree(REPORTS / "paper", folder / "reports" / "paper", dirs_exist_ok=True)
     shutil.copy(REPORTS / "claims.yaml", folder / "reports" / "claims.yaml")
-    text = yaml.safe_dump(_content(name, comparison) | changes, sort_keys=False)
+    content = _content(name, comparison) | changes
+    split = "test" if content["runs"][0].get("dataset") == "marks" else "val"
+    text = yaml.safe_dump(with_a_table(content, split), sort_keys=False)
     return Experiment.load(put(folder / "configs" / "experiments" / f"{name}.yaml", text))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from builders.data import describe, put
+from builders.experiments import with_a_table
 from torch.distributed import TCPStore
 
 from iou_aware.common.files import sha256
@@ -99,7 +100,7 @@ def project(folder: Path, images: int = 18, **changes) -> Experiment:
         "detectors/quick/iou_aware_retinanet.py": IOU_AWARE_CONFIG,
         "detectors/quick/faster_rcnn.py": FASTER_RCNN_CONFIG,
         "backbones/tiny.py": BACKBONE,
-        "experiments/study.yaml": yaml.safe_dump(_experiment() | changes),
+        "experiments/study.yaml": yaml.safe_dump(with_a_table(_experiment() | changes, "val")),
     }.items():
         put(folder / "configs" / name, text)
     counts = {"train": images, "val": 7, "unlabelled": 2}

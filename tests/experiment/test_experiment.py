@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders.experiments import TEXT, load, write
+from builders.experiments import TEXT, load, with_a_table, write
 
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
@@ -58,7 +58,7 @@ def test_names_tell_runs_apart(project):
         content["runs"][0] | {"seed": [0, 1], "scale": ["96x64", "64x96"]},
         content["runs"][1] | {"target_grad": [False, True]},
     ]
-    content["tables"] = {}
+    content = with_a_table(content | {"tables": {}}, "val")
     experiment = load(**content)
     assert len(experiment.runs) == 2 * 2 * 2 * 2 + 2 * 2 * 2
     assert len({tuple(run.as_dict().items()) for run in experiment.runs.values()}) == len(experiment.runs)

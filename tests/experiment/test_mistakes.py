@@ -1,5 +1,7 @@
 """An experiment's YAML: how every mistake in it is named before anything is trained."""
 
+import os
+
 import pytest
 from builders.experiments import TEXT, load, write
 
@@ -15,6 +17,8 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+MERGED = "a0: &a0 {x: y}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 10))
 MISTAKES = {
     "unknown key": ("title: A trial", "title: A trial\nrule: [none]", 3, "key rule", "Did you mean 'rules'?"),
     "unknown key below": ("scale: 96x64\n", "scael: 96x64\n", 8, "key runs[1].scael", "Did you mean 'scale'?"),
@@ -81,6 +85,29 @@ MISTAKES = {
         "'os.system'",
         "RandomFlip",
     ),
+    "whole number with a point": ("seed: 0", "seed: 1.0", 3, "key defaults.seed: found 1.0", "a whole number from 0"),
+    "setting with a point": (
+        "runs:",
+        "settings: {batch_size: 4.0}\nruns:",
+        5,
+        "batch_size: found 4.0, expected a whole",
+    ),
+    "no table": (TEXT[TEXT.index("tables:") :], "tables: {}", 12, "key tables: found {}", "one at least"),
+    "date": ("A trial", "2024-01-01", 2, "found '2024-01-01' (date)", "Put text in quotes"),
+    "no such date": ("A trial", "2024-13-45", 2, "'2024-13-45'", "Put text in quotes"),
+    "bytes": ("A trial", "!!binary aGk=", 2, "(bytes)", "expected printable text"),
+    "no number": ("seed: 0", "seed: !!int x", 3, "found 'x'", "a number"),
+    "NUL": ("A trial", '"a\\0b"', 2, r"found 'a\x00b'", "printable text"),
+    "huge": ("seed: 0", f"seed: {'9' * 40}", 3, "(int)", "below 2^63"),
+    "of 5,000 digits": ("seed: 0", f"seed: {'9' * 5000}", 3, "found '999", "below 2^63"),
+    "infinite": ("runs:", "noise_in: {table2: .inf}\nruns:", 5, "found '.inf' (float)", "below 2^63"),
+    "wide": ("96x64", f"{'9' * 5000}x1", 6, "runs[0].scale", "WIDTHxHEIGHT"),
+    "within itself": ("A trial", "&a [*a]", 2, "the alias *a stands within what it refers to"),
+    "endless by aliases": ("rules:", BOMB + "rules:", 9, "more than 100000 values, aliases written out"),
+    "endless by merging": ("rules:", MERGED + "rules:", 9, "more than 100000 values, aliases written out"),
+    "deep": ("A trial", "[" * 100_000, 2, "more than 50 lists or mappings within each other"),
+    "deep blocks": ("A trial", "\n  " + "- " * 100_000, 3, "more than 50 lists or mappings within each other"),
+    "too large": ("A trial", "A trial # " + "x" * (4 << 20), "bytes, more than 4194304"),
     "unknown setting": ("runs:", "settings: {epoch: 3}\nruns:", 5, "settings.epoch", "Did you mean 'epochs'?"),
 }
 
@@ -95,6 +122,12 @@ def test_mistakes_are_named_with_file_line_and_key(project, mistake):
     assert message.startswith("configs/experiments/trial.yaml")
     for part in expected:
         assert (f", line {part}" if isinstance(part, int) else part) in message
+
+
+def test_a_pipe_is_not_waited_for(project):
+    os.mkfifo("configs/experiments/pipe.yaml")
+    with pytest.raises(InputError, match=r"pipe\.yaml: .*no regular file"):
+        Experiment.load("configs/experiments/pipe.yaml")
 
 
 def test_a_missing_file_is_named(project):

@@ -152,7 +152,9 @@ def test_auto_that_cannot_be_reckoned_is_told(tmp_path, changes, message):
 def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
     run = {"dataset": "coco", "scale": "1333x800", "detector": "retinanet", "backbone": "r18"}
     paper_with(tmp_path)
-    experiment = Experiment.load(tmp_path / PAPER, {"settings": {"gpus": "auto"}, "runs": [run], "tables": {}})
+    table = {"caption": "One run.", "split": "val", "columns": ["AP"], "rows": {"only": {}}}
+    changes = {"settings": {"gpus": "auto"}, "runs": [run], "tables": {"one": table}}
+    experiment = Experiment.load(tmp_path / PAPER, changes)
     with pytest.raises(InputError, match=r"how much memory retinanet with r18 takes; expected a number"):
         print_plan(experiment)
 

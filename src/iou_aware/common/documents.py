@@ -5,7 +5,9 @@ an error and every key keeps its line, so that whoever checks the content later 
 """
 
 import difflib
+import math
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import require_regular
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -32,6 +35,11 @@ MOST_LISTED = 16
 
 # Words for the types that a schema expects; where it allows several, its description names them.
 _KINDS = {"array": " a list", "object": " a mapping", "string": " text", "integer": " a whole number"}
+
+# What no file that a person writes comes near, and a hostile one exceeds: bytes, values once aliases are written out,
+# and lists within lists, of which the parser's own stack bears some thousands.
+_MOST_BYTES, _MOST_VALUES, _DEEPEST = 4 << 20, 100_000, 50
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -64,9 +72,11 @@ def read(path: str | Path) -> Document:
     """Read a YAML file.
 
     Raises:
-        InputError: the file is missing or unreadable, is not YAML, or has the same key twice in one mapping.
+        InputError: the file is missing or unreadable, is not YAML or more of it than a person writes, has the same key
+            twice in one mapping, or a value that is no text, number or truth value, such as a date.
     """
     try:
+        require_regular(path, _MOST_BYTES)
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as fault:
         known = sorted(str(other) for other in Path(path).parent.glob(f"*{Path(path).suffix}"))
@@ -76,6 +86,7 @@ def read(path: str | Path) -> Document:
     loader = _Loader(text)
     lines: dict[Key, int] = {}
     try:
+        _refuse_endless(text)
         node = loader.get_single_node()
         content = None if node is None else _construct(loader, node, (), lines, str(path))
     except yaml.MarkedYAMLError as fault:
@@ -93,6 +104,8 @@ def scalar(text: str) -> Any:
     loader = _Loader("")
     try:
         return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
+    except ValueError:  # the 45th of a month, or a number of thousands of digits
+        return text
     finally:
         loader.dispose()
 
@@ -116,6 +129,7 @@ def check(document: Document, schema: str) -> None:
     """
     import fastjsonschema
 
+    document = Document(document.name, _with_fractions(document.content), document.lines)
     try:
         _validator(schema)(document.content)
     except fastjsonschema.JsonSchemaValueException:
@@ -160,7 +174,7 @@ def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], na
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, child, (*key, i), lines, name) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return loader.construct_object(node)
+        return _value(loader, node, name)
     _refuse_duplicates(loader, node, key, name)
     loader.flatten_mapping(node)
     mapping = {}
@@ -169,6 +183,51 @@ def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], na
         lines[below] = key_node.start_mark.line + 1
         mapping[below[-1]] = _construct(loader, value_node, below, lines, name)
     return mapping
+
+
+def _value(loader: Any, node: yaml.Node, name: str) -> Any:
+    """Return the text, finite number, truth value or None that a node stands for; InputError where it is none."""
+    try:
+        value = loader.construct_object(node)
+        if value is None or (isinstance(value, bool | str) and not _CONTROL.search(str(value))):
+            return value
+        if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1 << 63:
+            return value
+        kind = type(value).__name__
+    except (ValueError, LookupError, OverflowError, AttributeError) as fault:  # of PyYAML, at a 45th of a month, say
+        kind = str(fault)
+    raise InputError(
+        f"{name}, line {node.start_mark.line + 1}: found {_shortened(node.value)} ({kind}); expected printable text, a "
+        "number below 2^63, true, false or null. Put text in quotes."
+    )
+
+
+def _refuse_endless(text: str) -> None:
+    """Raise MarkedYAMLError about YAML that is nested too deep, or too long once its aliases are written out.
+
+    Its events are read one by one, for which no stack is needed.
+    """
+    above: list[list[Any]] = []  # the collections that are open: anchor, values so far
+    sizes: dict[str, int] = {}
+    for event in yaml.parse(text, _Loader):
+        problem = ""
+        if isinstance(event, yaml.CollectionStartEvent):
+            above.append([event.anchor, 1])
+            if len(above) > _DEEPEST:
+                problem = f"more than {_DEEPEST} lists or mappings within each other"
+        elif isinstance(event, yaml.CollectionEndEvent | yaml.NodeEvent):
+            anchor, size = above.pop() if isinstance(event, yaml.CollectionEndEvent) else (event.anchor, 1)
+            if isinstance(event, yaml.AliasEvent):
+                size = sizes.get(anchor, 1)
+                if any(anchor == other for other, _ in above):
+                    problem = f"the alias *{anchor} stands within what it refers to"
+            sizes[anchor] = size
+            if above:
+                above[-1][1] += size
+                if above[-1][1] > _MOST_VALUES:
+                    problem = f"more than {_MOST_VALUES} values, aliases written out"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str) -> None:
@@ -182,6 +241,21 @@ def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str)
             where = f"{name}, line {line}, key {written((*key, own))}"
             raise InputError(f"{where}: this key is written twice, first in line {seen[own]}. Remove one.")
         seen[own] = line
+
+
+class _Fraction(float):
+    """A number written with a decimal point: for JSON Schema 4.0 is a whole number, for a name of a run it is not."""
+
+    def is_integer(self) -> bool:
+        return False
+
+
+def _with_fractions(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _with_fractions(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_with_fractions(value) for value in content]
+    return _Fraction(content) if isinstance(content, float) else content
 
 
 def _is_name(text: object) -> bool:
@@ -201,6 +275,8 @@ def _validator(name: str) -> Any:
 
 
 def _explained(document: Document, schema: str) -> InputError:
+    # With this module jsonschema would spend seconds on a parser of web addresses, a format that no schema here has.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from jsonschema import FormatChecker, validators
 
     formats = FormatChecker([])

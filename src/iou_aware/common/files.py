@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,15 @@ def writing(path: str | Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def require_regular(path: str | Path, most_bytes: float = float("inf")) -> None:
+    """Raise OSError about what cannot be read to its end: a pipe, a device, a folder, more than ``most_bytes``."""
+    about = Path(path).stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("it is no regular file")
+    if about.st_size > most_bytes:
+        raise OSError(f"it has {about.st_size} bytes, more than {most_bytes}")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     process.keep_freed_memory()
     process.end_on_sigterm()
     try:
+        process.cache_where_there_is_room()
         _carry_out(**options)
         sys.stdout.flush()
     except KeyboardInterrupt:

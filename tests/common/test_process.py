@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -44,3 +45,18 @@ def test_garbage_is_searched_for_again_after_importing_even_when_that_fails():
         assert not gc.isenabled()
         import_module("iou_aware.nothing")
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_home_and_an_environment_that_cannot_be_written_stop_nothing(kept):
+    """Numba ends at import where it can cache nowhere; MMDetection imports what is compiled so."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "NUMBA_", "MPL"))}
+    environment |= {"HOME": "/proc", "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator,UserWideCacheLocator"}
+    lines = ["from iou_aware.common import process", "process.cache_where_there_is_room()"] * kept
+    lines += ["import imgaug, matplotlib.pyplot, os", "print(os.environ.get('NUMBA_CACHE_DIR'))"]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is kept, done.stderr
+    assert ("no locator available" in done.stderr) is not kept
+    assert "Matplotlib created a temporary" not in done.stderr
+    assert not kept or not os.path.exists(done.stdout.strip())

@@ -3,12 +3,16 @@
 What the interpreter and the C library do at their defaults costs seconds; what is changed about it changes no number.
 """
 
+import atexit
 import contextlib
 import ctypes
 import gc
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 # glibc's parameters of mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -27,6 +31,22 @@ def keep_freed_memory() -> None:
     if hasattr(library, "mallopt"):
         library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP_BYTES)
+
+
+def cache_where_there_is_room() -> None:
+    """Let Numba and Matplotlib cache in a folder of this process's own where they cannot in the home.
+
+    Numba, with which MMDetection comes, otherwise ends at import where the environment is read-only as well.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError:
+        folder = tempfile.TemporaryDirectory(prefix="iou-aware-")
+        atexit.register(folder.cleanup)
+        for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+            os.environ.setdefault(name, folder.name)
 
 
 def end_on_sigterm() -> None:

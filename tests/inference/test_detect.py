@@ -2,6 +2,8 @@
 
 import csv
 import logging
+import os
+import re
 
 import numpy as np
 import pytest
@@ -115,8 +117,44 @@ def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(predi
     detect(images, run, None, other)
     found, expected = ([{**line, "photo": ""} for line in lines(out / "detections.csv")] for out in (one, other))
     assert found == expected != []
+    twin = folder / f"{images[0].stem}.tif"
+    Image.open(images[0]).save(twin)
+    assert {path.name for path in detect([folder], run, None, tmp_path / "twins")} == {
+        *(f"{path.name}.jpg" for path in (images[0], twin)),
+        f"{images[1].stem}.jpg",
+        "detections.csv",
+    }
     with pytest.raises(InputError, match="there is no picture in this folder"):
         detect([predicted.root / "configs"], run, None, tmp_path / "out")
+
+
+def test_what_is_no_photograph_in_a_folder_is_passed_over_with_a_word(predicted, tmp_path, caplog):
+    photo = next(iter(photos(predicted).values()))
+    names = {
+        "report.pdf": b"%PDF-1.4\n",
+        "._photo.jpg": b"\0\x05\x16\7\0\2\0\0Mac OS X" + bytes(60),
+        "clip.mpg": b"\0\0\1\xba" + bytes(200),
+        "data.h5": b"\x89HDF\r\n\x1a\n" + bytes(100),
+        "cut.jpg": b"\xff\xd8\xff",
+    }
+    for name, content in names.items():
+        (tmp_path / name).write_bytes(content)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / photo.name).write_bytes(photo.read_bytes())
+    drawn = detect([tmp_path], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / "out")
+    assert [path.name for path in drawn] == [f"{photo.stem}.jpg", "detections.csv"]
+    for name in [*names, "pipe.png"]:
+        assert re.search(rf"Passed over: .*{re.escape(name)}: cannot be read", caplog.text), name
+
+
+def test_a_photograph_of_an_impossible_shape_leaves_the_others_drawn(predicted, tmp_path):
+    photo = next(iter(photos(predicted).values()))
+    wide = tmp_path / "awide.png"
+    Image.new("RGB", (3000, 20)).save(wide)
+    with pytest.raises(InputError, match=r"awide\.png: 3000 x 20 pixels cannot be worked on"):
+        detect([wide, photo], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / "out")
+    assert {line["photo"] for line in lines(tmp_path / "out" / "detections.csv")} == {str(photo)}
+    assert (tmp_path / "out" / f"{photo.stem}.jpg").is_file()
 
 
 def test_turned_photograph_is_detected_as_it_is_seen(predicted, tmp_path):

@@ -1,17 +1,29 @@
 """Boxes drawn on photographs, and pictures side by side, with labels that stay readable on any background."""
 
 import io
+import logging
+import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import write_bytes
+from iou_aware.common.files import require_regular, write_bytes
 
+log = logging.getLogger(__name__)
+
+# Names a font file for labels, before all others.
+FONT = "IOU_AWARE_FONT"
+# Fonts that systems have for letters that Pillow's own lacks: Greek and Cyrillic, then Chinese, Japanese and Korean.
+_FONTS = (
+    *("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "DroidSansFallbackFull.ttf"),
+    *("wqy-microhei.ttc", "wqy-zenhei.ttc", "ipag.ttf", "NanumGothic.ttf", "Arial Unicode.ttf", "msyh.ttc"),
+)
 # Okabe and Ito's, told apart by the colour-blind; light ones, on which black letters can be read.
 COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#F0E442", "#009E73", "#D55E00")
 WHITE = "#ffffff"
@@ -37,18 +49,30 @@ class Mark:
 
 
 def load(path: Path) -> Image.Image:
-    """Read a picture as RGB, turned as its EXIF says.
+    """Read a picture as RGB, turned as its EXIF says; one of more than 8 bits is stretched, and ``info`` says so.
 
     Raises:
         InputError: The file is missing, is no picture or is truncated.
     """
     try:
+        require_regular(path)
         with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            turned = ImageOps.exif_transpose(picture)
+            return _stretched(turned, path) if turned.mode[0] in "IF" else turned.convert("RGB")
     except FileNotFoundError as fault:
         raise InputError(f"{path}: there is no such file; expected a picture.") from fault
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as fault:
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError) as fault:
         raise InputError(f"{path}: cannot be read as a picture ({fault}). Check that it is one, and whole.") from fault
+
+
+def _stretched(picture: Image.Image, path: Path) -> Image.Image:
+    """Return a picture of 16 bits or of fractions from black, its least value, to white, its greatest."""
+    values = np.nan_to_num(np.asarray(picture, dtype=float), posinf=0, neginf=0)
+    low, high = values.min(), values.max()
+    log.info("%s: its values from %g to %g are stretched to what can be seen, 0 to 255", path, low, high)
+    grey = Image.fromarray(np.uint8(np.round((values - low) * (255 / max(high - low, 1e-12))))).convert("RGB")
+    grey.info["stretched"] = True
+    return grey
 
 
 def fitted(picture: Image.Image, shortest: int, longest: int) -> tuple[Image.Image, float]:
@@ -70,7 +94,7 @@ def draw(picture: Image.Image, factor: float, marks: Sequence[Mark], size: int =
     """
     drawn = picture.copy()
     pen = ImageDraw.Draw(drawn)
-    font = ImageFont.load_default(size)
+    font = font_for("".join(mark.text for mark in marks), size)
     width = max(1, round(size / 6))
     boxes = [np.asarray(mark.box, dtype=float) * factor for mark in marks]
     for mark, box in zip(marks, boxes, strict=True):
@@ -102,6 +126,30 @@ def save(picture: Image.Image, path: Path, quality: int = 88) -> Path:
     picture.save(content, "JPEG", quality=quality, optimize=True)
     write_bytes(path, content.getvalue())
     return path
+
+
+def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return a font that has all letters of a text: Pillow's own, else what ``IOU_AWARE_FONT`` names or is installed.
+
+    Where there is none, it is Pillow's own all the same, with a warning.
+    """
+    own = ImageFont.load_default(size)
+    letters = {letter for letter in text if letter.isprintable() and not letter.isspace()}
+    for name in (None, os.environ.get(FONT), *_FONTS):
+        try:
+            font = own if name is None else ImageFont.truetype(name, size)
+        except OSError:
+            continue
+        absent = bytes(font.getmask("\uffff"))
+        if not any(bytes(font.getmask(letter)) == absent for letter in letters):
+            return font
+    log.warning(
+        "No font here has all letters of %r. Install one, Noto Sans CJK say, or name a font file by the environment "
+        "variable %s.",
+        "".join(sorted(letter for letter in letters if not letter.isascii())),
+        FONT,
+    )
+    return own
 
 
 def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, mark: Mark, width: int) -> None:

@@ -1,6 +1,7 @@
 """The command ``detect``: the boxes of a trained run, drawn on one's own photographs."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
     """Draw what a run finds on photographs: ``out/<name>.jpg`` for each, and all boxes in ``out/detections.csv``.
 
     Args:
-        photos: Pictures of any format that Pillow reads, or folders of them; EXIF's turning is followed.
+        photos: Pictures of any format that Pillow reads, or folders of them; EXIF's turning is followed. What cannot be
+            read in a folder is passed over, with a warning.
         run: The folder of a finished run, ``results/<experiment>/runs/<run>``, or its weights there.
         rule: How confidence is computed, ``none``, ``alpha=0.50`` or ``cls``; None for alpha 0.5 where IoU is
             predicted, and for the classification score where it is not.
@@ -46,14 +48,14 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
 
     Raises:
         InputError: A photograph is missing, unreadable, or shares its name with another; a folder has none; the run is
-            not finished or damaged; the rule is not one for it.
+            not finished or damaged; the rule is not one for it. After all else is written: a photograph's shape is
+            one that the detector cannot work on.
     """
     if not 0 <= least <= 1:
         raise InputError(f"the least confidence: found {least}, expected a number from 0 to 1.")
+    # All of them are read before the first is worked on, and none kept: there may be thousands.
     photos = list(dict.fromkeys(photo for place in photos for photo in _pictures(place)))
     targets = _targets(photos, out)
-    for photo in photos:
-        drawing.load(photo)  # all of them before the first is worked on, and none kept: there may be thousands
     run = run.parent if run.is_file() else run
     if not (run / seal.FILE).is_file():
         raise InputError(
@@ -68,23 +70,38 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
     classes = config.train_dataloader.dataset.metainfo.classes
 
     lines: list[dict[str, Any]] = []
+    failed: list[str] = []
     for photo in photos:
         picture = drawing.load(photo)
-        detected = [_line(photo, classes, one) for one in _detect(model, config, _pixels(photo, picture), ranked)]
+        try:
+            found = _detect(model, config, _pixels(photo, picture), ranked)
+        except (cv2.error, RuntimeError, ValueError) as fault:  # as at 3000 x 20 pixels, which shrink to 64 x 0
+            failed.append(f"{photo}: {picture.width} x {picture.height} pixels cannot be worked on ({fault})")
+            del targets[photo]
+            continue
+        detected = [_line(photo, classes, one) for one in found]
         shown = [line for line in detected if line["confidence"] >= least]
         drawing.save(_drawn(picture, shown, classes), targets[photo])
         logger.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
         lines += detected
     write_text(out / "detections.csv", csv_text(COLUMNS, lines))
+    if failed:
+        raise InputError("; ".join(failed) + f". All other photographs are in {out}: leave these out, or crop them.")
     return [*targets.values(), out / "detections.csv"]
 
 
 def _pictures(place: Path) -> list[Path]:
-    """Return a photograph itself, or those of a folder, by the suffixes that Pillow knows."""
+    """Return a photograph itself, or those of a folder: what has a suffix that Pillow knows, and can be read."""
     if not place.is_dir():
+        drawing.load(place)
         return [place]
-    known = registered_extensions()
-    pictures = sorted(file for file in place.iterdir() if file.suffix.lower() in known and file.is_file())
+    known, pictures = registered_extensions(), []
+    for file in sorted(file for file in place.iterdir() if file.suffix.lower() in known):
+        try:
+            drawing.load(file)
+            pictures.append(file)
+        except InputError as fault:
+            logger.warning("Passed over: %s", fault)
     if not pictures:
         raise InputError(f"{place}: there is no picture in this folder; expected files such as photo.jpg in it.")
     return pictures
@@ -92,7 +109,9 @@ def _pictures(place: Path) -> list[Path]:
 
 def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
     """Return where each photograph's picture goes; no two in one place, none over a photograph."""
-    targets = {photo: out / f"{photo.stem}.jpg" for photo in photos}
+    stems = Counter(photo.stem for photo in photos)
+    # a.jpg and a.png become a.jpg.jpg and a.png.jpg
+    targets = {photo: out / f"{photo.stem if stems[photo.stem] == 1 else photo.name}.jpg" for photo in photos}
     sources = {photo.resolve() for photo in photos}
     for photo, target in targets.items():
         if target.resolve() in sources:
@@ -112,7 +131,7 @@ def _rule(model: nn.Module, text: str | None, run: Path) -> Rule:
 
 def _pixels(photo: Path, picture: Image) -> np.ndarray:
     """Return a photograph as the detector was trained to see it: decoded by OpenCV, blue first, ``(H, W, 3)`` uint8."""
-    pixels = cv2.imread(str(photo), cv2.IMREAD_COLOR)
+    pixels = None if "stretched" in picture.info else cv2.imread(str(photo), cv2.IMREAD_COLOR)
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1]) if pixels is None else pixels
 
 

@@ -49,6 +49,13 @@ def test_a_split_is_written_anew_with_what_is_needed(tmp_path):
     assert (manifest.classes, manifest.category_ids) == (["cat", "dog"], [1, 2])
 
 
+def test_a_list_that_is_written_twice_is_refused(tmp_path):
+    file = write(tmp_path)
+    file.write_text(file.read_text().replace('"categories"', '"annotations": [], "categories"', 1))
+    with pytest.raises(InputError, match=r"train\.json: .*key 'annotations' is written twice"):
+        prepared(tmp_path)
+
+
 def test_areas_are_counted_with_cocos_limits(tmp_path):
     boxes = [(0, 0, 31, 32), (0, 0, 32, 32), (0, 0, 60, 40), (0, 0, 61, 41)]
     content = coco_content(boxes)
@@ -289,7 +296,7 @@ def test_a_folder_in_place_of_the_annotations_is_named(tmp_path):
     file = write(tmp_path)
     file.unlink()
     file.mkdir()
-    with pytest.raises(InputError, match=r"train\.json: cannot be read \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"train\.json: cannot be read \(it is no regular file\)"):
         prepared(tmp_path)
 
 

@@ -55,6 +55,24 @@ def write(tmp_path, *objects, name="a"):
     write_voc(tmp_path / "data" / "own", {"train": {name: list(objects)}})
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("</object>\n<object>", "", r"a\.xml, line 3: object 0 has 2 <name>"),
+        ("<object>", "<Object>", r"a\.xml: found a <bndbox> in <Object>, expected it in <object>"),
+        ("<bndbox>", "<box>", r"a\.xml, line 3: box 0 .* has no <xmin>"),
+    ],
+)
+def test_a_box_is_not_lost_with_its_tags(tmp_path, before, after, told):
+    describe(tmp_path)
+    write(tmp_path, voc_object("cat", 1, 1, 10, 20), voc_object("cat", 5, 6, 40, 40))
+    xml = tmp_path / "data" / "own" / "Annotations" / "a.xml"
+    text = xml.read_text().replace(before, after, 1)
+    xml.write_text(text.replace(before.replace("<", "</"), after.replace("<", "</"), 1) if after else text)
+    with pytest.raises(InputError, match=told):
+        prepared(tmp_path)
+
+
 def test_conversion(tmp_path):
     root = tmp_path / "data" / "own"
     objects = [voc_object("cat", 1, 1, 10, 20), voc_object("dog", 5, 6, WIDTH, HEIGHT, difficult=1)]
@@ -368,7 +386,7 @@ def spoil(root, what):
         ("listed twice", r"train\.txt, line 3: the image 'a' is named a second time; first on line 1"),
         ("class list", r"train\.txt, line 1: found 'a -1', expected the name of one image"),
         ("another encoding", r"train\.txt: byte 1 is not UTF-8 text"),
-        ("a folder as xml", r"a\.xml: cannot be read \(Is a directory\)"),
+        ("a folder as xml", r"a\.xml: cannot be read \(it is no regular file\)"),
         ("no xml", r"a\.xml: there is no such annotation file, but an image list names it"),
         ("no image", r"a\.jpg: there is no such image, but .*a\.xml names it"),
         ("other size", r"a\.jpg: the image is 48x64 pixels, but .*a\.xml says 64x48"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import require_regular
 from iou_aware.data.dataset import Dataset, Split
 from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, flag, outside
 
@@ -36,7 +37,8 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: It is missing, not valid JSON (the message names line and column), or not an object.
     """
     try:
-        content = json.loads(path.read_bytes(), object_hook=_needed)
+        require_regular(path)
+        content = json.loads(path.read_bytes(), object_pairs_hook=_needed)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file. Correct the dataset's description, or fetch it.") from error
     except json.JSONDecodeError as error:
@@ -49,7 +51,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
         raise InputError(f"{path}: cannot be read as JSON ({error}). {_RESTORE}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected an annotation file, JSON.") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); expected an annotation file, JSON."
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: found a JSON {type(content).__name__}, expected an object with `images`. {_RESTORE}")
     return content
@@ -84,8 +88,13 @@ def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
     )
 
 
-def _needed(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key in _NEEDED}
+def _needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    needed = [pair for pair in pairs if pair[0] in _NEEDED]
+    entry = dict(needed)
+    if len(entry) < len(needed):
+        twice = next(key for key in entry if sum(key == other for other, _ in needed) > 1)
+        raise ValueError(f"key {twice!r} is written twice in one object")
+    return entry
 
 
 def _entries(content: dict[str, Any], key: str, path: Path, empty: bool = False) -> list[Any]:

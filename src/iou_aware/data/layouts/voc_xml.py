@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import require_regular
 from iou_aware.data.source import Fault, SourceBox, flag
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -42,6 +43,7 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
             that is none. The message names the line.
     """
     try:
+        require_regular(path)
         content = _decoded(path.read_bytes(), path)
         _refuse_doctype(content, path)
         tree = ElementTree.fromstring(content)
@@ -52,7 +54,7 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
             "Add it, take it off the list, or set `missing_annotations: negative` if it shows no object.",
         ) from error
     except OSError as error:
-        text = f"{path}: cannot be read ({error.strerror}); expected an annotation file, XML"
+        text = f"{path}: cannot be read ({error.strerror or error}); expected an annotation file, XML"
         raise Fault("annotation file unreadable", text, "Replace it.") from error
     except expat.ExpatError as error:
         raise Fault(
@@ -63,6 +65,10 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     if tree.tag != "annotation":
         text = f"{path}: found <{tree.tag}>, expected <annotation>"
         raise Fault("annotation file unreadable", text, "This is not a VOC annotation file.")
+    lost = next((item.tag for item in tree if item.tag != "object" and item.find("bndbox") is not None), None)
+    if lost:
+        text = f"{path}: found a <bndbox> in <{lost}>, expected it in <object>"
+        raise Fault("annotation file unreadable", text, "Correct the element's name.")
     boxes = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
     file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
     return VocAnnotation(_size(tree, path), file_name or None, [box for box in boxes if box])
@@ -113,12 +119,14 @@ def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: 
 
     Corners become COCO's ``[x, y, width, height]``; `iou_aware.data.layouts.voc` explains the convention.
     """
-    fields = {child.tag: child for child in item}
+    tags = [child.tag for child in item]
+    fields = dict(zip(tags, item, strict=True))
+    twice = next((tag for tag in ("name", "bndbox") if tags.count(tag) > 1), None)
     name = (fields["name"].text or "").strip() if "name" in fields else ""
     difficult = flag(fields["difficult"].text or "") if "difficult" in fields else False
-    if not name or difficult is None:
-        what = "has no <name>" if not name else f"has {fields['difficult'].text!r} as <difficult>"
-        expected = "its class" if not name else "0 or 1"
+    if not name or difficult is None or twice:
+        what = f"has {fields['difficult'].text!r} as <difficult>" if difficult is None else "has no <name>"
+        what, expected = (f"has {tags.count(twice)} <{twice}>", "one") if twice else (what, "its class, and 0 or 1")
         text = f"{path}, line {line_of(path, index)}: object {index} {what}; expected {expected}"
         faults.append(Fault("object incomplete", text, "Correct it, or remove the object."))
         return None

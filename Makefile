@@ -1,6 +1,7 @@
 # Everything a laptop user runs. Each target sets the environment up first if that has not been done.
 #   make reproduce   the whole study in miniature, then where to look
 #   make test        lint, unit tests and an end-to-end run
+#   make fuzz        12,000 damaged annotation files and configurations; ten minutes of two cores at most
 #   make test-slurm  the study on a real Slurm of one node, disturbed as clusters do; needs root and Debian
 #   make test-kill   trainings killed at random moments of their life; about five minutes of one core
 #   make test-pages  the report in a real browser, the tables in LaTeX; installs both on Debian
@@ -26,10 +27,10 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) pytho
 AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TRAINING_TESTS = tests/inference $(patsubst %,tests/training/test_%.py,ranks resume run)
 
-.PHONY: help setup reproduce test test-slurm test-kill test-pages test-container test-gpu gpu-pack lint bench clean
+.PHONY: help setup reproduce test fuzz test-slurm test-kill test-pages test-container test-gpu gpu-pack lint bench clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -12
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -13
 
 setup:
 	@python=$$($(FIND_PYTHON)); \
@@ -57,6 +58,9 @@ test: lint
 	pytest -m e2e
 	$(AVX2) pytest -n $(CORES) $(TRAINING_TESTS)
 	$(AVX2) pytest -m e2e
+
+fuzz: setup
+	FUZZ=12000 pytest -n $(CORES) tests/fuzz
 
 test-slurm: setup
 	pytest -s --durations=0 tests/slurm/test_slurm.py

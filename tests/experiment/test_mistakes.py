@@ -96,7 +96,7 @@ MISTAKES = {
     "date": ("A trial", "2024-01-01", 2, "found '2024-01-01' (date)", "Put text in quotes"),
     "no such date": ("A trial", "2024-13-45", 2, "'2024-13-45'", "Put text in quotes"),
     "bytes": ("A trial", "!!binary aGk=", 2, "(bytes)", "expected printable text"),
-    "no number": ("seed: 0", "seed: !!int x", 3, "found 'x'", "a number"),
+    "no number": ("seed: 0", "seed: !!int x", 3, "found 'x'", "a finite number"),
     "NUL": ("A trial", '"a\\0b"', 2, r"found 'a\x00b'", "printable text"),
     "huge": ("seed: 0", f"seed: {'9' * 40}", 3, "(int)", "below 2^63"),
     "of 5,000 digits": ("seed: 0", f"seed: {'9' * 5000}", 3, "found '999", "below 2^63"),

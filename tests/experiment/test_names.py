@@ -50,7 +50,7 @@ def test_a_hostile_name_in_an_experiment_is_told_with_its_line(tmp_path, monkeyp
     before, after = PLACES[place]
     assert before in TEXT
     quoted = '"' + name.replace("\0", "\\0").replace("\n", "\\n") + '"'
-    with pytest.raises(InputError, match=r"trial\.yaml, line \d+, key .*letters, digits, '-' and '_'"):
+    with pytest.raises(InputError, match=r"trial\.yaml, line \d+, key .*(letters, digits, '-' and '_'|printable text)"):
         load(TEXT.replace(before, after.format(quoted), 1))
 
 

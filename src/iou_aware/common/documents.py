@@ -174,7 +174,7 @@ def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], na
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, child, (*key, i), lines, name) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return _value(loader, node, name)
+        return _value(loader, node, key, name)
     _refuse_duplicates(loader, node, key, name)
     loader.flatten_mapping(node)
     mapping = {}
@@ -185,7 +185,7 @@ def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], na
     return mapping
 
 
-def _value(loader: Any, node: yaml.Node, name: str) -> Any:
+def _value(loader: Any, node: yaml.Node, key: Key, name: str) -> Any:
     """Return the text, finite number, truth value or None that a node stands for; InputError where it is none."""
     try:
         value = loader.construct_object(node)
@@ -196,10 +196,11 @@ def _value(loader: Any, node: yaml.Node, name: str) -> Any:
         kind = type(value).__name__
     except (ValueError, LookupError, OverflowError, AttributeError) as fault:  # of PyYAML, at a 45th of a month, say
         kind = str(fault)
-    raise InputError(
-        f"{name}, line {node.start_mark.line + 1}: found {_shortened(node.value)} ({kind}); expected printable text, a "
-        "number below 2^63, true, false or null. Put text in quotes."
+    message = (
+        f"found {_shortened(node.value)} ({kind}), expected printable text, a finite number below 2^63, true, false or "
+        "null. Put text in quotes"
     )
+    raise Document(name, None, {key: node.start_mark.line + 1}).error(key, message)
 
 
 def _refuse_endless(text: str) -> None:

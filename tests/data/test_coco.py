@@ -56,6 +56,14 @@ def test_a_list_that_is_written_twice_is_refused(tmp_path):
         prepared(tmp_path)
 
 
+def test_faults_are_told_of_names_that_are_no_unicode(tmp_path):
+    content = coco_content()
+    images = [image | {"file_name": "\ud800.jpg"} for image in content["images"]]
+    write(tmp_path, content).write_text(json.dumps(content | {"images": images}))
+    with pytest.raises(InputError, match=r"faults: (.|\n)*faults\.txt lists all of them"):
+        prepared(tmp_path)
+
+
 def test_areas_are_counted_with_cocos_limits(tmp_path):
     boxes = [(0, 0, 31, 32), (0, 0, 32, 32), (0, 0, 60, 40), (0, 0, 61, 41)]
     content = coco_content(boxes)

@@ -95,6 +95,7 @@ def test_what_are_no_annotations_is_refused(tmp_path, content):
     [
         (None, "no such manifest. Run `iou-aware prepare`"),
         ("{", "not a manifest"),
+        ("[" * 100_000, "not a manifest"),
         ("[]", "not a manifest"),
         ("{}", "not a manifest"),
         ('{"format": 2, "splits": {}}', "not a manifest"),

@@ -56,8 +56,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write ``content`` to ``path`` atomically, in UTF-8."""
-    write_bytes(path, content.encode())
+    """Write ``content`` to ``path`` atomically, in UTF-8; half a surrogate pair, which that cannot hold, as its number."""
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -45,7 +45,7 @@ def verify(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} does not exist: the run is not finished. Run `iou-aware train` (or `release`) for it."
         ) from fault
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: damaged, not JSON ({fault}). {AGAIN}") from fault
     sealed = record.get("seal") if isinstance(record, dict) else None
     found = _digest(record) if sealed else None

@@ -105,7 +105,7 @@ class Manifest:
             manifest = cls(splits=splits, **content)
         except FileNotFoundError as error:
             raise InputError(f"{path}: there is no such manifest. Run `iou-aware prepare` for the dataset.") from error
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (json.JSONDecodeError, UnicodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: this is not a manifest ({error}). Run `iou-aware prepare` again.") from error
         if verify:
             # As the path is written: `results` may be a link to where there is room.

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,13 +27,16 @@ _VALUES: tuple[Any, ...] = (
 )
 
 
+_WORDS = re.compile(rb"[A-Za-z]\w+")
+
+
 def damaged(content: bytes, draw: random.Random) -> bytes:
     """Return bytes with some cut off, left out, repeated, exchanged or put in, in one to three places."""
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         size = len(content)
         start = draw.randrange(size + 1)
         end = min(size, start + draw.choice((1, 1, 2, 5, 20, 100)))
-        kind = draw.choice(("cut", "left out", "repeated", "exchanged", "put in", "put in", "bits"))
+        kind = draw.choice(("cut", "left out", "repeated", "exchanged", "put in", "put in", "bits", "lines", "tags"))
         if kind == "cut":
             content = content[:start]
         elif kind == "left out":
@@ -43,6 +47,16 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
             content = content[:start] + content[start:end][::-1] + content[end:]
         elif kind == "put in":
             content = content[:start] + draw.choice(_PIECES) + content[start:]
+        elif kind == "lines":
+            lines = content.splitlines(keepends=True) or [b""]
+            here, there = draw.randrange(len(lines)), draw.randrange(len(lines))
+            lines[here:here] = draw.choice(([], [lines[there]]))
+            lines.pop(there)
+            content = b"".join(lines)
+        elif kind == "tags":
+            word = draw.choice(_WORDS.findall(content) or [b"x"])
+            other = draw.choice((word.upper(), word + b"s", *_WORDS.findall(content)[:3]))
+            content = re.sub(rb"\b%s\b" % word, other, content, count=draw.choice((0, 1, 2)))
         elif start < size:
             content = content[:start] + bytes([content[start] ^ 1 << draw.randrange(8)]) + content[start + 1 :]
     return content

@@ -56,7 +56,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write ``content`` to ``path`` atomically, in UTF-8; half a surrogate pair, which that cannot hold, as its number."""
+    """Write ``content`` to ``path`` atomically, in UTF-8; half a surrogate pair, which it cannot hold, as a number."""
     write_bytes(path, content.encode(errors="backslashreplace"))
 
 

@@ -101,6 +101,14 @@ def test_weights_that_nobody_released_are_told_before_anything_runs(tmp_path):
     assert re.search(r"retinanet.py, released: no 'tiny'; expected .*deep", done.stdout + done.stderr)
 
 
+def test_braces_in_a_title_are_text(study):
+    study.set(title="A {x} and {{y}} study")
+    assert study.plan() == {"notebook": NOTEBOOKS, "report": 1}
+    study.run()
+    study.run("--report", "page.html")
+    assert (study.folder / "page.html").is_file()
+
+
 def test_an_added_row_only_draws_its_table(study):
     tables = {name: dict(table) for name, table in SMALL["tables"].items()}
     tables["losses"]["rows"] = tables["losses"]["rows"] | {"half": {"iou_loss": "bce", "rule": "alpha=0.50"}}

@@ -118,6 +118,16 @@ def test_latex_quotes_its_special_signs(own):
     assert content.count(r"\label{tab:cells-comparison}") == content.count(r"\label{tab:cells}") == 1
 
 
+@pytest.mark.parametrize("suffix", ["md", "tex"])
+def test_a_line_break_in_a_name_breaks_no_row(own, suffix):
+    name = "red\r\n\n cell"
+    section = Section(name, [[Cell(name), Cell("1")]])
+    table = TextTable("One", "Caption\n\nof two", ("", name), frozenset({1}), [section], notes=(name,))
+    content = render(suffix, "one", table, table)
+    assert content.count("red cell") >= 4 and "Caption of two" in content
+    assert "red\n" not in content and "red\r" not in content
+
+
 def test_html_quotes_its_special_signs(own):
     content = text(own, "cells", "html")
     assert "Photographs &amp; more: 100 %." in content

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from pyarrow import ArrowException
 
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.coco import THRESHOLDS
@@ -41,11 +42,15 @@ def load(path: Path) -> pd.DataFrame | None:
 
 @lru_cache(maxsize=64)
 def _load(path: Path, version: tuple[int, ...]) -> pd.DataFrame:
-    table = pq.read_table(path)
-    if b"provenance" not in (table.schema.metadata or {}) or "rule" not in table.column_names:
-        raise InputError(f"{path}: expected a file that `iou-aware bootstrap` wrote. Run it again.")
-    frame = table.to_pandas()
-    frame.attrs = json.loads(table.schema.metadata[b"provenance"])
+    try:
+        table = pq.read_table(path)
+        frame = table.to_pandas()
+        frame.attrs = json.loads(table.schema.metadata[b"provenance"])
+        frame["rule"]
+    except (ArrowException, OSError, ValueError, KeyError, TypeError) as fault:
+        raise InputError(
+            f"{path}: expected a file that `iou-aware bootstrap` wrote ({type(fault).__name__}). Run it again."
+        ) from fault
     return frame
 
 

@@ -31,7 +31,7 @@ def draw_premise(folder: Path, runs: Mapping[str, Run], rules: Sequence[str]) ->
         rules: Its rules.
     """
     frames = load_premise(folder)
-    measured = set() if frames is None else set(frames["correlations"]["run"])
+    measured = set() if frames is None else set(frames["density"]["run"])  # which have detected something
     pairs = matched_pairs({name: run for name, run in runs.items() if name in measured})
     if pairs:
         yield "premise_correlations", _correlations(runs, frames["correlations"], pairs)

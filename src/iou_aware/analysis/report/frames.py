@@ -106,11 +106,14 @@ def alpha_intervals(paths: Layout, lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(data: pd.DataFrame, draw: Callable[[pd.DataFrame], "Figure"], caption: str) -> Html:
-    """Return what ``draw`` makes of the data, in the style of all figures; a sentence where there is no data."""
+    """Return what ``draw`` makes of the data, in the style of all figures; a sentence where it can make nothing."""
     if data.empty:
         return note(f"Not to be drawn yet, for want of data: {caption}")
     with style.styled(style.GRIDS):
-        drawing = draw(data)
+        try:
+            drawing = draw(data)
+        except Exception as fault:  # of whatever seaborn meets in numbers that are all the same, or none
+            return note(f"Cannot be drawn ({type(fault).__name__}: {fault}): {caption}")
         for ax in drawing.axes:  # a long name would run into the next panel's
             ax.set_title(textwrap.fill(ax.get_title(loc="left"), _TITLE), loc="left")
         content = style.svg(drawing, caption)

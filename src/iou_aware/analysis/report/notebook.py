@@ -26,8 +26,8 @@ def write_notebook(experiment: Experiment, name: str = REPORT) -> Path:
     source stays without outputs.
 
     Raises:
-        InputError: the notebook is missing or is none, one of its cells fails, or the results it reads are missing or
-            malformed.
+        InputError: the notebook is missing or is none, or the results it reads are missing or malformed; a cell of the
+            report's fails. One of another's that fails is on the page with its error, and those after it are not run.
     """
     source, with_code = experiment.paths.notebook(name), name != REPORT
     target = experiment.paths.page(name) if with_code else experiment.paths.report
@@ -36,7 +36,7 @@ def write_notebook(experiment: Experiment, name: str = REPORT) -> Path:
     experiment.write_resolved()
     with tempfile.TemporaryDirectory() as scratch, _away_from_home(Path(scratch)):
         executed = Path(scratch) / source.name
-        _execute(source, executed, experiment)
+        _execute(source, executed, experiment, whole=not with_code)
         about = {"title": experiment.title}
         if with_code:
             about = {
@@ -58,7 +58,8 @@ def notebook_title(source: Path) -> tuple[str, str]:
     return title.lstrip("# ") or source.stem, rest.strip().partition("\n\n")[0].replace("\n", " ")
 
 
-def _execute(source: Path, executed: Path, experiment: Experiment) -> None:
+def _execute(source: Path, executed: Path, experiment: Experiment, *, whole: bool) -> None:
+    """Execute a notebook; unless the ``whole`` must run, its page gets papermill's word about a cell that fails."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -75,7 +76,10 @@ def _execute(source: Path, executed: Path, experiment: Experiment) -> None:
     except PapermillExecutionError as fault:
         if fault.ename == InputError.__name__:
             raise InputError(fault.evalue) from fault
-        raise InputError(f"{source}: a cell failed. Correct it, in Jupyter say.\n{fault}") from fault
+        failed = f"{source}: a cell failed. Correct it, in Jupyter say.\n{fault}"
+        if whole:
+            raise InputError(failed) from fault
+        logger.warning("%s", failed)
     except ValueError as fault:
         raise InputError(f"{source}: cannot be run as a notebook ({fault}). Correct it, or take it away.") from fault
 

@@ -56,6 +56,12 @@ class Results:
             f"Each image passed through a model once; the {_counted(len(experiment.rules), 'confidence rule')} of an "
             "IoU-aware model rank what came out."
         )
+        best = self.metrics.groupby("run")["AP"].max()
+        if nothing := int((best == 0).sum()):
+            about += (
+                f" AP 0, whatever the rule: {_counted(nothing, 'model')}, of which no detection is right. Train longer "
+                "(`settings.epochs`), or look at the losses under Training."
+            )
         return render(
             "heading",
             title=experiment.title,

@@ -84,7 +84,8 @@ def _template(suffix: str) -> Template:
 
 
 def _written(text: str, form: str, quote: Callable[[str], str]) -> str:
-    """Return a text quoted, or AP50 as AP with a subscript."""
+    """Return a text quoted and in one line, or AP50 as AP with a subscript."""
+    text = re.sub(r"\s*[\r\n]\s*", " ", text)
     match = re.fullmatch(r"(?:(VOC07)_)?(A[PR])(\d+|[sml])?", text)
     if match is None:
         return quote(text)

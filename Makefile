@@ -9,6 +9,7 @@
 #   make gpu-pack    fill build/gpu-pack with all that a bare machine with a GPU needs for the next; needs nvcc
 #   make test-gpu    what only a GPU can show, in ten minutes at most: results/gpu/gpu.md; see docs/gpu.md
 #   make bench       the benchmarks behind docs/performance.md
+#   make docs        the documentation as a site: build/site/index.html
 # CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.
 # CUDA=1 makes `.venv` one for NVIDIA GPUs: docs/cluster.md, step 1.
 
@@ -27,10 +28,10 @@ FIND_PYTHON = for python in $(PYTHON) $(if $(filter 1,$(CUDA)),python3.12) pytho
 AVX2 = ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TRAINING_TESTS = tests/inference $(patsubst %,tests/training/test_%.py,ranks resume run)
 
-.PHONY: help setup reproduce test fuzz test-slurm test-kill test-pages test-container test-gpu gpu-pack lint bench clean
+.PHONY: help setup reproduce test fuzz test-slurm test-kill test-pages test-container test-gpu gpu-pack lint bench docs clean
 
 help:
-	@sed -n 's/^# \{0,3\}//p' Makefile | head -13
+	@sed -n 's/^# \{0,3\}//p' Makefile | head -14
 
 setup:
 	@python=$$($(FIND_PYTHON)); \
@@ -83,6 +84,13 @@ gpu-pack:
 # No set-up before: the machine with the GPU has an environment, and the pack brings what that lacks.
 test-gpu:
 	$(or $(PYTHON),python3) $(or $(wildcard build/gpu-pack),.)/tools/gpu/run.py results/gpu
+
+# In an environment of its own: the site is built by nothing that the project runs with. A broken link ends it.
+docs: setup
+	@test -x build/docs-venv/bin/mkdocs || python -m venv build/docs-venv
+	@build/docs-venv/bin/pip install --quiet --requirement docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 build/docs-venv/bin/mkdocs build --quiet
+	@echo build/site/index.html
 
 bench: setup
 	python -m benchmarks

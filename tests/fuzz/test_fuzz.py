@@ -126,7 +126,7 @@ def configuration(project: Path, kind: str, draw: random.Random) -> None:
     )
     file.write_bytes(after)
     try:
-        loaded = outcome(lambda: Experiment.load(experiment), str(file))
+        loaded = outcome(lambda: Experiment.load(experiment), str(experiment), str(dataset))
         if loaded is not None and kind == "experiment":
             said = yaml.safe_load(after)
             assert json.dumps(loaded.content, sort_keys=True) == json.dumps(said, sort_keys=True), "read as another"

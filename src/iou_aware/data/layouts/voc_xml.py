@@ -65,13 +65,14 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     if tree.tag != "annotation":
         text = f"{path}: found <{tree.tag}>, expected <annotation>"
         raise Fault("annotation file unreadable", text, "This is not a VOC annotation file.")
-    lost = next((item.tag for item in tree if item.tag != "object" and item.find("bndbox") is not None), None)
+    boxes = sum(1 for _ in tree.iter("bndbox"))
+    lost = boxes - len(tree.findall("object/bndbox")) - len(tree.findall("object/part/bndbox"))
     if lost:
-        text = f"{path}: found a <bndbox> in <{lost}>, expected it in <object>"
-        raise Fault("annotation file unreadable", text, "Correct the element's name.")
-    boxes = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
+        text = f"{path}: {lost} of {boxes} <bndbox> stands in no <object> of the <annotation>"
+        raise Fault("annotation file unreadable", text, "Correct the elements around it.")
+    objects = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
     file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
-    return VocAnnotation(_size(tree, path), file_name or None, [box for box in boxes if box])
+    return VocAnnotation(_size(tree, path), file_name or None, [box for box in objects if box])
 
 
 def _decoded(content: bytes, path: Path) -> str:

@@ -2,4 +2,4 @@
 
 _base_ = ["./micro_r50.py", "../schedules/shapes.py"]
 
-model = dict(backbone=dict(init_cfg=dict(type="Pretrained", checkpoint="pretraining")))
+model = dict(backbone=dict(init_cfg=dict(_delete_=True, type="Pretrained", checkpoint="pretraining")))

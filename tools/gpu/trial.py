@@ -79,7 +79,7 @@ def _content(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         "rules": RULES,
         "runs": [{"detector": "faster_rcnn"} if name == "faster_rcnn" else iou_aware],
         "settings": common | settings,
-        "tables": {},
+        "tables": {"trial": {"caption": "The model.", "split": "val", "columns": ["AP"], "rows": {"model": {}}}},
     }
 
 

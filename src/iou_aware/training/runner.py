@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
@@ -125,7 +125,9 @@ class Saving(Hook):
 
 
 def _anywhere(*flags: bool) -> list[bool]:
-    """Return which of the flags are set in any process; of a single one, nothing is exchanged."""
+    """Return which of the flags are set in any process; a single one asks nobody, its GPU included."""
+    if not is_distributed():
+        return list(flags)
     told = torch.tensor(flags, dtype=torch.int32)
     all_reduce(told, "max")
     return [bool(flag) for flag in told.tolist()]

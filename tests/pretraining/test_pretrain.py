@@ -67,6 +67,13 @@ def test_a_backbone_without_a_pretraining_is_refused(study, name):
         pretrain(study, name)
 
 
+def test_a_setting_that_is_missing_is_named(study):
+    schedule = study.paths.schedule("shapes")
+    schedule.write_text(schedule.read_text().replace("side=64,", ""))
+    with pytest.raises(InputError, match=r"tiny_r50\.py, pretraining: side missing"):
+        pretrain(study, "tiny_r50")
+
+
 def test_weights_that_are_missing_are_asked_for_by_the_command_that_makes_them(study):
     with pytest.raises(InputError, match="iou-aware pretrain EXPERIMENT tiny_r50"):
         backbones.weights(study, "tiny_r50")

@@ -26,6 +26,12 @@ from iou_aware.training import weights
 
 logger = logging.getLogger(__name__)
 
+#: The settings of a pretraining; configs/schedules/shapes.py says what each is.
+NEEDED = (
+    *("detector", "seed", "images", "held_out", "side"),
+    *("epochs", "batch_size", "lr", "weight_decay", "label_smoothing"),
+)
+
 
 class Classifier(nn.Module):
     """A detector's backbone with a linear layer on the mean of its last feature map.
@@ -60,7 +66,7 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
         backbone: A file of ``configs/backbones``, without ``.py``.
 
     Raises:
-        InputError: Its config describes no pretraining.
+        InputError: Its config describes no pretraining, or not all of one.
     """
     paths, began = experiment.paths, time.process_time()
     settings = backbones.origin(paths.backbone(backbone))
@@ -68,6 +74,11 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
         raise InputError(
             f"{paths.backbone(backbone)}: describes no pretraining; expected init_cfg=dict(type='Pretrained', "
             f"checkpoint={backbones.PRETRAINING!r}) and the settings as `{backbones.PRETRAINING}`, as in shapes_r50.py."
+        )
+    if missing := [name for name in NEEDED if name not in settings]:
+        raise InputError(
+            f"{paths.backbone(backbone)}, {backbones.PRETRAINING}: {', '.join(missing)} missing; expected all of "
+            f"{', '.join(NEEDED)}, as in configs/schedules/shapes.py."
         )
     torch.manual_seed(settings["seed"])
     init_default_scope("mmdet")

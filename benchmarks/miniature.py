@@ -25,25 +25,25 @@ SIDE, BATCH = 96, 16
 Image = tuple[Tensor, DetDataSample]
 
 
-def draw(count: int, seed: int = 0) -> tuple[list[Image], int]:
-    """Return ``count`` scenes of the miniature at 96 px, with their ground truth, and the number of classes."""
+def draw(count: int, seed: int = 0, side: int = SIDE) -> tuple[list[Image], int]:
+    """Return ``count`` scenes of the miniature at ``side`` px, with their ground truth, and the number of classes."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "data"
         micro.generate({"generator": "micro-coco", "images": {"train": count}, "seed": seed}, root)
         content = json.loads((root / "annotations" / "instances_train.json").read_text())
         classes = [category["id"] for category in content["categories"]]
-        return [_image(root, record, content, classes) for record in content["images"]], len(classes)
+        return [_image(root, record, content, classes, side) for record in content["images"]], len(classes)
 
 
-def _image(root: Path, record: dict[str, Any], content: dict[str, Any], classes: list[int]) -> Image:
-    pixels = cv2.resize(cv2.imread(str(root / "train" / record["file_name"])), (SIDE, SIDE))
+def _image(root: Path, record: dict[str, Any], content: dict[str, Any], classes: list[int], side: int) -> Image:
+    pixels = cv2.resize(cv2.imread(str(root / "train" / record["file_name"])), (side, side))
     objects = [one for one in content["annotations"] if one["image_id"] == record["id"]]
-    corners = np.array([one["bbox"] for one in objects], np.float32).reshape(-1, 4) * (SIDE / record["width"])
+    corners = np.array([one["bbox"] for one in objects], np.float32).reshape(-1, 4) * (side / record["width"])
     corners[:, 2:] += corners[:, :2]
     labels = torch.tensor([classes.index(one["category_id"]) for one in objects], dtype=torch.long)
-    scale = (SIDE / record["width"],) * 2
-    sample = DetDataSample(metainfo={"img_shape": (SIDE, SIDE), "ori_shape": (record["height"], record["width"])})
-    sample.set_metainfo({"pad_shape": (SIDE, SIDE), "scale_factor": scale})
+    scale = (side / record["width"],) * 2
+    sample = DetDataSample(metainfo={"img_shape": (side, side), "ori_shape": (record["height"], record["width"])})
+    sample.set_metainfo({"pad_shape": (side, side), "scale_factor": scale})
     sample.gt_instances = InstanceData(bboxes=torch.from_numpy(corners), labels=labels)
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), sample
@@ -67,9 +67,12 @@ def batch_of(images: list[Image]) -> dict[str, list]:
     return {"inputs": [image for image, _ in images], "data_samples": [sample.clone() for _, sample in images]}
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: list[Image]) -> None:
-    """Take one training step."""
-    data = model.data_preprocessor(batch_of(images), True)
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: list[Image], stacked: bool = False) -> None:
+    """Take one training step; ``stacked`` collates the images as this project's loader does."""
+    batch = batch_of(images)
+    if stacked:
+        batch["inputs"] = torch.stack(batch["inputs"])
+    data = model.data_preprocessor(batch, True)
     loss, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
     optimizer.zero_grad()
     loss.backward()

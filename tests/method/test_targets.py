@@ -11,6 +11,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 from torch import nn
 
+from iou_aware.method import targets
 from iou_aware.method.targets import batch_targets
 
 SHAPE = (48, 64)
@@ -31,11 +32,16 @@ def asked(head, boxes: list[torch.Tensor], pads: list[tuple[int, int]], kind=tor
 
 
 def same(head, boxes, pads=None, kind=torch.Tensor) -> int:
-    """Hold the targets of a batch against MMDetection's; return the number of positives."""
+    """Hold the anchors and targets of a batch against MMDetection's; return the number of positives."""
     arguments = asked(head, boxes, pads or [SHAPE] * len(boxes), kind)
     expected = AnchorHead.get_targets(head, *arguments)
     batch_targets(Detector(head))
-    *found, normaliser = head.get_targets(*arguments)
+    for _ in range(2):  # the second time, the anchors are remembered
+        ours = asked(head, boxes, pads or [SHAPE] * len(boxes), kind)
+        for of_ours, of_theirs in zip(ours[:2], arguments[:2], strict=True):
+            for image, other in zip(of_ours, of_theirs, strict=True):
+                assert all(torch.equal(*levels) for levels in zip(image, other, strict=True))
+    *found, normaliser = head.get_targets(*ours)
     for ours, theirs in zip(found, expected[:-1], strict=True):
         for level, other in zip(ours, theirs, strict=True):
             assert level.dtype == other.dtype
@@ -53,11 +59,20 @@ PAD = st.sampled_from([SHAPE, (32, 64), (48, 32), (16, 16)])
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.lists(BOX, max_size=5), PAD), min_size=1, max_size=4), st.booleans())
-def test_targets_are_mmdetections_bit_for_bit(images, low_quality):
+@given(st.lists(st.tuples(st.lists(BOX, max_size=5), PAD), min_size=1, max_size=4), st.booleans(), st.integers(0, 9))
+def test_targets_are_mmdetections_bit_for_bit(images, low_quality, objects_at_once):
     head = build_head("RetinaHead")
     head.assigner.match_low_quality = low_quality
-    same(head, [torch.tensor(boxes).reshape(-1, 4) for boxes, _ in images], [pad for _, pad in images])
+    with pytest.MonkeyPatch.context() as limit:
+        limit.setattr(targets, "PAIRS", objects_at_once * sum(9 * height * width for height, width in sizes_of(SHAPE)))
+        same(head, [torch.tensor(boxes).reshape(-1, 4) for boxes, _ in images], [pad for _, pad in images])
+
+
+@given(st.lists(st.integers(0, 9)), st.integers(0, 12))
+def test_images_are_compared_in_groups_of_few_objects(counts, limit):
+    groups = list(targets._groups(counts, limit))
+    assert [image for group in groups for image in group] == [image for image, count in enumerate(counts) if count]
+    assert all(len(group) == 1 or sum(counts[image] for image in group) <= limit for group in groups)
 
 
 @pytest.mark.parametrize(("coder", "anchors"), [(CODER, "AnchorGenerator"), (SCALED, "RoundedAnchorGenerator")])
@@ -74,6 +89,7 @@ def test_random_boxes_of_every_coder(coder, anchors, kind):
     [
         ("assigner", "gt_max_assign_all", False),
         ("assigner", "ignore_iof_thr", 0.5),
+        ("assigner", "neg_iou_thr", (0.1, 0.4)),
         ("train_cfg", "allowed_border", 0),
         ("train_cfg", "pos_weight", 2),
         (None, "sampler", TASK_UTILS.build({"type": "RandomSampler", "num": 8, "pos_fraction": 0.5})),

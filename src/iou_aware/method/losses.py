@@ -1,6 +1,8 @@
-"""The IoU prediction loss (Eq. 3 of the paper, and the alternatives of its Table 2)."""
+"""The IoU prediction loss (Eq. 3 of the paper, and the alternatives of its Table 2), and a faster focal loss."""
 
+import torch
 import torch.nn.functional as F
+from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -44,3 +46,30 @@ class IoUPredictionLoss(nn.Module):
             avg_factor: The number of positives, at least 1.
         """
         return self.loss_weight * KINDS[self.kind](iou_logits, iou_target) / avg_factor
+
+
+def focal_loss(config: FocalLoss, logits: Tensor, labels: Tensor, weights: Tensor, avg_factor: Tensor) -> Tensor:
+    """Return MMDetection's sigmoid focal loss of all anchors, from a third of the operations it takes on a CPU.
+
+    Every class of every anchor is taken for a negative at first; then the few that are positives are put right. The
+    result is MMDetection's but for the last bits: its sum has another order.
+
+    Args:
+        config: MMDetection's loss, for its ``alpha``, ``gamma`` and ``loss_weight``.
+        logits: (N, C).
+        labels: (N,), C for an anchor without an object.
+        weights: (N,), of the anchors.
+        avg_factor: The loss is divided by this.
+    """
+    num_classes = logits.shape[1]
+    positive = (labels < num_classes).nonzero().squeeze(1)
+    objects = logits[positive, labels[positive]]
+    change = config.alpha * _focal(-objects, config.gamma) - (1 - config.alpha) * _focal(objects, config.gamma)
+    negatives = (1 - config.alpha) * (_focal(logits, config.gamma).sum(1) * weights).sum()
+    total = negatives + (change * weights[positive]).sum()
+    return config.loss_weight * total / (avg_factor + torch.finfo(torch.float32).eps)
+
+
+def _focal(logits: Tensor, gamma: float) -> Tensor:
+    """Return the focal loss of logits that should be low: p^gamma * -log(1 - p), where p = sigmoid(logits)."""
+    return logits.sigmoid() ** gamma * F.softplus(logits)

@@ -4,25 +4,35 @@ MMDetection assigns anchors image by image and object by object, and waits for t
 comes out here is the same to the last bit.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any
 
 import torch
 from mmdet.models.dense_heads.anchor_head import AnchorHead
+from mmdet.models.losses import FocalLoss
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import InstanceList
 from torch import Tensor, nn
+
+from iou_aware.method.losses import focal_loss
+
+REMEMBERED = 16  # how many sizes of a batch and of its images keep their anchors
+PAIRS = 1 << 26  # how many overlaps of an object and an anchor are in memory at once, or those of one image
 
 
 def batch_targets(model: nn.Module) -> None:
     """Let a single-stage detector compute its targets batch by batch, where its assigner is one that is known here."""
     head = getattr(model, "bbox_head", None)
     if isinstance(head, AnchorHead) and _is_known(head):
+        head.get_anchors = partial(anchors_of, lru_cache(REMEMBERED)(partial(_priors, head.prior_generator)))
         head.get_targets = partial(targets, head)
+        if type(head.loss_cls) is FocalLoss and not torch.cuda.is_available():  # mmcv has a kernel for a GPU
+            head.loss_cls.forward = partial(focal_loss, head.loss_cls)
 
 
 def _is_known(head: AnchorHead) -> bool:
@@ -33,12 +43,33 @@ def _is_known(head: AnchorHead) -> bool:
         and type(head)._get_targets_single is AnchorHead._get_targets_single
         and type(assigner) is MaxIoUAssigner
         and (assigner.gt_max_assign_all, assigner.perm_repeat_gt_cfg) == (True, None)
+        and isinstance(assigner.neg_iou_thr, float)
         and max(assigner.ignore_iof_thr, assigner.gpu_assign_thr) <= 0
         and type(head.sampler) is PseudoSampler
         and cfg["allowed_border"] < 0
         and cfg["pos_weight"] <= 0
         and not head.reg_decoded_bbox
     )
+
+
+def anchors_of(
+    priors: Callable, sizes: Sequence[Sequence[int]], batch_img_metas: list[dict], device: torch.device | str
+) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """Return what ``AnchorHead.get_anchors`` returns: per image and level, the anchors and which lie inside the image.
+
+    Args:
+        priors: ``_priors`` of the head's generator, which remembers what it returned last.
+        sizes: Per level, the feature map's height and width.
+        batch_img_metas: Per image, ``pad_shape``.
+        device: Where to put them.
+    """
+    sizes = tuple(map(tuple, sizes))
+    both = [priors(sizes, tuple(meta["pad_shape"][:2]), torch.device(device)) for meta in batch_img_metas]
+    return [anchors for anchors, _ in both], [inside for _, inside in both]
+
+
+def _priors(generator: AnchorGenerator, sizes: tuple, shape: tuple, device: torch.device) -> tuple[list, list]:
+    return generator.grid_priors(sizes, device=device), generator.valid_flags(sizes, shape, device)
 
 
 def targets(
@@ -64,11 +95,8 @@ def targets(
     sizes = [len(level) for level in anchor_list[0]]
     anchors = torch.cat([get_box_tensor(level) for level in anchor_list[0]])
     boxes = [get_box_tensor(one.bboxes) for one in batch_gt_instances]
-    firsts = accumulate(map(len, boxes), initial=0)
-    inside = [torch.cat(list(flags)) for flags in valid_flag_list]
-    assigned = torch.stack(
-        [_assign(head.assigner, *one, anchors, first) for *one, first in zip(boxes, inside, firsts, strict=False)]
-    )
+    inside = torch.stack([torch.cat(list(flags)) for flags in valid_flag_list])
+    assigned = _assign(head.assigner, boxes, anchors, inside)
     positive = assigned > 0
     places = positive.nonzero(as_tuple=True)  # the one wait
     objects = assigned[places] - 1
@@ -81,29 +109,50 @@ def targets(
     return *(part.split(sizes, dim=1) for part in parts), positive.sum(1).clamp(min=1).sum()
 
 
-def _assign(assigner: MaxIoUAssigner, boxes: Tensor, inside: Tensor, anchors: Tensor, first: int) -> Tensor:
-    """Return which object each anchor of an image is to find, (N,): counted from ``first + 1``, 0 none, -1 either.
+def _assign(assigner: MaxIoUAssigner, boxes: Sequence[Tensor], anchors: Tensor, inside: Tensor) -> Tensor:
+    """Return which of all objects of a batch each anchor is to find, (B, N): counted from 1, 0 none, -1 either.
+
+    The objects of as many images as memory allows are compared with the anchors at once.
 
     Args:
         assigner: MMDetection's, for its thresholds.
-        boxes: The image's objects, (K, 4).
-        inside: Which anchors count, (N,).
+        boxes: Per image, its objects, (K, 4).
         anchors: (N, 4).
-        first: How many objects the images before have.
+        inside: Which anchors count, (B, N).
     """
-    if not len(boxes):
-        return torch.where(inside, 0, -1)
-    overlaps = assigner.iou_calculator(boxes, anchors).masked_fill_(~inside, -1)
-    best, which = overlaps.max(0)
-    negative = assigner.neg_iou_thr
-    low, high = negative if isinstance(negative, tuple) else (0, negative)
-    assigned = torch.where((best >= low) & (best < high), 0, -1)
-    assigned = torch.where(best >= assigner.pos_iou_thr, which + (first + 1), assigned)
-    if assigner.match_low_quality:
-        # An object gets the anchors that it overlaps most, whatever they overlap more; of several objects the last.
-        most = overlaps.amax(1, keepdim=True)
-        taken = (overlaps == most) & (most >= assigner.min_pos_iou)
-        numbers = torch.arange(first + 1, first + 1 + len(boxes), dtype=torch.int32, device=anchors.device)
-        last = (taken * numbers.unsqueeze(1)).amax(0)
-        assigned = torch.where(last > 0, last, assigned)
-    return assigned
+    counts = list(map(len, boxes))
+    firsts = list(accumulate(counts, initial=1))
+    assigned = [torch.where(inside_image, 0, -1) for inside_image in inside]
+    for images in _groups(counts, PAIRS // len(anchors)):
+        counted = torch.cat([inside[image].expand(counts[image], -1) for image in images])
+        objects = torch.cat([boxes[image] for image in images])
+        overlaps = assigner.iou_calculator(objects, anchors).masked_fill_(~counted, -1)
+        sizes = [counts[image] for image in images]
+        maxima = [rows.max(0) for rows in overlaps.split(sizes)]
+        best = torch.stack([maximum.values for maximum in maxima])
+        which = torch.stack([maximum.indices + firsts[image] for maximum, image in zip(maxima, images, strict=True)])
+        group = torch.where((best >= 0) & (best < assigner.neg_iou_thr), 0, -1)
+        group = torch.where(best >= assigner.pos_iou_thr, which, group)
+        if assigner.match_low_quality:
+            # An object gets the anchors that it overlaps most, whatever they overlap more; of several objects the last.
+            most = overlaps.amax(1, keepdim=True)
+            taken = (overlaps == most) & (most >= assigner.min_pos_iou)
+            numbers = torch.arange(len(objects), dtype=torch.int32, device=anchors.device) + firsts[images[0]]
+            last = torch.stack([rows.amax(0) for rows in (taken * numbers.unsqueeze(1)).split(sizes)])
+            group = torch.where(last > 0, last, group)
+        for image, row in zip(images, group, strict=True):
+            assigned[image] = row
+    return torch.stack(assigned)
+
+
+def _groups(counts: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Yield the places of images with objects, in groups that have ``limit`` objects or fewer, or are one image."""
+    group: list[int] = []
+    for image, count in enumerate(counts):
+        if group and sum(counts[one] for one in group) + count > limit:
+            yield group
+            group = []
+        if count:
+            group.append(image)
+    if group:
+        yield group

@@ -132,12 +132,23 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
         dataset,
         batch_sampler=batches,
         num_workers=config.num_workers,
-        collate_fn=pseudo_collate,
+        collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_outlive_signals,
         # Its own generator, so that starting an epoch a second time draws nothing from the model's.
         generator=torch.Generator(),
     )
+
+
+def collate(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a batch as MMEngine's ``pseudo_collate`` does, with images of one size as one tensor (B, 3, H, W).
+
+    MMDetection then normalises them at once rather than one by one, with the same result.
+    """
+    batch = pseudo_collate(images)
+    if len({image.shape for image in batch["inputs"]}) == 1:
+        batch["inputs"] = torch.stack(batch["inputs"])
+    return batch
 
 
 def _outlive_signals(number: int) -> None:

@@ -32,7 +32,7 @@ THERE = (
 )
 #: What it lacks.
 PACKED = (
-    *("addict", "attrs", "fastjsonschema", "hotcoco", "imaug", "jsonschema", "jsonschema-specifications"),
+    *("addict", "attrs", "hotcoco", "imaug", "jsonschema", "jsonschema-specifications"),
     *("onedl-mmdetection", "onedl-mmengine", "platformdirs", "pycocotools", "referencing", "rpds-py", "shapely"),
     *("termcolor", "terminaltables", "yapf"),
 )

@@ -21,7 +21,8 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
 
 if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 Key = tuple[str | int, ...]
 
@@ -127,14 +128,13 @@ def check(document: Document, schema: str) -> None:
     Raises:
         InputError: naming the first key at fault, what was found there and what was expected.
     """
-    import fastjsonschema
-
-    document = Document(document.name, _with_fractions(document.content), document.lines)
-    try:
-        _validator(schema)(document.content)
-    except fastjsonschema.JsonSchemaValueException:
-        # This library says fast whether a document is valid; jsonschema, slow to import, says well where it is not.
-        raise _explained(document, schema) from None
+    faults = [fault for top in _validator(schema).iter_errors(document.content) for fault in _leaves(top)]
+    if faults:
+        # The fault nearest to the top of the file is the one to show: later ones are often its consequences. A missing
+        # key comes last: it may be there but misspelt, which shows as an unknown key.
+        named = [(fault.validator == "required", *_fault(document, fault)) for fault in faults]
+        _, key, message = min(named, key=lambda fault: (fault[0], document.lines.get(fault[1], 0)))
+        raise document.error(key, message)
 
 
 def written(key: Key) -> str:
@@ -244,53 +244,26 @@ def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str)
         seen[own] = line
 
 
-class _Fraction(float):
-    """A number written with a decimal point: for JSON Schema 4.0 is a whole number, for a name of a run it is not."""
-
-    def is_integer(self) -> bool:
-        return False
-
-
-def _with_fractions(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _with_fractions(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_with_fractions(value) for value in content]
-    return _Fraction(content) if isinstance(content, float) else content
-
-
 def _is_name(text: object) -> bool:
     return not isinstance(text, str) or NAME.fullmatch(text) is not None
 
 
 @cache
-def _schema(name: str) -> dict[str, Any]:
-    return yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)
+def _validator(name: str) -> "Validator":
+    """Return the validator of a schema.
 
-
-@cache
-def _validator(name: str) -> Any:
-    import fastjsonschema
-
-    return fastjsonschema.compile(_schema(name), formats={"name": _is_name}, use_default=False)
-
-
-def _explained(document: Document, schema: str) -> InputError:
+    Unlike JSON Schema's own it takes 4.0 for no whole number: in the name of a run it is not the same as 4.
+    """
     # With this module jsonschema would spend seconds on a parser of web addresses, a format that no schema here has.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from jsonschema import FormatChecker, validators
 
+    schema = yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)
     formats = FormatChecker([])
     formats.checks("name")(_is_name)
-    validator = validators.validator_for(_schema(schema))(_schema(schema), format_checker=formats)
-    faults = [fault for top in validator.iter_errors(document.content) for fault in _leaves(top)]
-    # The fault nearest to the top of the file is the one to show: later ones are often its consequences. But what is
-    # missing comes last: it may stand there misspelt, and is then found as an unknown key.
-    return min(
-        (((fault.validator == "required"), *_fault(document, fault)) for fault in faults),
-        key=lambda fault: (fault[0], document.lines.get(fault[1], 0)),
-        default=(False, (), document.error((), f"does not follow the schema {schema}")),
-    )[2]
+    plain = validators.validator_for(schema)
+    types = plain.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return validators.extend(plain, type_checker=types)(schema, format_checker=formats)
 
 
 def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
@@ -309,27 +282,28 @@ def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
             yield from _leaves(cause)
 
 
-def _fault(document: Document, fault: "ValidationError") -> tuple[Key, InputError]:
-    """Return the key at fault and the error about it, worded for people."""
+def _fault(document: Document, fault: "ValidationError") -> tuple[Key, str]:
+    """Return the key at fault and what is wrong with it, worded for people."""
     key: Key = tuple(fault.absolute_path)
     expected, found = fault.validator_value, fault.instance
-    if fault.validator == "additionalProperties":
-        unknown = next(name for name in found if name not in fault.schema.get("properties", {}))
-        known = fault.schema.get("properties", {})
-        return (*key, unknown), document.error((*key, unknown), f"unknown key; expected {one_of(known, unknown)}")
-    if fault.validator == "required":
-        missing = next(name for name in expected if name not in found)
-        meaning = fault.schema["properties"].get(missing, {}).get("description", "")
-        return key, document.error(key, f"the key {missing!r} is missing. It says: {' '.join(meaning.split())}")
-    if fault.validator == "enum":
-        return key, document.error(key, f"found {found!r}, expected {one_of(expected, found)}")
     meaning = " ".join(fault.schema.get("description", fault.message).split())
-    if fault.validator == "format":
-        # Of a key that is no name the schema's library says only in which mapping it stands.
-        key = (*key, found) if (*key, found) in document.lines else key
-        return key, document.error(key, f"found {_shortened(found)}, expected {NAME_IN_WORDS}: {meaning}")
     kind = _KINDS.get(str(fault.schema.get("type")), "")
-    return key, document.error(key, f"found {_shortened(found)}, expected{kind}: {meaning}")
+    match fault.validator:
+        case "additionalProperties":
+            known = fault.schema.get("properties", {})
+            unknown = next(name for name in found if name not in known)
+            return (*key, unknown), f"unknown key; expected {one_of(known, unknown)}"
+        case "required":
+            missing = next(name for name in expected if name not in found)
+            meaning = " ".join(fault.schema["properties"].get(missing, {}).get("description", "").split())
+            return key, f"the key {missing!r} is missing. It says: {meaning}"
+        case "enum":
+            return key, f"found {found!r}, expected {one_of(expected, found)}"
+        case "format":
+            # Of a key that is no name the library says only in which mapping it stands.
+            key = (*key, found) if (*key, found) in document.lines else key
+            return key, f"found {_shortened(found)}, expected {NAME_IN_WORDS}: {meaning}"
+    return key, f"found {_shortened(found)}, expected{kind}: {meaning}"
 
 
 def _shortened(found: Any, limit: int = 80) -> str:

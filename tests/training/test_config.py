@@ -206,6 +206,18 @@ def test_text_says_all(tmp_path):
     assert plain(again._cfg_dict) == plain(resolved._cfg_dict)
 
 
+def test_a_config_is_written_alike_wherever_the_project_lies(monkeypatch):
+    """In its folder, paths are relative; elsewhere, absolute. Neither may stop a training from going on."""
+    monkeypatch.chdir(ROOT)
+    texts = [
+        (config.to_text(resolved, root), config.science(resolved, root))
+        for root in (Path(), ROOT)
+        for resolved in [config.resolve(run_of(), manifest(), root, {}, root / "work")]
+    ]
+    assert texts[0] == texts[1]
+    assert str(ROOT) not in texts[0][0] and "'data/backbones/r50.pth'" in texts[0][0]
+
+
 def test_only_what_changes_weights_is_science():
     run = run_of()
     moved = dataclasses.replace(manifest(), evaluate=["train"])

@@ -97,14 +97,21 @@ def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: P
     return Config(_plain(config._cfg_dict))
 
 
-def to_text(config: Config) -> str:
-    """Return a config as a Python file that MMDetection reads; one key per top-level assignment, in its order."""
-    lines = [f"{key} = {pformat(_plain(value), width=110, sort_dicts=False)}" for key, value in config.items()]
+def to_text(config: Config, root: Path = Path()) -> str:
+    """Return a config as a Python file that MMDetection reads; one key per top-level assignment, in its order.
+
+    Paths below ``root``, the project's folder, are written relative to it: the text is the same wherever the project
+    lies and wherever the command was run.
+    """
+    lines = [f"{key} = {pformat(_plain(value, root), width=110, sort_dicts=False)}" for key, value in config.items()]
     return "\n\n".join(lines) + "\n"
 
 
-def science(config: Config) -> str:
-    """Return the part of a config that decides which weights come out, as text; not where the data lie."""
+def science(config: Config, root: Path = Path()) -> str:
+    """Return the part of a config that decides which weights come out, as text; not where the data lie.
+
+    ``root`` is as for ``to_text``.
+    """
     content = {key: _plain(value) for key, value in config.items() if key not in MACHINE}
     loader = content["train_dataloader"]
     for part, keys in [
@@ -113,7 +120,7 @@ def science(config: Config) -> str:
     ]:
         for key in keys:
             del part[key]
-    return to_text(Config(content))
+    return to_text(Config(content), root)
 
 
 def _set_classes(model: ConfigDict, classes: int) -> None:
@@ -258,10 +265,13 @@ def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(step) for step in chosen]
 
 
-def _plain(value: Any) -> Any:
-    """Return a value of a config with plain dicts, which print as Python, and without notes of where it came from."""
+def _plain(value: Any, root: Path = Path()) -> Any:
+    """Return a value of a config with plain dicts, which print as Python, and without notes of where it came from.
+
+    Paths below ``root`` become relative to it.
+    """
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if key != "_scope_"}
+        return {key: _plain(item, root) for key, item in value.items() if key != "_scope_"}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
-    return value
+        return type(value)(_plain(item, root) for item in value)
+    return value.removeprefix(f"{root}/") if isinstance(value, str) else value

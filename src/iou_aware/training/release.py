@@ -57,7 +57,7 @@ def release(experiment: Experiment, run_name: str) -> None:
         weights.load_into(detector, file, model.name)
     folder = paths.run_folder(run_name)
     tensors = weights.save(detector, manifest.classes, folder / "weights.pth")
-    write_text(folder / "config.py", config.to_text(resolved))
+    write_text(folder / "config.py", config.to_text(resolved, experiment.root))
     record = {
         "run": run.as_dict(),
         "finished": datetime.now(UTC).isoformat(),

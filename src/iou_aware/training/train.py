@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from iou_aware.common import provenance, seal
@@ -62,7 +61,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     start = backbones.weights(experiment, run.backbone)
     start_sha256 = start and sha256(start)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
-    saved = paths.checkpoints(run_name) / _identity(resolved, manifest, start_sha256)
+    saved = paths.checkpoints(run_name) / _identity(config.science(resolved, experiment.root), manifest, start_sha256)
     started = datetime.now(UTC)
 
     runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
@@ -74,7 +73,7 @@ def train(experiment: Experiment, run_name: str) -> None:
         runner.train()
         if is_main_process():
             record = {"run": run.as_dict(), "started": started.isoformat(), "backbone_sha256": start_sha256}
-            _finish(runner, resolved, paths.run_folder(run_name), record)
+            _finish(runner, config.to_text(resolved, experiment.root), paths.run_folder(run_name), record)
             checkpoints.keep(saved, 1)
     finally:
         runner.saving.leave_signals()
@@ -101,21 +100,21 @@ def _require_tensorboard() -> None:
         ) from fault
 
 
-def _identity(resolved: Config, manifest: Manifest, start_sha256: str | None) -> str:
+def _identity(science: str, manifest: Manifest, start_sha256: str | None) -> str:
     """Return what a checkpoint must agree with to go on from it: config, first weights, annotations, method's code."""
-    digest = hashlib.sha256(f"{config.science(resolved)}{start_sha256 or ''}".encode())
+    digest = hashlib.sha256(f"{science}{start_sha256 or ''}".encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
     for module in (anchors, heads, losses, normaliser, targets, trunk):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _finish(runner: Runner, resolved: Config, folder: Path, record: dict[str, Any]) -> None:
+def _finish(runner: Runner, resolved: str, folder: Path, record: dict[str, Any]) -> None:
     """Write all that a finished run consists of."""
     progress = runner.progress
     classes = runner.train_dataloader.dataset.metainfo["classes"]
     tensors = weights.save(runner.model, classes, folder / "weights.pth")
-    write_text(folder / "config.py", config.to_text(resolved))
+    write_text(folder / "config.py", resolved)
     write_text(folder / "history.csv", progress.history())
     record |= {
         "finished": datetime.now(UTC).isoformat(),

@@ -187,7 +187,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
-    "--markdown": {"action": "store_true", "help": "drawn together as docs/rows.md has it; else tab-separated"},
+    "--markdown": {"action": "store_true", "help": "as a Markdown table; else tab-separated"},
     "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
     "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
     "--out": {

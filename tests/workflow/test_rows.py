@@ -44,11 +44,5 @@ def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
 
 def test_the_documentation_has_the_rows_as_they_are_configured(paper, capsys):
     print_rows(paper, markdown=True)
-    printed = capsys.readouterr().out
-    assert printed in (REPOSITORY / "docs" / "rows.md").read_text(encoding="utf-8"), (
-        "see docs/rows.md for how it is made"
-    )
-    assert all(
-        row.key in printed for table in paper.tables.values() for row in table.rows.values() if "_0." not in row.key
-    )
-    assert all(str(paper.paths.detector(run.recipe, run.detector)) in printed for run in paper.trained.values())
+    documented = (REPOSITORY / "docs" / "rows.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out in documented, "see docs/rows.md for how it is made"

@@ -26,7 +26,7 @@ rule train:
         paths.benchmark("train", "{run}")
     wildcard_constraints:
         run=stages.TRAINED_RUN,
-    priority: lambda wildcards: stages.cost(experiment.run(wildcards.run))
+    priority: lambda wildcards: needs.training_priority(wildcards.run)
     conda:
         "../../environment.yml"
     threads: lambda wildcards: needs.training_cores(wildcards.run)

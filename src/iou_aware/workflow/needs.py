@@ -93,6 +93,11 @@ class Needs:
             return f"{TRAINING_MINUTES}m"
         return f"{START_MINUTES + math.ceil(hours / self._processes(name) * TRAINING_MARGIN * 60)}m"
 
+    def training_priority(self, name: str) -> int:
+        """Return the minutes that one training is expected to take, so that the longest starts first; 0 if unknown."""
+        hours = self._estimates.training_hours(self.experiment.run(name)) or 0
+        return round(hours / self._processes(name) * 60)
+
     def testing_time(self, name: str, split: str, attempt: int) -> str:
         """Return the time limit of one prediction, which starts over when it is tried again."""
         hours = self._estimates.testing_hours(self.experiment.run(name), split)

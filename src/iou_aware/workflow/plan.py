@@ -1,8 +1,6 @@
 """The command ``plan``: what an experiment will take in jobs, GPU-hours, days and disk, before anyone pays for it."""
 
-import heapq
 from collections import Counter
-from collections.abc import Iterable
 
 from tabulate import tabulate
 
@@ -69,7 +67,9 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
         lines.append(f"Nothing is known of {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
     if len(unknown) < len(experiment.runs):
         for number in [gpus] if gpus is not None else _numbers_of_gpus(estimates):
-            lines.append(f"On {number} GPU{'s' if number > 1 else ''}: {duration(wall_hours(estimates, number))}.")
+            lines.append(
+                f"On {number} GPU{'s' if number > 1 else ''}: at least {duration(wall_hours(estimates, number))}."
+            )
         gpu, speed, total = costs["gpu"], estimates.gpu["speed"], sum(filter(None, map(estimates.gpu_hours, runs)))
         others = (f"{total * speed / one['speed']:.0f} of {name}" for name, one in costs["gpus"].items() if name != gpu)
         lines.append(f"The GPU-hours are of {gpu} (gpu); it would be {', '.join(others)}.")
@@ -107,30 +107,18 @@ def _why_unknown(estimates: Estimates, name: str) -> str:
 
 
 def wall_hours(estimates: Estimates, gpus: int) -> float:
-    """Return how long all runs take on ``gpus`` GPUs, the longest first, each tested by one GPU once it is trained."""
-    taken = []
+    """Return the hours that no schedule on ``gpus`` GPUs is below: all GPU-hours shared out evenly, or the longest run.
+
+    A run is tested by one GPU once it is trained. Runs of which nothing is known are left out.
+    """
+    total = longest = 0.0
     for run in estimates.experiment.runs.values():
         if (training := estimates.training_hours(run)) is not None:
             width = 1 if run.is_released else estimates.gpus(run)
             splits = estimates.experiment.splits_for(run)
-            testing = [estimates.testing_hours(run, split) or 0.0 for split in splits]
-            taken.append((training / width + sum(testing), width))
-    return makespan(taken, gpus)
-
-
-def makespan(taken: Iterable[tuple[float, int]], gpus: int) -> float:
-    """Return when the last job ends if each, the longest first, takes those GPUs that fall free first.
-
-    Args:
-        taken: Of each job how long it takes, and how many GPUs, no more than there are.
-        gpus: How many there are.
-    """
-    free = [0.0] * gpus
-    for length, width in sorted(taken, reverse=True):
-        start = [heapq.heappop(free) for _ in range(width)][-1]
-        for _ in range(width):
-            heapq.heappush(free, start + length)
-    return max(free)
+            testing = sum(estimates.testing_hours(run, split) or 0.0 for split in splits)
+            total, longest = total + training + testing, max(longest, training / width + testing)
+    return max(total / gpus, longest)
 
 
 def duration(hours: float) -> str:

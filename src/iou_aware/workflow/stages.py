@@ -1,8 +1,7 @@
-"""What the Snakefile asks of an experiment: files as inputs, values as parameters, which training goes first."""
+"""What the Snakefile asks of an experiment: files as inputs, values as parameters, the code of a stage."""
 
 import ast
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
@@ -109,17 +108,6 @@ def origin(paths: Layout, run: Run) -> str:
         InputError: nothing is released of the run's detector with its backbone.
     """
     return released.origin(paths.detector(run.recipe, run.detector), run.backbone)
-
-
-def cost(run: Run) -> int:
-    """Return how long a run takes to train beside the others of its experiment, to start the longest first.
-
-    Pixels, times the depth that the backbone is named after, twice for the two stages of Faster R-CNN.
-    """
-    width, height = run.width_height
-    depth = re.search(r"\d+", run.backbone)
-    stages = 2 if run.detector.startswith("faster") else 1
-    return width * height * int(depth.group() if depth else 50) * stages
 
 
 def paper_files(paths: Layout, tables: Iterable[Table]) -> list[Path]:

@@ -147,7 +147,7 @@ COMMANDS = {
         experiment="paper",
     ),
     "plan": Command(
-        "Say what the experiment will take: jobs, GPU-hours, days, disk. Nothing is run.",
+        "Say what the experiment will take: GPU-hours, days, disk. Nothing is run.",
         "iou_aware.workflow.plan:print_plan",
         ("--gpus",),
         "--gpus 16",

@@ -1,4 +1,4 @@
-"""The plan: its hours follow from the published numbers, its jobs are Snakemake's, its days hold for any machine."""
+"""The plan: its hours follow from the published numbers, and its days are what no machine is faster than."""
 
 import math
 import re
@@ -19,9 +19,9 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.training import config
 from iou_aware.workflow import costs
-from iou_aware.workflow.costs import Estimates, settled
+from iou_aware.workflow.costs import Estimates
 from iou_aware.workflow.needs import Needs
-from iou_aware.workflow.plan import duration, jobs, print_plan, summary_lines, wall_hours
+from iou_aware.workflow.plan import duration, print_plan, summary_lines, wall_hours
 
 ROOT = Path(__file__).parents[2]
 RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
@@ -118,7 +118,6 @@ def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
 def test_auto_is_the_fewest_gpus_that_hold_the_batch(tmp_path, gpu, run, gpus):
     experiment = paper_with(tmp_path, gpu, gpus="auto")
     assert Estimates(experiment).gpus(experiment.run(run)) == gpus
-    assert settled(experiment, experiment.run(run))["gpus"] == gpus
     assert Needs(experiment).training_gpus(run) == gpus
 
 
@@ -185,15 +184,10 @@ def test_recipe_says_what_the_run_is_trained_with(paper, tmp_path, recipe):
     ("file", "without"),
     [(PAPER, {"pretrain"}), ("configs/experiments/tiny.yaml", {"backbone", "release"})],
 )
-def test_jobs_are_those_that_snakemake_would_run(file, without):
-    """Snakemake's own count, of a project in which nothing has been run; nothing of the workflow is left out."""
+def test_the_stages_are_those_that_snakemake_would_run(file, without):
     command = ["snakemake", "-n", "--quiet", "host", "--configfile", file, "--forceall", "--cores", "1"]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
-    counted = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
-    assert {stage: str(number) for stage, number in jobs(Experiment.load(file)).items()} == {
-        stage: number for stage, number in counted.items() if stage not in ("all", "total")
-    }
-    assert counted.keys() - {"all", "total"} == set(STAGES) - without
+    assert set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE)) - {"all", "total"} == set(STAGES) - without
 
 
 @pytest.mark.parametrize(("gpus", "hours"), [(2, 7.75), (4, 6.25)])

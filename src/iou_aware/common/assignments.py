@@ -6,6 +6,7 @@ and arithmetic of numbers; in a config of the project or of an installed package
 
 import ast
 import operator
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,9 +34,13 @@ def read(file: Path) -> dict[str, Any]:
     return merged(content, own)
 
 
-def bases(file: Path) -> list[str]:
-    """Return the names of the configs that a config starts from, as it has them; InputError as from ``read``."""
-    return _bases(_assigned(file, may_refer=True))
+def files(config: Path) -> set[Path]:
+    """Return a config and all that it starts from but what installed packages bring; InputError as from ``read``.
+
+    Paths are built as text: links are left alone, and the working directory is not written into them.
+    """
+    local = (base for base in _bases(_assigned(config, may_refer=True)) if "::" not in base)
+    return {config}.union(*(files(Path(os.path.normpath(config.parent / base))) for base in local))
 
 
 def literals(file: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import difflib
 import math
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -128,7 +128,9 @@ def check(document: Document, schema: str) -> None:
     Raises:
         InputError: naming the first key at fault, what was found there and what was expected.
     """
-    faults = [fault for top in _validator(schema).iter_errors(document.content) for fault in _leaves(top)]
+    from jsonschema.exceptions import best_match
+
+    faults = [best_match([top]) for top in _validator(schema).iter_errors(document.content)]
     if faults:
         # The fault nearest to the top of the file is the one to show: later ones are often its consequences. A missing
         # key comes last: it may be there but misspelt, which shows as an unknown key.
@@ -264,22 +266,6 @@ def _validator(name: str) -> "Validator":
     plain = validators.validator_for(schema)
     types = plain.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     return validators.extend(plain, type_checker=types)(schema, format_checker=formats)
-
-
-def _leaves(fault: "ValidationError") -> Iterator["ValidationError"]:
-    """Yield the faults behind an ``anyOf``: those of the branch that was meant.
-
-    That is the one which got deepest, and among equals one whose type was right.
-    """
-    depth = len(fault.absolute_path)
-    meant = [cause for cause in fault.context or [] if cause.validator != "type" or len(cause.absolute_path) > depth]
-    if fault.validator != "anyOf" or not meant:
-        yield fault
-        return
-    deepest = max(len(cause.absolute_path) for cause in meant)
-    for cause in meant:
-        if len(cause.absolute_path) == deepest:
-            yield from _leaves(cause)
 
 
 def _fault(document: Document, fault: "ValidationError") -> tuple[Key, str]:

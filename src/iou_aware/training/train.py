@@ -20,7 +20,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch, weights
 from iou_aware.training.runner import Interrupted, Runner
-from iou_aware.workflow import costs
+from iou_aware.workflow.costs import Estimates
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,15 @@ def train(experiment: Experiment, run_name: str) -> None:
     paths, run = experiment.paths, experiment.runs[run_name]
     if run.is_released:
         raise InputError(f"{run_name}: its weights were released and are not trained; run `iou-aware release`.")
-    settings = costs.settled(experiment, run)
-    chosen = device.choose(settings, settings.get("gpus", 1))
+    gpus = Estimates(experiment).gpus(run)
+    settings = experiment.settings | {"gpus": gpus}
+    chosen = device.choose(settings, gpus)
     if settings.get("tensorboard"):
         _require_tensorboard()
     if launch.is_one_of_many():
         launch.meet()
-    elif settings.get("gpus", 1) > 1:
-        _launch(settings["gpus"], experiment, run_name)
+    elif gpus > 1:
+        _launch(gpus, experiment, run_name)
         return
     if chosen == "cuda":
         device.prove(chosen)

@@ -185,12 +185,6 @@ class Estimates:
         return _pixels(run.scale) / _pixels(self.costs["measured"]["scale"])
 
 
-def settled(experiment: Experiment, run: Run) -> dict[str, Any]:
-    """Return an experiment's settings as they are for one run: with ``gpus`` as a number, where it is there."""
-    settings = experiment.settings
-    return settings | {"gpus": Estimates(experiment).gpus(run)} if "gpus" in settings else settings
-
-
 def _pixels(scale: str) -> int:
     width, height = scale.split("x")
     return int(width) * int(height)

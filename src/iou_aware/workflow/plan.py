@@ -1,13 +1,9 @@
-"""The command ``plan``: what an experiment will take in jobs, GPU-hours, days and disk, before anyone pays for it."""
-
-from collections import Counter
+"""The command ``plan``: what an experiment will take in GPU-hours, days and disk, before anyone pays for it."""
 
 from tabulate import tabulate
 
 from iou_aware.common.errors import InputError
-from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.layout import STAGES
 from iou_aware.workflow.costs import Estimates
 
 HOURS_PER_DAY = 24
@@ -53,15 +49,12 @@ def run_lines(estimates: Estimates) -> list[str]:
 
 
 def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
-    """Return what holds of the experiment as a whole: jobs, disk, days, and where the numbers come from."""
+    """Return what holds of the experiment as a whole: disk, days, and where the numbers come from."""
     experiment, costs = estimates.experiment, estimates.costs
     runs = experiment.runs.values()
-    counts = jobs(experiment)
-    listed = ", ".join(f"{number} {stage}" for stage, number in counts.items())
-    lines = [f"{sum(counts.values())} jobs: {listed}."]
     data = {name: costs["datasets"].get(name) for name in experiment.datasets}
     known = ", ".join(f"{name} {_number(size)} GB" for name, size in data.items())
-    lines.append(f"Data on disk: {known}; while the archives are fetched, as much again.")
+    lines = [f"Data on disk: {known}; while the archives are fetched, as much again."]
     unknown = [name for name, run in experiment.runs.items() if estimates.gpu_hours(run) is None]
     if unknown:
         lines.append(f"Nothing is known of {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
@@ -78,24 +71,6 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
             f"pixels. A {gpu} is taken as {speed:g} times as fast: {estimates.gpu['source']} (configs/costs.yaml)."
         )
     return lines
-
-
-def jobs(experiment: Experiment) -> Counter[str]:
-    """Return how many jobs each stage of the workflow has when nothing is there yet."""
-    evaluations = sum(1 for _ in experiment.evaluations())
-    configs = {experiment.paths.backbone(run.backbone) for run in experiment.trained.values()}
-    pretrained = [backbones.is_pretrained_here(config) for config in configs if backbones.origin(config)]
-    numbers = {
-        "prepare": len(experiment.datasets),
-        "backbone": pretrained.count(False),
-        "pretrain": pretrained.count(True),
-        "train": len(experiment.trained),
-        "release": len(experiment.released),
-        "table": len(experiment.tables),
-        "notebook": len(experiment.paths.notebooks),
-    }
-    once = dict.fromkeys(STAGES, 1) | dict.fromkeys(("predict", "evaluate", "bootstrap"), evaluations)
-    return +Counter(once | numbers)
 
 
 def _why_unknown(estimates: Estimates, name: str) -> str:

@@ -1,7 +1,6 @@
 """What the Snakefile asks of an experiment: files as inputs, values as parameters, the code of a stage."""
 
 import ast
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
@@ -65,21 +64,8 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
     Raises:
         InputError: a config names a base that does not exist, or is not Python.
     """
-    return _with_bases([paths.detector(run.recipe, run.detector), paths.backbone(run.backbone)])
-
-
-def _with_bases(configs: Iterable[Path]) -> list[Path]:
-    files: dict[Path, None] = {}
-    waiting = list(configs)
-    while waiting:
-        file = waiting.pop()
-        if file not in files:
-            files[file] = None
-            # Those of mmdet itself are pinned.
-            local = (base for base in assignments.bases(file) if "::" not in base)
-            # As text: links are left alone, and the working directory is not written into the paths.
-            waiting.extend(Path(os.path.normpath(file.parent / base)) for base in local)
-    return sorted(files)
+    detector, backbone = paths.detector(run.recipe, run.detector), paths.backbone(run.backbone)
+    return sorted(assignments.files(detector) | assignments.files(backbone))
 
 
 def pretrained(paths: Layout, run: Run) -> list[Path]:
@@ -98,7 +84,8 @@ def pretraining_files(paths: Layout, backbone: str) -> list[Path]:
     config = paths.backbone(backbone)
     detector = paths.configs / "detectors" / f"{backbones.origin(config)['detector']}.py"
     folders = (_PACKAGE / "pretraining", _PACKAGE / "data" / "miniature")
-    return _with_bases([config, detector]) + sorted(file for folder in folders for file in folder.glob("*.py"))
+    code = (file for folder in folders for file in folder.glob("*.py"))
+    return sorted({*assignments.files(config), *assignments.files(detector), *code})
 
 
 def origin(paths: Layout, run: Run) -> str:

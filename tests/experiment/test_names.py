@@ -91,10 +91,3 @@ def test_every_word_of_every_rule_is_quoted():
             words = re.findall(r"\{[^}]*\}", command)
             assert words and all(word.endswith(":q}") for word in words), f"{file}: {command}"
     assert commands > len(list(Path(REPOSITORY, "workflow", "rules").glob("*.smk")))
-
-
-def test_a_title_may_have_braces(tmp_path):
-    titles = {"title": "On {x} and {wildcards.y}", "tables": {"losses": SMALL["tables"]["losses"] | {"caption": "{z}"}}}
-    project = Project(tmp_path, **SMALL | titles)
-    project.run()
-    assert project.plan() == {}

@@ -13,11 +13,8 @@ import yaml
 from builders.experiments import PAPER, paper_with
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.experiment import recipe as recipes
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
-from iou_aware.training import config
 from iou_aware.workflow import costs
 from iou_aware.workflow.costs import Estimates
 from iou_aware.workflow.needs import Needs
@@ -160,24 +157,6 @@ def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
 def test_another_type_of_gpu_is_no_reason_to_train_again(tmp_path):
     ours, theirs = (paper_with(tmp_path / gpu, gpu, gpus="auto") for gpu in ("V100-16GB", "H100-80GB"))
     assert ours.training_values(RETINANET) == theirs.training_values(RETINANET)
-
-
-@pytest.mark.parametrize("recipe", ["paper", "mmdet3"])
-def test_recipe_says_what_the_run_is_trained_with(paper, tmp_path, recipe):
-    """The plan reads recipes without MMDetection; training resolves them with it."""
-    split = SplitData(annotations="a.json", images="i", labelled=True, counts={}, sha256="")
-    splits = dict.fromkeys(["train", "trainval", "val", "test"], split)
-    runs = {(run.backbone, run.scale): run for run in paper.runs.values() if run.detector == "retinanet"}
-    for run in runs.values():
-        run = replace(run, recipe=recipe)
-        read = recipes.read(paper.paths, run)
-        data = paper.datasets[run.dataset]
-        manifest = Manifest(run.dataset, "coco", "d", ["a"], [1], data.train, list(data.evaluate), "keep", splits)
-        for settings in ({"gpus": 4}, {"gpus": 2, "batch_size": 32, "epochs": 5}):
-            resolved = config.resolve(run, manifest, ROOT, settings, tmp_path)
-            images = resolved.train_dataloader.batch_size * settings["gpus"]
-            assert recipes.images_per_step(read, run, settings) == images
-            assert recipes.epochs(read, settings) == resolved.train_cfg.max_epochs
 
 
 @pytest.mark.parametrize(

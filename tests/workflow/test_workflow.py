@@ -60,10 +60,6 @@ def test_an_added_alpha_trains_nothing(study):
     assert study.plan() == PREDICTED
 
 
-def test_an_added_alpha_on_the_command_line_trains_nothing(study):
-    assert study.plan("--config", "rules=[none,alpha=0.5,alpha=0.25]") == PREDICTED
-
-
 def test_an_added_run_leaves_the_others_alone(study):
     study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}])
     assert study.plan() == {"train": 1, **PREDICTED}
@@ -102,9 +98,11 @@ def test_weights_that_nobody_released_are_told_before_anything_runs(tmp_path):
 
 
 def test_braces_in_a_title_are_text(study):
-    study.set(title="A {x} and {{y}} study")
-    assert study.plan() == {"notebook": NOTEBOOKS, "report": 1}
+    losses = SMALL["tables"]["losses"] | {"caption": "On {wildcards.z}"}
+    study.set(title="A {x} and {{y}} study", tables={"losses": losses})
+    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
     study.run()
+    assert study.plan() == {}
     study.run("--report", "page.html")
     assert (study.folder / "page.html").is_file()
 
@@ -193,7 +191,9 @@ def test_settings_train_again_unless_they_are_the_machines(study):
 
 
 def test_the_stages_read_what_the_command_line_changed(study):
-    study.run("--config", "rules=[none,alpha=0.5,alpha=0.25]")
+    changed = ["--config", "rules=[none,alpha=0.5,alpha=0.25]"]
+    assert study.plan(*changed) == PREDICTED
+    study.run(*changed)
     resolved = study.folder / "results/study/experiment.yaml"
     assert yaml.safe_load(resolved.read_text())["rules"] == ["none", "alpha=0.5", "alpha=0.25"]
 

@@ -69,8 +69,8 @@ class Document:
         return InputError(f"{', '.join(part for part in place if part)}: {message}")
 
 
-def read(path: str | Path) -> Document:
-    """Read a YAML file.
+def read(path: str | Path, schema: str | None = None) -> Document:
+    """Read a YAML file; hold it against a schema, if one is named, as ``check`` does.
 
     Raises:
         InputError: the file is missing or unreadable, is not YAML or more of it than a person writes, has the same key
@@ -97,7 +97,10 @@ def read(path: str | Path) -> Document:
         raise InputError(f"{path}: this is not valid YAML: {fault}") from fault
     finally:
         loader.dispose()
-    return Document(str(path), content, lines)
+    document = Document(str(path), content, lines)
+    if schema:
+        check(document, schema)
+    return document
 
 
 def scalar(text: str) -> Any:
@@ -109,17 +112,6 @@ def scalar(text: str) -> Any:
         return text
     finally:
         loader.dispose()
-
-
-def load(path: str | Path, schema: str) -> Any:
-    """Read a YAML file, hold it against ``schemas/<schema>.schema.yaml`` and return its content.
-
-    Raises:
-        InputError: as ``read`` and ``check`` do.
-    """
-    document = read(path)
-    check(document, schema)
-    return document.content
 
 
 def check(document: Document, schema: str) -> None:

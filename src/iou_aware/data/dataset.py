@@ -109,7 +109,7 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
             f"{file}: there is no dataset {name!r}.{documents.closest(name, known)} "
             f"Known: {', '.join(known) or 'none'}. Describe a new one in that file; docs/data.md shows how."
         )
-    content = documents.load(file, "dataset")
+    content = documents.read(file, "dataset").content
     if content["dataset"] != name:
         raise InputError(f"{file}, key dataset: found {content['dataset']!r}, expected {name!r}, the name of the file.")
     splits = {split: Split(split, keys, **_picked(keys, _OF_SPLIT)) for split, keys in content["splits"].items()}

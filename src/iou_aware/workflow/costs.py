@@ -43,7 +43,7 @@ def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
         InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
     """
     file = configs / "costs.yaml"
-    content = documents.load(file, "costs")
+    content = documents.read(file, "costs").content
     chosen = gpu or content["gpu"]
     if chosen not in content["gpus"]:
         expected = one_of(content["gpus"], chosen)

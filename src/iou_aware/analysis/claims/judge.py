@@ -68,8 +68,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
 def judge(experiment: Experiment) -> list[Claim]:
     """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
     paths, tables = experiment.paths, experiment.tables
-    document = documents.read(paths.statements)
-    documents.check(document, "claims")
+    document = documents.read(paths.statements, "claims")
     measurements = Measurements(paths, experiment.runs, paths.premise / "correlations.csv")
     claims: dict[str, Claim] = {}
     for index, content in enumerate(document.content["claims"]):

@@ -30,8 +30,7 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     paper = load_paper(paths.paper(table.paper)) if table.paper else None
     per_class = load_per_class(paths.per_class) if table.per_class else None
     content = read_content(table, experiment.runs, paper, load_metrics(paths.metrics), per_class)
-    statements = documents.read(paths.statements)
-    documents.check(statements, "claims")
+    statements = documents.read(paths.statements, "claims")
     noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
     numbers = judge_numbers(table, content, Measurements(paths, experiment.runs), noise, by_size)
     bold = any(layout.best_of(content).values())

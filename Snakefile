@@ -8,7 +8,7 @@
 
 from iou_aware.common.documents import NAME
 from iou_aware.workflow import stages
-from iou_aware.workflow.attempts import end_at_once
+from iou_aware.workflow.attempts import retry_no_wrong_input
 from iou_aware.workflow.needs import Needs
 from iou_aware.workflow.relay import relay_sigterm
 from snakemake.jobs import GroupJob, Job
@@ -25,11 +25,11 @@ if "experiment" not in config:
 # Everything that can be checked without data is checked here, before anything is trained.
 experiment = stages.load(workflow.configfiles, config)
 paths = experiment.paths
-# What the jobs ask of a machine: a laptop shares out what it has, a cluster gives it.
+# The resources that jobs request: shared out on a laptop, allocated on a cluster.
 needs = Needs(experiment)
-# What a stage finds wrong with its input, it would find again.
-end_at_once(Job, GroupJob)
-# In a cluster's job, which is asked to end when its time is up or others need its node.
+# A stage that finds its input wrong would find it wrong again.
+retry_no_wrong_input(Job, GroupJob)
+# In a cluster's job, which gets SIGTERM when its time is up or its node is needed.
 if workflow.remote_exec:
     relay_sigterm(JobScheduler)
 
@@ -90,7 +90,7 @@ rule all:
 
 onstart:
     experiment.write_resolved()
-    # What would fail on every GPU is told before a job waits for one, where jobs have the environment of this process.
+    # Where jobs run in the environment of this process: fail now rather than on every GPU, after hours in a queue.
     rules = {job.rule.name for job in workflow.dag.needrun_jobs()}
     elsewhere = workflow.deployment_settings.deployment_method
     if (

@@ -64,16 +64,16 @@ def test_every_gpu_that_is_present_is_tried(gpus, capsys, monkeypatch, present, 
     """Fewer than a job asks for are enough: a login node has none, or one."""
     gpus(present)
     proved = []
-    monkeypatch.setattr(device, "prove", proved.append)
+    monkeypatch.setattr(device, "try_out", proved.append)
     device.check(asking(**settings))
     assert proved == tried
     assert told in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ask", [device.require, device.check])
+@pytest.mark.parametrize("ask", [device.require_capabilities, device.check])
 def test_gpus_that_lack_what_is_counted_on_are_told(gpus, monkeypatch, ask):
     gpus(1)
-    monkeypatch.setattr(device, "prove", lambda where: None)
+    monkeypatch.setattr(device, "try_out", lambda where: None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: SimpleNamespace(total_memory=39 * 2**30))
     with pytest.raises(InputError, match=r"settings.amp: found bf16, in which a GPU 0 does not compute; expected fp16"):
@@ -104,8 +104,8 @@ def test_fewer_gpus_than_processes_are_told(gpus, asked):
 def test_mmcv_that_cannot_compute_on_a_device_is_named():
     """None of mmcv's ops is built for PyTorch's device of tensors without content, as for a GPU that it lacks."""
     with pytest.raises(InputError, match=r"mmcv .* cannot compute on meta here: nms_impl: implementation for device"):
-        device.prove("meta")
-    device.prove("cpu")
+        device.try_out("meta")
+    device.try_out("cpu")
 
 
 NO_KERNELS = RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
@@ -151,7 +151,7 @@ def test_a_gpu_that_fails_or_is_taken_may_be_another_next_time(gpus, monkeypatch
         fault = RuntimeError(f"CUDA error: {words}")
         monkeypatch.setattr(device, "nms", lambda *_, fault=fault: (_ for _ in ()).throw(fault))
         with pytest.raises(InputError) as raised:
-            device.prove("cpu")
+            device.try_out("cpu")
         assert isinstance(raised.value, MachineError) is worth
 
 
@@ -159,7 +159,7 @@ def test_a_gpu_that_fails_or_is_taken_may_be_another_next_time(gpus, monkeypatch
 def test_a_stage_tries_the_gpu_before_it_looks_at_anything(tmp_path, gpus, monkeypatch, stage):
     experiment = project(tmp_path, settings={"device": "cuda"})
     gpus(1)
-    monkeypatch.setattr(device, "prove", lambda where: (_ for _ in ()).throw(InputError(f"tried {where}")))
+    monkeypatch.setattr(device, "try_out", lambda where: (_ for _ in ()).throw(InputError(f"tried {where}")))
     experiment.paths.manifest("shapes").unlink()
     with pytest.raises(InputError, match="tried cuda"):
         stage(experiment, RETINANET, *(["val"] if stage is predict else []))

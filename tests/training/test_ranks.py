@@ -112,7 +112,7 @@ def test_each_process_computes_on_one_core_whatever_the_environment_says(monkeyp
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        launch.meet()
+        launch.join()
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

@@ -59,7 +59,7 @@ def test_a_job_of_which_one_stage_was_wrong_is_not_tried_again_unless_that_is_lo
         log = ("good.log", "wrong.log", "not there.log")
         restart_times = property(lambda self: RETRIES)
 
-    attempts.end_at_once(Group)
+    attempts.retry_no_wrong_input(Group)
     monkeypatch.chdir(tmp_path)
     Path("good.log").write_text("done\n")
     Path("wrong.log").write_text(attempts.marked("iou-aware: no such file", attempts.WRONG_INPUT) + "\n")

@@ -119,7 +119,7 @@ def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
     first = holders()
     assert has(first) == GPUS[:1]
     second = holders()
-    assert "others compute there" in second.stderr.readline()
+    assert "in use by other processes" in second.stderr.readline()
     first.kill()
     assert has(second) == GPUS[:1]
 
@@ -149,7 +149,7 @@ def test_who_may_use_one_gpu_waits_for_it_and_takes_no_other(machine, holders):
     assert has(holders(CUDA_VISIBLE_DEVICES="1")) == GPUS[1:2]
     waiting = holders(CUDA_VISIBLE_DEVICES=GPUS[1])
     assert has(holders(3)) == [GPUS[0], *GPUS[2:]]
-    assert "others compute there" in waiting.stderr.readline()
+    assert "in use by other processes" in waiting.stderr.readline()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_no_process_of_a_killed_training_keeps_its_gpus(machine, tmp_path):
         assert [rank.environ()["CUDA_VISIBLE_DEVICES"] for rank in ranks] == [",".join(GPUS[:2])] * 2
         predict = command(experiment, "predict", RETINANET, "--split", "val")
         with subprocess.Popen(predict, **pipes) as waiting, Patience(waiting):
-            assert "others compute there" in waiting.stderr.readline()
+            assert "in use by other processes" in waiting.stderr.readline()
             training.kill()
             assert f"Taken: {GPUS[0]}" in waiting.stderr.readline()
             waiting.kill()

@@ -44,7 +44,7 @@ def files(config: Path) -> set[Path]:
 
 
 def literals(file: Path) -> dict[str, Any]:
-    """Return what a config of unknown origin assigns; it may refer to nothing, neither to a base nor to a name.
+    """Return the assignments of a config of unknown origin, which may refer to no base and to no other name.
 
     Raises:
         InputError: The file is missing, or holds anything else.

@@ -1,7 +1,7 @@
 """YAML files that people write: read with their line numbers, held against a schema, faulted by file, line and key.
 
 A plain YAML parser takes the last of two equal keys in silence and forgets where everything stood. Here a duplicate is
-an error and every key keeps its line, so that whoever checks the content later can still say where the fault is.
+an error and every key keeps its line, so that later checks can say where a fault is.
 """
 
 import difflib
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 Key = tuple[str | int, ...]
 
-# What may be part of a path and a word on a command line: datasets, splits, tables and all else that people name. The
-# schemas call it the format `name`.
+# Names of datasets, splits, tables and so on, which become parts of paths and words on command lines. In the schemas it
+# is the format `name`.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NAME_IN_WORDS = "a name of letters, digits, '-' and '_' that starts with a letter or digit"
 
-# So many names are listed in an error; a grid of runs can have hundreds.
+# The most names that an error lists; a grid of runs can have hundreds.
 MOST_LISTED = 16
 
-# Words for the types that a schema expects; where it allows several, its description names them.
+# Words for a schema's types; where it allows several, its description names them.
 _KINDS = {"array": " a list", "object": " a mapping", "string": " text", "integer": " a whole number"}
 
-# What no file that a person writes comes near, and a hostile one exceeds: bytes, values once aliases are written out,
-# and lists within lists, of which the parser's own stack bears some thousands.
+# Limits that only a hostile file exceeds: bytes, values with aliases expanded, and depth of nesting, for which the
+# parser's stack is good for some thousands.
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 4 << 20, 100_000, 50
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -62,7 +62,7 @@ class Document:
     def error(self, key: Key, message: str) -> InputError:
         """Return the error to raise about ``key``: ``file, line 7, key tables.table2.rows: message``.
 
-        The line of a key that does not stand in the file is that of the nearest one above it that does.
+        A key that is not in the file has the line of the nearest one above it that is.
         """
         line = next((self.lines[key[:depth]] for depth in range(len(key), -1, -1) if key[:depth] in self.lines), None)
         place = [self.name, f"line {line}" if line else "", f"key {written(key)}" if key else ""]
@@ -73,8 +73,8 @@ def read(path: str | Path, schema: str | None = None) -> Document:
     """Read a YAML file; hold it against a schema, if one is named, as ``check`` does.
 
     Raises:
-        InputError: the file is missing or unreadable, is not YAML or more of it than a person writes, has the same key
-            twice in one mapping, or a value that is no text, number or truth value, such as a date.
+        InputError: the file is missing or unreadable, is not YAML or exceeds the limits, has the same key twice in one
+            mapping, or a value that is no text, number or truth value, such as a date.
     """
     try:
         require_regular(path, _MOST_BYTES)
@@ -104,7 +104,7 @@ def read(path: str | Path, schema: str | None = None) -> Document:
 
 
 def scalar(text: str) -> Any:
-    """Return what a word means that stands in YAML without quotes: text, a number, a truth value or nothing."""
+    """Return the value of an unquoted YAML scalar: text, a number, a truth value or None."""
     loader = _Loader("")
     try:
         return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
@@ -132,7 +132,7 @@ def check(document: Document, schema: str) -> None:
 
 
 def written(key: Key) -> str:
-    """Return a key's path as a person writes it: ``runs[2].detector``."""
+    """Return a key's path as text: ``runs[2].detector``."""
     text = ""
     for part in key:
         part = part if isinstance(part, int) or part.isprintable() else repr(part)
@@ -141,7 +141,7 @@ def written(key: Key) -> str:
 
 
 def one_of(choices: Iterable[Any], found: Any = None) -> str:
-    """Return ``a, b or c.`` as the end of a sentence, and the one that may have been meant: `` Did you mean 'b'?``."""
+    """Return ``a, b or c.`` to end a sentence with, and a hint where a name is close: `` Did you mean 'b'?``."""
     names = list(dict.fromkeys(str(choice) for choice in choices))
     if len(names) > MOST_LISTED:
         listed = f"{', '.join(names[: MOST_LISTED - 1])} or one of {len(names) - MOST_LISTED + 1} more"
@@ -180,7 +180,7 @@ def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], na
 
 
 def _value(loader: Any, node: yaml.Node, key: Key, name: str) -> Any:
-    """Return the text, finite number, truth value or None that a node stands for; InputError where it is none."""
+    """Return the value of a scalar node: text, a finite number, a truth value or None; InputError for any other."""
     try:
         value = loader.construct_object(node)
         if value is None or (isinstance(value, bool | str) and not _CONTROL.search(str(value))):
@@ -188,7 +188,12 @@ def _value(loader: Any, node: yaml.Node, key: Key, name: str) -> Any:
         if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1 << 63:
             return value
         kind = type(value).__name__
-    except (ValueError, LookupError, OverflowError, AttributeError) as fault:  # of PyYAML, at a 45th of a month, say
+    except (
+        ValueError,
+        LookupError,
+        OverflowError,
+        AttributeError,
+    ) as fault:  # PyYAML's, such as for the 45th of a month
         kind = str(fault)
     message = (
         f"found {_shortened(node.value)} ({kind}), expected printable text, a finite number below 2^63, true, false or "
@@ -200,7 +205,7 @@ def _value(loader: Any, node: yaml.Node, key: Key, name: str) -> Any:
 def _refuse_endless(text: str) -> None:
     """Raise MarkedYAMLError about YAML that is nested too deep, or too long once its aliases are written out.
 
-    Its events are read one by one, for which no stack is needed.
+    Its events are read one by one, which needs no stack.
     """
     above: list[list[Any]] = []  # the collections that are open: anchor, values so far
     sizes: dict[str, int] = {}

@@ -17,14 +17,14 @@ from iou_aware.common.files import require_regular, write_bytes
 
 log = logging.getLogger(__name__)
 
-# Names a font file for labels, before all others.
+# The environment variable that names a font file for labels.
 FONT = "IOU_AWARE_FONT"
-# Fonts that systems have for letters that Pillow's own lacks: Greek and Cyrillic, then Chinese, Japanese and Korean.
+# System fonts for letters that Pillow's own lacks: Greek and Cyrillic, then Chinese, Japanese and Korean.
 _FONTS = (
     *("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "DroidSansFallbackFull.ttf"),
     *("wqy-microhei.ttc", "wqy-zenhei.ttc", "ipag.ttf", "NanumGothic.ttf", "Arial Unicode.ttf", "msyh.ttc"),
 )
-# Okabe and Ito's, told apart by the colour-blind; light ones, on which black letters can be read.
+# Okabe and Ito's, safe for colour-blindness; the light ones, on which black letters are readable.
 COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#F0E442", "#009E73", "#D55E00")
 WHITE = "#ffffff"
 _DASH = 5
@@ -37,9 +37,9 @@ class Mark:
 
     Attributes:
         box: x1, y1, x2, y2 in pixels of the picture.
-        text: What stands at its upper left corner; empty for nothing.
-        colour: Of its line and of what is behind the text.
-        dashed: Whether the line is broken.
+        text: Its label, at the upper left corner; may be empty.
+        colour: Of its line and of the label's background.
+        dashed: Whether the line is dashed.
     """
 
     box: Sequence[float]
@@ -49,7 +49,7 @@ class Mark:
 
 
 def load(path: Path) -> Image.Image:
-    """Read a picture as RGB, turned as its EXIF says; one of more than 8 bits is stretched, and ``info`` says so.
+    """Read a picture as RGB, rotated by its EXIF; one of more than 8 bits is stretched, which ``info`` records.
 
     Raises:
         InputError: The file is missing, is no picture or is truncated.
@@ -66,7 +66,7 @@ def load(path: Path) -> Image.Image:
 
 
 def _stretched(picture: Image.Image, path: Path) -> Image.Image:
-    """Return a picture of 16 bits or of fractions from black, its least value, to white, its greatest."""
+    """Return a picture of 16 bits or of floats with its least value as black and its greatest as white."""
     values = np.nan_to_num(np.asarray(picture, dtype=float), posinf=0, neginf=0)
     low, high = values.min(), values.max()
     log.info("%s: its values from %g to %g are stretched to what can be seen, 0 to 255", path, low, high)
@@ -129,9 +129,9 @@ def save(picture: Image.Image, path: Path, quality: int = 88) -> Path:
 
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return a font that has all letters of a text: Pillow's own, else what ``IOU_AWARE_FONT`` names or is installed.
+    """Return a font that has all letters of a text: Pillow's own, that of ``IOU_AWARE_FONT``, or an installed one.
 
-    Where there is none, it is Pillow's own all the same, with a warning.
+    If none has them all, it is Pillow's own, with a warning.
     """
     own = ImageFont.load_default(size)
     letters = {letter for letter in text if letter.isprintable() and not letter.isspace()}
@@ -154,7 +154,7 @@ def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, mark: Mark, width: int) -> None:
     x1, y1, x2, y2 = (round(side) for side in box)
-    # A broken line is black below, so that a light one is seen on light ground as well.
+    # A dashed line is drawn over black, so that a light one shows on a light background as well.
     solid = "black" if mark.dashed else mark.colour
     pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=solid, width=width)
     corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Why nothing more can be written, where making room is the answer.
+# Errors of a full disk, in words.
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota on the disk is used up"}
 
-# How text begins that a spreadsheet takes for a formula, after the apostrophes that may already be before it.
+# Text that a spreadsheet takes for a formula, with any apostrophes already before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\n].", re.DOTALL)
 
 
@@ -38,7 +38,7 @@ def writing(path: str | Path) -> Iterator[Path]:
 
 
 def require_regular(path: str | Path, most_bytes: float = float("inf")) -> None:
-    """Raise OSError about what cannot be read to its end: a pipe, a device, a folder, more than ``most_bytes``."""
+    """Raise OSError unless the path is a regular file of at most ``most_bytes``; a pipe would be waited for."""
     about = Path(path).stat()
     if not stat.S_ISREG(about.st_mode):
         raise OSError("it is no regular file")
@@ -53,7 +53,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write ``content`` to ``path`` atomically, in UTF-8; half a surrogate pair, which it cannot hold, as a number."""
+    """Write ``content`` to ``path`` atomically, in UTF-8; lone surrogates are escaped."""
     write_bytes(path, content.encode(errors="backslashreplace"))
 
 
@@ -63,9 +63,9 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV that a spreadsheet can open: text which it would take for a formula begins with an apostrophe.
+    """Return rows as CSV that a spreadsheet can open safely: an apostrophe precedes text that looks like a formula.
 
-    None and what a row does not have are empty cells, truth values YAML's words; floats are written to the last bit.
+    None and missing values are empty cells, truth values ``true`` and ``false``; floats keep every bit.
 
     Raises:
         ValueError: A row has a column that is not among ``columns``.
@@ -78,7 +78,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def text_of_cell(cell: Any) -> Any:
-    """Return the text that ``csv_text`` wrote as this cell; what is no text, as it is."""
+    """Undo the quoting of ``csv_text`` in one cell; values other than text are returned unchanged."""
     return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
 
 

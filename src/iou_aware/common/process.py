@@ -1,7 +1,4 @@
-"""How a stage's process uses its time, and how it ends.
-
-What the interpreter and the C library do at their defaults costs seconds; what is changed about it changes no number.
-"""
+"""Settings of a stage's process: memory, caches, signals, garbage collection. None of them changes a result."""
 
 import atexit
 import contextlib
@@ -34,9 +31,9 @@ def keep_freed_memory() -> None:
 
 
 def cache_where_there_is_room() -> None:
-    """Let Numba and Matplotlib cache in a folder of this process's own where they cannot in the home.
+    """Give Numba and Matplotlib a temporary folder to cache in where the home folder is read-only.
 
-    Numba, with which MMDetection comes, otherwise ends at import where the environment is read-only as well.
+    Numba, on which MMDetection depends, fails at import where the environment is read-only as well.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     try:
@@ -50,18 +47,18 @@ def cache_where_there_is_room() -> None:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end this process as an error does, which clears away its temporary files.
+    """Make SIGTERM end this process as an error does, which removes its temporary files.
 
-    What started it may have blocked the signal for itself, which a process inherits.
+    It also unblocks the signal, which a process inherits blocked if its parent had it blocked.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def end_with_parent() -> None:
-    """Let the kernel kill this process when the one that started it is gone; elsewhere than on Linux, nothing happens.
+    """Make the kernel kill this process when its parent ends; does nothing on other systems than Linux.
 
-    Whatever a parent holds for its children, GPUs say, is not theirs any longer when it is gone.
+    What a parent holds for its children, such as GPUs, is free for others when it ends.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "prctl"):
@@ -70,7 +67,7 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def without_garbage_search() -> Iterator[None]:
-    """Make many objects within, none of them garbage, without Python's looking through all of them every so often."""
+    """Suspend garbage collection, for code that creates many objects of which none is garbage."""
     searching = gc.isenabled()
     gc.disable()
     try:

@@ -1,8 +1,7 @@
-"""Checkpoints that cannot be lost, of everything that decides how a run goes on.
+"""Checkpoints of the complete state of a training.
 
-A checkpoint is whole or absent. Its name holds how far the run had come and the start of its own SHA-256, so that
-damage shows before the file is opened. The one before the newest is always kept. The checkpoints of one run under one
-config lie in a folder that belongs to them alone.
+A checkpoint is whole or absent. Its name has the number of steps and the start of its own SHA-256, so that damage shows
+before the file is opened. The one before the newest is always kept. Each run has a folder of checkpoints per config.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ KEPT = 2
 
 
 def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
-    """Write a checkpoint, read it back from the disk, and only then remove all but it and the one before.
+    """Write a checkpoint, read it back from the disk, and only then remove all older ones but one.
 
     Args:
         folder: The run's checkpoints under its config.
@@ -38,7 +37,7 @@ def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
         iteration: How many steps the run has made.
 
     Raises:
-        OSError: It could not be written, or the disk gave back something else; those before it are untouched.
+        OSError: It could not be written, or reads back differently; older checkpoints are untouched.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
@@ -49,7 +48,7 @@ def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
         file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
-        # Reading it back is to ask the disk, not the memory that the system keeps of what was written.
+        # Drop the page cache, so that reading back reads the disk.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if (back := sha256(beside)) != written:
         raise OSError(f"{beside}: wrote content of sha256 {written}, read back {back}; check the disk.")
@@ -61,12 +60,12 @@ def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
 
 
 def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
-    """Return the newest undamaged checkpoint and its file; None where there is none, so that the run starts.
+    """Return the newest undamaged checkpoint and its file; None where the run has no checkpoint.
 
-    A damaged one is named in the log, and the one before it is taken.
+    A damaged one is named in the log and skipped.
 
     Raises:
-        InputError: All are damaged; or one is undamaged but no checkpoint, and is refused.
+        InputError: All are damaged, or one holds more than tensors and plain values.
     """
     newest_first = _newest_first(folder)
     for path in newest_first:
@@ -85,7 +84,7 @@ def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
 
 
 def of_other_configs(folder: Path) -> list[Path]:
-    """Return the run's checkpoints under other configs, which lie in folders beside this one."""
+    """Return the run's checkpoints under other configs."""
     return [path for beside in folder.parent.glob("*") if beside != folder for path in _newest_first(beside)]
 
 
@@ -96,7 +95,7 @@ def keep(folder: Path, newest: int) -> None:
 
 
 def capture(runner, epoch: int, batch: int) -> dict[str, Any]:
-    """Return the complete state of training, of all processes, to be saved at once; all must call this together.
+    """Return the complete state of training, of all processes; all of them must call this together.
 
     Args:
         runner: The runner.

@@ -1,4 +1,4 @@
-"""A run becomes one complete MMDetection config, which trains and tests with MMDetection's own tools as well."""
+"""The complete MMDetection config of a run, which MMDetection's own tools can train and test as well."""
 
 import copy
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from iou_aware.training import parts
 
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
 TENSORBOARD = "TensorboardVisBackend"
-# What MMDetection's configs name their data by; nothing refers to it once the data are a run's own.
+# Variables of MMDetection's configs for their data, which nothing refers to once the data are replaced.
 VARIABLES = ("dataset_type", "data_root", "backend_args", "train_pipeline", "test_pipeline")
 # The paper's only augmentation, and MMDetection's.
 FLIP = {"type": "RandomFlip", "prob": 0.5}
-# What mixed precision computes in, by the setting `amp`.
+# The type of mixed precision, by the setting `amp`.
 HALF = {True: "float16", "fp16": "float16", "bf16": "bfloat16"}
-# What decides how fast a run is and what is done with it, not its weights: no reason to leave a checkpoint alone.
+# Keys that do not decide a run's weights: a checkpoint is resumed although they differ.
 MACHINE = (
     *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
     *("val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator", "val_cfg", "test_cfg"),
@@ -46,7 +46,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         root: The project's folder, which holds ``configs/``.
         settings: The experiment's changes: epochs, batch_size, augmentations, images, workers, amp, compile,
             channels_last, gpus (a number), normaliser, tensorboard.
-        work_dir: Where MMDetection's own tools would write.
+        work_dir: The folder that MMDetection's own tools write to.
 
     Raises:
         InputError: A config file is missing or broken, or lacks what a run needs.
@@ -76,13 +76,13 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
 
 
 def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str, stock: Config) -> Config:
-    """Return the complete config of a run with released weights: MMDetection's own, on the run's data at its scale.
+    """Return the complete config of a run with released weights: MMDetection's, with the run's data and scale.
 
     Args:
         run: The run.
         manifest: What its dataset holds.
         root: The project's folder.
-        settings: The experiment's changes, of which those to training do not matter here.
+        settings: The experiment's; those of training do not matter here.
         work_dir: Where MMDetection's own tools would write.
         stock: The config that the weights were released with.
     """
@@ -108,7 +108,7 @@ def to_text(config: Config, root: Path = Path()) -> str:
 
 
 def science(config: Config, root: Path = Path()) -> str:
-    """Return the part of a config that decides which weights come out, as text; not where the data lie.
+    """Return the part of a config that decides the weights, as text; paths of the data are not part of it.
 
     ``root`` is as for ``to_text``.
     """
@@ -124,7 +124,7 @@ def science(config: Config, root: Path = Path()) -> str:
 
 
 def _set_classes(model: ConfigDict, classes: int) -> None:
-    """Set ``num_classes`` of every head that has one: RetinaNet's, and the second stage of Faster R-CNN."""
+    """Set ``num_classes`` of every head that has it: RetinaNet's, and that of Faster R-CNN's second stage."""
     heads = [model.get("bbox_head"), model.get("roi_head", {}).get("bbox_head")]
     for head in heads:
         for one in head if isinstance(head, list) else [head]:
@@ -143,7 +143,7 @@ def _set_loss(model: ConfigDict, run, detector: Path) -> None:
 
 
 def _set_weights(model: ConfigDict, fetched: Path) -> None:
-    """Let the backbone start from the ImageNet weights that were fetched, where its config says to start from any."""
+    """Point the backbone at its fetched or pretrained weights, where its config starts from any."""
     init = model.backbone.get("init_cfg") or {}
     if init.get("checkpoint"):
         init.checkpoint = str(fetched)
@@ -170,7 +170,7 @@ def _set_normaliser(config: Config, settings: Mapping[str, Any]) -> None:
 
 
 def _set_trunk(config: Config, settings: Mapping[str, Any]) -> None:
-    """Compute the network in half precision, compiled, or both, as settings say; in fp16 with a scaled loss."""
+    """Compute the network in half precision, compiled, or both, by the settings; fp16 scales the loss."""
     dtype = HALF.get(settings.get("amp"))
     if dtype or settings.get("compile"):
         hook = dict(type="Trunk", dtype=dtype, compiled=bool(settings.get("compile")))
@@ -180,7 +180,7 @@ def _set_trunk(config: Config, settings: Mapping[str, Any]) -> None:
 
 
 def _set_epochs(config: Config, epochs: int) -> None:
-    """Set the length of training; the schedule's steps by epoch keep their place in it."""
+    """Set the length of training, and scale the schedule's steps by epoch to it."""
     before = config.train_cfg.max_epochs
     config.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=epochs, val_interval=epochs)
     config.val_cfg, config.test_cfg = dict(type="ValLoop"), dict(type="TestLoop")
@@ -234,7 +234,7 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
         batch_sampler=dict(type="AspectRatioBatchSampler"),
         dataset=dataset(manifest, root, manifest.train, train, **more),
     )
-    # The first split to evaluate stands in the config for MMDetection's own tools; `predict` takes any.
+    # MMDetection's own tools test on the first split to evaluate; `predict` takes any.
     split = next(iter(manifest.evaluate), manifest.train)
     config.test_dataloader = dict(
         batch_size=1,
@@ -250,7 +250,7 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
 
 
 def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the random transforms of training images, each tried out: nothing else would name the one at fault."""
+    """Return the random transforms of training images, each built once, so that an error names the one at fault."""
     chosen = settings.get("augmentations", [FLIP])
     parts.require_transforms(chosen, "settings.augmentations")
     init_default_scope("mmdet")  # those of MMDetection within one of mmcv's are looked for there
@@ -266,7 +266,7 @@ def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any, root: Path = Path()) -> Any:
-    """Return a value of a config with plain dicts, which print as Python, and without notes of where it came from.
+    """Return a value of a config as plain dicts, which print as Python, without MMEngine's notes of its origin.
 
     Paths below ``root`` become relative to it.
     """

@@ -1,4 +1,4 @@
-"""Where to compute, and in which layout: what settings ask for, against what the environment and the machine have."""
+"""The device to compute on and the memory layout: what settings request, checked against environment and machine."""
 
 import logging
 import os
@@ -22,9 +22,9 @@ WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together an
 
 
 def check(experiment: Experiment) -> None:
-    """Print whether this environment, and the GPUs that are here, can compute what an experiment asks for.
+    """Print whether this environment and this machine's GPUs can run an experiment.
 
-    On a login node, which has no GPU or fewer than a job, it tells what can be told there.
+    On a login node, with fewer GPUs than a job gets or none, it checks what can be checked there.
 
     Raises:
         InputError: They cannot.
@@ -40,29 +40,29 @@ def check(experiment: Experiment) -> None:
         return
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     for number in range(len(names)):
-        prove(f"cuda:{number}")
-    require(experiment)
+        try_out(f"cuda:{number}")
+    require_capabilities(experiment)
     print(f"{versions}, and compute on {', '.join(names)}.")
     if len(names) < (most := Estimates(experiment).most_gpus):
         print(f"A training asks for {most} GPUs (settings.gpus), more than are here; a job must have them.")
 
 
 def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
-    """Return ``cuda`` or ``cpu``, and hide the GPUs from this process when it is to use the CPU.
+    """Return ``cuda`` or ``cpu``, and hide the GPUs from this process when it uses the CPU.
 
-    No GPU is touched: one that takes a single process must be left to the training process that is to have it.
+    No CUDA context is created: a GPU in exclusive mode must be left to the training process that will use it.
 
     Args:
-        settings: ``device`` (auto, cpu or cuda; auto takes a GPU where there is one) and ``tf32``, with which a GPU
-            rounds what it multiplies to 10 bits.
+        settings: ``device`` (auto, cpu or cuda; auto takes a GPU where there is one) and ``tf32`` (whether a GPU
+            multiplies in TensorFloat-32).
         gpus: How many GPUs are needed where any are used.
 
     Raises:
-        InputError: A GPU is asked for where there is none, or where nothing can compute on it; or there are too few.
+        InputError: A GPU is requested but there is none, too few, or no library built for it.
     """
     device = settings.get("device") or "auto"
     if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # MMEngine looks for itself, and takes what it finds
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # MMEngine takes any GPU that it sees
         return "cpu"
     if device == "cuda":
         _require_build()
@@ -83,14 +83,14 @@ def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
     return "cuda"
 
 
-def prove(device: str) -> None:
-    """Compute something on a GPU, with PyTorch and with mmcv's ops; the first batch of a training is minutes away.
+def try_out(device: str) -> None:
+    """Compute something on a GPU with PyTorch and with mmcv's ops, so that faults show before data are loaded.
 
     Args:
         device: Such as ``cuda`` or ``cuda:1``.
 
     Raises:
-        InputError: It does not work: PyTorch or mmcv is not built for this GPU, or someone else has it.
+        InputError: It fails: PyTorch or mmcv is not built for this GPU, or another process has it.
     """
     try:
         box = torch.ones(1, 4, device=device) * 2
@@ -109,9 +109,9 @@ def prove(device: str) -> None:
 
 
 def _fault(device: str, library: str, remedy: str, fault: RuntimeError) -> InputError:
-    """Return what to say of a library that cannot compute: that it has no kernels for the GPU, or its own words.
+    """Return the error of a library that cannot compute: it has no kernels for the GPU, or its own message.
 
-    What a build lacks, it lacks on every machine; a GPU that is broken or taken may be another one next time.
+    A build that lacks kernels is an InputError; a GPU that is broken or in use is a MachineError, worth a retry.
     """
     kind = InputError if "implementation for device" in str(fault) else MachineError
     reason = f"{library} cannot compute on {device} here: {str(fault).splitlines()[0]}"
@@ -124,8 +124,8 @@ def _fault(device: str, library: str, remedy: str, fault: RuntimeError) -> Input
     return kind(f"{reason} ({WHICH_GO_TOGETHER})")
 
 
-def require(experiment: Experiment) -> None:
-    """Raise InputError if the GPU here is not one that the settings ask for: too little memory, or no bfloat16."""
+def require_capabilities(experiment: Experiment) -> None:
+    """Raise InputError if the GPU lacks what the settings need: bfloat16, or the memory planned for."""
     settings = experiment.settings
     if settings.get("amp") == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(
@@ -142,7 +142,7 @@ def require(experiment: Experiment) -> None:
 
 
 def _require_build() -> None:
-    """Raise InputError unless PyTorch and mmcv are built with CUDA, which can be told without a GPU."""
+    """Raise InputError unless PyTorch and mmcv are built with CUDA; needs no GPU."""
     without = [] if torch.version.cuda else [f"PyTorch {torch.__version__}"]
     if get_compiling_cuda_version() == "not available":
         without.append(f"mmcv {mmcv.__version__}")
@@ -154,13 +154,11 @@ def _require_build() -> None:
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """Lay a model's weights, and so its feature maps, out with channels innermost; return the model.
+    """Convert a model's weights, and so its feature maps, to the channels-last layout; return the model.
 
-    Convolutions on a CPU and tensor cores on a GPU are faster with this layout.
-
-    mmcv's RoIAlign reads its input as if channels were outermost whatever its layout, so that it gets a copy that is.
-
-    On a CPU, a model with a convolution that corrupts memory in that layout is left as it is, with a warning.
+    Convolutions on a CPU and tensor cores on a GPU are faster with it. mmcv's RoIAlign ignores the layout of its input
+    and gets a contiguous copy. On a CPU, a model with a convolution that corrupts memory in this layout is left
+    unchanged, with a warning.
     """
     corrupting = [name for name, module in model.named_modules() if _corrupts_memory(module)]
     if corrupting and not torch.cuda.is_available():
@@ -179,7 +177,7 @@ def channels_last(model: nn.Module) -> nn.Module:
 
 
 def _corrupts_memory(module: nn.Module) -> bool:
-    """Tell whether a convolution is one whose weight gradient oneDNN writes beyond its buffer, on x86 in channels_last.
+    """Return whether oneDNN writes a convolution's weight gradient beyond its buffer, on x86 in channels_last.
 
     This is https://github.com/uxlfoundation/oneDNN/issues/6035. Tried with PyTorch 2.13.0, each case in a process of
     its own, against malloc's checks and the gradient of the other layout: 1 to 24 input channels; kernels 1, 3, 5, 7;

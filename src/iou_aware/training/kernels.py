@@ -1,4 +1,4 @@
-"""Which GPUs mmcv's prebuilt CUDA ops run on. Needs nothing installed: `make setup` asks before anything is."""
+"""The GPUs that mmcv's prebuilt CUDA ops run on. Imports nothing: `make setup` uses it before anything is installed."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ MMCV_WHEEL = ("7.5", "8.6", "8.9", "9.0", "12.0")
 
 
 def run_on(gpu: str, compiled: Iterable[str] = MMCV_WHEEL) -> bool:
-    """Say whether a GPU of a compute capability, such as ``8.0``, runs what is compiled for others.
+    """Return whether a GPU of a compute capability, such as ``8.0``, runs code compiled for others.
 
     It runs what is compiled for its own major version and for no later minor one (CUDA C++ Programming Guide, Binary
     Compatibility).

@@ -1,4 +1,4 @@
-"""Several training processes on one machine, one per GPU, or on the CPU where there is none."""
+"""Several training processes on one machine, one per GPU, or on the CPU."""
 
 import logging
 import os
@@ -14,22 +14,21 @@ from iou_aware.workflow.attempts import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 
-# How long the processes have to save once SIGTERM has come, in seconds; torchrun would end them after 30, which a slow
-# file system may need for the checkpoint alone. The cluster's profile gives 120 seconds' notice of a time limit.
+# Seconds that the processes have to save after SIGTERM. torchrun's default is 30, which a slow file system may need for
+# the checkpoint alone; the cluster's profile gives 120 seconds' notice of a time limit.
 SAVING_SECONDS = 100
 
 
-def is_one_of_many() -> bool:
-    """Say whether this process was started by torchrun."""
+def is_rank() -> bool:
+    """Return whether torchrun has started this process."""
     return "LOCAL_RANK" in os.environ
 
 
-def meet() -> None:
-    """Meet the processes that were started together with this one.
+def join() -> None:
+    """Join the process group of a training.
 
-    None of them outlives the one that started it, which has taken their GPUs. Each computes on one core beside its GPU,
-    whatever ``OMP_NUM_THREADS`` says: Snakemake sets that to all cores of the job, and processes that each take all of
-    them stand in each other's way.
+    A process ends with its parent, which holds the GPUs. Beside its GPU it uses one core, whatever ``OMP_NUM_THREADS``
+    says: Snakemake sets that to all cores of the job, and processes that each use all of them slow each other down.
     """
     process.end_with_parent()
     torch.set_num_threads(1)
@@ -43,12 +42,12 @@ def launch(processes: int, arguments: list[str]) -> None:
     """Run an ``iou-aware`` command as several processes, as ``torchrun --standalone`` does, and wait for them.
 
     Raises:
-        Interrupted: SIGTERM came, to this process or to them; they have saved.
-        SystemExit: One of them failed, with its exit code; it has said why.
+        Interrupted: SIGTERM was sent to this process or to them; they have saved.
+        SystemExit: One of them failed, with its exit code; it has logged why.
     """
     logger.info("Starting %d processes: iou-aware %s", processes, " ".join(arguments))
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(SAVING_SECONDS)
-    # They meet at the machine's own address: the name of a cluster's node may not lead back to it.
+    # They connect by the loopback address: the name of a cluster's node may not resolve to it.
     options = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
     try:
         torchrun.main([*options, "-m", "iou_aware.cli", *arguments])

@@ -1,6 +1,6 @@
-"""Training data in an order, and with augmentations, that depend on nothing but the seed, the epoch and the image.
+"""Training data whose order and augmentations depend only on the seed, the epoch and the image.
 
-So neither the number of loading processes, nor that of training processes, nor an interruption changes a run.
+So neither the number of loading or training processes nor an interruption changes a run.
 """
 
 import contextlib
@@ -24,39 +24,39 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from iou_aware.common.errors import InputError
 
-# The start of a pipeline that gives the same for an image every time; what comes after it may be random.
-SURE = (LoadImageFromFile, LoadAnnotations, Resize)
+# Transforms without randomness, which a pipeline begins with.
+DETERMINISTIC = (LoadImageFromFile, LoadAnnotations, Resize)
 REMEMBERED_BYTES = 256 << 20
 
 
 class SeededPipeline:
-    """A pipeline whose random numbers are drawn from the seed, the epoch and the image.
+    """A pipeline whose random numbers depend on the seed, the epoch and the image.
 
-    Where asked to, its first steps are made once per image as long as the results fit into memory: decoding and
-    resizing a small image costs a tenth of a training step on it.
+    The results of its deterministic first steps are kept, up to a limit of memory: decoding and resizing a small image
+    takes a tenth of a training step on it.
 
     Args:
         steps: MMDetection's transforms; they draw from the generators of NumPy and Python.
         seed: The run's seed.
-        limit: How many bytes of pixels to remember at most.
+        limit: The most bytes of pixels to keep.
 
     Attributes:
-        epoch: The epoch in progress, set by the runner. Loading processes start anew with every epoch, so they see it.
+        epoch: The epoch in progress, set by the runner; loading processes see it, as they start anew with every epoch.
     """
 
     def __init__(self, steps: Sequence[Callable], seed: int, limit: int):
-        self.sure = Compose(list(itertools.takewhile(lambda step: isinstance(step, SURE), steps)))
-        self.rest = Compose(steps[len(self.sure.transforms) :])
+        self.first = Compose(list(itertools.takewhile(lambda step: isinstance(step, DETERMINISTIC), steps)))
+        self.rest = Compose(steps[len(self.first.transforms) :])
         self.seed, self.epoch, self.left = seed, 0, limit
         self._results: dict[int, dict[str, Any]] = {}
 
     def __call__(self, data: dict[str, Any]) -> Any:
-        """Run the pipeline on one image's information, which has its place in the dataset as ``sample_idx``."""
+        """Run the pipeline on one image, whose place in the dataset is ``sample_idx``."""
         place = data["sample_idx"]
         first, second = np.random.SeedSequence([self.seed, self.epoch, place]).generate_state(2).tolist()
         np.random.seed(first)
         random.seed(second)
-        result = self._results.get(place) or self.sure(data)
+        result = self._results.get(place) or self.first(data)
         if place not in self._results and result["img"].nbytes <= self.left:
             self.left -= result["img"].nbytes
             self._results[place] = result
@@ -71,10 +71,10 @@ def _copied(value: Any) -> Any:
 
 
 class Batches(BatchSampler):
-    """This process's share of an epoch's batches, without those that a run had seen before it was interrupted.
+    """This process's share of an epoch's batches, without those of before an interruption.
 
-    A step of several processes sees the images that one process would see, each of them once. MMDetection deals the
-    images out first and lets each process make batches of its own, by orientation; those are others.
+    A step of several processes has the images that a step of one process has. MMDetection's processes each make batches
+    of their own, by orientation, from their share of the images, which gives others.
 
     Args:
         batches: The batches of all processes together.
@@ -94,7 +94,7 @@ class Batches(BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in itertools.islice(iter(self.batches), self.skip, None):
-            if len(batch) < self.processes:  # an epoch's last: some processes see the same, as none may be without
+            if len(batch) < self.processes:  # an epoch's last: repeated, as every process needs an image
                 batch = (batch * self.processes)[: self.processes]
             yield batch[self.rank :: self.processes]
 
@@ -119,12 +119,12 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
             f"{dataset.ann_file}: nothing to train on: all its images are without boxes or under 32 pixels. Name "
             "another split to train on in the dataset's file, or look at the annotations."
         ) from fault
-    # Loading processes end with the epoch, and what they remember with them.
+    # Loading processes end with the epoch, and so would what they keep.
     limit = REMEMBERED_BYTES if config.num_workers == 0 else 0
     dataset.pipeline = SeededPipeline(dataset.pipeline.transforms, seed, limit)
     _, processes = get_dist_info()
     order = DefaultSampler(dataset, config.sampler.shuffle, seed)
-    # Every process knows the order of all images, and takes its share of each batch.
+    # Every process has the order of all images and takes its share of each batch.
     order.rank, order.world_size, order.num_samples, order.total_size = 0, 1, len(dataset), len(dataset)
     inner = dict(sampler=order, batch_size=config.batch_size * processes)
     batches = Batches(DATA_SAMPLERS.build(config.batch_sampler, default_args=inner))
@@ -135,7 +135,7 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_outlive_signals,
-        # Its own generator, so that starting an epoch a second time draws nothing from the model's.
+        # Its own generator: starting an epoch a second time must draw nothing from the global one.
         generator=torch.Generator(),
     )
 
@@ -152,10 +152,10 @@ def collate(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _outlive_signals(number: int) -> None:
-    """Let a loading process leave it to its training process when to end.
+    """Make a loading process ignore SIGTERM and SIGINT; its training process ends it.
 
-    A cluster's signal reaches every process of a job. PyTorch's loading processes would die of it at once, and their
-    death ends the training process before it can save.
+    A cluster's signal reaches every process of a job. PyTorch's loading processes would end at once, and that ends the
+    training process before it can save.
     """
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, signal.SIG_IGN)

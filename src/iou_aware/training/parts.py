@@ -1,8 +1,8 @@
-"""What a config or a setting may name where it is data, so that nothing in it is run.
+"""Checks that a config or a setting that is data names only known parts, so that nothing in it is run.
 
-A registry of MMEngine takes more than the names that are registered: the path of any object, ``os.system``, which it
-calls, and that of any module, which it imports. Some registered parts run what they are given as well: MMCV evaluates
-the ``type`` of an NMS, and one detector of MMDetection runs the config of another.
+A registry of MMEngine accepts more than registered names: the path of any object, such as ``os.system``, which it
+calls, and of any module, which it imports. Some registered parts run their arguments: MMCV evaluates the ``type`` of an
+NMS, and one detector of MMDetection runs the config of another.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
 from iou_aware.method import heads as heads  # whose parts are registered
 
-# Registered parts that run what they are given: one evaluates an argument, others read another config or its weights.
+# Modules of registered parts that run their arguments: one evaluates one, others read another config or its weights.
 RUNNING = (
     *("mmdet.models.detectors.kd_one_stage", "mmdet.models.detectors.lad", "mmdet.models.task_modules.tracking"),
     *("mmdet.models.mot", "mmdet.models.reid", "mmdet.models.trackers", "mmdet.models.vis"),
 )
-# Parts that are not registered: MMCV evaluates the name of an NMS, and looks for that of a RoI layer among its ops.
+# Unregistered parts: MMCV evaluates the name of an NMS, and looks up that of a RoI layer among its ops.
 UNREGISTERED = {"nms", "soft_nms", "RoIAlign"}
-# Keys that make a registry, or the reading of a file, import a module.
+# Keys that make a registry or a file reader import a module.
 IMPORTING = ("_scope_", "backend_args", "file_client_args")
 
 
@@ -82,7 +82,7 @@ def _is_transform(name: str) -> bool:
 
 
 def _registered(name: str, registry: Registry | None) -> Any:
-    """Return what a registry, or one above it, has under a name; its own ``get`` would import what it has not."""
+    """Return the entry of a registry or of its parents; their own ``get`` would import what is not registered."""
     if registry is None:
         return None
     registry.import_from_location()

@@ -1,4 +1,4 @@
-"""What a run says while it trains, and what it remembers of it: a line now and then, and the rows of its history."""
+"""A run's log lines while it trains, and the rows of its history."""
 
 import logging
 import math
@@ -24,13 +24,13 @@ _CPU = "cpu_seconds"
 
 
 class Progress(Hook):
-    """Averages the losses between two rows of the history, and stops a run whose loss is no longer a number.
+    """Averages the losses between two rows of the history, and stops a run whose loss is not finite.
 
-    It stands in for MMEngine's runtime, timer and logger hooks: they keep the whole history of every value in arrays
-    that are copied at each step, and lose it when a run resumes.
+    It replaces MMEngine's runtime, timer and logger hooks: they keep the history of every value in arrays that every
+    step copies, and lose it when a run resumes.
 
     Args:
-        name: What to call the run in the log.
+        name: The run's name in the log.
         batch_size: Images per step of all processes.
 
     Attributes:
@@ -57,7 +57,7 @@ class Progress(Hook):
         return {"rows": self.rows, "sums": dict(self._sums), "count": self._count, **spent}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state_dict`` returned."""
+        """Restore what ``state_dict`` returned."""
         self.rows, self._count = state["rows"], state["count"]
         self.seconds, self.cpu_seconds, self.iterations = state["seconds"], state["cpu_seconds"], state["its"]
         self._sums = dict(state["sums"])
@@ -72,11 +72,11 @@ class Progress(Hook):
         self._clock, self._cpu_clock = time.perf_counter(), cpu_seconds()
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the learning rate that this step is made with."""
+        """Record the learning rate of this step."""
         self._lr = runner.optim_wrapper.get_lr()["lr"][0]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add up the losses; write a row when it is time.
+        """Sum the losses; add a row to the history when it is due.
 
         Raises:
             InputError: The loss is infinite or not a number.
@@ -129,7 +129,7 @@ def cpu_seconds() -> float:
 def _of_all_processes(losses: dict[str, torch.Tensor], seconds: float) -> dict[str, float]:
     """Return the means over all processes of the losses, in double precision, and of the CPU time.
 
-    It is here that a step waits for the GPU, once; several processes meet here as well.
+    This is where a step waits for the GPU, once, and where several processes synchronise.
     """
     values = torch.stack([value.detach().double() for value in losses.values()])
     if not is_distributed():
@@ -142,7 +142,7 @@ def _of_all_processes(losses: dict[str, torch.Tensor], seconds: float) -> dict[s
 def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any) -> str:
     where = f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1})"
     if math.isfinite(outputs["loss"].item()):
-        return f"{where} in another process, which names its images."
+        return f"{where} in another process, whose log names its images."
     losses = ", ".join(f"{key} {value.item():g}" for key, value in outputs.items())
     images = ", ".join(sample.img_path for sample in batch["data_samples"])
     return (

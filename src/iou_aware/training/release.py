@@ -1,4 +1,4 @@
-"""The stage ``release``: weights that others have trained and published are fetched, checked and sealed."""
+"""The stage ``release``: fetches weights that others have trained and published, checks and seals them."""
 
 import logging
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from iou_aware.training import config, weights
 
 logger = logging.getLogger(__name__)
 
-# Numbers that NumPy made, such as a best score, stand among the notes of a checkpoint. Arrays and objects stay refused.
+# NumPy's numbers, such as a best score, which a checkpoint's metadata may hold. Arrays and objects are still refused.
 NUMBERS = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")),
@@ -30,7 +30,7 @@ NUMBERS = [
 def release(experiment: Experiment, run_name: str) -> None:
     """Fetch the weights of one run and write its ``weights.pth``, ``config.py`` and, last, ``run.json``.
 
-    There is no ``history.csv``. What is published of the model, its AP included, stands in ``run.json``.
+    There is no ``history.csv``. ``run.json`` has what is published of the model, its AP included.
 
     Args:
         experiment: The study.
@@ -65,7 +65,7 @@ def release(experiment: Experiment, run_name: str) -> None:
             "config": model.name,
             "address": model.address,
             "sha256": sha256(file),
-            # At another scale there is nothing to hold ours against.
+            # At another scale the published AP does not apply.
             "AP": model.box_ap if _scale(stock) == run.width_height else None,
         },
         "parameters": sum(tensor.numel() for tensor in tensors.values()),

@@ -1,4 +1,4 @@
-"""MMEngine's runner, made to survive: it stops at any step, and goes on from there as if nothing had happened."""
+"""MMEngine's runner, made to stop at any step and to resume from there with the same result."""
 
 import itertools
 import logging
@@ -28,20 +28,20 @@ logger = logging.getLogger(__name__)
 
 ASK_EVERY = 10
 
-# MMEngine knows runners of a process by their name and the second they began in, and gives one that has both in common
-# with an earlier one the earlier one's visualizer, which writes elsewhere or not at all. A number tells them apart.
+# MMEngine identifies the runners of a process by name and start time in seconds. One that equals an earlier one in both
+# gets the earlier visualizer, which writes elsewhere or not at all. A number makes the names unique.
 _NUMBERS = itertools.count()
 
 
 class Interrupted(SystemExit):
-    """The run was asked to stop; it has saved its state, and the same command goes on from there."""
+    """The run was asked to stop and has saved its state; the same command resumes it."""
 
     def __init__(self):
         super().__init__(INTERRUPTED)
 
 
 class Loop(EpochBasedTrainLoop):
-    """Training by epochs that can begin inside of one."""
+    """Training by epochs that can begin within an epoch."""
 
     _first = 0
 
@@ -51,7 +51,7 @@ class Loop(EpochBasedTrainLoop):
         self._first = batch
 
     def run_epoch(self) -> None:
-        """Make all steps of an epoch that are left."""
+        """Make the remaining steps of an epoch."""
         self.dataloader.dataset.pipeline.epoch = self._epoch
         first = self.dataloader.batch_sampler.skip = self._first
         self.runner.call_hook("before_train_epoch")
@@ -79,27 +79,27 @@ class Saving(Hook):
         self._handlers: dict[int, Any] = {}
 
     def before_train(self, runner) -> None:
-        """Stop in good order when told to, by preemption or a time limit (SIGTERM) or by a person (SIGINT)."""
+        """Handle SIGTERM (preemption, time limit) and SIGINT (a person) by saving and stopping."""
         self._handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
         self._saved_at = runner.progress.seconds
 
     def leave_signals(self) -> None:
-        """Take signals as before the training; until then one that comes after its last step changes nothing."""
+        """Restore the signal handlers; until then a signal after the last step changes nothing."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Save inside of an epoch if it is time or the run has to stop. All processes decide alike."""
+        """Save within an epoch if it is due or the run has to stop. All processes decide alike."""
         if batch_idx + 1 == len(runner.train_dataloader) or (runner.distributed and (batch_idx + 1) % ASK_EVERY):
             return
         due = runner.progress.seconds - self._saved_at > self.every_seconds
-        stop, due = _anywhere(self._asked, due)
+        stop, due = _in_any_process(self._asked, due)
         if stop or due:
             self._save(runner, runner.epoch, batch_idx + 1, stop)
 
     def after_train_epoch(self, runner) -> None:
-        """Save between epochs; the last step's state, with which the schedule's step by epoch has been made."""
-        (stop,) = _anywhere(self._asked)
+        """Save between epochs, after the schedule's step by epoch."""
+        (stop,) = _in_any_process(self._asked)
         last = runner.epoch + 1 == runner.max_epochs
         self._save(runner, runner.epoch + 1, 0, stop and not last)
 
@@ -112,7 +112,7 @@ class Saving(Hook):
             iteration = epoch * len(runner.train_dataloader) + batch
             path = checkpoints.save(self.folder, captured, iteration)
             if stop:
-                logger.warning("Asked to stop: saved %s. The same command goes on from there.", path)
+                logger.warning("Asked to stop: saved %s. The same command resumes.", path)
         barrier()
         self._saved_at = runner.progress.seconds
         if stop:
@@ -124,8 +124,8 @@ class Saving(Hook):
         self._asked = True
 
 
-def _anywhere(*flags: bool) -> list[bool]:
-    """Return which of the flags are set in any process; a single one asks nobody, its GPU included."""
+def _in_any_process(*flags: bool) -> list[bool]:
+    """Return which of the flags are set in any process; a single process need not synchronise."""
     if not is_distributed():
         return list(flags)
     told = torch.tensor(flags, dtype=torch.int32)
@@ -139,9 +139,9 @@ class Runner(MMEngineRunner):
     Args:
         config: The run's config; validation and testing in it are not this runner's. Its ``channels_last`` keeps
             feature maps with their channels innermost, which convolutions on a CPU and tensor cores like.
-        name: What to call the run in the log.
-        folder: Where its checkpoints lie.
-        every_seconds: Save at least so often.
+        name: The run's name in the log.
+        folder: The folder of its checkpoints.
+        every_seconds: The most seconds between two checkpoints.
     """
 
     def __init__(self, config: Config, name: str, folder: Path, every_seconds: float):
@@ -179,13 +179,13 @@ class Runner(MMEngineRunner):
         if self._channels_last:
             model = channels_last(model)
         batch_targets(model)
-        model.data_preprocessor._non_blocking = True  # the GPU gets its images while it is told what to do with them
+        model.data_preprocessor._non_blocking = True  # copy images while the CPU queues kernels
         if self.distributed and not torch.cuda.is_available():
             model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
-        """Build the optimiser's wrapper; it does not wait for the GPU in every step to note the gradients' norm."""
+        """Build the optimiser's wrapper, without logging the gradients' norm, which would wait for the GPU."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
         if wrapper.clip_grad_kwargs:
             clip = wrapper.clip_func
@@ -193,13 +193,13 @@ class Runner(MMEngineRunner):
         return wrapper
 
     def _init_model_weights(self) -> None:
-        """Look for a checkpoint first: what is resumed needs no initial weights, which may have to be fetched."""
+        """Look for a checkpoint first: a resumed run needs no initial weights."""
         saved = checkpoints.load(self._folder)
         if saved is None:
             if is_main_process() and (others := checkpoints.of_other_configs(self._folder)):
                 logger.warning(
                     "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
-                    "Stop this training and take the change back to go on from there.",
+                    "Stop this training and undo the change to resume from it.",
                     others[0],
                 )
             super()._init_model_weights()
@@ -209,13 +209,13 @@ class Runner(MMEngineRunner):
             logger.info("Resuming from %s", path)
 
     def load_or_resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Restore the checkpoint, if there is one."""
         if self._resumed is not None:
             checkpoints.restore(self, self._resumed)
             self._resumed = None
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """Say nothing: run.json has the versions, and asking for compilers takes a second."""
+        """Log nothing: run.json has the versions, and querying compilers takes a second."""
 
     def dump_config(self) -> None:
         """Write nothing: the run's config is written when it is finished."""

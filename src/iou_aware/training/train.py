@@ -1,4 +1,4 @@
-"""The stage ``train``: one run's model is trained, from its last checkpoint where there is one, and sealed."""
+"""The stage ``train``: trains one run, from its last checkpoint if there is one, and seals it."""
 
 import hashlib
 import logging
@@ -24,15 +24,15 @@ from iou_aware.workflow.costs import Estimates
 
 logger = logging.getLogger(__name__)
 
-# A time limit or a preemption loses nothing, as they say so before; a machine that dies loses at most this.
+# A time limit or a preemption loses nothing, as SIGTERM comes first; a machine that dies loses at most this.
 SAVE_EVERY_SECONDS = 15 * 60
 
 
 def train(experiment: Experiment, run_name: str) -> None:
     """Train one run and write its ``weights.pth``, ``config.py``, ``history.csv`` and, last, ``run.json``.
 
-    A run that was interrupted goes on where it was; on a CPU it ends with the same bits as one that never was. With
-    ``settings.gpus`` above 1 it starts as many processes as that, on GPUs or, without any, on the CPU.
+    An interrupted run resumes; on a CPU its result equals that of an uninterrupted one to the last bit. With
+    ``settings.gpus`` above 1 it starts that many processes, on GPUs or, where there are none, on the CPU.
 
     Args:
         experiment: The study.
@@ -40,7 +40,7 @@ def train(experiment: Experiment, run_name: str) -> None:
 
     Raises:
         InputError: A config, the data or a checkpoint is wrong, or the loss is no longer finite.
-        Interrupted: SIGTERM came; the state is saved, and the same command goes on from there. The exit code is 75.
+        Interrupted: SIGTERM was received and the state saved; the same command resumes. The exit code is 75.
     """
     paths, run = experiment.paths, experiment.runs[run_name]
     if run.is_released:
@@ -50,14 +50,14 @@ def train(experiment: Experiment, run_name: str) -> None:
     chosen = device.choose(settings, gpus)
     if settings.get("tensorboard"):
         _require_tensorboard()
-    if launch.is_one_of_many():
-        launch.meet()
+    if launch.is_rank():
+        launch.join()
     elif gpus > 1:
         _launch(gpus, experiment, run_name)
         return
     if chosen == "cuda":
-        device.prove(chosen)
-        device.require(experiment)
+        device.try_out(chosen)
+        device.require_capabilities(experiment)
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     start = backbones.weights(experiment, run.backbone)
     start_sha256 = start and sha256(start)
@@ -67,9 +67,9 @@ def train(experiment: Experiment, run_name: str) -> None:
 
     runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
     if is_main_process():
-        left_out = "those left out have no boxes or are under 32 pixels"
         images = manifest.splits[manifest.train].counts["images"]
-        logger.info("Training on %d of %d images (%s)", len(runner.train_dataloader.dataset), images, left_out)
+        used = len(runner.train_dataloader.dataset)
+        logger.info("Training on %d of %d images; the others have no boxes or are under 32 pixels", used, images)
     try:
         runner.train()
         if is_main_process():
@@ -81,7 +81,7 @@ def train(experiment: Experiment, run_name: str) -> None:
 
 
 def _launch(processes: int, experiment: Experiment, run_name: str) -> None:
-    """Train in several processes. Asked to stop after the last step, they finish, and so does this one."""
+    """Train in several processes. They finish, and so does this one, if SIGTERM comes after the last step."""
     sealed = experiment.paths.seal(run_name)
     before = sealed.is_file() and sealed.stat().st_mtime_ns
     try:
@@ -102,7 +102,7 @@ def _require_tensorboard() -> None:
 
 
 def _identity(science: str, manifest: Manifest, start_sha256: str | None) -> str:
-    """Return what a checkpoint must agree with to go on from it: config, first weights, annotations, method's code."""
+    """Return a digest of what a checkpoint depends on: config, initial weights, annotations, code of the method."""
     digest = hashlib.sha256(f"{science}{start_sha256 or ''}".encode())
     digest.update(manifest.splits[manifest.train].sha256.encode())
     for module in (anchors, heads, losses, normaliser, targets, trunk):
@@ -111,7 +111,7 @@ def _identity(science: str, manifest: Manifest, start_sha256: str | None) -> str
 
 
 def _finish(runner: Runner, resolved: str, folder: Path, record: dict[str, Any]) -> None:
-    """Write all that a finished run consists of."""
+    """Write the files of a finished run."""
     progress = runner.progress
     classes = runner.train_dataloader.dataset.metainfo["classes"]
     tensors = weights.save(runner.model, classes, folder / "weights.pth")

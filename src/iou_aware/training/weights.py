@@ -1,4 +1,4 @@
-"""A model's weights: written as MMDetection reads them, and read by the one loader that runs nothing in a file."""
+"""A model's weights: written as MMDetection reads them, and read by a loader that runs nothing in a file."""
 
 import os
 import re
@@ -13,18 +13,18 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing
 
-# How PyTorch names what it refuses to import, in the middle of advice to trust the file.
+# PyTorch's name of what it refuses to import, within advice to trust the file.
 FOREIGN = re.compile(r"GLOBAL (?P<name>\S+)")
-# MMEngine tries again without safety what it cannot load with it; PyTorch refuses that, too, where this is set.
+# MMEngine retries an unsafe load where a safe one fails; with this set, PyTorch refuses both.
 os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-# What weights of a backbone may hold beyond it, the classifier of ImageNet, and lack: BN's counters, which files from
-# before PyTorch 0.4.1 do not have and only a cumulative average reads.
+# Weights of a backbone may also have ImageNet's classifier, and may lack BN's counters: files from before PyTorch 0.4.1
+# do, and only a cumulative average reads them.
 CLASSIFIER = "fc."
 COUNTER = ".num_batches_tracked"
 
 
 def load(path: Path) -> Any:
-    """Read a file of tensors and plain values onto the CPU; whatever else it holds is refused and not run.
+    """Read a file of tensors and plain values onto the CPU; refuse a file that holds anything else.
 
     Raises:
         InputError: The file is missing, truncated, or holds something else than tensors and plain values.
@@ -33,7 +33,7 @@ def load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
         raise InputError(f"{path} does not exist; expected a file of weights.") from fault
-    except Exception as fault:  # PyTorch stumbles over damage in any way: IndexError, KeyError, AssertionError, ...
+    except Exception as fault:  # damage raises anything: IndexError, KeyError, AssertionError, ...
         named = FOREIGN.search(str(fault))
         if named:
             raise InputError(
@@ -52,7 +52,7 @@ def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bo
     Args:
         model: The model.
         path: The file, with a ``state_dict`` in it or one itself.
-        name: What to call the model.
+        name: The model's name in errors.
         backbone: Whether the file may hold a classifier as well, and lack BN's counters.
 
     Raises:
@@ -79,9 +79,9 @@ def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bo
 
 @WEIGHT_INITIALIZERS.register_module("Pretrained", force=True)
 def pretrained(checkpoint: str) -> Callable[[torch.nn.Module], None]:
-    """Return what gives a module the weights of the file that its ``init_cfg`` names; InputError as from ``load_into``.
+    """Return a function that loads the file of a module's ``init_cfg`` into it; InputError as from ``load_into``.
 
-    In place of MMEngine's, which goes on with random weights where those of the file do not fit.
+    It replaces MMEngine's, which keeps random weights where those of the file do not fit.
     """
 
     def initialise(module: torch.nn.Module) -> None:

@@ -1,1 +1,1 @@
-"""What the Snakefile and people ask before anything runs: inputs, resources, costs, the plan; and what jobs hear."""
+"""What the Snakefile uses: inputs, resources, costs and the plan; retries and signals of jobs; GPUs of one machine."""

@@ -1,7 +1,6 @@
-"""How an attempt at a stage ended, which its log says at the end, and what another attempt is good for.
+"""The exit status of a stage, which its log ends with, and when Snakemake runs the stage again.
 
-A workflow manager sees only that a job failed, on a cluster not even its exit status, while the log is a file that both
-see.
+Snakemake learns that a job failed and, on a cluster, not even its exit status. The log is a file that both can read.
 """
 
 import re
@@ -18,28 +17,28 @@ _MARK = re.compile(r" \[exit status (\d+)\]$", re.MULTILINE)
 
 
 def marked(message: str, status: int) -> str:
-    """Return a stage's last words with its exit status."""
+    """Return the last message of a stage's log, with its exit status."""
     return f"{message} [exit status {status}]"
 
 
-def ended(log: Path) -> int | None:
-    """Return the exit status at the end of a log; None where it has none, as of a stage that was killed."""
+def exit_status(log: Path) -> int | None:
+    """Return the exit status at the end of a log; None where it has none, as after SIGKILL."""
     statuses = _MARK.findall(log.read_text(errors="replace"))
     return int(statuses[-1]) if statuses else None
 
 
 def may_lack_memory(log: Path) -> bool:
-    """Say whether the last attempt may have been ended for want of memory: it ran, and was not asked to stop."""
-    return log.is_file() and ended(log) not in (INTERRUPTED, TERMINATED)
+    """Return whether the last attempt may have run out of memory: it ran, and was not asked to stop."""
+    return log.is_file() and exit_status(log) not in (INTERRUPTED, TERMINATED)
 
 
-def end_at_once(*kinds: type) -> None:
-    """Let Snakemake not try a job again whose stage found its input wrong, from now on.
+def retry_no_wrong_input(*kinds: type) -> None:
+    """Make Snakemake not retry a job whose stage found its input wrong.
 
     Args:
-        kinds: Snakemake's classes of jobs, ``Job`` and ``GroupJob``, whose ``restart_times`` says how often.
+        kinds: Snakemake's classes of jobs, ``Job`` and ``GroupJob``, whose ``restart_times`` is the number of retries.
     """
-    since = time.time()  # a log from before does not speak of this attempt
+    since = time.time()  # an older log does not belong to this attempt
     for kind in kinds:
         kind.restart_times = property(_unless_wrong(kind.restart_times.fget, since))
 
@@ -47,6 +46,6 @@ def end_at_once(*kinds: type) -> None:
 def _unless_wrong(allowed: Callable[[Any], int], since: float) -> Callable[[Any], int]:
     def restart_times(job: Any) -> int:
         logs = [path for path in map(Path, job.log) if path.is_file() and path.stat().st_mtime >= since]
-        return 0 if any(ended(log) == WRONG_INPUT for log in logs) else allowed(job)
+        return 0 if any(exit_status(log) == WRONG_INPUT for log in logs) else allowed(job)
 
     return restart_times

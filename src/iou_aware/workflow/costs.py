@@ -1,4 +1,4 @@
-"""What a run costs before it has run: published measurements, scaled to its images, pixels and GPUs."""
+"""Estimates of what a run costs: published measurements, scaled to its images, pixels and GPUs."""
 
 from collections.abc import Mapping
 from functools import cache, cached_property
@@ -15,12 +15,12 @@ from iou_aware.experiment.run import Run
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4
-# What stays in a GPU's memory however few its images: weights, gradients and SGD's momentum.
+# In a GPU's memory whatever the batch: weights, gradients and SGD's momentum.
 COPIES_ON_GPU = 3
-# The published memory is what PyTorch had allocated; CUDA itself, cuDNN and gaps between tensors need some as well.
+# The published memory is what PyTorch allocated; CUDA, cuDNN and fragmentation take more.
 USABLE_MEMORY = 0.8
 AUTO = "auto"
-# A checkpoint has the weights and SGD's momentum; one stays beside the weights of a finished run.
+# On disk after a run: its weights, and one checkpoint of weights and momentum.
 COPIES_KEPT = 3
 # Released weights are kept as they were fetched, for other experiments.
 COPIES_FETCHED = 2
@@ -34,10 +34,10 @@ def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
 
     Args:
         configs: The folder.
-        gpu: The type of GPU at hand; None for the one that the file names.
+        gpu: The type of GPU to plan for; None for the one that the file names.
 
     Returns:
-        Its content, ``gpu`` the name of the type at hand.
+        Its content, with ``gpu`` as the type to plan for.
 
     Raises:
         InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
@@ -52,7 +52,7 @@ def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
 
 
 class Estimates:
-    """What the runs of an experiment cost; None where nothing is known to reckon from.
+    """What the runs of an experiment cost; None where no measurement or number of images is known.
 
     Args:
         experiment: The study.
@@ -72,7 +72,7 @@ class Estimates:
 
     @property
     def gpu(self) -> Mapping[str, Any]:
-        """The GPU at hand: ``memory_gb``, ``speed`` (over that of the measurements), ``source``."""
+        """The GPU planned for: ``memory_gb``, ``speed`` (over that of the measurements), ``source``."""
         return self.costs["gpus"][self.costs["gpu"]]
 
     def model(self, run: Run) -> Mapping[str, float] | None:
@@ -82,19 +82,19 @@ class Estimates:
         return next(models, None)
 
     def gpus(self, run: Run) -> int:
-        """Return how many GPUs the training of a run has: those that the experiment says, 1 where it says nothing.
+        """Return how many GPUs the training of a run takes: ``settings.gpus``, or 1.
 
-        For ``auto`` the fewest that share its images evenly and whose memory holds their share.
+        For ``auto`` it is the fewest that share the images of a step evenly and whose memory holds their share.
 
         Raises:
-            InputError: They are to be reckoned, but nothing is known of the model's memory, or not even one image fits.
+            InputError: Under ``auto`` the model's memory is unknown, or not even one image fits.
         """
         asked = self.experiment.settings.get("gpus") or 1
         return self._fewest(run) if asked == AUTO else asked
 
     @property
     def most_gpus(self) -> int:
-        """How many GPUs one training has at most."""
+        """The most GPUs that any training takes."""
         return max(map(self.gpus, self.experiment.trained.values()), default=1)
 
     def _fewest(self, run: Run) -> int:
@@ -123,7 +123,7 @@ class Estimates:
         )
 
     def images_per_step(self, run: Run) -> int:
-        """Return how many images a run's steps see over all GPUs."""
+        """Return how many images one step of a run has over all GPUs."""
         return recipe.images_per_step(self._recipe(run), run, self.experiment.settings)
 
     def epochs(self, run: Run) -> int:
@@ -134,7 +134,7 @@ class Estimates:
         return recipe.read(self.experiment.paths, run)
 
     def images(self, dataset: str, split: str) -> int | None:
-        """Return how many images a split has: those that its dataset's file promises, or that were prepared."""
+        """Return how many images a split has, by its dataset's file or its manifest; None if neither says so."""
         expected = self.experiment.datasets[dataset].splits[split].expected_images
         manifest = self.experiment.paths.manifest(dataset)
         if expected is None and manifest.is_file():
@@ -142,7 +142,7 @@ class Estimates:
         return expected
 
     def training_hours(self, run: Run) -> float | None:
-        """Return the GPU-hours of training a run: hours times GPUs; none where its weights are fetched."""
+        """Return the GPU-hours of training a run: hours times GPUs; 0 where its weights are fetched."""
         if run.is_released:
             return 0.0
         model = self.model(run)
@@ -170,7 +170,7 @@ class Estimates:
         return sum(known) if len(known) == len(parts) else None
 
     def gigabytes(self, run: Run) -> float | None:
-        """Return the disk that a finished run takes: weights, one checkpoint, detections under every rule."""
+        """Return the gigabytes on disk of a finished run: weights, one checkpoint, detections under every rule."""
         model = self.model(run)
         counts = [self.images(run.dataset, split) for split in self.experiment.splits_for(run)]
         if model is None or None in counts:

@@ -1,8 +1,8 @@
-"""GPUs of one machine, shared out: a process takes some that no other has, and it and its children see no others.
+"""Shares the GPUs of one machine between processes: each takes GPUs that no other has, and sees only those.
 
-A GPU is taken by binding a socket to its name in Linux's abstract namespace. The kernel lets one process at a time have
-a name, whoever its user is, and frees it when that process ends, however it ends: no lock is ever left behind. Names
-are UUIDs, which stay the same whatever CUDA_VISIBLE_DEVICES or a scheduler makes of the numbers.
+A process takes a GPU by binding a socket to its UUID in Linux's abstract namespace. The kernel lets one process at a
+time, of any user, have a name and frees it when that process ends, even by SIGKILL, so that no lock is left behind.
+UUIDs stay the same whatever CUDA_VISIBLE_DEVICES or a scheduler makes of the numbers.
 """
 
 import errno
@@ -22,17 +22,16 @@ _LISTED = re.compile(r"^(?P<instance> *)\S.*\(UUID: (?P<uuid>[^)]+)\)", re.MULTI
 _ANSWER_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0
 
-# What this process has taken. A process forked from it, such as one that loads images, computes on none of them.
+# The sockets of this process. A forked process, such as one that loads images, uses no GPU and closes its copies.
 _taken: list[socket.socket] = []
 os.register_at_fork(after_in_child=lambda: [one.close() for one in _taken])
 
 
 def take(count: int) -> None:
-    """Take GPUs for as long as this process lives, waiting until enough are free, and hide the others from CUDA.
+    """Take GPUs for the lifetime of this process, waiting until enough are free, and hide the others from CUDA.
 
-    Must come before the first import of a library that asks for GPUs, as MMEngine does when it is imported: what CUDA
-    sees is settled by then. Where fewer are visible than asked for, or ``nvidia-smi`` does not list them, nothing is
-    taken; whoever computes tells what is missing.
+    Must be called before the first import of a library that initialises CUDA, as MMEngine does. Takes none where fewer
+    are visible than needed, or ``nvidia-smi`` lists none: the stage itself reports what is missing.
 
     Args:
         count: How many; 0 hides them all.
@@ -40,48 +39,45 @@ def take(count: int) -> None:
     if count == 0:
         os.environ[VISIBLE] = "-1"
         return
-    if _taken or "LOCAL_RANK" in os.environ:  # torchrun's processes have what the one that started them has taken
+    if _taken or "LOCAL_RANK" in os.environ:  # torchrun's processes use the GPUs of their parent
         return
     names = visible()
     if len(names) < count:
         return
-    said = False
-    while not (found := _free(names, count)):
-        if not said:
-            logger.info("Waiting for %d of the GPUs %s: others compute there", count, ", ".join(names))
-            said = True
+    bound = _bind(names, count)
+    if not bound:
+        logger.info("Waiting for %d of the GPUs %s: in use by other processes", count, ", ".join(names))
+    while not bound:
         time.sleep(_PAUSE_SECONDS * random.uniform(1, 2))
-    _taken.extend(found.values())
-    os.environ[VISIBLE] = ",".join(found)
+        bound = _bind(names, count)
+    _taken.extend(bound.values())
+    os.environ[VISIBLE] = ",".join(bound)
     logger.info("Taken: %s", os.environ[VISIBLE])
 
 
 def visible() -> list[str]:
-    """Return the UUIDs of the GPUs that CUDA would see, MIG instances in the place of a GPU that is parted into them.
+    """Return the UUIDs of the GPUs that CUDA would see, with MIG instances in place of a GPU that is split into them.
 
-    Entries of CUDA_VISIBLE_DEVICES may be numbers, in the order of ``nvidia-smi``, or the beginnings of UUIDs; as for
-    CUDA, the first that is no GPU ends the list.
+    Entries of CUDA_VISIBLE_DEVICES are numbers, in the order of ``nvidia-smi``, or the beginnings of UUIDs. As in CUDA,
+    the first entry that is no GPU ends the list.
     """
     gpus = _listed()
     asked = os.environ.get(VISIBLE)
     if asked is None:
         return [name for names in gpus.values() for name in names]
-    numbered = list(gpus.values())
-    found: dict[str, None] = {}
+    by_key = {str(number): names for number, names in enumerate(gpus.values())}
+    by_key |= gpus | {name: [name] for names in gpus.values() for name in names}
+    seen: dict[str, None] = {}
     for entry in filter(None, map(str.strip, asked.split(","))):
-        if entry.isdecimal():
-            names = numbered[int(entry)] if int(entry) < len(numbered) else []
-        else:
-            instances = [name for names in gpus.values() for name in names if name.startswith(entry)]
-            names = instances or next((names for gpu, names in gpus.items() if gpu.startswith(entry)), [])
+        names = by_key.get(entry) or next((by_key[key] for key in by_key if key.startswith(entry)), None)
         if not names:
             break
-        found |= dict.fromkeys(names)
-    return list(found)
+        seen |= dict.fromkeys(names)
+    return list(seen)
 
 
 def _listed() -> dict[str, list[str]]:
-    """Return what there is to compute on for each GPU of the machine: its MIG instances, else the GPU itself."""
+    """Return for each GPU of the machine, by UUID, what can be computed on: its MIG instances, or the GPU itself."""
     try:
         command = ["nvidia-smi", "-L"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_SECONDS)
@@ -96,8 +92,8 @@ def _listed() -> dict[str, list[str]]:
     return {gpu: instances or [gpu] for gpu, instances in gpus.items()}
 
 
-def _free(names: Sequence[str], count: int) -> dict[str, socket.socket] | None:
-    """Bind the first names that are free; None, and nothing bound, where there are too few."""
+def _bind(names: Sequence[str], count: int) -> dict[str, socket.socket] | None:
+    """Bind the first ``count`` free names; return None, with nothing bound, where there are too few."""
     bound: dict[str, socket.socket] = {}
     for name in names:
         one = socket.socket(socket.AF_UNIX)

@@ -1,53 +1,48 @@
-"""What each job of the workflow needs of a machine: GPUs, cores, memory, time, reckoned from its run."""
+"""The resources that the workflow's jobs request: GPUs, cores, memory and time, estimated from their run."""
 
 import math
-from functools import cached_property
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow import attempts
 from iou_aware.workflow.costs import AUTO, Estimates
 
-# Time limits: published seconds are no promise. A training that is cut off goes on from where it was.
+# Time limits over the estimate from published measurements. A training that exceeds its limit resumes.
 TRAINING_MARGIN = 1.5
-# Every rule is suppressed and measured on the same pass, which takes longer than the one rule of the measurements.
+# A prediction applies NMS under every rule; the measurements are of one.
 TESTING_MARGIN = 4
 START_MINUTES = 30
-# A job is tried again for many reasons, and what it asks for grows no further than to so many times what it asked for
-# first: more than any node has, or a partition allows, would never start. A training has a good part of its node, and
-# asks for twice as much memory at most. Neither it nor a prediction asks for more after it was asked to stop.
+# A retry requests more, up to this many times the first request: what no node or partition has would never start. A
+# training fills much of its node already, so its memory doubles at most. After a request to stop, neither training nor
+# prediction requests more.
 MOST = 3
 MOST_OF_TRAINING = 2
 # Where nothing is known of a run.
 TRAINING_MINUTES = 12 * 60
 TESTING_MINUTES = 4 * 60
 
-# Memory in MB. A training process holds the framework and the annotations, each loading process a copy of the latter.
+# Memory in MB. A training process holds the framework and the annotations; each loading process copies the annotations.
 PROCESS_MB = 6000
 WORKER_MB = 2000
-# Beside a GPU the model is on the GPU; without one, the experiment is a small one.
+# Without a GPU, the experiment is a small one.
 CPU_PROCESS_MB = 1500
 
 
 class Needs:
-    """What the jobs of an experiment ask of a cluster, or of the machine at hand.
+    """What the jobs of an experiment request, from a cluster or from the local machine.
 
-    An experiment asks for GPUs by ``settings.gpus``; one that does not runs on the CPU, or on the GPU that is there.
+    ``settings.gpus`` requests GPUs; without it, jobs request none and run on the CPU, or on a GPU if there is one.
 
     Args:
         experiment: The study.
     """
 
     def __init__(self, experiment: Experiment):
-        self.experiment = experiment
+        self.experiment, self._estimates = experiment, Estimates(experiment)
         self._asked = experiment.settings.get("gpus") or 0
         self._workers = experiment.settings.get("workers") or 0
 
-    @cached_property
-    def _estimates(self) -> Estimates:
-        return Estimates(self.experiment)
-
     def training_gpus(self, name: str) -> int:
-        """GPUs of the training of one run; 0 where it asks for none, or where it is to be reckoned of no run."""
+        """GPUs of one training; 0 where none are requested, or under ``auto`` for an unknown run."""
         if self._asked != AUTO:
             return self._asked
         return self._estimates.gpus(self.experiment.runs[name]) if name in self.experiment.runs else 0
@@ -66,24 +61,24 @@ class Needs:
         return 1 + self._workers
 
     def training_memory(self, name: str, attempt: int) -> int:
-        """Memory of one training in MB; more when the last attempt may have ended for the lack of it."""
+        """Memory of one training in MB; more when the last attempt may have run out of it."""
         log = self.experiment.paths.log("train", name)
         lacked = attempt > 1 and attempts.may_lack_memory(log)
         return self._processes(name) * self._memory() * (MOST_OF_TRAINING if lacked else 1)
 
     def testing_memory(self, name: str, split: str, attempt: int) -> int:
-        """Memory of one prediction in MB; more when the last attempt may have ended for the lack of it."""
+        """Memory of one prediction in MB; more when the last attempt may have run out of it."""
         log = self.experiment.paths.log("predict", f"{name}.{split}")
         return self.memory(self._memory(), attempt if attempts.may_lack_memory(log) else 1)
 
     @staticmethod
     def memory(first: int, attempt: int) -> int:
-        """Memory of a job in MB that asks for ``first`` at first."""
+        """Memory of a job in MB whose first attempt requests ``first``."""
         return first * min(attempt, MOST)
 
     @staticmethod
     def hours(first: int, attempt: int) -> str:
-        """Return the time limit of a job that starts over when it is tried again, as Snakemake takes it: ``2h``."""
+        """Return the time limit of a job that starts over in every attempt, as Snakemake takes it: ``2h``."""
         return f"{first * min(attempt, MOST)}h"
 
     def training_time(self, name: str) -> str:
@@ -99,7 +94,7 @@ class Needs:
         return round(hours / self._processes(name) * 60)
 
     def testing_time(self, name: str, split: str, attempt: int) -> str:
-        """Return the time limit of one prediction, which starts over when it is tried again."""
+        """Return the time limit of one prediction, which starts over in every attempt."""
         hours = self._estimates.testing_hours(self.experiment.run(name), split)
         minutes = TESTING_MINUTES if hours is None else START_MINUTES + math.ceil(hours * TESTING_MARGIN * 60)
         return f"{minutes * min(attempt, MOST)}m"

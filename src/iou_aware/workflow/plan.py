@@ -1,4 +1,4 @@
-"""The command ``plan``: what an experiment will take in GPU-hours, days and disk, before anyone pays for it."""
+"""The command ``plan``: what an experiment will take in GPU-hours, days and disk, before it runs."""
 
 from tabulate import tabulate
 
@@ -15,7 +15,7 @@ def print_plan(experiment: Experiment, gpus: int | None = None) -> None:
 
     Args:
         experiment: The study.
-        gpus: Say how long it takes on so many GPUs; by default on several numbers of them.
+        gpus: The number of GPUs to give the time for; by default several numbers.
 
     Raises:
         InputError: There are fewer GPUs than one training needs, or ``configs/costs.yaml`` is at fault.
@@ -49,7 +49,7 @@ def run_lines(estimates: Estimates) -> list[str]:
 
 
 def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
-    """Return what holds of the experiment as a whole: disk, days, and where the numbers come from."""
+    """Return the totals of the experiment: disk, days, and the source of the numbers."""
     experiment, costs = estimates.experiment, estimates.costs
     runs = experiment.runs.values()
     data = {name: costs["datasets"].get(name) for name in experiment.datasets}
@@ -57,7 +57,7 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
     lines = [f"Data on disk: {known}; while the archives are fetched, as much again."]
     unknown = [name for name, run in experiment.runs.items() if estimates.gpu_hours(run) is None]
     if unknown:
-        lines.append(f"Nothing is known of {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
+        lines.append(f"No estimate for {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
     if len(unknown) < len(experiment.runs):
         for number in [gpus] if gpus is not None else _numbers_of_gpus(estimates):
             lines.append(
@@ -65,7 +65,7 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
             )
         gpu, speed, total = costs["gpu"], estimates.gpu["speed"], sum(filter(None, map(estimates.gpu_hours, runs)))
         others = (f"{total * speed / one['speed']:.0f} of {name}" for name, one in costs["gpus"].items() if name != gpu)
-        lines.append(f"The GPU-hours are of {gpu} (gpu); it would be {', '.join(others)}.")
+        lines.append(f"The GPU-hours are of {gpu} (gpu); on others: {', '.join(others)}.")
         lines.append(
             f"From: {costs['source']}; measured on {costs['measured']['gpu']}, taken as proportional to images and "
             f"pixels. A {gpu} is taken as {speed:g} times as fast: {estimates.gpu['source']} (configs/costs.yaml)."
@@ -74,7 +74,7 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
 
 
 def _why_unknown(estimates: Estimates, name: str) -> str:
-    """Return why nothing is known of a run."""
+    """Return why a run has no estimate."""
     run = estimates.experiment.runs[name]
     if estimates.model(run) is None:
         return f"configs/costs.yaml has no measurement of {run.detector} with {run.backbone}."
@@ -82,9 +82,9 @@ def _why_unknown(estimates: Estimates, name: str) -> str:
 
 
 def wall_hours(estimates: Estimates, gpus: int) -> float:
-    """Return the hours that no schedule on ``gpus`` GPUs is below: all GPU-hours shared out evenly, or the longest run.
+    """Return the least hours that all runs take on ``gpus`` GPUs: GPU-hours over GPUs, or those of the longest run.
 
-    A run is tested by one GPU once it is trained. Runs of which nothing is known are left out.
+    A run is tested on one GPU once it is trained. Runs without an estimate are left out.
     """
     total = longest = 0.0
     for run in estimates.experiment.runs.values():
@@ -104,7 +104,7 @@ def duration(hours: float) -> str:
 
 
 def _numbers_of_gpus(estimates: Estimates) -> list[int]:
-    """Return numbers of GPUs by doubling, from those of one training to where more would not help."""
+    """Return numbers of GPUs by doubling, from those of one training until more do not help."""
     numbers = [estimates.most_gpus]
     while wall_hours(estimates, numbers[-1] * 2) < 0.99 * wall_hours(estimates, numbers[-1]):
         numbers.append(numbers[-1] * 2)

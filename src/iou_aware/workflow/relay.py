@@ -1,4 +1,4 @@
-"""A cluster's request to end, passed on to the stage that it is meant for."""
+"""SIGTERM from a cluster, passed on to the stages that a job runs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,15 +11,14 @@ COMMAND = "iou-aware"
 
 
 def relay_sigterm(scheduler: type) -> None:
-    """Let Snakemake pass SIGTERM on to the stages that it runs, and make nothing of it itself, from now on.
+    """Make Snakemake pass SIGTERM on to the stages that it runs, and do nothing else about it.
 
-    Where Slurm keeps track of processes by control groups, as on most clusters, its signals reach the first process of
-    a job's step only. That is Snakemake, which by itself waits for the stage and then calls the job failed, whatever
-    became of it: the stage, a training that could save, would hear of nothing until it is killed, and one that finishes
-    within the notice would lose its outputs.
+    Where Slurm tracks processes by control groups, as on most clusters, its signals reach only the first process of a
+    job's step, which is Snakemake. By itself, Snakemake waits for the stage and then calls the job failed. The stage, a
+    training that could save, would not know until it is killed; and one that finishes in time would lose its outputs.
 
     Args:
-        scheduler: Snakemake's ``JobScheduler``, whose method ``exit_gracefully`` takes the signal.
+        scheduler: Snakemake's ``JobScheduler``, whose method ``exit_gracefully`` handles the signal.
     """
     scheduler.exit_gracefully = _pass_on
 
@@ -31,7 +30,7 @@ def _pass_on(*_: Any) -> None:
 
 
 def _stages(process: psutil.Process) -> Iterator[psutil.Process]:
-    """Yield the stages below a process, without what they started; a container's program may stand in between."""
+    """Yield the stages below a process, not their own children; a container's program may be in between."""
     with contextlib.suppress(psutil.Error):
         for child in process.children():
             if COMMAND in {Path(word).name for word in child.cmdline()}:

@@ -17,9 +17,9 @@ from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import RELEASED, Run
 from iou_aware.experiment.table import Table
 
-# A run's name, which is made of names.
+# A run's name: names joined by dots.
 RUN = rf"{NAME.pattern}(?:\.{NAME.pattern})*"
-# How Snakemake tells runs by their names, which end in recipe, scale and seed, where it looks for them as folders.
+# Patterns for names of runs, which end in recipe, scale and seed; Snakemake matches them against folders.
 RELEASED_RUN = rf"[^/]+\.{RELEASED}\.[^./]+\.seed\d+"
 TRAINED_RUN = rf"(?!{RELEASED_RUN}/)[^/]+"
 _PACKAGE = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
 
     Args:
         files: Snakemake's configuration files; the last one is the experiment, and errors name its lines.
-        config: what Snakemake made of them and of ``--config``.
+        config: Snakemake's merge of them and of ``--config``.
 
     Raises:
         InputError: no configuration file, or the experiment is at fault.
@@ -41,11 +41,11 @@ def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
 
 
 def _typed(value: Any, written: Any) -> Any:
-    """Return a value with its words as YAML means them: within one of ``--config`` Snakemake takes all for text.
+    """Return a value with the types of YAML: below the top level of ``--config`` Snakemake reads everything as text.
 
     Args:
-        value: what Snakemake has.
-        written: what the file has in its place, which stays as it is.
+        value: Snakemake's value.
+        written: the file's value at the same place; where the two are equal, it is left alone.
     """
     if value == written:
         return value
@@ -59,7 +59,7 @@ def _typed(value: Any, written: Any) -> Any:
 
 
 def config_files(paths: Layout, run: Run) -> list[Path]:
-    """Return the files that a run's MMDetection config is made of: a change in one of them is a reason to train.
+    """Return the files that a run's MMDetection config is built from: a change to one of them trains the run again.
 
     Raises:
         InputError: a config names a base that does not exist, or is not Python.
@@ -69,7 +69,7 @@ def config_files(paths: Layout, run: Run) -> list[Path]:
 
 
 def pretrained(paths: Layout, run: Run) -> list[Path]:
-    """Return the receipt of the weights that a run's backbone starts from; none where these are random."""
+    """Return the receipt of the weights that a run's backbone starts from; empty where they are random."""
     return [paths.receipt(run.backbone)] if backbones.origin(paths.backbone(run.backbone)) else []
 
 
@@ -80,7 +80,7 @@ def pretrained_here(experiment: Experiment) -> str:
 
 
 def pretraining_files(paths: Layout, backbone: str) -> list[Path]:
-    """Return the files that a pretraining follows from: the configs, and the code that draws and trains."""
+    """Return the files that a pretraining depends on: the configs, and the code that draws and trains."""
     config = paths.backbone(backbone)
     detector = paths.configs / "detectors" / f"{backbones.origin(config)['detector']}.py"
     folders = (_PACKAGE / "pretraining", _PACKAGE / "data" / "miniature")
@@ -92,37 +92,37 @@ def origin(paths: Layout, run: Run) -> str:
     """Return the config that a run's weights were released with.
 
     Raises:
-        InputError: nothing is released of the run's detector with its backbone.
+        InputError: no weights are released for the run's detector with its backbone.
     """
     return released.origin(paths.detector(run.recipe, run.detector), run.backbone)
 
 
 def paper_files(paths: Layout, tables: Iterable[Table]) -> list[Path]:
-    """Return the files of the paper's numbers that tables stand beside; none for a table of our own."""
+    """Return the files of the paper's numbers that tables reproduce; none for other tables."""
     return [paths.paper(table.paper) for table in tables if table.paper is not None]
 
 
 def all_paper_files(paths: Layout) -> list[Path]:
-    """Return the files of all of the paper's numbers: claims may be about tables that the experiment does not show."""
+    """Return all files of the paper's numbers: claims may be about tables that the experiment does not show."""
     return sorted(paths.paper("*").parent.glob("*.csv"))
 
 
 def page_template(paths: Layout) -> list[Path]:
-    """Return the files of the template that notebooks become pages by."""
+    """Return the files of the HTML template of notebooks."""
     return sorted(file for file in paths.notebook("page").with_suffix("").iterdir() if file.is_file())
 
 
 def resamples(paths: Layout, table: Table) -> list[Path]:
-    """Return the files that a table takes its intervals from."""
+    """Return the files that a table's intervals are computed from."""
     runs = dict.fromkeys(run for row in table.rows.values() for run in row.runs)
     return [paths.bootstrap(run, table.split) for run in runs]
 
 
 def code(stage: str) -> list[Path]:
-    """Return the files of a stage's code, which is run again, cheaply, when one of them changes.
+    """Return the files of a stage's code; a change to one of them runs the stage again.
 
-    They are its folder in ``analysis``, its templates included, and what that imports of ``analysis`` and
-    ``evaluation``, directly or not.
+    They are those of its folder in ``analysis``, with templates, and the modules of ``analysis`` and ``evaluation``
+    that these import, directly or not.
     """
     folder = _PACKAGE / "analysis" / stage
     here, found = Path.cwd(), set(folder.rglob("*.j2"))
@@ -137,7 +137,7 @@ def code(stage: str) -> list[Path]:
 
 @cache
 def _imported(file: Path) -> list[Path]:
-    """Return the modules of ``analysis`` and ``evaluation`` that a module imports, wherever in it that stands."""
+    """Return the modules of ``analysis`` and ``evaluation`` that a module imports, at its top or inside functions."""
     names = []
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.ImportFrom):

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("iou-aware: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Who read the output, `head` say, has had enough. What is still unwritten must not be tried again at exit.
+        # The reader, such as `head`, has closed the pipe. Python must not flush the rest again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (MachineError, OSError) as fault:
@@ -93,7 +93,7 @@ def _add(commands: Any, name: str, command: Command) -> None:
         name,
         help=command.purpose,
         description="\n".join(textwrap.wrap(command.purpose, 79)),
-        # Names are long, and stay whole: to be copied, an example goes on after a backslash.
+        # Names are long and not broken; an example continues after a backslash, so that it can be copied.
         epilog="example:\n  " + " \\\n    ".join(textwrap.wrap(example, 75, **_WHOLE)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -107,7 +107,7 @@ def _add(commands: Any, name: str, command: Command) -> None:
 
 
 def _carry_out(command: Command, experiment: Path | None = None, **values: Any) -> None:
-    """Call a command's function; its module, which may be slow to import, is looked up only now."""
+    """Call a command's function; its module, which may be slow to import, is imported only now."""
     if experiment is None:
         _function(command.function)(**values)
         return
@@ -122,7 +122,7 @@ def _carry_out(command: Command, experiment: Path | None = None, **values: Any) 
 
 
 def _take_gpus(experiment: Any, needed: str, run: str) -> None:
-    """Take the GPUs that a run needs; an experiment that asks for none by their number computes on one."""
+    """Take the GPUs that a run needs; where the experiment does not say how many, one."""
     from iou_aware.workflow.needs import Needs
 
     on_cpu = experiment.settings.get("device") == "cpu"
@@ -153,12 +153,12 @@ def prepare(experiment: Any, dataset: str) -> None:
 def _function(place: str) -> Callable[..., None]:
     """Return the function that ``module:name`` names."""
     module, name = place.split(":")
-    # MMDetection prints which optional packages it does without.
+    # MMDetection prints which optional packages are missing.
     with process.without_garbage_search(), contextlib.redirect_stdout(io.StringIO()):
         function = getattr(import_module(module), name)
         if "mmdet" in sys.modules:
             import_module("mmdet.datasets")  # else on first use
-    gc.freeze()  # no search for garbage need look at modules, of which MMDetection has thousands
+    gc.freeze()  # collections need not visit the modules, of which MMDetection has thousands
     return function
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 class Command(NamedTuple):
     """One command: what it is for, the function that does it, its arguments, an example of them.
 
-    An argument is a name of ``ARGUMENTS``, or a name or flags with what argparse is to know about it. ``experiment`` is
-    that of the example; None for a command that is not about one. One that computes on GPUs names the method of
-    ``Needs`` that says how many its run needs.
+    An argument is a name of ``ARGUMENTS``, or a name or flags with their options for argparse. ``experiment`` is that
+    of the example; None for a command without one. ``gpus`` is the method of ``Needs`` that returns how many GPUs its
+    run needs; empty for a command without GPUs.
     """
 
     purpose: str
@@ -29,7 +29,7 @@ _DRAWN = "where to write the pictures and detections.csv (detected)"
 # In the order in which the data flow.
 COMMANDS = {
     "fetch": Command(
-        "Fetch a dataset from where its file says, verify it, extract it. An interrupted download goes on.",
+        "Fetch a dataset from the addresses in its file, verify and extract it. Interrupted downloads resume.",
         "iou_aware.data.fetch:fetch",
         (
             ("name", {"metavar": "DATASET", "help": "a file of configs/datasets/, without .yaml"}),
@@ -47,7 +47,7 @@ COMMANDS = {
         experiment=None,
     ),
     "prepare": Command(
-        "Bring a dataset into COCO form and write its manifest: counts, checksums, what is wrong with it.",
+        "Convert a dataset to COCO's format and write its manifest: counts, checksums, faults.",
         "iou_aware.cli:prepare",
         ("dataset",),
         "micro-voc",
@@ -59,20 +59,20 @@ COMMANDS = {
         "r50",
     ),
     "pretrain": Command(
-        "Pretrain a backbone on pictures drawn on the spot, where its config says so.",
+        "Pretrain a backbone on drawn shapes, where its config says so.",
         "iou_aware.pretraining.pretrain:pretrain",
         ("backbone",),
         "shapes_r50",
     ),
     "train": Command(
-        "Train one run. A training that was interrupted goes on where it stopped.",
+        "Train one run. An interrupted training resumes.",
         "iou_aware.training.train:train",
         ("run",),
         RUN,
         gpus="training_gpus",
     ),
     "release": Command(
-        "Fetch the weights of one run that are released and not trained (recipe zoo), and check what arrives.",
+        "Fetch the released weights of one run that is not trained (recipe zoo), and check them.",
         "iou_aware.training.release:release",
         ("run",),
         "coco.retinanet.r50.zoo.1333x800.seed0",
@@ -98,7 +98,7 @@ COMMANDS = {
         f"{IOU_AWARE} --split val --rule alpha=0.50 --out detections.json",
     ),
     "bootstrap": Command(
-        "Draw a split's images again and again and measure every rule of one run on them: how sure its AP is.",
+        "Resample a split's images and measure every rule of one run on each resample: how sure its AP is.",
         "iou_aware.analysis.bootstrap.draw:resample",
         ("run", "--split"),
         f"{RUN} --split val",
@@ -119,7 +119,7 @@ COMMANDS = {
         "Draw the images on which the rule changed the ranking most.", "iou_aware.analysis.gallery.draw:write_gallery"
     ),
     "claims": Command(
-        "Hold the paper's claims against metrics.csv: reproduced, contradicted, inconclusive or not run.",
+        "Judge the paper's claims by metrics.csv: reproduced, contradicted, inconclusive or not run.",
         "iou_aware.analysis.claims.judge:write_claims",
     ),
     "notebook": Command(
@@ -142,18 +142,18 @@ COMMANDS = {
         ("--markdown",),
     ),
     "check": Command(
-        "Say whether this environment, and the GPUs that are here, can compute what the experiment asks for.",
+        "Check that this environment and this machine's GPUs can run the experiment.",
         "iou_aware.training.device:check",
         experiment="paper",
     ),
     "plan": Command(
-        "Say what the experiment will take: GPU-hours, days, disk. Nothing is run.",
+        "Estimate what the experiment takes: GPU-hours, days, disk. Nothing is run.",
         "iou_aware.workflow.plan:print_plan",
         ("--gpus",),
         "--gpus 16",
     ),
     "times": Command(
-        "Say how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
+        "Print how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
     ),
     "compare": Command(
         "Compare two folders of results, or two runs and their rules: what changed, and how surely.",
@@ -167,7 +167,7 @@ COMMANDS = {
         experiment=None,
     ),
     "detect": Command(
-        "Draw the boxes of a trained run on photographs of one's own.",
+        "Draw the boxes of a trained run on your own photographs.",
         "iou_aware.inference.detect:detect",
         (
             ("photos", {"metavar": "PHOTO", "type": Path, "nargs": "+", "help": "a picture, or a folder of pictures"}),
@@ -188,7 +188,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
     "--markdown": {"action": "store_true", "help": "as a Markdown table; else tab-separated"},
-    "--gpus": {"metavar": "N", "type": int, "help": "say how long it takes on so many GPUs; without it, on several"},
+    "--gpus": {"metavar": "N", "type": int, "help": "the number of GPUs to give the time for; by default several"},
     "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
     "--out": {
         "metavar": "FILE",

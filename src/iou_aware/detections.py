@@ -3,8 +3,8 @@
 Rows are in the order of the split's images, within an image in the order of the rules, and then by descending
 confidence. Images without detections have no rows, so the file says how many images it covers.
 
-The file also holds a checksum over what made it and the rows of each rule. Whoever reads a rule's detections verifies
-it, so that no damage is measured in silence.
+The file has a checksum per rule, over its provenance and the rule's rows. Every reader verifies it, so that damaged
+detections are never evaluated.
 """
 
 import hashlib
@@ -36,13 +36,13 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS_PER_GROUP = 1 << 17
-CHECKSUMS = b"sha256"  # by rule, beside the schema's metadata, since they are known last
+CHECKSUMS = b"sha256"  # by rule; beside the schema's metadata, as they are known last
 AGAIN = "Run `iou-aware predict` again for this run and split."
 _DAMAGE = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over bad bytes
 _TYPES = {"image_ids": np.int64, "category_ids": np.int32} | dict.fromkeys(
     ("boxes", "confidences", "cls_scores"), np.float32
 )
-# A row as its checksum is made over it.
+# A row as the checksum reads it.
 _ROW = np.dtype([("ids", "<i8", 2), ("numbers", "<f4", 7)])
 
 
@@ -75,7 +75,7 @@ class Detections:
         """
         if any(np.abs(ids).max(initial=0) > 1 << 53 for ids in (self.image_ids, self.category_ids)):
             raise InputError(
-                "ids above 2^53 are measured wrongly. Prepare the annotations with `iou-aware prepare` first."
+                "ids above 2^53 lose digits in evaluators. Prepare the annotations with `iou-aware prepare` first."
             )
         corners = self.boxes.astype(np.float64)
         sides = corners[:, 2:] - corners[:, :2]
@@ -178,7 +178,7 @@ def read(path: Path, rule: str) -> Detections:
 def pieces(path: Path, rule: str) -> Iterator[Detections]:
     """Yield the detections of one rule, in the file's order and a piece at a time, however large the file is.
 
-    That the file has changed shows after the last piece at the latest.
+    A changed file is reported after the last piece at the latest.
 
     Raises:
         InputError: As ``read`` does.
@@ -204,7 +204,7 @@ def pieces(path: Path, rule: str) -> Iterator[Detections]:
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:
-    """Return detections one after the other, by the types of the file's columns."""
+    """Concatenate detections, with the types of the file's columns."""
     parts = [part for part in parts if len(part.image_ids)] or parts[:1]
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts]).astype(kind) for name, kind in _TYPES.items()
@@ -238,12 +238,12 @@ def _rows(found: Detections) -> np.ndarray:
 
 
 def _checksum(made: bytes, rule: str) -> Any:
-    """Return the checksum of a rule's detections before the first of them: over what made them."""
+    """Return the checksum of a rule before its first detection: over the provenance and the rule."""
     return hashlib.sha256(made + rule.encode())
 
 
 def _check_values(found: Detections, path: Path) -> None:
-    """Raise InputError about a file that has, or is to have, a detection which cannot be; one without area can."""
+    """Raise InputError about a file if a detection is impossible; a box without area is not."""
     scores = {"confidence": found.confidences, "cls_score": found.cls_scores, "iou_pred": found.iou_preds}
     faults = [
         (name, values, ~((values >= 0) & (values <= 1)), "a number from 0 to 1")

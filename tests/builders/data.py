@@ -71,6 +71,12 @@ def put(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def program(path: Path, script: str) -> Path:
+    """Write a script that can be run, and return it."""
+    put(path, script).chmod(0o755)
+    return path
+
+
 def describe(project: Path, name: str = "own", **keys: Any) -> Path:
     """Write a dataset file; the keys given take the place of a VOC dataset's with one split."""
     content = {

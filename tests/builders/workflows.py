@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from builders.data import put
+from builders.data import program
 from builders.results import SMALL_RUN, experiment
 
 from iou_aware.data.manifest import Manifest, SplitData
@@ -65,12 +65,6 @@ AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 NOTEBOOKS = len(list((REPOSITORY / "reports").glob("*.ipynb"))) - 1  # beside the report's own
 ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NOTEBOOKS, "report": 1}
 PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
-
-
-def program(path: Path, script: str) -> Path:
-    """Write a script that can be run, and return it."""
-    put(path, script).chmod(0o755)
-    return path
 
 
 class Project:

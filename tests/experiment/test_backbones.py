@@ -31,7 +31,7 @@ def test_weights_arrive_where_trainings_look_for_them(tmp_path):
     served = Served(CONTENT)
     with serving({f"/tiny-{DIGITS}.pth": served}) as url:
         experiment = project(tmp_path, f"{url}/tiny-{DIGITS}.pth")
-        with pytest.raises(InputError, match=r"r50.pth: .* are not there; run `iou-aware backbone EXPERIMENT r50`"):
+        with pytest.raises(InputError, match=r"r50.pth: missing: .*; run `iou-aware backbone EXPERIMENT r50`"):
             weights(experiment, "r50")
         fetch(experiment, "r50")
         weights(experiment, "r50")

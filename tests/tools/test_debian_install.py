@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from builders.data import program
+
 SCRIPT = Path(__file__).parents[2] / "tools" / "debian" / "install.py"
 
 
@@ -12,20 +14,15 @@ def install(path: Path, *programs: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env={"PATH": str(path)}, capture_output=True, text=True, check=False)
 
 
-def put(program: Path, script: str) -> None:
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-
-
 def test_nothing_is_installed_where_everything_is_there(tmp_path):
-    put(tmp_path / "there", "exit 0")
-    put(tmp_path / "apt-get", f"touch {tmp_path}/called; exit 1")
+    program(tmp_path / "there", "#!/bin/sh\nexit 0")
+    program(tmp_path / "apt-get", f"#!/bin/sh\ntouch {tmp_path}/called; exit 1")
     assert install(tmp_path, "there").returncode == 0
     assert not (tmp_path / "called").exists()
 
 
 def test_without_apt_get_it_says_what_is_missing(tmp_path):
-    put(tmp_path / "there", "exit 0")
+    program(tmp_path / "there", "#!/bin/sh\nexit 0")
     done = install(tmp_path, "there", "nowhere-to-be-found")
     assert done.returncode == 1
     assert done.stderr.startswith("nowhere-to-be-found not found, and no apt-get")
@@ -34,7 +31,7 @@ def test_without_apt_get_it_says_what_is_missing(tmp_path):
 
 def test_an_installation_that_cannot_be_is_told(tmp_path):
     """As root by what apt-get says, as anybody else by asking for root."""
-    put(tmp_path / "apt-get", "echo no such package; exit 100")
+    program(tmp_path / "apt-get", "#!/bin/sh\necho no such package; exit 100")
     done = install(tmp_path, "nowhere-to-be-found")
     assert done.returncode == 1
     assert "no such package" in done.stderr or "only root" in done.stderr

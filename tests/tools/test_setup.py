@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from builders.data import program
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
@@ -160,10 +161,9 @@ def test_two_that_share_a_cache_build_once(tools, tmp_path, monkeypatch):
     assert [file.suffix for file in (tmp_path / "cache").rglob("*.*")] == [".whl"]
 
 
-def put(program: Path, says: str) -> None:
-    program.parent.mkdir(parents=True, exist_ok=True)
-    program.write_text(f"#!/bin/sh\ncat <<END\n{says}\nEND\n")
-    program.chmod(0o755)
+def says(path: Path, text: str) -> None:
+    """Write a program that prints a text."""
+    program(path, f"#!/bin/sh\ncat <<END\n{text}\nEND\n")
 
 
 @pytest.fixture
@@ -175,9 +175,9 @@ def machine(setup, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "version_info", (*python, 7))
         monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", glibc))
         if gpus:
-            put(tmp_path / "bin" / "nvidia-smi", gpus.replace(" ", "\n"))
+            says(tmp_path / "bin" / "nvidia-smi", gpus.replace(" ", "\n"))
         if nvcc:
-            put(tmp_path / "cuda" / "bin" / "nvcc", f"Cuda compilation tools, release {nvcc}, V{nvcc}.1")
+            says(tmp_path / "cuda" / "bin" / "nvcc", f"Cuda compilation tools, release {nvcc}, V{nvcc}.1")
             monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -305,7 +305,7 @@ def test_a_switch_between_cpu_and_cuda_makes_a_new_environment_and_nothing_else_
 
 def test_the_build_compiles_for_the_gpus_that_it_is_told(tools, tmp_path, monkeypatch):
     builder = tools["build_mmcv"]
-    put(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
+    says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
     called = {}
 
@@ -332,8 +332,8 @@ def test_the_build_compiles_for_the_gpus_that_it_is_told(tools, tmp_path, monkey
 def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cache(tools, tmp_path, monkeypatch):
     builder = tools["build_mmcv"]
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    put(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
+    says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
     keys = [builder.cache_key("2.3.6", capabilities) for capabilities in ([], ["8.0"], ["8.0", "9.0"])]
-    put(tmp_path / "cuda" / "bin" / "nvcc", "release 12.4")
+    says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.4")
     assert len({*keys, builder.cache_key("2.3.6", ["8.0"])}) == 4
     assert builder.cache_key("2.3.6", []) == keys[0]

@@ -41,11 +41,6 @@ from iou_aware.training.runner import INTERRUPTED, Interrupted
 from iou_aware.training.train import train
 
 
-@pytest.fixture
-def fresh(tmp_path) -> Experiment:
-    return project(tmp_path)
-
-
 @pytest.mark.parametrize("step", [1, 4, STEPS, STEPS + 1, 2 * STEPS - 1])
 def test_sigterm_at_any_step_changes_nothing(trained, fresh, monkeypatch, step):
     interrupt(fresh, IOU_AWARE, monkeypatch, step)

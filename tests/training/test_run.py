@@ -30,17 +30,11 @@ from mmengine.config import Config
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
-from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import weights
 from iou_aware.training.progress import Progress
 from iou_aware.training.train import train
 
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
-
-
-@pytest.fixture
-def fresh(tmp_path) -> Experiment:
-    return project(tmp_path)
 
 
 @pytest.mark.parametrize("run", [RETINANET, IOU_AWARE, FASTER_RCNN])

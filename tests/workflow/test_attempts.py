@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders.data import put
+from builders.data import program, put
 from builders.training import ENVIRONMENT, RETINANET, command, project
-from builders.workflows import SMALL, Project, program
+from builders.workflows import SMALL, Project
 
 from iou_aware.workflow import attempts
 from iou_aware.workflow.needs import Needs

@@ -8,8 +8,9 @@ from threading import Timer
 
 import psutil
 import pytest
+from builders.data import program
 from builders.training import RETINANET, command, project
-from builders.workflows import SMALL, Project, program
+from builders.workflows import SMALL, Project
 
 from iou_aware.workflow import gpus
 

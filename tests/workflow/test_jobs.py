@@ -5,8 +5,8 @@ import os
 import sys
 
 import pytest
-from builders.data import put
-from builders.workflows import AWARE, BASELINE, PREDICTED, SMALL, STAND_IN, Project, program
+from builders.data import program, put
+from builders.workflows import AWARE, BASELINE, PREDICTED, SMALL, STAND_IN, Project
 
 
 def test_a_failed_stage_keeps_what_stands_and_goes_on_later(tmp_path):

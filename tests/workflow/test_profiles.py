@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from builders.workflows import REPOSITORY, program
+from builders.data import program
+from builders.workflows import REPOSITORY
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.needs import Needs

@@ -15,7 +15,7 @@ from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
 
-#: Stands in a config for an address, where the settings of a pretraining stand beside under the same name.
+#: In place of an address: the settings of a pretraining are in the same config, under this name.
 PRETRAINING = "pretraining"
 
 
@@ -36,19 +36,19 @@ def origin(config: Path) -> str | dict[str, Any] | None:
 
 
 def is_pretrained_here(config: Path) -> bool:
-    """Return whether a backbone is pretrained by this project rather than fetched; ``config`` as for ``origin``."""
+    """Return whether this project pretrains a backbone rather than fetching it; ``config`` as for ``origin``."""
     return isinstance(origin(config), dict)
 
 
 def fetch(experiment: Experiment, backbone: str) -> None:
-    """Fetch a backbone's weights to where trainings look for them, unless they are there, and write their receipt.
+    """Fetch a backbone's weights to where trainings look for them, if they are not there yet, and write their receipt.
 
     Args:
         experiment: The study.
         backbone: A file of ``configs/backbones``, without ``.py``.
 
     Raises:
-        InputError: None are published, or they cannot be had.
+        InputError: None are published, or the download fails.
     """
     config, target = experiment.paths.backbone(backbone), experiment.paths.pretrained(backbone)
     url = origin(config)
@@ -64,7 +64,7 @@ def weights(experiment: Experiment, backbone: str) -> Path | None:
     """Return the file of weights that a backbone starts from; None for one that starts from random weights.
 
     Raises:
-        InputError: They are not there.
+        InputError: The file does not exist.
     """
     config, file = experiment.paths.backbone(backbone), experiment.paths.pretrained(backbone)
     if origin(config) is None:
@@ -72,7 +72,7 @@ def weights(experiment: Experiment, backbone: str) -> Path | None:
     if not file.is_file():
         command, where = ("pretrain", "") if is_pretrained_here(config) else ("backbone", " where there is a network")
         raise InputError(
-            f"{file}: the weights that {backbone} starts from are not there; run `iou-aware {command} EXPERIMENT "
+            f"{file}: missing: the weights that {backbone} starts from; run `iou-aware {command} EXPERIMENT "
             f"{backbone}`{where}."
         )
     return file

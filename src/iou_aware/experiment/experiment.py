@@ -1,4 +1,4 @@
-"""An experiment: what is trained on what, how detections are ranked, which tables come out; checked as it is read."""
+"""An experiment: its runs, datasets, confidence rules and tables, read from YAML and checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from iou_aware.experiment.run import Run, read_rules, read_runs
 from iou_aware.experiment.table import Table, read_tables
 from iou_aware.method.confidence import Rule
 
-# What changes the machine and not the outcome: no reason to train again.
+# Settings that change no result, so that a change to one does not train again.
 MACHINE_SETTINGS = ("workers", "device", "tensorboard")
 
 
@@ -34,12 +34,12 @@ class Experiment:
         rules: how confidence is computed for IoU-aware runs, in order.
         rules_by_run: the same for each run, by its name: ``rules`` and what its entry adds, or ``cls`` alone.
         settings: changes to how the recipe trains.
-        gpu: the type of GPU that all is planned for; None for that of ``configs/costs.yaml``.
-        roots: where a dataset lies, over its own file.
+        gpu: the type of GPU to plan for; None for that of ``configs/costs.yaml``.
+        roots: folders of datasets, by name, that replace those of their files.
         runs: the models, by name, in the order written.
         tables: the tables to draw, by name.
         datasets: the datasets of the runs, by name, in order of appearance.
-        noise_in: by how much two trainings of one configuration differ in a table, by its name, where that is known.
+        noise_in: by table, how much two trainings of one configuration differ, where known.
         paths: where every file lies.
         content: the YAML's content, as read.
     """
@@ -82,7 +82,7 @@ class Experiment:
         if name != path.stem and path.resolve() != loaded.paths.resolved.resolve():
             raise document.error(
                 ("experiment",),
-                f"found {name!r}, expected {path.stem!r}, the name of the file. Another experiment's results may lie"
+                f"found {name!r}, expected {path.stem!r}, the name of the file. Another experiment may have results"
                 " under that name: correct the key, or rename the file",
             )
         return loaded
@@ -116,7 +116,7 @@ class Experiment:
     def rules_for(self, run: Run, split: str | None = None) -> list[Rule]:
         """Return the rules to compute a run's confidence by: the experiment's and its own, or ``cls`` alone.
 
-        On a ``split`` without boxes those are left out that need them.
+        On a ``split`` without boxes, rules that need boxes are left out.
         """
         rules = self.rules_by_run[run.name]
         if split is None or self.datasets[run.dataset].split(split).labelled:
@@ -134,13 +134,13 @@ class Experiment:
                 yield name, split
 
     def training_values(self, name: str) -> dict[str, Any]:
-        """Return all that decides what a run's training gives, apart from its files: a reason to train again."""
+        """Return the values that decide a run's weights, apart from files; a change to one trains again."""
         settings = {key: value for key, value in self.settings.items() if key not in MACHINE_SETTINGS}
         run = self.run(name)
         return run.as_dict() | settings | {"root": self.roots.get(run.dataset)}
 
     def write_resolved(self) -> Path:
-        """Write the experiment with all overrides to where the stages read it, unless it stands there already."""
+        """Write the experiment with all overrides to where the stages read it, unless that file is the same already."""
         path, text = self.paths.resolved, yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=120)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)

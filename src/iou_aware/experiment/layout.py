@@ -1,4 +1,4 @@
-"""Where every file of an experiment lies: the one home of the names under ``results/``."""
+"""The path of every file of an experiment: the one place that has the names under ``results/``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def resolved(self) -> Path:
-        """The experiment as it runs: its YAML with the command line's changes, written by the workflow."""
+        """The experiment with the command line's changes, written by the workflow."""
         return self.results / "experiment.yaml"
 
     @property
@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def missing(self) -> Path:
-        """One row per run, split and rule that the experiment asks for and that has not been measured."""
+        """One row per run, split and rule of the experiment that has no metrics."""
         return self.results / "missing.csv"
 
     @property
@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def notebooks(self) -> list[str]:
-        """The names of the notebooks beside the report's own, each of which becomes a page beside it."""
+        """The names of the notebooks other than the report's; each becomes a page beside the report."""
         files = sorted(self.notebook("*").parent.glob("*.ipynb"))
         for file in files:
             if not NAME.fullmatch(file.stem):
@@ -77,22 +77,22 @@ class Layout:
 
     @property
     def claims(self) -> Path:
-        """The paper's claims with their verdicts, as data; a page to read stands beside it."""
+        """The paper's claims with their verdicts, as data; a Markdown page is beside it."""
         return self.results / "claims.json"
 
     @property
     def premise(self) -> Path:
-        """The folder of what confidence has to do with IoU."""
+        """The folder of correlations of confidence with IoU."""
         return self.results / "premise"
 
     @property
     def gallery(self) -> Path:
-        """The folder of images on which a rule changed the ranking most."""
+        """The folder of the images whose ranking a rule changed most."""
         return self.results / "gallery"
 
     @property
     def statements(self) -> Path:
-        """The paper's claims as data, with what would have to hold."""
+        """The paper's claims as data, each with its condition."""
         return self.root / "reports" / "claims.yaml"
 
     def notebook(self, notebook: str) -> Path:
@@ -120,7 +120,7 @@ class Layout:
         return self.root / "data" / "backbones" / f"{backbone}.pth"
 
     def receipt(self, backbone: str) -> Path:
-        """What says that a backbone's weights are there; the workflow must not know them, lest it clears them."""
+        """The receipt of a backbone's weights; it is Snakemake's output, as Snakemake deletes those of failed jobs."""
         return self.root / "results" / "backbones" / f"{backbone}.json"
 
     def released(self, name: str) -> Path:
@@ -128,7 +128,7 @@ class Layout:
         return self.root / "data" / "zoo" / name
 
     def dataset(self, dataset: str) -> Path:
-        """What a dataset is and where it lies."""
+        """A dataset's description."""
         return self.configs / "datasets" / f"{dataset}.yaml"
 
     def paper(self, table: str) -> Path:
@@ -140,7 +140,7 @@ class Layout:
         return self.root / "results" / "datasets" / dataset
 
     def manifest(self, dataset: str) -> Path:
-        """What a dataset holds: counts, checksums, where its files lie."""
+        """A prepared dataset's manifest: counts, checksums, paths."""
         return self.dataset_folder(dataset) / "manifest.json"
 
     def run_folder(self, run: str) -> Path:
@@ -156,7 +156,7 @@ class Layout:
         return self.run_folder(run) / "history.csv"
 
     def seal(self, run: str) -> Path:
-        """What made a run: its values, environment, time and checksums."""
+        """A finished run's record: its values, environment, time and checksums."""
         return self.run_folder(run) / "run.json"
 
     def weights(self, run: str) -> Path:
@@ -164,7 +164,7 @@ class Layout:
         return self.run_folder(run) / "weights.pth"
 
     def checkpoints(self, run: str) -> Path:
-        """The folder that an interrupted training resumes from; the workflow must not know it, lest it clears it."""
+        """The folder that an interrupted training resumes from; no output of Snakemake's, which might delete it."""
         return self.results / "checkpoints" / run
 
     def detections(self, run: str, split: str) -> Path:
@@ -177,7 +177,7 @@ class Layout:
 
     @property
     def checks(self) -> Path:
-        """What released weights measure here beside what was published of them."""
+        """The AP of released weights, measured here and published."""
         return self.results / "checks.json"
 
     def bootstrap(self, run: str, split: str) -> Path:
@@ -189,11 +189,11 @@ class Layout:
         return self.results / "tables" / f"{table}.{suffix}"
 
     def log(self, stage: str, name: str | None = None) -> Path:
-        """What a stage said while it ran."""
+        """A job's log."""
         return self._per_job("logs", stage, name, "log")
 
     def benchmark(self, stage: str, name: str | None = None) -> Path:
-        """The time and memory that a stage took."""
+        """A job's time and memory."""
         return self._per_job("benchmarks", stage, name, "tsv")
 
     def _per_job(self, folder: str, stage: str, name: str | None, suffix: str) -> Path:

@@ -1,6 +1,6 @@
-"""How a run is trained: its detector's config, with the schedule that this starts from, and its backbone's over it.
+"""How a run is trained: its detector's config, which starts from a schedule, with its backbone's merged over it.
 
-The plan and the training read it here, without importing MMDetection or PyTorch.
+The plan and the training share it; it imports neither MMDetection nor PyTorch.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def read(paths: Layout, run: Run) -> dict[str, Any]:
 
 
 def images_per_step(recipe: Mapping[str, Any], run: Run, settings: Mapping[str, Any]) -> int:
-    """Return how many images a run's steps see over all GPUs.
+    """Return how many images one step of a run has over all GPUs.
 
     Args:
         recipe: From ``read``: ``train_dataloader.batch_size``, and ``batch_sizes``, exceptions to it, each of a

@@ -74,7 +74,7 @@ class Run:
         return int(width), int(height)
 
     def title(self, apart: str = ", ") -> str:
-        """Return what tells it from others of its kind; ``apart`` stands between the model and how it was trained."""
+        """Return its description for people; ``apart`` separates the model from how it was trained."""
         loss = f"{self.iou_loss}{' with target gradient' if self.target_grad else ''}, " if self.iou_loss else ""
         return f"{self.dataset}, {self.backbone}{apart}{loss}{self.scale}, seed {self.seed}"
 
@@ -87,7 +87,7 @@ FIELDS = tuple(field.name for field in fields(Run))
 
 
 def is_iou_aware(detector: str) -> bool:
-    """Say whether a detector, by its name, predicts IoU."""
+    """Return whether a detector, by its name, predicts IoU."""
     return detector.startswith(_IOU_AWARE)
 
 
@@ -106,7 +106,7 @@ def short_names(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def _word(name: str, value: str | int | bool | None) -> str:
-    """Return a field as a legend says it; nothing for what a run has not."""
+    """Return a field as a legend has it; empty for a value that is None or False."""
     if value is None or value is False:
         return ""
     return {"target_grad": "target gradient", "seed": f"seed {value}"}.get(name, str(value).replace("_", " "))
@@ -116,7 +116,7 @@ def grid(entry: dict[str, Any], defaults: dict[str, Any]) -> Iterator[dict[str, 
     """Multiply out the lists of one entry of ``runs`` over the experiment's defaults.
 
     The fields of the IoU head are left out for detectors without it when they come from the defaults, and kept when
-    the entry itself has them, which is a mistake for the caller to report.
+    the entry itself has them, which is an error that the caller reports.
 
     Yields:
         The fields of one run, in the order of ``FIELDS``; those given nowhere are absent.
@@ -163,7 +163,7 @@ def read_runs(
 def read_rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[Rule] = ()) -> tuple[Rule, ...]:
     """Return the rules at ``key``, each valid and none twice.
 
-    ``oracle=*`` stands for an oracle with every alpha among the ``known`` rules.
+    ``oracle=*`` means an oracle for every alpha among the ``known`` rules.
     """
     oracles = [f"oracle={rule.alpha}" for rule in known if rule.kind == "alpha"]
     rules: dict[Rule, None] = {}
@@ -171,13 +171,13 @@ def read_rules(document: Document, key: Key, texts: Iterable[str], known: Iterab
         for one in oracles if text == EVERY_ORACLE else [text]:
             rule = read_rule(document, (*key, i), one)
             if rule in rules:
-                raise document.error((*key, i), f"the rule {rule} stands here twice")
+                raise document.error((*key, i), f"the rule {rule} is here twice")
             rules[rule] = None
     return tuple(rules)
 
 
 def read_rule(document: Document, key: Key, text: str) -> Rule:
-    """Return the rule that stands at a key, or raise InputError about the key."""
+    """Return the rule at a key, or raise InputError about the key."""
     try:
         return Rule(text)
     except InputError as fault:

@@ -1,4 +1,4 @@
-"""The tables that an experiment asks for: which runs stand in which row, checked before anything is trained."""
+"""An experiment's tables and the runs of their rows, checked before anything is trained."""
 
 import csv
 import re
@@ -23,8 +23,8 @@ class Row:
         key: the row's name in the YAML, and in the paper's CSV where it has one.
         runs: names of the runs that it shows, which differ in their seed only; their mean is the value.
         rule: the rule whose detections it shows.
-        label: what stands at its head instead of the paper's label or the key; None for those.
-        addition: whether the paper does not have this row.
+        label: its heading; None for the paper's label, or else the key.
+        addition: whether the row is not in the paper.
     """
 
     key: str
@@ -89,7 +89,7 @@ def read_tables(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads tables, and finds the runs of their rows; ``read_tables`` says of what."""
+    """Reads tables and finds the runs of their rows; the fields are the arguments of ``read_tables``."""
 
     document: Document
     paths: Layout
@@ -196,7 +196,7 @@ class _Reader:
         return tuple(names)
 
     def _index(self, names: tuple[str, ...]) -> dict[tuple[Any, ...], list[Run]]:
-        """Return the runs by the values of fields, so that looking one up costs the same however many there are."""
+        """Return the runs by the values of fields, so that a lookup takes the same time however many runs there are."""
         if names not in self.indices:
             self.indices[names] = index = defaultdict(list)
             for run in self.runs.values():
@@ -204,7 +204,7 @@ class _Reader:
         return self.indices[names]
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
-        """Name the run that has most of the values, and where it differs."""
+        """Describe the run that has most of the values, and where it differs."""
 
         def nearness(run: Run) -> tuple[int, int]:
             values = [(getattr(run, name), value) for name, value in selector.items()]

@@ -37,6 +37,14 @@ def trained(tmp_path_factory):
     return experiment
 
 
+@pytest.fixture
+def fresh(tmp_path):
+    """The same project with nothing trained."""
+    from builders.training import project
+
+    return project(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def predicted(trained):
     """The same project, whose runs have predicted the validation split."""

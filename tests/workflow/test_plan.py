@@ -171,12 +171,12 @@ def test_the_stages_are_those_that_snakemake_would_run(file, without):
 
 @pytest.mark.parametrize(("gpus", "hours"), [(2, 7.75), (4, 6.25)])
 def test_days_are_what_no_schedule_is_below(gpus, hours):
-    """By hand: 12 GPU-hours on two GPUs and 3 on one, and an eighth of an hour for each of two splits."""
+    """By hand: 12 GPU-hours on two GPUs and 3 on one, and a quarter of an hour to test each."""
     runs = {"wide": SimpleNamespace(is_released=False), "narrow": SimpleNamespace(is_released=False)}
     estimates = SimpleNamespace(
-        experiment=SimpleNamespace(runs=runs, splits_for=lambda _: ["val", "test"]),
+        experiment=SimpleNamespace(runs=runs),
         training_hours=lambda run: 12.0 if run is runs["wide"] else 3.0,
-        testing_hours=lambda run, split: 0.125,
+        gpu_hours=lambda run: 12.25 if run is runs["wide"] else 3.25,
         gpus=lambda run: 2 if run is runs["wide"] else 1,
     )
     assert wall_hours(estimates, gpus) == hours

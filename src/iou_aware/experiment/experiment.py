@@ -20,9 +20,11 @@ from iou_aware.method.confidence import Rule
 
 # Settings that change no result, so that a change to one does not train again.
 MACHINE_SETTINGS = ("workers", "device", "tensorboard")
+# Keys of the YAML that become fields unchanged.
+_AS_WRITTEN = ("title", "comparison", "referee", "settings", "gpu", "roots", "noise_in")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One study, read from YAML and checked.
 
@@ -46,17 +48,17 @@ class Experiment:
 
     name: str
     title: str
-    comparison: str
-    referee: bool
+    comparison: str = "values"
+    referee: bool = False
     rules: tuple[Rule, ...]
     rules_by_run: dict[str, tuple[Rule, ...]]
-    settings: dict[str, Any]
-    gpu: str | None
-    roots: dict[str, str]
+    settings: dict[str, Any] = field(default_factory=dict)
+    gpu: str | None = None
+    roots: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Run]
     tables: dict[str, Table]
     datasets: dict[str, Dataset]
-    noise_in: dict[str, float]
+    noise_in: dict[str, float] = field(default_factory=dict)
     paths: Layout
     content: dict[str, Any] = field(repr=False)
 
@@ -164,23 +166,16 @@ def _read(document: Document, root: Path) -> Experiment:
     datasets = {name: dataset.load(root, name, roots) for name in dict.fromkeys(run.dataset for run in runs.values())}
     for name in roots:
         documents.require(document, ("roots", name), name, list(datasets), "dataset of this experiment")
-    noise_in = content.get("noise_in", {})
-    for name in noise_in:
+    for name in content.get("noise_in", {}):
         documents.require(document, ("noise_in", name), name, list(content["tables"]), "table of this experiment")
     return Experiment(
         name=content["experiment"],
-        title=content["title"],
-        comparison=content.get("comparison", "values"),
-        referee=content.get("referee", False),
         rules=rules,
         rules_by_run=rules_by_run,
-        settings=dict(content.get("settings", {})),
-        gpu=content.get("gpu"),
-        roots=dict(roots),
         runs=runs,
         tables=read_tables(document, paths, runs, rules_by_run, datasets),
         datasets=datasets,
-        noise_in=dict(noise_in),
         paths=paths,
         content=content,
+        **{key: content[key] for key in _AS_WRITTEN if key in content},
     )

@@ -1,5 +1,6 @@
 """Estimates of what a run costs: published measurements, scaled to its images, pixels and GPUs."""
 
+import math
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -52,7 +53,7 @@ def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
 
 
 class Estimates:
-    """What the runs of an experiment cost; None where no measurement or number of images is known.
+    """What the runs of an experiment cost; NaN where no measurement or number of images is known.
 
     Args:
         experiment: The study.
@@ -133,52 +134,44 @@ class Estimates:
     def _recipe(self, run: Run) -> Mapping[str, Any]:
         return recipe.read(self.experiment.paths, run)
 
-    def images(self, dataset: str, split: str) -> int | None:
-        """Return how many images a split has, by its dataset's file or its manifest; None if neither says so."""
+    def images(self, dataset: str, split: str) -> float:
+        """Return how many images a split has, by its dataset's file or its manifest; NaN if neither says so."""
         expected = self.experiment.datasets[dataset].splits[split].expected_images
         manifest = self.experiment.paths.manifest(dataset)
         if expected is None and manifest.is_file():
             return Manifest.load(manifest).split(split).counts["images"]
-        return expected
+        return math.nan if expected is None else expected
 
-    def training_hours(self, run: Run) -> float | None:
+    def training_hours(self, run: Run) -> float:
         """Return the GPU-hours of training a run: hours times GPUs; 0 where its weights are fetched."""
         if run.is_released:
             return 0.0
-        model = self.model(run)
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
-        if model is None or images is None:
-            return None
         settings, measured = self.experiment.settings, self.costs["measured"]
         passes = self.epochs(run) * min(images, settings.get("images") or images)
-        per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
+        per_image = self._measured(run, "seconds_per_step") * measured["gpus"] / measured["images_per_step"]
         return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
 
-    def testing_hours(self, run: Run, split: str) -> float | None:
+    def testing_hours(self, run: Run, split: str) -> float:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""
-        model, images = self.model(run), self.images(run.dataset, split)
-        if model is None or images is None:
-            return None
-        per_second = model["images_per_second"] * self.gpu["speed"] / self._relative_pixels(run)
-        return images / per_second / SECONDS_PER_HOUR
+        per_second = self._measured(run, "images_per_second") * self.gpu["speed"] / self._relative_pixels(run)
+        return self.images(run.dataset, split) / per_second / SECONDS_PER_HOUR
 
-    def gpu_hours(self, run: Run) -> float | None:
+    def gpu_hours(self, run: Run) -> float:
         """Return the GPU-hours of training a run and of its detections on all its splits."""
-        splits = self.experiment.splits_for(run)
-        parts = [self.training_hours(run), *(self.testing_hours(run, split) for split in splits)]
-        known = [part for part in parts if part is not None]
-        return sum(known) if len(known) == len(parts) else None
+        testing = (self.testing_hours(run, split) for split in self.experiment.splits_for(run))
+        return self.training_hours(run) + sum(testing)
 
-    def gigabytes(self, run: Run) -> float | None:
+    def gigabytes(self, run: Run) -> float:
         """Return the gigabytes on disk of a finished run: weights, one checkpoint, detections under every rule."""
-        model = self.model(run)
-        counts = [self.images(run.dataset, split) for split in self.experiment.splits_for(run)]
-        if model is None or None in counts:
-            return None
         copies = COPIES_FETCHED if run.is_released else COPIES_KEPT
-        weights = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * copies
-        rows = sum(filter(None, counts)) * DETECTIONS_PER_IMAGE * len(self.experiment.rules_for(run))
+        weights = self._measured(run, "parameters") * 1e6 * BYTES_PER_PARAMETER * copies
+        images = sum(self.images(run.dataset, split) for split in self.experiment.splits_for(run))
+        rows = images * DETECTIONS_PER_IMAGE * len(self.experiment.rules_for(run))
         return (weights + rows * BYTES_PER_DETECTION) / 1e9
+
+    def _measured(self, run: Run, name: str) -> float:
+        return (self.model(run) or {}).get(name, math.nan)
 
     def _relative_pixels(self, run: Run) -> float:
         """Return the size of a run's images over that of the measurements."""

@@ -84,19 +84,19 @@ class Needs:
     def training_time(self, name: str) -> str:
         """Return the time limit of one training, as Snakemake takes it: ``1234m``."""
         hours = self._estimates.training_hours(self.experiment.run(name))
-        if hours is None:
+        if math.isnan(hours):
             return f"{TRAINING_MINUTES}m"
         return f"{START_MINUTES + math.ceil(hours / self._processes(name) * TRAINING_MARGIN * 60)}m"
 
     def training_priority(self, name: str) -> int:
         """Return the minutes that one training is expected to take, so that the longest starts first; 0 if unknown."""
-        hours = self._estimates.training_hours(self.experiment.run(name)) or 0
-        return round(hours / self._processes(name) * 60)
+        hours = self._estimates.training_hours(self.experiment.run(name))
+        return 0 if math.isnan(hours) else round(hours / self._processes(name) * 60)
 
     def testing_time(self, name: str, split: str, attempt: int) -> str:
         """Return the time limit of one prediction, which starts over in every attempt."""
         hours = self._estimates.testing_hours(self.experiment.run(name), split)
-        minutes = TESTING_MINUTES if hours is None else START_MINUTES + math.ceil(hours * TESTING_MARGIN * 60)
+        minutes = TESTING_MINUTES if math.isnan(hours) else START_MINUTES + math.ceil(hours * TESTING_MARGIN * 60)
         return f"{minutes * min(attempt, MOST)}m"
 
     def _processes(self, name: str) -> int:

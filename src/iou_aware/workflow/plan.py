@@ -1,5 +1,8 @@
 """The command ``plan``: what an experiment will take in GPU-hours, days and disk, before it runs."""
 
+import math
+from collections.abc import Iterable
+
 from tabulate import tabulate
 
 from iou_aware.common.errors import InputError
@@ -32,18 +35,17 @@ def print_plan(experiment: Experiment, gpus: int | None = None) -> None:
 def run_lines(estimates: Estimates) -> list[str]:
     """Return the table of runs: GPUs, images per step, epochs, hours, GPU-hours, disk."""
     rows = [["run", "GPUs", "images/step", "epochs", "training", "GPU-hours", "GB"]]
-    for name, run in estimates.experiment.runs.items():
+    runs = estimates.experiment.runs
+    for name, run in runs.items():
         if run.is_released:
             training = ["", "", "", "fetched"]
         else:
             hours, gpus = estimates.training_hours(run), estimates.gpus(run)
-            length = UNKNOWN if hours is None else duration(hours / gpus)
+            length = UNKNOWN if math.isnan(hours) else duration(hours / gpus)
             training = [str(gpus), str(estimates.images_per_step(run)), str(estimates.epochs(run)), length]
         rows.append([name, *training, _number(estimates.gpu_hours(run)), _number(estimates.gigabytes(run))])
-    known = [estimates.gpu_hours(run) for run in estimates.experiment.runs.values()]
-    disk = [estimates.gigabytes(run) for run in estimates.experiment.runs.values()]
-    total = f"{len(known)} runs"
-    rows.append([total, "", "", "", "", _number(sum(filter(None, known))), _number(sum(filter(None, disk)))])
+    totals = [_total(map(estimate, runs.values())) for estimate in (estimates.gpu_hours, estimates.gigabytes)]
+    rows.append([f"{len(runs)} runs", "", "", "", "", *map(_number, totals)])
     align = ("left", *["right"] * (len(rows[0]) - 1))
     return tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
 
@@ -51,11 +53,10 @@ def run_lines(estimates: Estimates) -> list[str]:
 def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
     """Return the totals of the experiment: disk, days, and the source of the numbers."""
     experiment, costs = estimates.experiment, estimates.costs
-    runs = experiment.runs.values()
-    data = {name: costs["datasets"].get(name) for name in experiment.datasets}
-    known = ", ".join(f"{name} {_number(size)} GB" for name, size in data.items())
+    hours = {name: estimates.gpu_hours(run) for name, run in experiment.runs.items()}
+    known = ", ".join(f"{name} {_number(costs['datasets'].get(name, math.nan))} GB" for name in experiment.datasets)
     lines = [f"Data on disk: {known}; while the archives are fetched, as much again."]
-    unknown = [name for name, run in experiment.runs.items() if estimates.gpu_hours(run) is None]
+    unknown = [name for name, number in hours.items() if math.isnan(number)]
     if unknown:
         lines.append(f"No estimate for {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
     if len(unknown) < len(experiment.runs):
@@ -63,7 +64,7 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
             lines.append(
                 f"On {number} GPU{'s' if number > 1 else ''}: at least {duration(wall_hours(estimates, number))}."
             )
-        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], sum(filter(None, map(estimates.gpu_hours, runs)))
+        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], _total(hours.values())
         others = (f"{total * speed / one['speed']:.0f} of {name}" for name, one in costs["gpus"].items() if name != gpu)
         lines.append(f"The GPU-hours are of {gpu} (gpu); on others: {', '.join(others)}.")
         lines.append(
@@ -88,11 +89,10 @@ def wall_hours(estimates: Estimates, gpus: int) -> float:
     """
     total = longest = 0.0
     for run in estimates.experiment.runs.values():
-        if (training := estimates.training_hours(run)) is not None:
+        training, both = estimates.training_hours(run), estimates.gpu_hours(run)
+        if not math.isnan(both):
             width = 1 if run.is_released else estimates.gpus(run)
-            splits = estimates.experiment.splits_for(run)
-            testing = sum(estimates.testing_hours(run, split) or 0.0 for split in splits)
-            total, longest = total + training + testing, max(longest, training / width + testing)
+            total, longest = total + both, max(longest, training / width + both - training)
     return max(total / gpus, longest)
 
 
@@ -111,5 +111,9 @@ def _numbers_of_gpus(estimates: Estimates) -> list[int]:
     return numbers
 
 
-def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.1f}"
+def _total(values: Iterable[float]) -> float:
+    return sum(value for value in values if not math.isnan(value))
+
+
+def _number(value: float) -> str:
+    return UNKNOWN if math.isnan(value) else f"{value:.1f}"

@@ -1,5 +1,6 @@
 """Predicting: the file holds what the model says, every rule comes from one pass, and wrong inputs are named."""
 
+import contextlib
 import json
 import math
 import shutil
@@ -39,17 +40,20 @@ def copied(predicted, tmp_path) -> Experiment:
 
 
 def of_mmdetection(experiment: Experiment, run: str, rule: str) -> dict[int, dict[str, np.ndarray]]:
-    """Return what MMDetection's own test step gives for each image on its own, with the rule in its config."""
+    """Return what MMDetection's own test step gives for each image on its own, with the rule in its config.
+
+    Paths in the config are relative to the project's folder.
+    """
     config = Config.fromfile(experiment.paths.config(run))
     if rule != "cls":
         config.model.test_cfg.rule = rule
     model = init_detector(config, str(experiment.paths.weights(run)), device="cpu")
     init_default_scope("mmdet")
     results = {}
-    for item in DATASETS.build(config.test_dataloader.dataset):
-        with torch.no_grad():
+    with contextlib.chdir(experiment.root), torch.no_grad():
+        for item in DATASETS.build(config.test_dataloader.dataset):
             sample = model.test_step(pseudo_collate([item]))[0]
-        results[sample.img_id] = {key: value.numpy() for key, value in sample.pred_instances.items()}
+            results[sample.img_id] = {key: value.numpy() for key, value in sample.pred_instances.items()}
     return results
 
 

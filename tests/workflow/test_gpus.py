@@ -58,6 +58,7 @@ def uuid(line: str) -> str:
 
 
 GPUS = [uuid(line) for line in WHOLE]
+INSTANCES = [uuid(line) for line in PARTED[2:]]
 
 
 class Patience:
@@ -126,20 +127,24 @@ def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
 
 
 @pytest.mark.parametrize(
-    ("visible", "expected"),
+    ("lines", "visible", "expected"),
     [
-        (None, GPUS),
-        ("2,0", [GPUS[2], GPUS[0]]),
-        (GPUS[1], GPUS[1:2]),
-        (GPUS[3][:5], GPUS[3:4]),
-        ("1,9,2", GPUS[1:2]),  # CUDA ends at the first that is none
-        ("-1", []),
-        ("", []),
+        (WHOLE, None, GPUS),
+        (WHOLE, "2,0", [GPUS[2], GPUS[0]]),
+        (WHOLE, GPUS[1], GPUS[1:2]),
+        (WHOLE, GPUS[3][:5], GPUS[3:4]),  # the beginning of a UUID
+        (WHOLE, "1,9,2", GPUS[1:2]),  # CUDA ends at the first that is none
+        (WHOLE, "-1", []),
+        (WHOLE, "", []),
+        (PARTED, None, [GPUS[0], *INSTANCES]),
+        (PARTED, "1", INSTANCES),
+        (PARTED, uuid(PARTED[1]), INSTANCES),
+        (PARTED, INSTANCES[1], INSTANCES[1:]),
     ],
-    ids=["all", "numbers", "UUID", "its beginning", "a number too high", "none", "nothing"],
+    ids=[*("all", "numbers", "UUID", "its beginning", "too high", "none", "nothing"), *("split", "1", "whole", "part")],
 )
-def test_only_what_is_visible_is_taken(machine, monkeypatch, visible, expected):
-    machine(WHOLE)
+def test_only_what_is_visible_is_taken_and_instances_one_by_one(machine, monkeypatch, lines, visible, expected):
+    machine(lines)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpus.visible() == expected
@@ -151,23 +156,6 @@ def test_who_may_use_one_gpu_waits_for_it_and_takes_no_other(machine, holders):
     waiting = holders(CUDA_VISIBLE_DEVICES=GPUS[1])
     assert has(holders(3)) == [GPUS[0], *GPUS[2:]]
     assert "in use by other processes" in waiting.stderr.readline()
-
-
-@pytest.mark.parametrize(
-    ("visible", "expected"),
-    [
-        (None, [GPUS[0], *map(uuid, PARTED[2:])]),
-        ("1", [*map(uuid, PARTED[2:])]),
-        (uuid(PARTED[3]), [uuid(PARTED[3])]),
-        (uuid(PARTED[1]), [*map(uuid, PARTED[2:])]),
-    ],
-    ids=["all", "number", "instance", "UUID"],
-)
-def test_parts_of_a_gpu_are_shared_out_one_by_one(machine, monkeypatch, visible, expected):
-    machine(PARTED)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert gpus.visible() == expected
 
 
 @pytest.mark.parametrize("count", [1, 0])

@@ -21,7 +21,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.inference import predict
 from iou_aware.method.confidence import Rule
-from iou_aware.method.heads import DEFAULT_RULE
+from iou_aware.method.iou_branch import DEFAULT_RULE
 from iou_aware.training import parts
 
 logger = logging.getLogger(__name__)

@@ -26,6 +26,7 @@ class DenseOutputs:
         coder: Decodes deltas into boxes.
         batch_img_metas: Per image, ``img_shape`` and, to rescale, ``scale_factor``.
         rescale: Whether boxes are in pixels of the stored image rather than of the network's input.
+        factor_logits: Per level, (B, A, H, W): what multiplies all class scores of an anchor, such as a centerness.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class DenseOutputs:
         coder: BaseBBoxCoder,
         batch_img_metas: Sequence[Mapping[str, Any]],
         rescale: bool,
+        factor_logits: Sequence[Tensor] | None = None,
     ) -> None:
         self.num_images, self.num_base_priors = iou_logits[0].shape[:2]
         self.num_classes = cls_logits[0].shape[1] // self.num_base_priors
         self.level_sizes = [level[0].numel() for level in iou_logits]
         self._cls_logits, self._box_deltas, self._iou_logits = cls_logits, box_deltas, iou_logits
         self._priors, self._coder, self._metas, self._rescale = priors, coder, batch_img_metas, rescale
+        self._factors = None if factor_logits is None else _by_anchor(factor_logits).double().sigmoid()
 
     @property
     def num_anchors(self) -> int:
@@ -53,7 +56,7 @@ class DenseOutputs:
     def best_scores(self) -> Tensor:
         """The classification score of each anchor's best class, (B, N), [0, 1]."""
         best = [level.unflatten(1, (self.num_base_priors, -1)).amax(2) for level in self._cls_logits]
-        return _sigmoid(_by_anchor(best))
+        return self._scores(_by_anchor(best), self._factors)
 
     @cached_property
     def iou_preds(self) -> Tensor:
@@ -80,7 +83,11 @@ class DenseOutputs:
             cell = place.div(self.num_base_priors, rounding_mode="floor")
             logits[here] = by_class[images[here], place % self.num_base_priors, :, cell]
             start += size
-        return _sigmoid(logits)
+        return self._scores(logits, None if self._factors is None else self._factors[images, anchors].unsqueeze(1))
+
+    @staticmethod
+    def _scores(logits: Tensor, factors: Tensor | None) -> Tensor:
+        return _sigmoid(logits) if factors is None else (logits.double().sigmoid() * factors).float()
 
     def boxes(self, images: Sequence[int], anchors: Tensor) -> Tensor:
         """Return the decoded boxes (I, K, 4) of ``anchors`` (I, K) in I images, clipped to them as the coder does."""

@@ -8,7 +8,7 @@ import mmdet
 import pytest
 import torch
 from builders.configs import CLASSES, DETECTORS, ROOT, manifest, resolve, run_of
-from builders.training import IOU_AWARE, RETINANET, project
+from builders.training import IOU_AWARE, RETINANET, RETINANET_CONFIG, project
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -25,7 +25,10 @@ STOCK = {
     ("paper", "faster_rcnn"): "legacy_1.x/faster-rcnn_r50_fpn_1x_coco_v1",
     ("mmdet3", "retinanet"): "retinanet/retinanet_r50_fpn_1x_coco",
     ("mmdet3", "faster_rcnn"): "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
+    ("mmdet3", "atss"): "atss/atss_r50_fpn_1x_coco",
+    ("mmdet3", "fcos"): "fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco",
 }
+FAMILIES = [f"{family}{rest}" for family in ("atss", "fcos") for rest in ("", "_no_centerness")]
 
 
 def stock(recipe: str, detector: str) -> Config:
@@ -242,7 +245,16 @@ def test_batch_that_cannot_be_shared():
         ("schedules/quick.py", "optim_wrapper = train_cfg = dict(max_epochs=1)", "quick.py, line 1"),
         ("schedules/quick.py", "optim_wrapper = 1; train_cfg = dict(max_epochs=1)", "'train_dataloader.batch_size'"),
         ("backbones/tiny.py", "_base_ = './nowhere.py'", "nowhere.py: cannot be read"),
-        ("detectors/quick/iou_aware_retinanet.py", "_base_ = './retinanet.py'", "iou_aware_retinanet.py.*loss_iou"),
+        (
+            "detectors/quick/iou_aware_retinanet.py",
+            "_base_ = './retinanet.py'",
+            "iou_aware_retinanet.py.*RetinaHead.*predicts none",
+        ),
+        (
+            "detectors/quick/retinanet.py",
+            RETINANET_CONFIG.replace("bbox_head=dict(", "bbox_head=dict(type='IoUAwareRetinaHead',"),
+            "retinanet.py.*IoUAwareRetinaHead.*predicts IoUs.*'iou_aware_'",
+        ),
     ],
 )
 def test_broken_config_is_named(tmp_path, file, text, message):

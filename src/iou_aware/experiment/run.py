@@ -16,7 +16,8 @@ EVERY_ORACLE = "oracle=*"
 # The recipe of runs that are not trained: their weights were released by others and are fetched.
 RELEASED = "zoo"
 IOU_FIELDS = ("iou_loss", "target_grad")
-_IOU_AWARE = "iou_aware_"
+# The names of detectors that predict IoUs begin so, and go on with that of their baseline.
+IOU_AWARE = "iou_aware_"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,12 @@ class Run:
         """The run that differs from an IoU-aware one in nothing but the IoU head; None for one without that head."""
         if not self.is_iou_aware:
             return None
-        return replace(self, detector=self.detector.removeprefix(_IOU_AWARE), iou_loss=None, target_grad=None)
+        return replace(self, detector=self.detector.removeprefix(IOU_AWARE), iou_loss=None, target_grad=None)
+
+    @property
+    def model(self) -> str:
+        """The detector as a picture names it."""
+        return "RetinaNet" if self.detector == "retinanet" else _word("detector", self.detector)
 
     @property
     def is_released(self) -> bool:
@@ -88,7 +94,7 @@ FIELDS = tuple(field.name for field in fields(Run))
 
 def is_iou_aware(detector: str) -> bool:
     """Return whether a detector, by its name, predicts IoU."""
-    return detector.startswith(_IOU_AWARE)
+    return detector.startswith(IOU_AWARE)
 
 
 def matched_pairs(runs: Mapping[str, Run]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pprint import pformat
 from typing import Any
 
 import mmdet
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
@@ -15,6 +15,8 @@ from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
 from iou_aware.experiment import recipe
 from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.run import IOU_AWARE
+from iou_aware.method.iou_branch import IOU_LOSS
 from iou_aware.training import parts
 
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
@@ -133,13 +135,18 @@ def _set_classes(model: ConfigDict, classes: int) -> None:
 
 
 def _set_loss(model: ConfigDict, run, detector: Path) -> None:
-    if not run.is_iou_aware:
-        return
+    """Set the IoU loss of a run, whose detector's name must say whether its head predicts IoUs."""
     head = model.get("bbox_head", {})
-    if "loss_iou" not in head:
-        raise InputError(f"{detector}: the key 'model.bbox_head.loss_iou' is missing; an IoU-aware detector needs it.")
-    head.loss_iou.kind = run.iou_loss
-    head.target_grad = run.target_grad
+    aware = "type" in head and getattr(MODELS.get(head.type), "predicts_iou", False)
+    if aware != run.is_iou_aware:
+        raise InputError(
+            f"{detector}, model.bbox_head.type: found {head.get('type')!r}, which predicts {'IoUs' if aware else 'none'}; "
+            f"expected a head that predicts {'none' if aware else 'IoUs'}, or another name: those of IoU-aware "
+            f"detectors, and of no others, begin with {IOU_AWARE!r}."
+        )
+    if aware:
+        head.loss_iou = dict(head.get("loss_iou", IOU_LOSS), kind=run.iou_loss)
+        head.target_grad = run.target_grad
 
 
 def _set_weights(model: ConfigDict, fetched: Path) -> None:

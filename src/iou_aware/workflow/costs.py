@@ -77,8 +77,12 @@ class Estimates:
         return self.costs["gpus"][self.costs["gpu"]]
 
     def model(self, run: Run) -> Mapping[str, float] | None:
-        """Return the measurements of a run's model; None where none were published."""
-        wanted = (self.costs["as"].get(run.detector, run.detector), run.backbone)
+        """Return the measurements of a run's model; None where none were published.
+
+        The paper: the IoU head, one convolution, "brings little computation burden".
+        """
+        detector = (run.baseline or run).detector
+        wanted = (self.costs["as"].get(detector, detector), run.backbone)
         models = (model for model in self.costs["models"] if (model["detector"], model["backbone"]) == wanted)
         return next(models, None)
 

@@ -1,0 +1,1 @@
+../paper/fcos_no_centerness.py

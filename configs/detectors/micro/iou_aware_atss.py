@@ -1,0 +1,1 @@
+../paper/iou_aware_atss.py

@@ -1,0 +1,1 @@
+../paper/atss_no_centerness.py

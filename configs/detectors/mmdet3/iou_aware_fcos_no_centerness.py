@@ -1,0 +1,1 @@
+../paper/iou_aware_fcos_no_centerness.py

@@ -1,0 +1,1 @@
+../mmdet3/atss.py

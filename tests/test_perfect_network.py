@@ -15,6 +15,7 @@ import torch
 import yaml
 from builders.data import describe, picture, put, voc_object, voc_xml
 from builders.experiments import with_a_table
+from mmdet.models.dense_heads import ATSSHead, FCOSHead
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import DATASETS, MODELS
 from mmengine.dataset import pseudo_collate
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parent.parent
 SURE = 12.0  # as a logit
 CLASSES = ["cat", "dog", "emu"]
 SCALES = ["96x72", "160x120"]
+AWARE = ["iou_aware_retinanet", "iou_aware_atss", "iou_aware_fcos"]
 # Images (width, height), scaled down and up by slightly different factors across and down, as sides are whole numbers
 # of pixels; and their objects: class, x, y, width, height. Some reach the border of the image.
 SCENES = [
@@ -46,7 +48,7 @@ ONE_STAGE = """
 model = dict(
     backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None),
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
-    bbox_head=dict(in_channels=16, feat_channels=16),
+    bbox_head=dict(in_channels=16, feat_channels=64),  # the towers may normalise groups, of 32
 )
 """
 TWO_STAGES = """
@@ -92,7 +94,7 @@ def experiment(tmp_path_factory) -> Experiment:
         "rules": ["none", "alpha=0.50", "alpha=0.10", "oracle=0.50"],
         "runs": [
             every | {"detector": "retinanet", "backbone": "one_stage"},
-            every | {"detector": "iou_aware_retinanet", "iou_loss": "bce", "backbone": "one_stage"},
+            every | {"detector": AWARE, "iou_loss": "bce", "backbone": "one_stage"},
             every | {"detector": "faster_rcnn", "backbone": "two_stages"},
         ],
         "settings": {"augmentations": [], "device": "cpu"},
@@ -131,10 +133,23 @@ class Perfect:
         data = self.model.data_preprocessor(pseudo_collate([item]), True)
         assert self.model.parse_losses(self.model(**data, mode="loss"))[0].isfinite()
         del self.head.get_targets
-        sample, (labels, _, targets, *_) = data["data_samples"][0], given[0]
-        self.targets[sample.img_id] = list(zip(labels, targets, strict=True))
+        sample = data["data_samples"][0]
+        self.targets[sample.img_id] = list(self.labels_and_outputs(*given[0]))
         self.truth[sample.img_id] = sample.gt_instances
         self.factors[sample.img_id] = sample.scale_factor
+
+    def labels_and_outputs(self, *given):
+        """Yield per level an image's labels (1, n) and what the box convolution has to answer, (1, n, 4)."""
+        if isinstance(self.head, FCOSHead):  # distances, of the level's stride while it trains
+            for labels, distances, stride in zip(*given, self.head.strides, strict=True):
+                yield labels[None], distances[None] * stride
+        elif isinstance(self.head, ATSSHead):  # boxes
+            for anchors, labels, boxes in zip(given[0], given[1], given[3], strict=True):
+                positive, deltas = labels < self.head.num_classes, torch.zeros_like(boxes)
+                deltas[positive] = self.head.bbox_coder.encode(anchors[positive], boxes[positive])
+                yield labels, deltas
+        else:
+            yield from zip(given[0], given[2], strict=True)
 
     def see(self, _module, _args, output) -> None:
         self.images = [sample.img_id for sample in output["data_samples"]]
@@ -150,7 +165,7 @@ class Perfect:
             sure = torch.where(positive, SURE, -SURE)
             by_class = torch.full((*labels.shape, head.cls_out_channels), -SURE)
             by_class[positive, labels[positive]] = SURE
-            parts = (by_class, targets, sure)[: len(outs)]
+            parts = (by_class, targets, sure, sure)[: len(outs)]  # centerness, IoU or both
             likes = [part[level] for part in outs]
             levels.append([self.as_map(part, like) for part, like in zip(parts, likes, strict=True)])
         return tuple(map(list, zip(*levels, strict=True)))
@@ -184,7 +199,7 @@ class Perfect:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "detector"), product(["paper", "mmdet3", "micro"], ["retinanet", "iou_aware_retinanet", "faster_rcnn"])
+    ("recipe", "detector"), product(["paper", "mmdet3", "micro"], ["retinanet", *AWARE, "faster_rcnn"])
 )
 def test_ap_is_100_at_every_threshold(experiment, recipe, detector, monkeypatch):
     init_default_scope("mmdet")

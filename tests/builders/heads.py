@@ -2,12 +2,14 @@
 
 import torch
 from method.reference import Level
+from mmdet.models.dense_heads import FCOSHead
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from torch import Tensor
 
 import iou_aware.method.heads
-from iou_aware.method.heads import IoUAwareRetinaHead
+from iou_aware.method.heads import WithoutCenterness
+from iou_aware.method.iou_branch import IoUAware
 
 STRIDES = [8, 16, 32]
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
@@ -57,6 +59,30 @@ def build_head(
     return MODELS.build(ConfigDict(head | options))
 
 
+def build_dense_head(kind, test_cfg=None, **options):
+    """Return a narrow ATSS or FCOS head of three levels, by its registered name."""
+    head = {
+        "type": kind,
+        "num_classes": 3,
+        "in_channels": 8,
+        "feat_channels": 8,
+        "stacked_convs": 1,
+        "norm_cfg": {"type": "GN", "num_groups": 2},
+        "loss_cls": {"type": "FocalLoss", "use_sigmoid": True},
+        "loss_bbox": {"type": "GIoULoss"},
+        "test_cfg": TEST_CFG | (test_cfg or {}),
+    }
+    if "FCOS" in kind:
+        ranges = ((-1, 16), (16, 32), (32, 1e8))
+        head |= {"strides": STRIDES, "regress_ranges": ranges, "norm_on_bbox": True, "centerness_on_reg": True}
+    else:
+        generator = {"type": "AnchorGenerator", "octave_base_scale": 3, "scales_per_octave": 1, "ratios": [1.0]}
+        head |= {"anchor_generator": generator | {"strides": STRIDES}, "bbox_coder": SCALED}
+        assigner = {"type": "ATSSAssigner", "topk": 9}
+        head["train_cfg"] = {"assigner": assigner, "allowed_border": -1, "pos_weight": -1, "debug": False}
+    return MODELS.build(ConfigDict(head | options))
+
+
 def sizes_of(shape: tuple[int, int]) -> list[tuple[int, int]]:
     """Return the feature map sizes of an image shape."""
     return [(-(-shape[0] // stride), -(-shape[1] // stride)) for stride in STRIDES]
@@ -69,7 +95,10 @@ def features(shape=(48, 64), num=2, seed=0) -> list[Tensor]:
 
 
 def random_outputs(head, shape=(48, 64), num=2, seed=0, coarse=False, spread=2.0):
-    """Return random class logits, box deltas and IoU logits; ``coarse`` ones take few values, so that many tie."""
+    """Return random class logits, box deltas, a centerness where the head has one, and IoU logits.
+
+    ``coarse`` ones take few values, so that many tie.
+    """
     generator = torch.Generator().manual_seed(seed)
     base, classes = head.num_base_priors, head.num_classes
 
@@ -77,7 +106,16 @@ def random_outputs(head, shape=(48, 64), num=2, seed=0, coarse=False, spread=2.0
         maps = [torch.randn(num, channels, *size, generator=generator) * scale for size in sizes_of(shape)]
         return [(level * 2).round() / 2 for level in maps] if coarse else maps
 
-    return draw(base * classes, spread), draw(base * 4, 0.3), draw(base, spread)
+    cls, boxes = draw(base * classes, spread), draw(base * 4, 0.3)
+    if isinstance(head, FCOSHead):
+        boxes = [level.abs() * 40 for level in boxes]  # pixels from a point to the sides
+    factors = [draw(base, spread)] if has_centerness(head) else []
+    return cls, boxes, *factors, draw(base, spread)
+
+
+def has_centerness(head) -> bool:
+    """Say whether a head gives a centerness."""
+    return hasattr(head, "loss_centerness") and not isinstance(head, WithoutCenterness)
 
 
 def metas_of(shape=(48, 64), num=2, scale=(1.0, 1.0)) -> list[dict]:
@@ -85,14 +123,17 @@ def metas_of(shape=(48, 64), num=2, scale=(1.0, 1.0)) -> list[dict]:
     return [{"img_shape": shape, "pad_shape": shape, "scale_factor": scale} for _ in range(num)]
 
 
-def levels_of(head: IoUAwareRetinaHead, outs, meta: dict, image: int) -> list[Level]:
+def levels_of(head: IoUAware, outs, meta: dict, image: int) -> list[Level]:
     """Return one image's outputs as the reference takes them: scores, IoUs and boxes of all anchors of each level."""
     priors = head.prior_generator.grid_priors([level.shape[-2:] for level in outs[0]], device="cpu")
     levels = []
-    for cls, deltas, iou, anchors in zip(*outs, priors, strict=True):
-        flat = [level[image].permute(1, 2, 0) for level in (cls, deltas, iou)]
-        scores = flat[0].reshape(-1, head.num_classes).double().sigmoid().float()
-        ious = flat[2].reshape(-1, 1).double().sigmoid().float()
+    for *parts, anchors in zip(*outs, priors, strict=True):
+        flat = [level[image].permute(1, 2, 0) for level in parts]
+        scores, *factors, ious = (flat[place].double().sigmoid() for place in (0, *range(2, len(flat))))
+        scores = scores.reshape(-1, head.num_classes)
+        for factor in factors:
+            scores = scores * factor.reshape(-1, 1)
+        scores, ious = scores.float(), ious.reshape(-1, 1).float()
         decoded = head.bbox_coder.decode(anchors.double(), flat[1].reshape(-1, 4).double(), max_shape=meta["img_shape"])
         levels.append(
             (scores, ious, decoded.float() * decoded.new_tensor([1 / s for s in meta["scale_factor"]] * 2).float())

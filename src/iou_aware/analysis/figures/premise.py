@@ -89,7 +89,9 @@ def _density(
             drawn = _heat(ax, table[(table["run"] == run) & (table["rule"] == ranked)], norm)
             about = correlations[(correlations["run"] == run) & (correlations["rule"] == ranked)]
             spearman = about[(about["score"] == "confidence") & (about["boxes"] == "found")]["spearman"].iloc[0]
-            ax.set_title(f"{runs[baseline].model if rule is None else f'IoU-aware, {rule}'}: ρ = {spearman:.2f}", fontsize=7)
+            ax.set_title(
+                f"{runs[baseline].model if rule is None else f'IoU-aware, {rule}'}: ρ = {spearman:.2f}", fontsize=7
+            )
         line[0].set_ylabel(runs[name].title("\n"), fontsize=6)
         line[0].set(xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     figure.colorbar(drawn, ax=axes, label="detections", shrink=0.8)

@@ -117,7 +117,10 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     paths, dataset = experiment.paths, experiment.runs[name].dataset
     part = Manifest.load(paths.manifest(dataset)).split(split)
     truth = Annotations.load(paths.root / part.annotations)
-    sides = [(baseline, BASELINE_RULE, experiment.runs[baseline].model), *((name, rule, f"IoU-aware, {rule}") for rule in RULES)]
+    sides = [
+        (baseline, BASELINE_RULE, experiment.runs[baseline].model),
+        *((name, rule, f"IoU-aware, {rule}") for rule in RULES),
+    ]
     detected = [detections.read(paths.detections(run, split), rule).results for run, rule, _ in sides]
     best = [representatives(truth, results) for results in detected]
     change = changes(truth, best[1], best[2])

@@ -1,0 +1,71 @@
+"""A detector of the user's own with the IoU mixin goes through every stage; nothing in the package knows its name."""
+
+import csv
+
+import pytest
+from builders.configs import ROOT
+from builders.data import put
+from builders.training import IOU_AWARE_CONFIG, RETINANET_CONFIG, RULES, project
+from method.test_dense_heads import IoUAwareOwnHead, OwnHead
+
+from iou_aware import cli, detections
+
+AWARE = "shapes.iou_aware_mine.tiny.l2.quick.64x64.seed0"
+BASELINE = "shapes.mine.tiny.quick.64x64.seed0"
+TABLE = {
+    "caption": "Mine.",
+    "split": "val",
+    "columns": ["AP", "AP50"],
+    "rows": {
+        "baseline": {"detector": "mine"},
+        "by_alpha": {"detector": "iou_aware_mine", "by_rule": {"alpha": None, "oracle": None}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    for name, text in {
+        "mine": RETINANET_CONFIG.replace("bbox_head=dict(", f"bbox_head=dict(type={OwnHead.__name__!r},"),
+        "iou_aware_mine": IOU_AWARE_CONFIG.replace("retinanet", "mine").replace(
+            "IoUAwareRetinaHead", IoUAwareOwnHead.__name__
+        ),
+    }.items():
+        put(folder / f"configs/detectors/quick/{name}.py", text)
+    for name in ("configs/costs.yaml", "reports/claims.yaml"):
+        put(folder / name, (ROOT / name).read_text(encoding="utf-8"))
+    runs = [{"detector": "mine"}, {"detector": "iou_aware_mine", "iou_loss": "l2"}]
+    return project(folder, runs=runs, tables={"mine": TABLE})
+
+
+def test_every_stage_takes_a_head_of_one_s_own(study, monkeypatch):
+    monkeypatch.chdir(study.root)
+
+    def stage(name: str, *arguments: str) -> None:
+        assert cli.main([name, "configs/experiments/study.yaml", *arguments]) == 0, (name, arguments)
+
+    assert list(study.runs) == [BASELINE, AWARE]
+    stage("plan")
+    for run in (BASELINE, AWARE):
+        stage("train", run)
+        for name in ("predict", "evaluate", "bootstrap"):
+            stage(name, run, "--split", "val")
+    assert detections.provenance(study.paths.detections(BASELINE, "val"))["rules"] == ["cls"]
+    found = {rule: detections.read(study.paths.detections(AWARE, "val"), rule) for rule in RULES}
+    for rule, power in [("none", None), ("alpha=0.50", 0.5), ("alpha=0.30", 0.3), ("oracle=0.30", 0.3)]:
+        p, quality = found[rule].cls_scores.astype(float), found[rule].iou_preds.astype(float)
+        assert len(p) > 0
+        expected = p * quality if power is None else p**power * quality ** (1 - power)
+        assert found[rule].confidences.astype(float) == pytest.approx(expected, rel=1e-5)
+    for name in ("collect", "figures", "premise", "gallery"):
+        stage(name)
+    stage("table", "mine")
+    with (study.results / "tables/mine.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert {row["baseline"] for row in rows if row["rule"] != "cls"} == {"baseline"}
+    photo = next((study.root / "data/shapes/val").iterdir())
+    assert cli.main(["detect", str(photo), "--weights", str(study.paths.run_folder(AWARE)), "--out", "drawn"]) == 0
+    with (study.root / "drawn/detections.csv").open(encoding="utf-8", newline="") as lines:
+        drawn = list(csv.DictReader(lines))
+    assert drawn and all(0 <= float(line["iou_pred"]) <= 1 for line in drawn)

@@ -14,6 +14,7 @@ model = dict(
             override=[
                 dict(type="Normal", name="atss_cls", std=0.01, bias_prob=0.01),
                 dict(type="Normal", name="atss_reg", std=0.01),
+                dict(type="Normal", name="atss_centerness", std=0.01),
             ],
         ),
     ),

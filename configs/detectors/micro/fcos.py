@@ -26,6 +26,7 @@ model = dict(
             override=[
                 dict(type="Normal", name="conv_cls", std=0.01, bias_prob=0.01),
                 dict(type="Normal", name="conv_reg", std=0.01),
+                dict(type="Normal", name="conv_centerness", std=0.01),
             ],
         ),
     ),

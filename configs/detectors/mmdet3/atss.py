@@ -1,4 +1,4 @@
-"""ATSS as MMDetection 3 has it, on the RetinaNet of the same recipe; the file of the recipe `paper` is a link to this."""
+"""ATSS as MMDetection 3 has it, on the RetinaNet of the same recipe; the file of `paper` is a link to this one."""
 
 _base_ = "./retinanet.py"
 

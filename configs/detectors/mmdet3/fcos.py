@@ -1,4 +1,4 @@
-"""FCOS as MMDetection 3 has its improved version, on the RetinaNet of the same recipe; that of `paper` is a link to this.
+"""FCOS as MMDetection 3 has it improved, on the RetinaNet of the same recipe; that of `paper` is a link to this.
 
 Improved are: positives around the centre of an object only, distances in units of the stride, the centerness on the
 regression branch, and the GIoU loss. The backbone, and the pixels that it sees, are the recipe's.

@@ -1,8 +1,7 @@
-"""The IoU-aware heads: MMDetection's RetinaNet (the paper's Fig. 1), ATSS and FCOS, these with or without centerness."""
+"""The IoU-aware heads: RetinaNet's (the paper's Fig. 1), and those of ATSS and FCOS with or without centerness."""
 
 from collections.abc import Sequence
 
-import torch
 from mmdet.models.dense_heads import ATSSHead, FCOSHead, RetinaHead
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean

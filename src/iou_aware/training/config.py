@@ -140,9 +140,9 @@ def _set_loss(model: ConfigDict, run, detector: Path) -> None:
     aware = "type" in head and getattr(MODELS.get(head.type), "predicts_iou", False)
     if aware != run.is_iou_aware:
         raise InputError(
-            f"{detector}, model.bbox_head.type: found {head.get('type')!r}, which predicts {'IoUs' if aware else 'none'}; "
-            f"expected a head that predicts {'none' if aware else 'IoUs'}, or another name: those of IoU-aware "
-            f"detectors, and of no others, begin with {IOU_AWARE!r}."
+            f"{detector}, model.bbox_head.type: found {head.get('type')!r}, which predicts {'IoUs' if aware else 'none'}, "
+            f"expected one that predicts {'none' if aware else 'IoUs'}: the names of IoU-aware detectors, and of no "
+            f"others, begin with {IOU_AWARE!r}. Correct it, or rename the file."
         )
     if aware:
         head.loss_iou = dict(head.get("loss_iou", IOU_LOSS), kind=run.iou_loss)

@@ -139,10 +139,11 @@ def _set_loss(model: ConfigDict, run, detector: Path) -> None:
     head = model.get("bbox_head", {})
     aware = "type" in head and getattr(MODELS.get(head.type), "predicts_iou", False)
     if aware != run.is_iou_aware:
+        found, expected = ("IoUs", "none") if aware else ("none", "IoUs")
         raise InputError(
-            f"{detector}, model.bbox_head.type: found {head.get('type')!r}, which predicts {'IoUs' if aware else 'none'}, "
-            f"expected one that predicts {'none' if aware else 'IoUs'}: the names of IoU-aware detectors, and of no "
-            f"others, begin with {IOU_AWARE!r}. Correct it, or rename the file."
+            f"{detector}, model.bbox_head.type: found {head.get('type')!r}, which predicts {found}; expected one that "
+            f"predicts {expected}: names of IoU-aware detectors, and of no others, begin with {IOU_AWARE!r}. Correct "
+            "it, or rename the file."
         )
     if aware:
         head.loss_iou = dict(head.get("loss_iou", IOU_LOSS), kind=run.iou_loss)

@@ -1,6 +1,6 @@
 """IoU-aware single-stage object detection: the head, the confidence rules, and the study that reproduces the paper.
 
-In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes ``IoUAwareRetinaHead``,
+In an MMDetection process, ``custom_imports = dict(imports=['iou_aware'])`` makes the IoU-aware heads,
 ``IoUPredictionLoss``, ``RoundedAnchorGenerator``, ``BatchNormaliser``, ``Trunk`` and ``LossScaling`` known. Elsewhere
 the import stays light (no torch): the stages that only read files start fast.
 """

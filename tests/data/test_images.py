@@ -7,25 +7,43 @@ import numpy as np
 import pytest
 from builders.data import HEIGHT, WIDTH, picture, put
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.images import check_images, read_header
+from iou_aware.data.images import check_images, read_header, shown_size
 from iou_aware.data.source import SourceImage
 
 
-def turned(orientation):
+def turned(orientation, form):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return picture(exif=exif)
+    return picture(form=form, exif=exif)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "MPO", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_size_shown_is_the_one_that_opencv_loads(tmp_path, orientation):
-    path = put(tmp_path / "a.jpg", turned(orientation))
-    header = read_header(path, "test")
-    height, width, _ = cv2.imread(str(path)).shape
-    assert header.shown == (width, height)
+def test_the_size_shown_is_the_one_that_opencv_loads(tmp_path, orientation, form):
+    """Of formats of which it does not follow EXIF, an image that is turned is refused, whatever size is stated."""
+    path = put(tmp_path / "a", turned(orientation, form))
+    pixels = cv2.imread(str(path))
+    try:
+        header = read_header(path, "test")
+        shown = [shown_size(header, path, stated, "test") for stated in (None, pixels.shape[1::-1])]
+    except InputError as fault:
+        assert form in ("TIFF", "WEBP") and orientation > 1
+        assert "cannot decode this TIFF" in str(fault) if pixels is None else f"turns no {form}" in str(fault)
+        return
+    assert shown == [pixels.shape[1::-1]] * 2
     assert (header.width, header.height, header.orientation) == (WIDTH, HEIGHT, orientation)
+    assert form in ("JPEG", "MPO", "PNG") or orientation == 1
+
+
+def test_a_picture_that_holds_mostly_text_is_refused_before_all_of_it_is_read(tmp_path):
+    texts = PngInfo()
+    for number in range(18):
+        texts.add_text(str(number), "x" * (1 << 19))
+    with pytest.raises(InputError, match=r"a\.png: the image cannot be read \(Too much memory used in text chunks"):
+        read_header(put(tmp_path / "a.png", picture(form="PNG", pnginfo=texts)), "test")
 
 
 @pytest.mark.parametrize("orientation", range(10))
@@ -51,7 +69,7 @@ def test_an_image_cut_short_is_found(tmp_path, form, keep):
 def test_an_image_that_training_could_not_read_is_refused(tmp_path, form, mode):
     path = tmp_path / "a"
     Image.linear_gradient("L").convert(mode).save(path, form)
-    with pytest.raises(InputError, match=f"a: the image cannot be read .*cannot decode {form}; JPEG and PNG it can"):
+    with pytest.raises(InputError, match=f"a: the image cannot be read .*cannot decode this {form}; JPEG and"):
         read_header(path, "test")
 
 

@@ -10,12 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular, write_bytes
 
 log = logging.getLogger(__name__)
+
+# What Pillow raises about a file that is no picture, or a broken one.
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError)
+# Pillow keeps the text in a PNG, up to 64 MB of it; as millions of short chunks that takes seconds.
+PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 
 # The environment variable that names a font file for labels.
 FONT = "IOU_AWARE_FONT"
@@ -61,7 +66,7 @@ def load(path: Path) -> Image.Image:
             return _stretched(turned, path) if turned.mode[0] in "IF" else turned.convert("RGB")
     except FileNotFoundError as fault:
         raise InputError(f"{path}: there is no such file; expected a picture.") from fault
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError) as fault:
+    except UNREADABLE as fault:
         raise InputError(f"{path}: cannot be read as a picture ({fault}). Check that it is one, and whole.") from fault
 
 

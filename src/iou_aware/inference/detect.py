@@ -13,12 +13,14 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import InstanceData
 from PIL.Image import Image, registered_extensions
+from PIL.Image import open as open_image
 from torch import nn
 
 from iou_aware.common import drawing, seal
 from iou_aware.common.drawing import Mark
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
+from iou_aware.data.images import TURNED_BY_OPENCV
 from iou_aware.inference import predict
 from iou_aware.method.confidence import Rule
 from iou_aware.method.iou_branch import DEFAULT_RULE
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ["photo", "class", "x1", "y1", "x2", "y2", "confidence", "cls_score", "iou_pred"]
 # Pixels of the longer side: enough for a screen, and for labels beside what they name.
 _LONGEST, _SHORTEST = 1600, 900
+_LISTED = 10  # names of what is passed over
 
 
 def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.5) -> list[Path]:
@@ -91,17 +94,23 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
 
 
 def _pictures(place: Path) -> list[Path]:
-    """Return a photograph itself, or those of a folder: what has a suffix that Pillow knows, and can be read."""
+    """Return a photograph itself, or those of a folder; what else is in the folder is passed over with a word."""
     if not place.is_dir():
         drawing.load(place)
         return [place]
-    known, pictures = registered_extensions(), []
-    for file in sorted(file for file in place.iterdir() if file.suffix.lower() in known):
+    known, pictures, others = registered_extensions(), [], []
+    for file in sorted(place.iterdir()):
+        if file.is_dir() or file.suffix.lower() not in known:
+            others.append(file.name)
+            continue
         try:
             drawing.load(file)
             pictures.append(file)
         except InputError as fault:
             logger.warning("Passed over: %s", fault)
+    if others:
+        listed = ", ".join(others[:_LISTED]) + (f" and {len(others) - _LISTED} more" if len(others) > _LISTED else "")
+        logger.warning("Passed over: in %s what is no picture by its name: %s", place, listed)
     if not pictures:
         raise InputError(f"{place}: there is no picture in this folder; expected files such as photo.jpg in it.")
     return pictures
@@ -112,11 +121,11 @@ def _targets(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
     stems = Counter(photo.stem for photo in photos)
     # a.jpg and a.png become a.jpg.jpg and a.png.jpg
     targets = {photo: out / f"{photo.stem if stems[photo.stem] == 1 else photo.name}.jpg" for photo in photos}
-    sources = {photo.resolve() for photo in photos}
+    sources, times = {photo.resolve() for photo in photos}, Counter(targets.values())
     for photo, target in targets.items():
         if target.resolve() in sources:
             raise InputError(f"{target}: the drawing would replace a photograph; expected another folder as --out.")
-        if list(targets.values()).count(target) > 1:
+        if times[target] > 1:
             raise InputError(f"{photo}: another photograph has this name too, and both would become {target}.")
     return targets
 
@@ -130,8 +139,13 @@ def _rule(model: nn.Module, text: str | None, run: Path) -> Rule:
 
 
 def _pixels(photo: Path, picture: Image) -> np.ndarray:
-    """Return a photograph as the detector was trained to see it: decoded by OpenCV, blue first, ``(H, W, 3)`` uint8."""
-    pixels = None if "stretched" in picture.info else cv2.imread(str(photo), cv2.IMREAD_COLOR)
+    """Return a photograph as the detector was trained to see it: decoded by OpenCV, blue first, ``(H, W, 3)`` uint8.
+
+    By Pillow where OpenCV would not follow EXIF, or cannot decode it.
+    """
+    with open_image(photo) as stored:
+        follows_exif = stored.format in TURNED_BY_OPENCV and "stretched" not in picture.info
+    pixels = cv2.imread(str(photo), cv2.IMREAD_COLOR) if follows_exif else None
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1]) if pixels is None else pixels
 
 

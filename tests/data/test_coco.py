@@ -103,6 +103,8 @@ SAME = {
     "no size": without("images", "width", "height"),
     "size 0": every("images", width=0, height=None),
     "size as float": every("images", width=float(WIDTH)),
+    "class in two lines": lambda content: content["categories"][0].update(name=" cat\n"),
+    "dots and slashes": lambda content: content["images"][0].update(file_name=".//1.jpg"),
     "ids as float": every("annotations", image_id=1.0, category_id=1.0),
     "ids as text": every("annotations", image_id="1", category_id="1"),
 }
@@ -214,7 +216,7 @@ def change(content, what):
         case "no categories":
             content["categories"] = []
         case "file twice":
-            images[1]["file_name"] = "1.jpg"
+            images[1]["file_name"] = "./1.jpg"
         case "fractions":
             for annotation in annotations:
                 annotation["bbox"] = [0.1, 0.2, 0.5, 1.0]
@@ -362,9 +364,12 @@ def test_an_unlabelled_split_needs_no_boxes(tmp_path):
     write(tmp_path, splits=splits)
     content = coco_content()
     del content["annotations"]
+    roboflow(content)
     write_coco(tmp_path / "data" / "own", "test", content)
-    split = prepared(tmp_path).split("test")
+    manifest = prepared(tmp_path)
+    split = manifest.split("test")
     assert (split.labelled, split.counts["images"], split.counts["boxes"]) == (False, 2, 0)
+    assert manifest.classes == ["cat", "dog"]
 
 
 def test_an_optional_split_may_be_absent(tmp_path):
@@ -551,6 +556,7 @@ def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
     put(file.parent / "train" / "1.jpg", whole[: len(whole) // 2] + bytes(600) + b"\xff\xd9")
     split = prepared(tmp_path).split("train")
     assert (split.small, split.padded) == (["2.jpg"], ["1.jpg"])
+    assert (split.flattest["file_name"], split.flattest["width"], split.flattest["height"]) == ("1.jpg", WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """The stage as a whole: where data may lie, what the manifest promises, and what its reader checks."""
 
 import json
+from unicodedata import normalize
 
 import pytest
-from builders.data import COCO, coco_content, describe, prepared, voc_object, write_coco, write_voc
+from builders.data import COCO, coco_content, converted, describe, prepared, voc_object, write_coco, write_voc
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
@@ -79,6 +80,27 @@ def test_folders_may_be_links_to_where_there_is_room(tmp_path, linked):
     describe(project)
     split = prepared(project).split("train")
     assert (split.annotations, split.images) == ("results/datasets/own/train.json", "data/own")
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("layout", ["coco", "voc"])
+def test_letters_with_accents_may_be_one_character_or_two(tmp_path, layout, written):
+    """An archive from macOS names files by two; annotation tools name them by one."""
+    root, stored = tmp_path / "data" / "own", {"NFC": "NFD", "NFD": "NFC"}[written]
+    name, file_name = normalize(written, "Zähler"), normalize(stored, "Zähler")
+    if layout == "coco":
+        content = coco_content(images=1)
+        describe(tmp_path, **COCO)
+        content["images"][0]["file_name"] = f"{name}.jpg"
+        write_coco(root, "train", content)
+        (root / "train" / f"{name}.jpg").rename(root / "train" / f"{file_name}.jpg")
+    else:
+        describe(tmp_path)
+        write_voc(root, {"train": {file_name: BOX}})
+        (root / "ImageSets" / "Main" / "train.txt").write_text(name)
+    prepared(tmp_path)
+    (image,) = converted(tmp_path, "train")["images"]
+    assert image["file_name"].endswith(f"{file_name}.jpg")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"images": []}', "\0"])

@@ -65,6 +65,7 @@ def write(tmp_path, *objects, name="a"):
             r"1 of 2 <bndbox> stands in no",
         ),
         ({"<annotation>": "<annotation><bndbox/>"}, r"a\.xml: 1 of 3 <bndbox> stands in no <object>"),
+        ({"<xmin>": "<xmin>3</xmin><xmin>"}, r"a\.xml, line 3: object 0 has 2 <xmin>; expected one"),
         ({"<bndbox>": "<box>", "</bndbox>": "</box>"}, r"a\.xml, line 3: box 0 .* has no <xmin>"),
     ],
 )
@@ -157,7 +158,7 @@ def with_images(tmp_path, images, listed="a", file_name=None, **keys):
     (root / "JPEGImages" / "a.jpg").unlink()
     for name, form in images.items():
         put(root / "JPEGImages" / name, picture(form=form))
-    put(root / "ImageSets" / "Main" / "train.txt", f"{listed}\n")
+    put(root / "ImageSets" / "Main" / "train.txt", listed)
     named = "" if file_name is None else f"<filename>{file_name}</filename>"
     xml = root / "Annotations" / "a.xml"
     put(xml, xml.read_text().replace("<annotation>", f"<annotation>{named}"))
@@ -199,9 +200,10 @@ def test_an_image_that_is_not_there_or_not_certain_is_named(tmp_path, images, fi
         with_images(tmp_path, images, file_name=file_name)
 
 
-@pytest.mark.parametrize("listed", ["a.jpg", "a.JPG", "a.xml", ".\\a", "\ufeffa", "JPEGImages\\a.jpg"])
-def test_a_list_may_have_suffixes_and_backslashes(tmp_path, listed):
-    assert with_images(tmp_path, {"a.jpg": "JPEG"}, listed) == "a.jpg"
+@pytest.mark.parametrize("listed", ["a.jpg", "a.JPG", "a.xml", ".\\a", "JPEGImages\\a.jpg", '"a"'])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_may_have_suffixes_backslashes_and_quotes(tmp_path, listed, encoding):
+    assert with_images(tmp_path, {"a.jpg": "JPEG"}, listed.encode(encoding)) == "a.jpg"
 
 
 def test_an_image_without_an_annotation_file_is_a_negative_where_that_is_asked_for(tmp_path):
@@ -230,7 +232,7 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path):
     describe(tmp_path, classes=["cat"])
     with pytest.raises(InputError, match=r"6 faults: ") as caught:
         prepared(tmp_path)
-    kinds = ("annotation file unreadable", "object incomplete", "class not listed", "image unreadable")
+    kinds = ("file unreadable", "object incomplete", "class not listed", "image unreadable")
     for kind in (*kinds, "image listed twice", "name outside the folder"):
         assert f"1 x {kind}" in str(caught.value)
 
@@ -390,7 +392,7 @@ def spoil(root, what):
         ("empty list", r"train\.txt: the image list is empty"),
         ("listed twice", r"train\.txt, line 3: the image 'a' is named a second time; first on line 1"),
         ("class list", r"train\.txt, line 1: found 'a -1', expected the name of one image"),
-        ("another encoding", r"train\.txt: byte 1 is not UTF-8 text"),
+        ("another encoding", r"train\.txt, line 1: found bytes that are not utf-8 text"),
         ("a folder as xml", r"a\.xml: cannot be read \(it is no regular file\)"),
         ("no xml", r"a\.xml: there is no such annotation file, but an image list names it"),
         ("no image", r"a\.jpg: there is no such image, but .*a\.xml names it"),
@@ -406,8 +408,8 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, what, told):
     assert not list((tmp_path / "results").rglob("*.json")) if (tmp_path / "results").exists() else True
 
 
-def test_names_of_images_may_have_spaces_and_letters_of_any_alphabet(tmp_path):
-    name = "weiße Zelle 3 細胞"
+@pytest.mark.parametrize("name", ["weiße Zelle 3 細胞", "photo 1", "it's 100% {x}"])
+def test_names_of_images_may_have_spaces_and_letters_of_any_alphabet(tmp_path, name):
     write(tmp_path, voc_object("cat", 1, 1, 10, 20), name=name)
     describe(tmp_path)
     prepared(tmp_path)

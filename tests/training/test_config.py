@@ -175,6 +175,19 @@ def test_schedule_keeps_its_shape_at_another_length():
     assert resolved.param_scheduler[1].milestones == [16, 22]
 
 
+@pytest.mark.parametrize(
+    ("split", "scale", "width", "height"), [("train", "64x64", 20, 3000), ("val", "1333x800", 18000, 6)]
+)
+def test_an_image_of_which_a_scale_leaves_nothing_is_named_before_training(split, scale, width, height):
+    data, run = manifest(), run_of(scale=scale)
+    whole = {"file_name": "flat.jpg", "width": width, "height": height}
+    data.splits[split] = dataclasses.replace(data.splits[split], flattest=whole | {"width": 60 * height})
+    config.resolve(run, data, ROOT, {}, "work")
+    data.splits[split] = dataclasses.replace(data.splits[split], flattest=whole)
+    with pytest.raises(InputError, match=rf"{split}/flat\.jpg: found {width}x{height} .* nothing is left"):
+        config.resolve(run, data, ROOT, {}, "work")
+
+
 def test_data_are_the_manifests():
     resolved = resolve(run_of(scale="1000x600"), workers=3, images=100)
     train, test = resolved.train_dataloader, resolved.test_dataloader

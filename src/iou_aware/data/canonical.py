@@ -69,6 +69,7 @@ def convert(
             }
         )
     named["unlisted"] = dict(named["unlisted"])
+    named["flattest"] = max(images, key=_flatness, default=None)
     return {"images": images, "annotations": annotations, "categories": categories}, named
 
 
@@ -98,6 +99,11 @@ def _numbers(images: Sequence[SourceImage], sizes: Sequence[tuple[int, int] | No
     if all(isinstance(images[i].id, int) for i in staying):
         staying.sort(key=lambda i: images[i].id)
     return {i: number for number, i in enumerate(staying, start=1)}
+
+
+def _flatness(image: Mapping[str, Any]) -> float:
+    """Return the longer over the shorter side."""
+    return max(image["width"], image["height"]) / min(image["width"], image["height"])
 
 
 def _with_source(entry: dict[str, Any], original: int | str | None) -> dict[str, Any]:

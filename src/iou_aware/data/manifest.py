@@ -30,6 +30,7 @@ class SplitData:
         small: Images that training leaves out: a side of theirs is shorter than `iou_aware.data.images.SMALLEST`.
         padded: Images that end in zeros, of which the rest may be missing.
         unlisted: How many boxes of each class were left out because the dataset does not list it.
+        flattest: The image, as it stands in the annotations, whose sides differ most: what a scale must leave room for.
     """
 
     annotations: str
@@ -43,6 +44,7 @@ class SplitData:
     small: list[str] = field(default_factory=list)
     padded: list[str] = field(default_factory=list)
     unlisted: dict[str, int] = field(default_factory=dict)
+    flattest: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

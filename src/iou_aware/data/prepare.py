@@ -102,8 +102,9 @@ def _classes(dataset: Dataset, sources: Mapping[str, Source], faults: list[Input
     and where these declare none, those that occur, sorted.
     """
     known: dict[str, int | str | None] = {}
-    for source in sources.values():
-        for category, number in source.classes.items():
+    for split, source in sources.items():
+        # A file without boxes may list whatever its tool does, Roboflow's placeholder for one.
+        for category, number in source.classes.items() if dataset.splits[split].labelled else ():
             known.setdefault(category, number)
     declared = any(source.declared for source in sources.values())
     if dataset.classes is None:

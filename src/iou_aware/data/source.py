@@ -5,9 +5,12 @@ A layout is a module of `iou_aware.data.layouts`, named as the schema's key ``la
 list, and ``read(dataset, split, faults)`` a `Source`. Whatever is wrong is appended to ``faults``.
 """
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ from iou_aware.common.files import write_text
 _SHOWN = 8  # faults that a message tells in full
 # How tools write a truth value.
 _FLAGS = {"": False, "0": False, "false": False, "no": False, "none": False, "1": True, "true": True, "yes": True}
+
+
+composed, _decomposed = partial(unicodedata.normalize, "NFC"), partial(unicodedata.normalize, "NFD")
 
 
 class Fault(InputError):
@@ -109,6 +115,22 @@ def flag(value: Any) -> bool | None:
     return _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
+def one_line(text: Any) -> str:
+    """Return a class's name as it is compared and printed: blanks and line breaks are one space, none at the ends."""
+    return " ".join(text.split()) if isinstance(text, str) else ""
+
+
+def spelt(name: str, folder: Path, suffix: str = "") -> str:
+    """Return a name as its file in ``folder`` is spelt, where that differs as systems do, or else as it is.
+
+    Windows writes backslashes, and macOS letters with accents in two characters.
+    """
+    if name.isascii() and "\\" not in name:
+        return name
+    forms = (form(text) for text in (name, name.replace("\\", "/")) for form in (str, composed, _decomposed))
+    return next((form for form in forms if os.path.isfile(folder / f"{form}{suffix}")), name.replace("\\", "/"))
+
+
 def outside(name: str, named_by: str) -> Fault | None:
     """Return the fault of a file name which leads out of the folder that it starts from, None for one that does not."""
     if not (name.startswith("/") or ".." in name.split("/") or "\0" in name):
@@ -131,7 +153,9 @@ def settle(faults: Sequence[InputError], name: str, file: Path) -> None:
         raise faults[0]
     if not faults:
         return
-    known = [fault if isinstance(fault, Fault) else Fault("file unreadable", str(fault), "") for fault in faults]
+    known = [
+        fault if isinstance(fault, Fault) else Fault("file missing or unreadable", str(fault), "") for fault in faults
+    ]
     kinds = Counter(fault.kind for fault in known)
     write_text(file, "".join(f"{fault.kind}: {fault.text}\n" for fault in known))
     counts = ", ".join(f"{number} x {kind}" for kind, number in kinds.most_common())

@@ -205,9 +205,10 @@ def dataset(manifest, root: Path, split: str, pipeline: list[dict[str, Any]], **
     """Return MMDetection's config of one split of a dataset.
 
     Raises:
-        InputError: The dataset has no such split.
+        InputError: The dataset has no such split, or an image of it would shrink to nothing.
     """
     part = manifest.split(split)
+    _require_pixels(part, next(step["scale"] for step in pipeline if step["type"] == "Resize"), root)
     return dict(
         type="CocoDataset",
         ann_file=str(root / part.annotations),
@@ -216,6 +217,20 @@ def dataset(manifest, root: Path, split: str, pipeline: list[dict[str, Any]], **
         pipeline=pipeline,
         **more,
     )
+
+
+def _require_pixels(part, scale: tuple[int, int], root: Path) -> None:
+    """Raise InputError about the flattest image of a split where its shorter side is less than half a pixel at a scale.
+
+    OpenCV would stop in the middle of an epoch, without a word of which image it was.
+    """
+    image = part.flattest
+    if image and 2 * min(image["width"], image["height"]) * max(scale) < max(image["width"], image["height"]):
+        raise InputError(
+            f"{root / part.images / image['file_name']}: found {image['width']}x{image['height']} pixels, of which "
+            f"nothing is left at the scale {scale[0]}x{scale[1]}. Take a larger scale, or crop the image or leave it "
+            "out, and run `iou-aware prepare` again."
+        )
 
 
 def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, Any]) -> None:

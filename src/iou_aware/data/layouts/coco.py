@@ -11,7 +11,7 @@ from typing import Any
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, flag, outside
+from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, flag, one_line, outside, spelt
 
 _RESTORE = "Restore the file from its source."
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,38})")  # an id in quotes; 39 digits hold a UUID
@@ -144,8 +144,9 @@ def _images(
         elif size is None:
             found = _wrong(f"{place}.width", (entry.get("width"), entry.get("height")), "whole numbers of pixels")
         else:
-            name = _existing(name, folder)
+            name = spelt(name, folder)
             found = outside(name, f"{place}.file_name")
+            name = os.path.normpath(name)  # ./a.jpg is a.jpg
             for key, value in (("file_name", name), ("id", number)):
                 if first.setdefault((key, value), index) != index:
                     text = f"{place}.{key}: the {key} {value} is duplicated, images[{first[key, value]}] has it already"
@@ -167,11 +168,6 @@ def _size(entry: Any) -> tuple[int, int] | None:
     return (sides[0], sides[1]) if all(sides) else (0, 0)
 
 
-def _existing(name: str, folder: Path) -> str:
-    """Return a file's name with slashes, where the tool wrote backslashes and there is no such file."""
-    return name.replace("\\", "/") if "\\" in name and not os.path.isfile(folder / name) else name
-
-
 def _categories(
     entries: list[Any], annotations: list[Any], path: Path, faults: list[InputError]
 ) -> dict[int | str, str | None]:
@@ -185,9 +181,10 @@ def _categories(
     of_name: dict[str, int | str] = {}
     for index, entry in enumerate(entries):
         place = f"{path}, key categories[{index}]"
-        number, name = _id(_field(entry, "id")), _field(entry, "name")
-        if number is None or not isinstance(name, str) or not name:
-            key, found = ("id", _field(entry, "id")) if number is None else ("name", name)
+        number, name = _id(_field(entry, "id")), one_line(_field(entry, "name"))
+        if number is None or not name:
+            key = "id" if number is None else "name"
+            found = _field(entry, key)
             faults.append(_wrong(f"{place}.{key}", found, "a whole number or text" if key == "id" else "text"))
             names.setdefault(number, None)
             continue

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.layouts.voc_xml import VocAnnotation, line_of, read_annotation
-from iou_aware.data.source import Fault, Source, SourceImage, outside
+from iou_aware.data.layouts.voc_xml import VocAnnotation, decoded, line_of, read_annotation
+from iou_aware.data.source import Fault, Source, SourceImage, composed, outside, spelt
 
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -97,14 +97,11 @@ def _names(path: Path, faults: list[InputError]) -> list[str]:
         raise InputError(
             f"{path}: there is no such image list.{closest(path.stem, known)} Found there: {known or 'nothing'}."
         )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8 text. Save the list as UTF-8.") from error
+    annotations = path.parents[2] / "Annotations"
     first: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        name = _stem(line.strip())
-        fault = _entry_fault(name, f"{path}, line {number}", first)
+    for number, line in enumerate(decoded(path.read_bytes(), path).splitlines(), start=1):
+        name = spelt(_stem(line.strip()), annotations, ".xml")
+        fault = _entry_fault(name, line.split(), annotations, f"{path}, line {number}", first)
         if fault:
             faults.append(fault)
         elif name:
@@ -115,15 +112,15 @@ def _names(path: Path, faults: list[InputError]) -> list[str]:
 
 
 def _stem(entry: str) -> str:
-    """Return an image's name as VOC has it, of an entry that may have backslashes, the folder before or a suffix."""
+    """Return an image's name as VOC has it, of an entry with or without quotes, backslashes, suffix, folder."""
+    entry = entry[1:-1] if entry[:1] == entry[-1:] == '"' else entry
     name = entry.replace("\\", "/").removeprefix("./").removeprefix("JPEGImages/")
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in _SUFFIXES | {".xml"} else name
 
 
-def _entry_fault(name: str, place: str, first: dict[str, int]) -> Fault | None:
-    words = name.split()
-    if len(words) == 2 and words[1] in ("-1", "0", "1"):
+def _entry_fault(name: str, words: list[str], annotations: Path, place: str, first: dict[str, int]) -> Fault | None:
+    if len(words) == 2 and words[1] in ("-1", "0", "1") and not os.path.isfile(annotations / f"{name}.xml"):
         return Fault(
             "list of one class",
             f"{place}: found {name!r}, expected the name of one image and nothing else",
@@ -161,7 +158,8 @@ def _picture(place: Path, file_name: str | None, known: dict[Path, dict[str, lis
     folder, name = place.parent, place.name
     if folder not in known:
         known[folder] = _pictures(folder)
-    found = sorted(known[folder].get(name, []))
+    found = sorted(known[folder].get(composed(name), []))
+    file_name = file_name and spelt(file_name, folder)
     if len(found) == 1:
         return found[0]
     if file_name and (file_name in found or (not found and os.path.isfile(folder / file_name))):
@@ -181,5 +179,5 @@ def _pictures(folder: Path) -> dict[str, list[str]]:
     for name in os.listdir(folder) if folder.is_dir() else ():
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in _SUFFIXES:
-            found.setdefault(stem, []).append(name)
+            found.setdefault(composed(stem), []).append(name)
     return found

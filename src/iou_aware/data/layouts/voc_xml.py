@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
-from iou_aware.data.source import Fault, SourceBox, flag
+from iou_aware.data.source import Fault, SourceBox, flag, one_line
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
@@ -44,7 +44,7 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     """
     try:
         require_regular(path)
-        content = _decoded(path.read_bytes(), path)
+        content = decoded(path.read_bytes(), path)
         _refuse_doctype(content, path)
         tree = ElementTree.fromstring(content)
     except FileNotFoundError as error:
@@ -55,28 +55,28 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
         ) from error
     except OSError as error:
         text = f"{path}: cannot be read ({error.strerror or error}); expected an annotation file, XML"
-        raise Fault("annotation file unreadable", text, "Replace it.") from error
+        raise Fault("file unreadable", text, "Replace it.") from error
     except expat.ExpatError as error:
         raise Fault(
-            "annotation file unreadable",
+            "file unreadable",
             f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})",
             "The file may be cut short: restore it from its source.",
         ) from error
     if tree.tag != "annotation":
         text = f"{path}: found <{tree.tag}>, expected <annotation>"
-        raise Fault("annotation file unreadable", text, "This is not a VOC annotation file.")
+        raise Fault("file unreadable", text, "This is not a VOC annotation file.")
     boxes = sum(1 for _ in tree.iter("bndbox"))
     lost = boxes - len(tree.findall("object/bndbox")) - len(tree.findall("object/part/bndbox"))
     if lost:
         text = f"{path}: {lost} of {boxes} <bndbox> stands in no <object> of the <annotation>"
-        raise Fault("annotation file unreadable", text, "Correct the elements around it.")
+        raise Fault("file unreadable", text, "Correct the elements around it.")
     objects = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
     file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
     return VocAnnotation(_size(tree, path), file_name or None, [box for box in objects if box])
 
 
-def _decoded(content: bytes, path: Path) -> str:
-    """Return a file's text by its byte order mark or the encoding that it declares, UTF-8 without either."""
+def decoded(content: bytes, path: Path) -> str:
+    """Return a text file's text by its byte order mark or the encoding that it declares, UTF-8 without either."""
     mark = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)
     declared = _ENCODING.match(content)
     encoding = mark or (declared[1].decode() if declared else "utf-8")
@@ -87,14 +87,14 @@ def _decoded(content: bytes, path: Path) -> str:
         return content.decode(name)
     except LookupError as error:
         raise Fault(
-            "annotation file unreadable",
+            "file unreadable",
             f"{path}, line 1: the encoding {encoding!r}, which the file declares, is unknown",
             "Save it as UTF-8.",
         ) from error
     except UnicodeError as error:
         line = content.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raise Fault(
-            "annotation file unreadable",
+            "file unreadable",
             f"{path}, line {line}: found bytes that are not {encoding} text",
             "Save it as UTF-8.",
         ) from error
@@ -105,7 +105,7 @@ def _refuse_doctype(content: str, path: Path) -> None:
 
     def refuse(*_: object) -> None:
         raise Fault(
-            "annotation file unreadable",
+            "file unreadable",
             f"{path}, line {parser.CurrentLineNumber}: the file declares a DOCTYPE, which can define entities and read "
             "other files",
             "VOC annotations need none: remove the declaration.",
@@ -122,8 +122,10 @@ def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: 
     """
     tags = [child.tag for child in item]
     fields = dict(zip(tags, item, strict=True))
-    twice = next((tag for tag in ("name", "bndbox") if tags.count(tag) > 1), None)
-    name = (fields["name"].text or "").strip() if "name" in fields else ""
+    corners = fields.get("bndbox", ())
+    tags += [child.tag for child in corners]
+    twice = next((tag for tag in ("name", "bndbox", *_CORNERS) if tags.count(tag) > 1), None)
+    name = one_line(fields["name"].text) if "name" in fields else ""
     difficult = flag(fields["difficult"].text or "") if "difficult" in fields else False
     if not name or difficult is None or twice:
         what = f"has {fields['difficult'].text!r} as <difficult>" if difficult is None else "has no <name>"
@@ -131,18 +133,18 @@ def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: 
         text = f"{path}, line {line_of(path, index)}: object {index} {what}; expected {expected}"
         faults.append(Fault("object incomplete", text, "Correct it, or remove the object."))
         return None
-    texts = {child.tag: child.text for child in fields.get("bndbox", ())}
-    corners = [_number(texts.get(corner)) for corner in _CORNERS]
-    if None in corners:
-        corner = _CORNERS[corners.index(None)]
+    texts = {child.tag: child.text for child in corners}
+    numbers = [_number(texts.get(corner)) for corner in _CORNERS]
+    if None in numbers:
+        corner = _CORNERS[numbers.index(None)]
         why = f"has {texts[corner]!r} as <{corner}>" if corner in texts else f"has no <{corner}>"
         written = [texts.get(corner) for corner in _CORNERS]
         return SourceBox(image, name, None, written, index, difficult, defect=("box not four numbers", why))
-    xmin, ymin, xmax, ymax = corners
+    xmin, ymin, xmax, ymax = numbers
     box = [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
     # One pixel by VOC's convention, and a click without a drag in truth.
     defect = ("box without area", "has no area") if xmax <= xmin or ymax <= ymin else None
-    return SourceBox(image, name, box, corners, index, difficult, defect=defect)
+    return SourceBox(image, name, box, numbers, index, difficult, defect=defect)
 
 
 def _size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
@@ -190,5 +192,5 @@ def line_of(path: Path, index: int) -> int | None:
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.Parse(_decoded(path.read_bytes(), path), True)
+    parser.Parse(decoded(path.read_bytes(), path), True)
     return lines[index] if index < len(lines) else None

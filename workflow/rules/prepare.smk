@@ -11,7 +11,7 @@ rule prepare:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: needs.memory(8000, attempt),
+        mem_mb=lambda wildcards, attempt: needs.memory(4000, attempt),
         runtime=lambda wildcards, attempt: needs.hours(2, attempt),
     params:
         experiment=paths.resolved,

@@ -59,11 +59,11 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
     # All of them are read before the first is worked on, and none kept: there may be thousands.
     photos = list(dict.fromkeys(photo for place in photos for photo in _pictures(place)))
     targets = _targets(photos, out)
-    run = run.parent if run.is_file() else run
+    named, run = run, run.parent if run.is_file() else run
     if not (run / seal.FILE).is_file():
         raise InputError(
-            f"{run}: found no {seal.FILE} there; expected a finished run, the folder results/EXPERIMENT/runs/RUN or the"
-            " weights.pth in it."
+            f"{named}: found no {seal.FILE} there; expected a finished run, the folder results/EXPERIMENT/runs/RUN or "
+            "the weights.pth in it."
         )
     seal.verify(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -79,7 +79,8 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
         try:
             found = _detect(model, config, _pixels(photo, picture), ranked)
         except (cv2.error, RuntimeError, ValueError) as fault:  # as at 3000 x 20 pixels, which shrink to 64 x 0
-            failed.append(f"{photo}: {picture.width} x {picture.height} pixels cannot be worked on ({fault})")
+            why = " ".join(str(fault).split())
+            failed.append(f"{photo}: {picture.width} x {picture.height} pixels cannot be worked on ({why})")
             del targets[photo]
             continue
         detected = [_line(photo, classes, one) for one in found]

@@ -199,6 +199,26 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_page_whole():
     assert "Could not interpret value" in said and "AP by α." in said
 
 
+def test_what_was_left_out_of_the_data_is_told_with_its_number(study):
+    finish(study)
+    dataset = next(iter(study.datasets))
+    counts = {"images": 7, "boxes": 5, "areas": {"small": 3, "medium": 2, "large": 0}}
+    parts = {
+        "train": SplitData("t.json", "t", True, counts, "0" * 64, excluded=[{"image": "a"}] * 2, unlisted={"cow": 1}),
+        "val": SplitData("v.json", "v", True, counts, "1" * 64, small=["a"], turned=["b", "c"], padded=["d"] * 3),
+    }
+    Manifest(dataset, "coco", ".", ["cat"], [1], "train", ["val"], "error", parts).write(study.paths.manifest(dataset))
+    shown = unescape(Results(study.results).data())
+    for told in (
+        "train: 2 images left out",
+        "train: 1 box of cow, which is not listed",
+        "val: 1 image too small to be trained on",
+        "val: 2 images turned by EXIF",
+        "val: 3 images ending in zeros",
+    ):
+        assert f"{dataset} {told}" in shown
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(InputError, match=r"experiment\.yaml: missing"):
         Results(tmp_path)

@@ -18,7 +18,7 @@ from iou_aware.analysis.tables.layout import shown
 from iou_aware.analysis.times import COSTS, clock, cost_rows, run_costs, stage_costs
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
-from iou_aware.data.manifest import Manifest
+from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.experiment import Experiment
 
 VERSIONS = ("git_commit", "torch", "mmdet", "mmcv")
@@ -178,12 +178,13 @@ class Results:
                 counts, sizes = part.counts, part.counts["areas"]
                 values = [counts["images"], counts["boxes"], sizes["small"], sizes["medium"], sizes["large"]]
                 rows.append([name, split, *map(str, values), part.sha256[:12]])
+                faults += [f"{name} {split}: {told}" for told in _noted(part)]
                 for box in part.invalid:
                     about = ", ".join(f"{key} {value}" for key, value in box.items())
                     faults.append(f"{name}: {about} ({manifest.invalid_boxes})")
         heads = ["Dataset", "Split", "Images", "Boxes", "Small", "Medium", "Large", "Annotations, sha256"]
-        invalid = note("Invalid boxes, and what was done with them:") + items(faults) if faults else ""
-        return Html(table(heads, rows, range(2, 7)) + invalid)
+        told = note("What was noted, by name in the manifest, and what was done with invalid boxes:")
+        return Html(table(heads, rows, range(2, 7)) + (told + items(faults) if faults else ""))
 
     def provenance(self) -> Html:
         """What made the numbers: versions, and for every run its config, weights, log and when it was trained."""
@@ -193,8 +194,21 @@ class Results:
         return Html(table(["Of", "Version"], versions) + runs_page(self.paths, self.experiment.runs))
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _noted(part: SplitData) -> list[str]:
+    """Return what was left out of a split or may be wrong with its images, each with its number."""
+    images = {
+        "left out": part.excluded,
+        "too small to be trained on": part.small,
+        "turned by EXIF": part.turned,
+        "ending in zeros, of which the rest may be missing": part.padded,
+    }
+    told = [f"{_counted(len(names), 'image')} {what}" for what, names in images.items() if names]
+    boxes = [f"{_counted(n, 'box', 'boxes')} of {name}, which is not listed" for name, n in part.unlisted.items()]
+    return told + boxes
+
+
+def _counted(count: int, noun: str, several: str = "") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {several or noun + 's'}"
 
 
 def _read(file: Path) -> dict[str, Any] | None:

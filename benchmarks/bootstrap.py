@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from iou_aware.analysis.bootstrap import draw, resamples
-from iou_aware.analysis.uncertainty import intervals
 from iou_aware.data.annotations import Annotations
+from iou_aware.evaluation import intervals, resampled
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
+from iou_aware.evaluation.matching import match_areas
 
 IMAGES, BOXES, DETECTIONS, CLASSES = 5000, 35_000, 500_000, 80
 SIDE = 640.0
@@ -68,7 +68,7 @@ def main() -> None:
     """Time one run and rule, all metrics, and say what it needs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="share of COCO's size (1.0)")
-    parser.add_argument("--resamples", type=int, default=resamples.RESAMPLES, help="how many (1000)")
+    parser.add_argument("--resamples", type=int, default=resampled.RESAMPLES, help="how many (1000)")
     options = parser.parse_args()
     images, count, found_count = (round(number * options.scale) for number in (IMAGES, BOXES, DETECTIONS))
     with tempfile.TemporaryDirectory() as folder:
@@ -76,9 +76,11 @@ def main() -> None:
         found = detections(truth(path, images, count), images, found_count, seed=1)
         evaluator, objects = CocoEvaluator(path), Annotations.load(path)
         started = time.perf_counter()
-        values = draw.distributions(evaluator, found, resamples=options.resamples)
+        matches = match_areas(evaluator, found)
+        values, _ = resampled.distributions(matches, options.resamples)
         aps = time.perf_counter()
-        draw.correlations(evaluator, objects, found, options.resamples)
+        drawn = resampled.draws(images, options.resamples)
+        resampled.correlation_distributions(objects, found, matches["all"], drawn)
         done = time.perf_counter()
         plain = summarise(evaluator.curves(found))["AP"]
     limits = intervals.interval(plain, values["AP"])

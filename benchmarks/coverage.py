@@ -14,10 +14,9 @@ from pathlib import Path
 import bootstrap as scenes
 import numpy as np
 
-from iou_aware.analysis.bootstrap.draw import draws
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import Matches, match
-from iou_aware.evaluation.resampled import average_precisions
+from iou_aware.evaluation.resampled import average_precisions, draws
 
 WHOLE, RESAMPLES = 6000, 300
 AP75 = 5  # index of its IoU threshold

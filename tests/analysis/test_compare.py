@@ -59,7 +59,7 @@ def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
     table = rows(text)
     evaluator = CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
     worse, better = (summarise(evaluator.curves(results)) for results in found)
-    for metric in resamples.METRICS:
+    for metric in METRICS:
         first, second, difference, *_ = table[metric]
         assert (first, second) == (f"{worse[metric]:.2f}", f"{better[metric]:.2f}")
         assert difference == f"{better[metric] - worse[metric]:+.2f}"
@@ -72,7 +72,7 @@ def test_a_run_against_its_equal_is_equal(ranked, capsys):
     study, ours, baseline, _ = ranked
     compare(side(study, baseline), side(study, ours, "none"), split="val")
     text = capsys.readouterr().out
-    assert {cells[5] for metric, cells in rows(text).items() if metric in resamples.METRICS} == {"equal"}
+    assert {cells[5] for metric, cells in rows(text).items() if metric in METRICS} == {"equal"}
     assert "another training" in text
 
 

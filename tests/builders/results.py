@@ -14,8 +14,8 @@ import yaml
 from builders.data import describe, put
 from builders.experiments import with_a_table
 
-from iou_aware.analysis.bootstrap.resamples import METRICS
 from iou_aware.analysis.collect.collect import collect
+from iou_aware.evaluation.resampled import METRICS
 from iou_aware.experiment.experiment import Experiment
 
 REPORTS = Path(__file__).parents[2] / "reports"

@@ -53,6 +53,7 @@ class CocoEvaluator:
         truth: What hotcoco makes of it.
         image_ids: ``(I,)`` ascending.
         category_ids: The ids of the K classes, ascending.
+        occupied: Which pairs of image and class have an object: index of the image x K + index of the class.
     """
 
     def __init__(self, annotations: Path):
@@ -61,6 +62,10 @@ class CocoEvaluator:
         self.truth = hotcoco.COCO(str(annotations))
         self.image_ids = np.sort(np.array(self.truth.get_img_ids(), dtype=np.int64))
         self.category_ids = sorted(self.truth.get_cat_ids())
+        objects = np.array([(one["image_id"], one["category_id"]) for one in self.truth.dataset["annotations"]])
+        images, categories = objects.reshape(-1, 2).T
+        places = np.searchsorted(self.image_ids, images), np.searchsorted(self.category_ids, categories)
+        self.occupied = np.unique(places[0] * len(self.category_ids) + places[1])
 
     def curves(self, results: np.ndarray) -> Curves:
         """Return precision and recall of ``results`` (see ``Detections.results``), matched by COCO's rules."""

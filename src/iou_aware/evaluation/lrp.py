@@ -6,13 +6,15 @@ class the threshold at which this is least. LaECE asks whether confidence is wha
 there is an object times the IoU with it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.matching import Matches
 from iou_aware.evaluation.overlaps import placement
+from iou_aware.evaluation.resampled import by_image, over_classes
 
 LEAST = 0.5
 _BINS = 25
@@ -37,53 +39,80 @@ class Errors:
     laece: float | None
 
 
+_NAMES = [field.name for field in fields(Errors)]
+
+
 def errors(truth: Annotations, results: np.ndarray, matches: Matches) -> Errors:
     """Return the errors of one set of detections.
 
     Args:
         truth: The objects.
         results: ``(N, 7)``, the detections that were matched.
-        matches: Their matching at the one threshold ``LEAST``.
+        matches: Their matching, whose first threshold is ``LEAST``.
     """
-    true, ious = matches.true[0], placement(truth, results, matches)
-    classes = []
-    for k in range(len(matches.category_ids)):
-        positives = int((matches.object_classes == k).sum())
-        mine = (matches.classes == k) & ~matches.ignored[0]
-        if positives:
-            arrays = true[mine], ious[mine], matches.confidences[mine]
-            classes.append((*_best(*arrays, positives), _laece(*arrays)))
-    columns = np.array(classes, dtype=np.float64).reshape(-1, 5)
-    return Errors(*(_mean(columns[:, index]) for index in range(5)))
+    once = np.ones((1, len(matches.image_ids)), dtype=np.int64)
+    values = resampled_errors(truth, results, matches, [once])
+    return Errors(**{name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()})
 
 
-def _best(
-    true: np.ndarray, placed: np.ndarray, confidences: np.ndarray, positives: int
-) -> tuple[float, float, float, float]:
-    """Return oLRP and its parts of one class, over all thresholds and that of no detection at all."""
-    found = np.cumsum(true)
-    wrong = np.arange(1, len(true) + 1) - found
-    misplaced = np.cumsum(np.where(true, (1 - placed) / (1 - LEAST), 0.0))
-    values = (misplaced + wrong + positives - found) / (positives + wrong)
-    # A threshold cannot part equal confidences.
-    values = np.where(np.append(confidences[1:] < confidences[:-1], True)[: len(values)], values, np.inf)
-    if not len(values) or values.min() >= 1:
-        return 1.0, np.nan, np.nan, 1.0
-    best = int(values.argmin())
-    localisation = misplaced[best] * (1 - LEAST) / found[best]
-    return values[best], localisation, wrong[best] / (best + 1), 1 - found[best] / positives
+def resampled_errors(
+    truth: Annotations, results: np.ndarray, matches: Matches, weights: Iterable[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the errors in each resample of the images, ``(B,)`` by the attributes of ``Errors``, NaN where undefined.
+
+    Args:
+        truth: The objects.
+        results: ``(N, 7)``, the detections that were matched.
+        matches: Their matching, whose first threshold is ``LEAST``.
+        weights: ``(b, I)`` integers each, how often each of the I images counts in each of the next b of B resamples.
+    """
+    ious = placement(truth, results, matches)
+    classes = [_Class(matches, ious, k) for k in np.unique(matches.object_classes)]
+    parts = []
+    for part in weights:
+        by_class = [one.errors(np.ascontiguousarray(part.T)) for one in classes]
+        columns = np.array(by_class).reshape(-1, len(_NAMES), len(part))
+        parts.append(100 * over_classes(np.moveaxis(columns, 0, -1)))
+    return dict(zip(_NAMES, np.concatenate(parts, axis=1), strict=True))
 
 
-def _laece(true: np.ndarray, placed: np.ndarray, confidences: np.ndarray) -> float:
-    """Return LaECE of one class: over 25 bins of confidence, |mean confidence - precision x mean IoU of the true|."""
-    if not len(true):
-        return np.nan
-    bins = np.clip(np.ceil(confidences * _BINS).astype(int) - 1, 0, _BINS - 1)
-    # Precision times the mean IoU of the true is the mean of IoU that is zero for the false.
-    gaps = np.bincount(bins, confidences, _BINS) - np.bincount(bins, np.where(true, placed, 0.0), _BINS)
-    return float(np.abs(gaps).sum() / len(true))
+class _Class:
+    """What the errors of one class are made of, whatever the images' weights.
 
+    LRP is least at a true positive, or where nothing is detected. A threshold cannot part equal confidences, so those
+    are one stop. Of each stop and each bin it is known what each image contributes.
+    """
 
-def _mean(values: np.ndarray) -> float | None:
-    present = values[~np.isnan(values)]
-    return 100.0 * float(present.mean()) if len(present) else None
+    def __init__(self, matches: Matches, ious: np.ndarray, k: int):
+        mine = np.flatnonzero((matches.classes == k) & ~matches.ignored[0])
+        images, true, confidences = matches.images[mine], matches.true[0, mine], matches.confidences[mine]
+        ious, count = ious[mine], len(matches.image_ids)
+        confidence_ranks = np.cumsum(np.append(0, confidences[1:] < confidences[:-1]))[: len(mine)]
+        stops = np.unique(confidence_ranks[true])
+        place = np.searchsorted(stops, confidence_ranks)
+        wrong = ~true & (place < len(stops))  # what comes after the last stop changes nothing
+        bins = np.clip(np.ceil(confidences * _BINS).astype(int) - 1, 0, _BINS - 1)
+        ones = np.ones(len(mine))
+        self._found = by_image(ones[true], place[true], images[true], (len(stops), count))
+        self._misplaced = by_image(1 - ious[true], place[true], images[true], (len(stops), count))
+        self._wrong = by_image(ones[wrong], place[wrong], images[wrong], (len(stops), count))
+        # Precision times the mean IoU of the true is the mean of IoU that is zero for the false.
+        self._gaps = by_image(confidences - np.where(true, ious, 0.0), bins, images, (_BINS, count))
+        self._detections = np.bincount(images, minlength=count)
+        self._objects = np.bincount(matches.object_images[matches.object_classes == k], minlength=count)
+
+    def errors(self, weights: np.ndarray) -> np.ndarray:
+        """Return ``(5, b)``, oLRP, its parts and LaECE as shares, in resamples whose ``weights`` are ``(I, b)``."""
+        objects, detections = self._objects @ weights, self._detections @ weights
+        stops = ((part @ weights).cumsum(axis=0) for part in (self._found, self._misplaced, self._wrong))
+        # The threshold above all detections comes first.
+        found, misplaced, wrong = (np.vstack([np.zeros(weights.shape[1]), part]) for part in stops)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = (misplaced / (1 - LEAST) + wrong + objects - found) / (objects + wrong)
+            best = values.argmin(axis=0)
+            lowest, found, misplaced, wrong = (
+                np.take_along_axis(part, best[None], axis=0)[0] for part in (values, found, misplaced, wrong)
+            )
+            laece = np.abs(self._gaps @ weights).sum(axis=0) / detections
+            errors = np.stack([lowest, misplaced / found, wrong / (found + wrong), 1 - found / objects, laece])
+        return np.where(objects > 0, errors, np.nan)

@@ -73,46 +73,62 @@ def match(
         InputError: An image or a category of the results is unknown.
     """
     require_known(results, evaluator.image_ids, evaluator.category_ids, f"matching with {evaluator.annotations}")
-    evaluation = hotcoco.COCOeval(evaluator.truth, evaluator.truth.load_res(results), "bbox")
+    rows, images, classes, cells = _ranked(evaluator, results)
+    # Most detections are of a class that their image has no object of, and match nothing.
+    possible = np.isin(cells, evaluator.occupied)
+    candidates = results[rows[possible]]
+    evaluation = hotcoco.COCOeval(evaluator.truth, evaluator.truth.load_res(candidates), "bbox")
     evaluation.params.area_rng, evaluation.params.area_rng_lbl = [list(AREAS[area])], [area]
     evaluation.params.max_dets = [LIMIT]
     evaluation.params.iou_thrs = list(thresholds)
     evaluation.evaluate()
+    objects = np.zeros((len(thresholds), len(rows)), np.int64)
+    matched = np.zeros(objects.shape, bool)
+    sizes = results[rows, 3] * results[rows, 4]
+    ignored = np.tile((sizes < AREAS[area][0]) | (sizes > AREAS[area][1]), (len(thresholds), 1))
     with without_garbage_search():  # some fifty lists per image and class
-        cells = sorted(filter(None, evaluation.eval_imgs), key=lambda cell: cell["image_id"])
-        return _flatten(cells, evaluator.image_ids, np.array(evaluator.category_ids), len(thresholds))
-
-
-def _flatten(cells: list[dict], image_ids: np.ndarray, category_ids: np.ndarray, thresholds: int) -> Matches:
-    images, classes = (
-        np.searchsorted(known, np.array([cell[key] for cell in cells], dtype=np.int64))
-        for known, key in [(image_ids, "image_id"), (category_ids, "category_id")]
-    )
-    detections = np.array([len(cell["dtIds"]) for cell in cells], dtype=np.int64)
-    objects = np.array([sum(cell["gtInDenominator"]) for cell in cells], dtype=np.int64)
-    confidences = _joined((cell["dtScores"] for cell in cells), np.float64)
-    order = np.lexsort([-confidences, np.repeat(classes, detections)])
+        found = list(filter(None, evaluation.eval_imgs))
+        # hotcoco numbers detections from 1 in the order given.
+        places = np.flatnonzero(possible)[_joined((cell["dtIds"] for cell in found), np.int64) - 1]
+        for values, key in ((objects, "dtMatches"), (matched, "dtMatched"), (ignored, "dtIgnore")):
+            for row, lists in zip(values, zip(*(cell[key] for cell in found), strict=True), strict=False):
+                row[places] = _joined(lists, values.dtype)
+        counted = np.array([sum(cell["gtInDenominator"]) for cell in found], dtype=np.int64)
+        object_images, object_classes = (
+            np.repeat(np.searchsorted(known, np.array([cell[key] for cell in found], dtype=np.int64)), counted)
+            for known, key in [(evaluator.image_ids, "image_id"), (evaluator.category_ids, "category_id")]
+        )
     return Matches(
-        image_ids=image_ids,
-        category_ids=category_ids,
-        images=np.repeat(images, detections)[order],
-        classes=np.repeat(classes, detections)[order],
-        confidences=confidences[order],
-        # hotcoco numbers results from 1 in the order given.
-        rows=_joined((cell["dtIds"] for cell in cells), np.int64)[order] - 1,
-        objects=_stacked(cells, "dtMatches", thresholds, np.int64)[:, order],
-        matched=_stacked(cells, "dtMatched", thresholds, np.bool_)[:, order],
-        ignored=_stacked(cells, "dtIgnore", thresholds, np.bool_)[:, order],
-        object_images=np.repeat(images, objects),
-        object_classes=np.repeat(classes, objects),
+        image_ids=evaluator.image_ids,
+        category_ids=np.array(evaluator.category_ids),
+        images=images,
+        classes=classes,
+        confidences=results[rows, 5],
+        rows=rows,
+        objects=objects,
+        matched=matched,
+        ignored=ignored,
+        object_images=object_images,
+        object_classes=object_classes,
     )
 
 
-def _joined(lists: Iterable[list], dtype: type) -> np.ndarray:
+def match_areas(evaluator: CocoEvaluator, results: np.ndarray) -> dict[str, Matches]:
+    """Match detections with the ground truth of each area range, by the keys of ``AREAS``; see ``match``."""
+    return {area: match(evaluator, results, area) for area in AREAS}
+
+
+def _ranked(evaluator: CocoEvaluator, results: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, image, class and cell of the detections that count, in the order of AP."""
+    images = np.searchsorted(evaluator.image_ids, results[:, 0])
+    classes = np.searchsorted(evaluator.category_ids, results[:, 6])
+    cells = images * len(evaluator.category_ids) + classes
+    best = np.lexsort([-results[:, 5], cells])
+    _, first, counts = np.unique(cells[best], return_index=True, return_counts=True)
+    best = best[np.arange(len(best)) - np.repeat(first, counts) < LIMIT]
+    rows = best[np.lexsort([-results[best, 5], classes[best]])]
+    return rows, images[rows], classes[rows], cells[rows]
+
+
+def _joined(lists: Iterable[list], dtype: np.dtype | type) -> np.ndarray:
     return np.array(list(chain.from_iterable(lists)), dtype=dtype)
-
-
-def _stacked(cells: list[dict], key: str, thresholds: int, dtype: type) -> np.ndarray:
-    """Return ``(T, N)`` of what every cell holds per threshold."""
-    by_threshold = zip(*(cell[key] for cell in cells), strict=True)
-    return np.array([list(chain.from_iterable(lists)) for lists in by_threshold], dtype=dtype).reshape(thresholds, -1)

@@ -1,4 +1,8 @@
-"""COCO's AP, and correlations, of a split whose images count different numbers of times: for a bootstrap over images.
+"""The bootstrap over images (Efron): COCO's AP and AR, and correlations, where images count different numbers of times.
+
+The images of a split are drawn with replacement, as many as there are, from a fixed seed. All sets of detections are
+measured on the same draws, so that a difference of two of them (or any sum of gains) has its distribution by plain
+subtraction, and what makes an image hard for both cancels out.
 
 Drawing images with replacement and evaluating again is the same as giving every image an integer weight, because
 matching never looks beyond one image. So detections are matched once; each resample only re-weights the counts of
@@ -6,15 +10,84 @@ which precision and recall are made. The result equals evaluating duplicated ima
 pycocotools), but for one thing: detections of equal confidence within one image may change places.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from scipy import sparse
 
+from iou_aware.data.annotations import Annotations
+from iou_aware.evaluation.coco import THRESHOLDS
 from iou_aware.evaluation.matching import Matches
+from iou_aware.evaluation.overlaps import placement
 
+RESAMPLES = 1000
+SEED = 0
+METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "APs", "APm", "APl")
+# Of confidence with IoU, over the true positives at an IoU of one half.
+CORRELATIONS = ("spearman", "pearson")
+# So many resamples at once keep the memory of a class of COCO's below a hundred megabytes.
+_AT_ONCE = 100
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _EPSILON = np.spacing(1)
+
+
+def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[np.ndarray]:
+    """Yield ``(at most 100, I)`` integers: how often each of I images is drawn in each resample."""
+    random = np.random.default_rng(seed)
+    for start in range(0, resamples, _AT_ONCE):
+        count = min(_AT_ONCE, resamples - start)
+        drawn = random.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
+
+
+def distributions(
+    matches: Mapping[str, Matches], resamples: int = RESAMPLES
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return every kind of AP of one set of detections in every resample.
+
+    Args:
+        matches: Of the detections, by area range; see ``match_areas``.
+        resamples: How many.
+
+    Returns:
+        ``(B,)`` percent by ``METRICS``, NaN where no class has an object; ``(B, K)``, the AP of each class.
+    """
+    values: dict[str, np.ndarray] = {}
+    for area, found in matches.items():
+        precisions = average_precisions(found, draws(len(found.image_ids), resamples))
+        by_threshold = 100 * over_classes(precisions)
+        values["AP" if area == "all" else f"AP{area}"] = by_threshold.mean(axis=1)
+        if area == "all":
+            values |= zip(METRICS[1:], by_threshold.T, strict=False)
+            classes = 100 * precisions.mean(axis=1)
+    return values, classes
+
+
+def over_classes(values: np.ndarray) -> np.ndarray:
+    """Return the mean of ``(..., K)`` over the classes that have a value."""
+    with np.errstate(invalid="ignore"):  # the mean of nothing is NaN, as it should be
+        return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)
+
+
+def correlation_distributions(
+    truth: Annotations, detected: np.ndarray, matches: Matches, weights: Iterable[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return how confidence correlates with IoU in each resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
+
+    Args:
+        truth: The objects.
+        detected: ``(N, 7)``, the detections that were matched.
+        matches: Their matching, whose first threshold is one half.
+        weights: See ``average_precisions``.
+    """
+    ious, true = placement(truth, detected, matches), matches.true[0]
+    parts = [
+        correlations(matches.confidences[true], ious[true], matches.images[true], drawn)
+        if true.any()
+        else np.full((len(CORRELATIONS), len(drawn)), np.nan)
+        for drawn in weights
+    ]
+    return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
 
 
 def average_precisions(matches: Matches, weights: Iterable[np.ndarray]) -> np.ndarray:
@@ -30,6 +103,44 @@ def average_precisions(matches: Matches, weights: Iterable[np.ndarray]) -> np.nd
     classes = [_Class(matches, k) for k in range(len(matches.category_ids))]
     of_images = (np.ascontiguousarray(part.T) for part in weights)
     return np.concatenate([np.stack([one.average_precisions(part) for one in classes], 2) for part in of_images])
+
+
+def recalls(matches: Matches, weights: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the recall of each class at each threshold in each resample, as ``average_precisions`` its AP."""
+    shape = len(matches.category_ids), len(matches.image_ids)
+    objects = _counts(matches.object_classes, matches.object_images, shape)
+    found = [_counts(matches.classes[true], matches.images[true], shape) for true in matches.true]
+    parts = []
+    for part in weights:
+        times = np.ascontiguousarray(part.T)
+        with np.errstate(invalid="ignore"):
+            parts.append(np.stack([one @ times for one in found]) / (objects @ times))
+    return np.concatenate(parts, axis=2).transpose(2, 0, 1)
+
+
+def influences(matches: Matches) -> np.ndarray:
+    """Return ``(I,)``, how much each image moves AP: AP's change per unit of weight of the image (Efron 1992).
+
+    They add up to zero, and their squares to the variance of AP over draws of the images (the infinitesimal jackknife).
+    AP is taken as the mean over the objects of the precision at which each is found, not at 101 recalls.
+    """
+    images, present = len(matches.image_ids), np.unique(matches.object_classes)
+    moved = np.zeros(images)
+    for k in present:
+        mine = slice(*np.searchsorted(matches.classes, [k, k + 1]))
+        objects = np.bincount(matches.object_images[matches.object_classes == k], minlength=images)
+        for true, ignored in zip(matches.true[:, mine], matches.ignored[:, mine], strict=True):
+            right, seen = np.cumsum(true), np.maximum(np.cumsum(~ignored), 1)
+            precision = right / seen
+            highest = np.maximum.accumulate(precision[::-1])[::-1]
+            # A true positive has the highest precision at it or behind it, and moves as that one does.
+            peaks = np.flatnonzero(precision == highest)
+            leaning = np.bincount(peaks[np.searchsorted(peaks, np.flatnonzero(true))], minlength=len(true))
+            by_right, by_seen = (np.cumsum((leaning * part)[::-1])[::-1] for part in (1 / seen, right / seen**2))
+            moves = true * (highest + by_right) - ~ignored * by_seen
+            moved += np.bincount(matches.images[mine], moves, images) / objects.sum()
+            moved -= objects * highest[true].sum() / objects.sum() ** 2
+    return 100 * moved / max(len(present) * len(matches.true), 1)
 
 
 def correlations(first: np.ndarray, second: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -136,6 +247,10 @@ def _recalls_by_count(positives: np.ndarray) -> np.ndarray:
     return np.searchsorted(_RECALLS, recall, side="right").astype(np.int8)
 
 
-def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """Return how often each pair of indices occurs, ``shape`` as a sparse matrix."""
-    return sparse.coo_array((np.ones(len(rows), np.int64), (rows, columns)), shape=shape).tocsr()
+def by_image(values: np.ndarray, rows: np.ndarray, images: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """Return the sum of the values of each row and image, ``shape`` as a sparse matrix."""
+    return sparse.coo_array((values, (rows, images)), shape=shape).tocsr()
+
+
+def _counts(rows: np.ndarray, images: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    return by_image(np.ones(len(rows), np.int64), rows, images, shape)

@@ -14,8 +14,16 @@ from scipy import stats
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation import coco
-from iou_aware.evaluation.matching import AREAS, match
-from iou_aware.evaluation.resampled import _recalls_by_count, average_precisions, correlations
+from iou_aware.evaluation.matching import AREAS, match, match_areas
+from iou_aware.evaluation.resampled import (
+    METRICS,
+    SEED,
+    _recalls_by_count,
+    average_precisions,
+    correlations,
+    distributions,
+    draws,
+)
 
 IMAGES = 12
 
@@ -36,19 +44,24 @@ def duplicated(content: dict, found: np.ndarray, weights: np.ndarray) -> tuple[d
     return content | {"images": images, "annotations": annotations}, np.concatenate(results)
 
 
+def drawn_metrics(path, found: np.ndarray, resamples: int) -> dict[str, np.ndarray]:
+    """Return the metrics of detections in each resample."""
+    return distributions(match_areas(coco.CocoEvaluator(path), found), resamples)[0]
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_path, seed):
     path = tmp_path / "truth.json"
     content = scene(path, seed)
     found = noisy(content, seed + 10)
-    drawn = next(draw.draws(IMAGES, 8))
-    values = draw.distributions(coco.CocoEvaluator(path), found, resamples=8)
+    drawn = next(draws(IMAGES, 8))
+    values = drawn_metrics(path, found, 8)
     for index, weights in enumerate(drawn):
         truth, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
         copy_path.write_text(json.dumps(truth))
         expected = coco.summarise(coco.Referee(copy_path).curves(results))
-        for metric in resamples.METRICS:
+        for metric in METRICS:
             wanted = np.nan if expected[metric] is None else expected[metric]
             assert values[metric][index] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
 
@@ -67,7 +80,7 @@ def test_every_image_once_is_the_plain_evaluation(tmp_path):
 def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     path = tmp_path / "truth.json"
     scene(path)
-    values = draw.distributions(coco.CocoEvaluator(path), np.zeros((0, 7)), resamples=4)
+    values = drawn_metrics(path, np.zeros((0, 7)), 4)
     assert (values["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
     matches = match(coco.CocoEvaluator(path), np.zeros((0, 7)))
@@ -80,7 +93,7 @@ def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path, col
     found = noisy(scene(path), 3)
     found[5, column] = 7
     with pytest.raises(InputError, match=rf"truth\.json: detections of {told}.*do not have"):
-        draw.distributions(coco.CocoEvaluator(path), found, resamples=4)
+        drawn_metrics(path, found, 4)
 
 
 def test_recall_on_the_grid_is_compared_to_the_last_bit():
@@ -94,7 +107,7 @@ def test_weighted_correlations_are_those_of_copies():
     random = np.random.default_rng(0)
     first, second = random.integers(0, 8, 60) / 8, random.integers(0, 9, 60) / 9  # with many ties
     images = random.integers(0, 10, 60)
-    weights = next(draw.draws(10, 30, 3))
+    weights = next(draws(10, 30, 3))
     weights[0] = 0
     spearman, pearson = correlations(first, second, images, weights)
     assert np.isnan([spearman[0], pearson[0]]).all()
@@ -105,11 +118,11 @@ def test_weighted_correlations_are_those_of_copies():
 
 
 def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
-    first, second = (np.concatenate(list(draw.draws(7, 250, 5))) for _ in range(2))
+    first, second = (np.concatenate(list(draws(7, 250, 5))) for _ in range(2))
     assert first.shape == (250, 7)
     assert (first.sum(axis=1) == 7).all()
     assert np.array_equal(first, second)
-    assert not np.array_equal(first, np.concatenate(list(draw.draws(7, 250, 6))))
+    assert not np.array_equal(first, np.concatenate(list(draws(7, 250, 6))))
     assert first.mean() == pytest.approx(1)
     # Counts of draws with replacement: variance 1 - 1/I, not that of a subsample.
     assert first.var() == pytest.approx(1 - 1 / 7, abs=0.08)
@@ -127,13 +140,13 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     frame = resamples.load(paths[1])
     assert frame["rule"].value_counts().to_dict() == {"none": 50, "alpha=0.50": 50}
     by_rule = {rule: part.set_index("resample") for rule, part in frame.groupby("rule")}
-    evaluator = coco.CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
-    for metric, expected in draw.distributions(evaluator, noisy(content, 1), resamples=50).items():
+    truth = study.paths.dataset_folder("shapes") / "val.json"
+    for metric, expected in drawn_metrics(truth, noisy(content, 1), 50).items():
         # Stored confidences are float32, which keeps their order.
         assert by_rule["alpha=0.50"][metric].tolist() == pytest.approx(expected, nan_ok=True, abs=1e-4)
     spearman = by_rule["none"]["spearman"]
     assert (spearman != by_rule["none"]["pearson"]).any() and (spearman.abs() <= 1).all()
-    about = {"resamples": 50, "seed": resamples.SEED, "images": IMAGES, "weights_sha256": "w" * 64}
+    about = {"resamples": 50, "seed": SEED, "images": IMAGES, "weights_sha256": "w" * 64}
     assert about.items() <= frame.attrs.items()
     ours, theirs = (1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")
     assert resamples.combined([ours, theirs]) == pytest.approx(np.zeros(50))

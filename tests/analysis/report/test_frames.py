@@ -11,7 +11,7 @@ from builders.results import finished
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import frames
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.analysis.uncertainty import intervals
+from iou_aware.evaluation import intervals
 from iou_aware.experiment.run import short_names
 
 

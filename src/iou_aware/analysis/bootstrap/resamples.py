@@ -1,4 +1,4 @@
-"""The files of resamples: which metrics they have, how often images are drawn, and how they are read."""
+"""The files of resamples, and how they are read."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,6 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.coco import THRESHOLDS
-
-RESAMPLES = 1000
-SEED = 0
-METRICS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS), "APs", "APm", "APl")
-# Of confidence with IoU, over the true positives at an IoU of one half.
-CORRELATIONS = ("spearman", "pearson")
-
 
 # A part of a sum: a factor, and the file of resamples, rule and metric that it multiplies.
 Term = tuple[float, Path, str, str]

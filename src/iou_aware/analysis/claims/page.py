@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iou_aware.analysis.bootstrap.resamples import RESAMPLES
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, signed
 from iou_aware.common.markdown import table
+from iou_aware.evaluation.resampled import RESAMPLES
 
 HEADS = (
     *("What", "Expected", "Paper", "Ours", "95 % interval", "With the noise of training"),

@@ -12,8 +12,8 @@ from iou_aware.analysis import style
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.premise.measure import TABLES, load_premise
 from iou_aware.analysis.report.html import Html, figure, note
-from iou_aware.analysis.uncertainty import intervals
 from iou_aware.common.files import text_of_cell
+from iou_aware.evaluation import intervals
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs, short_names
 from iou_aware.method.confidence import Rule

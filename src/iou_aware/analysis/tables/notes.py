@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from iou_aware.analysis.bootstrap.resamples import RESAMPLES
 from iou_aware.analysis.tables.layout import DAGGER, MISSING
 from iou_aware.analysis.tables.numbers import Number, Numbers
 from iou_aware.analysis.tables.rows import TableContent, TableRow
 from iou_aware.analysis.uncertainty.verdict import MARKS, VERDICTS
+from iou_aware.evaluation.resampled import RESAMPLES
 from iou_aware.experiment.columns import VOC07
 
 _PATTERN = "The paper's values are of other data and larger models, for the pattern only: compare gains and orderings."

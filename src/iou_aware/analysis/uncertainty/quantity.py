@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from iou_aware.analysis.bootstrap import resamples
-from iou_aware.analysis.bootstrap.resamples import CORRELATIONS
 from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_TRAINED, load_metrics, load_missing
 from iou_aware.analysis.paper import load_paper
-from iou_aware.analysis.uncertainty.intervals import Choose, Interval, first, interval_of_choice
 from iou_aware.common.errors import InputError
+from iou_aware.evaluation.intervals import Choose, Interval, first, interval_of_choice
+from iou_aware.evaluation.resampled import CORRELATIONS
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from iou_aware.analysis.uncertainty import intervals
+from iou_aware.evaluation import intervals
 
 
 def test_interval_is_that_of_the_normal_distribution():

@@ -1,0 +1,150 @@
+"""Reading COCO results files, of any framework, with what is commonly wrong with them told."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iou_aware.common.errors import InputError
+from iou_aware.evaluation.coco import CocoEvaluator, summarise
+from iou_aware.evaluation.matching import LIMIT
+
+logger = logging.getLogger(__name__)
+
+_KEYS = {"image_id": (), "bbox": (4,), "score": (), "category_id": ()}
+_IDS = {"image_id": 0, "category_id": 6}  # by their columns of the results
+_EXPECTED = (
+    'expected a list of detections, such as {"image_id": 42, "category_id": 18, "bbox": [x, y, width, height],'
+    ' "score": 0.9}'
+)
+# By how much better the detections must fit under other category ids: AP50 in points, and as a factor.
+_BETTER, _TIMES_BETTER = 5.0, 2.0
+
+
+def read_results(path: Path, evaluator: CocoEvaluator) -> np.ndarray:
+    """Return the detections of a COCO results file, ``(N, 7)``: image id, x, y, width, height, score, category id.
+
+    What deserves attention and is no fault is logged: scores above 1, more than 100 detections on an image.
+
+    Args:
+        path: The JSON.
+        evaluator: The ground truth that they are to be evaluated with.
+
+    Raises:
+        InputError: It is no such file or empty, a detection is malformed, or has an id that the annotations do not
+            have; or the category ids are those of other classes, such as when they begin at another number.
+    """
+    results = _columns(path, _load(path))
+    _check_values(path, results)
+    _check_ids(path, results, evaluator)
+    _, counts = np.unique(results[:, 0], return_counts=True)
+    if counts.max() > LIMIT:
+        logger.warning(
+            "%s: %d images have more than %d detections, up to %d. As in pycocotools, the best %d of each image and class"
+            " count; COCO's own server refuses such a file.",
+            *(path, (counts > LIMIT).sum(), LIMIT, counts.max(), LIMIT),
+        )
+    return results
+
+
+def _load(path: Path) -> list[Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as fault:
+        raise InputError(f"{path}: {fault.strerror or fault}; {_EXPECTED}.") from fault
+    except (ValueError, RecursionError) as fault:
+        raise InputError(f"{path}: empty, cut short or no JSON ({fault}); {_EXPECTED}.") from fault
+    if isinstance(content, dict) and "annotations" in content:
+        raise InputError(f"{path}: found annotations, not results; {_EXPECTED}.")
+    if not isinstance(content, list) or not content:
+        found = "an empty list" if content == [] else f"a {type(content).__name__}"
+        raise InputError(f"{path}: found {found}; {_EXPECTED}.")
+    return content
+
+
+def _columns(path: Path, content: list[Any]) -> np.ndarray:
+    """Return ``(N, 7)`` of the entries."""
+    try:
+        columns = [np.array([entry[key] for entry in content]) for key in _KEYS]
+        fine = all(
+            column.dtype.kind in "iuf" and column.shape[1:] == shape
+            for column, shape in zip(columns, _KEYS.values(), strict=True)
+        )
+    except (KeyError, TypeError, ValueError):
+        fine = False
+    if fine:
+        return np.column_stack(columns).astype(np.float64, copy=False)
+    for place, entry in enumerate(content):
+        for key, shape in _KEYS.items():
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if not _is_number(value, shape):
+                expected = "a number" if not shape else "four numbers x, y, width, height"
+                raise InputError(f"{path}, entry {place}: found {key} {value!r}, expected {expected}; {_EXPECTED}.")
+    raise InputError(f"{path}: found ids beyond 64 bits; {_EXPECTED}.")
+
+
+def _is_number(value: Any, shape: tuple[int, ...]) -> bool:
+    if shape:
+        return isinstance(value, list) and len(value) == shape[0] and all(_is_number(one, ()) for one in value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_values(path: Path, results: np.ndarray) -> None:
+    """Refuse boxes and scores that cannot be."""
+    boxes, scores = results[:, 1:5], results[:, 5]
+    logits = bool((scores > 1).any())
+    faults = [
+        ("bbox", boxes, np.isfinite(boxes).all(1) & (boxes[:, 2:] >= 0).all(1), "finite x, y and sides of 0 or more"),
+        ("score", scores, np.isfinite(scores), "a finite number"),
+        ("score", scores, (scores >= 0) | logits, "a number from 0 to 1"),
+        *((key, results[:, column], results[:, column] % 1 == 0, "a whole number") for key, column in _IDS.items()),
+    ]
+    for key, values, fine, expected in faults:
+        if not fine.all():
+            place = int(np.argmin(fine))
+            raise InputError(
+                f"{path}, entry {place}: found {key} {values[place].tolist()}, expected {expected}"
+                f" ({(~fine).sum()} such detections)."
+            )
+    if logits:
+        logger.warning(
+            "%s: scores reach %g, so they are no probabilities (logits?). AP needs only their order; calibration is left"
+            " out.",
+            *(path, scores.max()),
+        )
+
+
+def _check_ids(path: Path, results: np.ndarray, evaluator: CocoEvaluator) -> None:
+    """Refuse ids that the annotations do not have, and category ids that are those of other classes."""
+    known = np.array(evaluator.category_ids)
+    unknown = ~np.isin(results[:, 6], known)
+    plain = 0.0 if unknown.any() else summarise(evaluator.curves(results))["AP50"] or 0.0
+    for first in (0, 1):  # the ids may count the classes
+        places = results[:, 6].astype(np.int64) - first
+        if (places < 0).any() or (places >= len(known)).any() or (known[places] == results[:, 6]).all():
+            continue
+        renamed = np.column_stack([results[:, :6], known[places]])
+        renamed = renamed[np.isin(results[:, 0], evaluator.image_ids)]
+        other = summarise(evaluator.curves(renamed))["AP50"] or 0.0
+        if other > _TIMES_BETTER * plain + _BETTER:
+            raise InputError(
+                f"{path}: the category ids {_span(results[:, 6])} count the classes from {first}: so read, AP50 is"
+                f" {other:.1f}, as they are {plain:.1f}. Expected the ids of {evaluator.annotations}, {_span(known)}:"
+                f" replace each id c by the id of class number c{' - 1' * first}, in ascending order from 0."
+            )
+    for key, column in _IDS.items():
+        there = evaluator.image_ids if column == 0 else known
+        strange = ~np.isin(results[:, column], there)
+        if strange.any():
+            place = int(np.argmax(strange))
+            raise InputError(
+                f"{path}, entry {place}: found {key} {results[place, column]:.0f} ({strange.sum()} detections of"
+                f" {len(np.unique(results[strange, column]))} such ids), expected one of {evaluator.annotations},"
+                f" {_span(there)}."
+            )
+
+
+def _span(ids: np.ndarray) -> str:
+    return f"{ids.min():.0f} to {ids.max():.0f}"

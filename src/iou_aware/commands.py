@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
 IOU_AWARE = "micro-coco.iou_aware_retinanet.micro_r50.bce.micro.72x72.seed0"
-_SIDE = "results/EXPERIMENT, or results/EXPERIMENT/runs/RUN, with @RULE where it has more than one"
+_SIDES = "COCO results files, or runs: results/EXPERIMENT/runs/RUN, with @RULE; or two folders results/EXPERIMENT"
 _TRAINED = "a finished run: its folder, results/EXPERIMENT/runs/RUN, or the weights.pth there"
 _DRAWN = "where to write the pictures and detections.csv (detected)"
 
@@ -156,14 +156,16 @@ COMMANDS = {
         "Print how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
     ),
     "compare": Command(
-        "Compare two folders of results, or two runs and their rules: what changed, and how surely.",
-        "iou_aware.analysis.compare:compare",
+        "Compare detections with the first of them: results files of any framework, runs, or folders of results.",
+        "iou_aware.analysis.compare.compare:compare",
         (
-            ("first", {"metavar": "A", "help": _SIDE}),
-            ("second", {"metavar": "B", "help": "the same"}),
+            ("sides", {"metavar": "DETECTIONS", "nargs": "+", "help": _SIDES}),
+            ("--annotations", {"metavar": "JSON", "type": Path, "help": "COCO's annotations, for results files"}),
+            ("--images", {"metavar": "FOLDER", "type": Path, "help": "their images, to draw those that decide"}),
+            ("--into", {"metavar": "FOLDER", "type": Path, "help": "where to write CSV, HTML and pictures"}),
             ("--split", {"metavar": "SPLIT", "help": "the split to compare runs on, if there are several"}),
         ),
-        f"results/micro/runs/{RUN} results/micro/runs/{IOU_AWARE}@alpha=0.50",
+        "A.bbox.json B.bbox.json --annotations instances_val2017.json",
         experiment=None,
     ),
     "detect": Command(

@@ -1,20 +1,23 @@
-"""Two folders of results and two rules, side by side."""
+"""Results files, runs with their rules, and two folders of results, side by side."""
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from builders.detections import noisy, write_dataset, write_detections
+from builders.detections import entries, noisy, write_dataset, write_detections
 from builders.results import experiment, finished, paper_shaped, write_results, write_run
 
-from iou_aware.analysis.bootstrap import draw, resamples
+from iou_aware.analysis.bootstrap import draw
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.compare import compare
+from iou_aware.analysis.compare.compare import compare
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.coco import CocoEvaluator, summarise
-from iou_aware.evaluation.evaluate import evaluate
+from iou_aware.evaluation.coco import CocoEvaluator, Referee, summarise
+from iou_aware.evaluation.resampled import METRICS
+from iou_aware.evaluation.results import read_results
 
 RULES = ["none", "alpha=0.50"]
 
@@ -34,9 +37,6 @@ def ranked(tmp_path):
             (folder / name).write_text(name)
         record = seal.write(folder, json.loads(study.paths.seal(run).read_text()))
         write_detections(study, run, "val", found, weights=record["weights_sha256"])
-        evaluate(study, run, "val")
-        draw.resample(study, run, "val", resamples=100)
-    collect(study)
     return study, ours, baseline, (worse, better)
 
 
@@ -54,7 +54,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
     study, ours, _, found = ranked
-    compare(side(study, ours, "none"), side(study, ours, "alpha=0.5"))
+    compare([side(study, ours, "none"), side(study, ours, "alpha=0.5")])
     text = capsys.readouterr().out
     table = rows(text)
     evaluator = CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
@@ -65,15 +65,13 @@ def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
         assert difference == f"{better[metric] - worse[metric]:+.2f}"
     assert table["AP90"][5] == "surely higher"
     assert {"class 1", "class 2"} <= set(table)
-    assert "another training" not in text
 
 
 def test_a_run_against_its_equal_is_equal(ranked, capsys):
     study, ours, baseline, _ = ranked
-    compare(side(study, baseline), side(study, ours, "none"), split="val")
-    text = capsys.readouterr().out
-    assert {cells[5] for metric, cells in rows(text).items() if metric in METRICS} == {"equal"}
-    assert "another training" in text
+    compare([side(study, baseline), side(study, ours, "none")], split="val")
+    table = rows(capsys.readouterr().out)
+    assert {cells[5] for metric, cells in table.items() if metric in METRICS} == {"equal"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +80,7 @@ def test_a_run_against_its_equal_is_equal(ranked, capsys):
         ("{ours}", "{base}", "say which, such as @none"),
         ("{ours}@alpha=2", "{base}", "alpha"),
         ("{ours}@cls", "{base}", "only by none, alpha=0.50"),
+        ("{base}", "{base}", "two or more different"),
         ("{results}", "{base}", "expected two of the same kind"),
         ("{results}@none", "{results}", "expected it with a run's folder"),
         ("{results}/nothing", "{base}", "no such folder"),
@@ -93,33 +92,32 @@ def test_what_cannot_be_compared_is_named(ranked, first, second, named):
     study, ours, baseline, _ = ranked
     names = {"ours": side(study, ours), "base": side(study, baseline), "results": study.results}
     with pytest.raises(InputError, match=named):
-        compare(first.format(**names), second.format(**names))
+        compare([first.format(**names), second.format(**names)])
 
 
 def test_different_images_are_not_compared(ranked, tmp_path):
     study, ours, baseline, _ = ranked
     other = tmp_path / "other"
     shutil.copytree(study.root / "results", other / "results")
-    evaluation = other / study.paths.evaluation(baseline, "val").relative_to(study.root)
-    evaluation.write_text(evaluation.read_text().replace('"annotations_sha256": "', '"annotations_sha256": "0'))
-    second = other / "results" / study.name / "runs" / baseline
+    (other / "results" / "datasets").rename(other / "unused")
+    moved = experiment(other, rules=RULES, tables={}, name=study.name)
+    write_dataset(moved, "shapes", "val", seed=1)
     with pytest.raises(InputError, match="same images"):
-        compare(side(study, ours, "none"), str(second))
+        compare([side(study, ours, "none"), side(moved, baseline)])
 
 
 def test_two_splits_ask_for_one(ranked):
     study, ours, baseline, _ = ranked
-    head, *lines = study.paths.metrics.read_text().splitlines()
-    again = [line.replace(",val,", ",extra,") for line in lines]
-    study.paths.metrics.write_text("\n".join([head, *lines, *again]) + "\n")
+    for run in (ours, baseline):
+        shutil.copy(study.paths.detections(run, "val"), study.paths.detections(run, "extra"))
     with pytest.raises(InputError, match="extra, val; expected --split"):
-        compare(side(study, ours, "none"), side(study, baseline))
+        compare([side(study, ours, "none"), side(study, baseline)])
 
 
 def test_two_folders_show_what_moved_most_first_and_what_is_in_one_only(tmp_path, capsys):
     first, second = (finished(tmp_path, name=name) for name in ("before", "after"))
     values = paper_shaped(first)
-    compare(str(first.results), str(second.results))
+    compare([str(first.results), str(second.results)])
     assert "0 differ; 0 only in the first, 0 only in the second" in capsys.readouterr().out
 
     (run, rule), (other, other_rule) = list(values)[:2]
@@ -129,7 +127,7 @@ def test_two_folders_show_what_moved_most_first_and_what_is_in_one_only(tmp_path
     gone = list(second.runs)[-1]
     second.paths.evaluation(gone, second.splits_for(second.runs[gone])[0]).unlink()
     collect(second)
-    compare(str(first.results), str(second.results))
+    compare([str(first.results), str(second.results)])
     text = capsys.readouterr().out
     assert "2 differ" in text
     assert f"{len(first.rules_for(first.runs[gone]))} only in the first, 0 only in the second" in text
@@ -150,9 +148,55 @@ def test_resampled_folders_say_how_surely(tmp_path, capsys):
         write_results(study, {(run, "cls"): summarise(evaluator.curves(found))})
         collect(study)
         draw.resample(study, run, "val", resamples=100)
-    compare(*(str(study.results) for study in studies))
+    compare([str(study.results) for study in studies])
     cells = rows(capsys.readouterr().out)[run]
     assert cells[-1] == "surely higher"
     low, high = (float(limit) for limit in cells[-2].strip("[]").split(","))
     assert 0 < low < float(cells[2]) < high
     assert np.isfinite(high)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Ground truth with grey images, and results files of two detectors, the second far better."""
+    content = write_dataset(study := experiment(tmp_path, tables={}), "shapes", "val")
+    folder = study.paths.dataset_folder("shapes")
+    for name, found in {"A": noisy(content, 1, 0.1), "B": noisy(content, 2, 0.01)}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(entries(found)))
+    return tmp_path, folder / "val.json", folder / "val"
+
+
+def test_results_files_become_text_tables_a_page_and_pictures(files, capsys):
+    folder, truth, images = files
+    sides = [str(folder / f"{name}.json") for name in "AB"]
+    compare(sides, truth, images, folder / "out")
+    text, page = capsys.readouterr().out, (folder / "out" / "index.html").read_text()
+    metrics = pd.read_csv(folder / "out" / "metrics.csv").set_index("metric")
+    evaluator = CocoEvaluator(truth)
+    for place, side in enumerate(sides):
+        expected = summarise(Referee(truth).curves(read_results(Path(side), evaluator)))["AP"]
+        assert metrics.at["AP", "first" if place == 0 else "value"] == expected
+        assert rows(text)["AP"][place] == f"{expected:.2f}"
+        assert f">{expected:.2f}</td>" in page
+    assert rows(text)["AP"][5] == "surely higher"
+    pictures = sorted((folder / "out").glob("B-*.jpg"))
+    assert len(pictures) == page.count("<img") > 0
+    influences = pd.read_csv(folder / "out" / "images.csv")["influence"]
+    assert influences.abs().is_monotonic_decreasing and influences.sum() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sides", "options", "named"),
+    [
+        (["A.json", "B.json"], {}, "--annotations"),
+        (["A.json", "nothing.json"], {"annotations": "val"}, "nothing.json: expected a results file"),
+        (["A.json"], {"annotations": "val"}, "two or more"),
+        (["A.json", "B.json"], {"annotations": "val", "images": "val"}, "--images without --into"),
+        (["A.json", "B.json"], {"annotations": "A.json"}, "COCO's annotations"),
+    ],
+)
+def test_what_a_comparison_of_files_lacks_is_named(files, sides, options, named):
+    folder, truth, _ = files
+    places = {"val": truth, "A.json": folder / "A.json"}
+    with pytest.raises(InputError, match=named):
+        compare([str(folder / side) for side in sides], **{key: places[name] for key, name in options.items()})

@@ -63,6 +63,14 @@ def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:
     return found
 
 
+def entries(found: np.ndarray) -> list[dict]:
+    """Return detections as the entries of a COCO results file."""
+    return [
+        {"image_id": int(row[0]), "category_id": int(row[6]), "bbox": row[1:5].tolist(), "score": float(row[5])}
+        for row in found
+    ]
+
+
 def write_dataset(
     study: Experiment, dataset: str, split: str, seed: int = 0, images: int = 12, layout="coco", labelled=True
 ) -> dict:

@@ -108,7 +108,7 @@ def test_what_are_no_annotations_is_refused(tmp_path, content):
     path = tmp_path / "train.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(InputError, match=r"train\.json: no annotations of a prepared dataset"):
+    with pytest.raises(InputError, match=r"train\.json: expected COCO's annotations"):
         Annotations.load(path)
 
 

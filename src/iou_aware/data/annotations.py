@@ -68,5 +68,6 @@ class Annotations:
             )
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise InputError(
-                f"{path}: no annotations of a prepared dataset ({fault!r}). Run `iou-aware prepare` again."
+                f"{path}: expected COCO's annotations of objects ({fault!r}). If it is of a prepared dataset, run"
+                " `iou-aware prepare` again."
             ) from fault

@@ -57,13 +57,27 @@ class CocoEvaluator:
     """
 
     def __init__(self, annotations: Path):
-        """Load ``annotations``, a COCO instances file."""
+        """Load ``annotations``, a COCO instances file.
+
+        Raises:
+            InputError: It is none, or two of its annotations have the same id.
+        """
         self.annotations = annotations
-        self.truth = hotcoco.COCO(str(annotations))
+        try:
+            self.truth = hotcoco.COCO(str(annotations))
+        except (OSError, ValueError) as fault:
+            raise InputError(f"{annotations}: expected COCO's annotations of objects ({fault}).") from fault
         self.image_ids = np.sort(np.array(self.truth.get_img_ids(), dtype=np.int64))
         self.category_ids = sorted(self.truth.get_cat_ids())
-        objects = np.array([(one["image_id"], one["category_id"]) for one in self.truth.dataset["annotations"]])
-        images, categories = objects.reshape(-1, 2).T
+        if not len(self.image_ids) or not self.category_ids:
+            raise InputError(
+                f"{annotations}: found no images or no categories, expected COCO's annotations of objects."
+            )
+        keys = ("image_id", "category_id", "id")
+        objects = np.array([[one[key] for key in keys] for one in self.truth.dataset["annotations"]], dtype=np.int64)
+        images, categories, ids = objects.reshape(-1, 3).T
+        if len(np.unique(ids)) < len(ids):
+            raise InputError(f"{annotations}: found annotations with the same id, expected another id for each.")
         places = np.searchsorted(self.image_ids, images), np.searchsorted(self.category_ids, categories)
         self.occupied = np.unique(places[0] * len(self.category_ids) + places[1])
 

@@ -5,7 +5,6 @@ over images (see ``resampled``). They are about the images only: that another tr
 otherwise they do not know.
 """
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from scipy.special import stdtr
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
-from iou_aware.evaluation.intervals import LEVEL, interval
+from iou_aware.evaluation.intervals import EQUAL, LEVEL, UNDECIDED, interval
 from iou_aware.evaluation.lrp import errors, resampled_errors
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.resampled import (
@@ -32,9 +31,13 @@ from iou_aware.evaluation.resampled import (
 )
 
 LOWER_IS_BETTER = ("olrp", "localisation", "false", "missed", "laece")
-HIGHER, LOWER, EQUAL, UNDECIDED = "surely higher", "surely lower", "equal", "undecided"
 # From fewer images with objects of a class the bootstrap learns too little of it.
 FEWEST_IMAGES = 10
+# So many sets are measured at the same time: of COCO's size each needs half a gigabyte.
+_AT_ONCE = 2
+
+
+_COLUMNS = ["first", "value", "difference", "low", "high", "higher", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Comparison:
     """Two or more sets of detections by name; differences are to the first of them.
 
     Attributes:
-        metrics: One row per metric and set: ``metric``, ``detections``, ``value``, ``difference``, ``low`` and
-            ``high`` of its 95 % interval, ``higher`` (the share of the resamples where the difference is above zero),
-            ``verdict``. Percent, but for the correlations.
+        metrics: One row per metric and further set (``detections``): its ``value``, that of the ``first`` set, the
+            ``difference``, ``low`` and ``high`` of its 95 % interval, ``higher`` (the share of the resamples where it
+            is above zero) and the ``verdict``. Percent, but for the correlations.
         classes: Likewise the AP of each class, with ``p`` of the difference and ``p_holm``, that corrected for the
             number of classes (Holm 1979), by which ``verdict`` goes.
         images: ``influence`` of each image on the difference of AP, the most decisive first; see ``influences``.
@@ -80,29 +83,27 @@ def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples:
     if len(sets) < 2:
         raise InputError(f"found {len(sets)} set of detections, expected two or more to compare.")
     truth = Annotations.load(evaluator.annotations)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        found = threads.map(lambda results: _measure(evaluator, truth, results, resamples), sets.values())
-        measured = dict(zip(sets, found, strict=True))
-    first = next(iter(measured.values()))
-    with_class = np.unique([truth.image_ids[~truth.crowd], truth.category_ids[~truth.crowd]], axis=1)[1]
-    images_of = np.array([(with_class == category).sum() for category in evaluator.category_ids])
-    tables: list[list[pd.DataFrame]] = [[], [], []]
-    for name, one in measured.items():
-        rows = [
-            {"metric": metric, "detections": name, "value": value}
-            | ({} if one is first else _difference(value - first.values[metric], one.drawn[metric] - first.drawn[metric]))
-            for metric, value in one.values.items()
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        first, *others = threads.map(lambda one: _measure(evaluator, truth, one, resamples), sets.values())
+    pairs = np.unique([truth.image_ids[~truth.crowd], truth.category_ids[~truth.crowd]], axis=1)
+    images_of = pd.Series(pairs[1]).value_counts()
+    metrics, classes, images = [], [], []
+    for name, other in zip([*sets][1:], others, strict=True):
+        changes = [
+            {"metric": metric} | _change(first.values[metric], value, first.drawn[metric], other.drawn[metric])
+            for metric, value in other.values.items()
         ]
-        tables[0].append(pd.DataFrame(rows))
-        classes = {"category_id": evaluator.category_ids, "class": [*map(truth.classes.get, evaluator.category_ids)]}
-        frame = pd.DataFrame({**classes, "detections": name, "AP": one.classes})
-        tables[1].append(frame if one is first else frame.join(_by_class(first, one, images_of)))
-        if one is not first:
-            images = {"image_id": evaluator.image_ids, "detections": name}
-            frame = pd.DataFrame({**images, "influence": one.influences - first.influences})
-            frame["file_name"] = frame["image_id"].map(truth.file_names)
-            tables[2].append(frame.sort_values("influence", key=abs, ascending=False, kind="stable"))
-    return Comparison(*(pd.concat(parts, ignore_index=True) for parts in tables))
+        metrics.append(pd.DataFrame(changes).reindex(columns=["metric", *_COLUMNS]))
+        by_class = _by_class(first, other, images_of.reindex(evaluator.category_ids, fill_value=0).to_numpy())
+        by_class.insert(0, "category_id", evaluator.category_ids)
+        by_class.insert(1, "class", [*map(truth.classes.get, evaluator.category_ids)])
+        classes.append(by_class)
+        moved = {"image_id": evaluator.image_ids, "influence": other.influences - first.influences}
+        images.append(pd.DataFrame(moved).sort_values("influence", key=abs, ascending=False, kind="stable"))
+        images[-1].insert(1, "file_name", images[-1]["image_id"].map(truth.file_names))
+        for frames in (metrics, classes, images):
+            frames[-1].insert(0, "detections", name)
+    return Comparison(*(pd.concat(frames, ignore_index=True) for frames in (metrics, classes, images)))
 
 
 def _measure(evaluator: CocoEvaluator, truth: Annotations, results: np.ndarray, resamples: int) -> _Measured:
@@ -123,19 +124,22 @@ def _measure(evaluator: CocoEvaluator, truth: Annotations, results: np.ndarray, 
     return _Measured(plain, drawn, classes, drawn_classes, influences(found))
 
 
-def _difference(change: float, drawn: np.ndarray) -> dict[str, float | str]:
-    """Return a difference with its interval, from its resamples ``(B,)``, and what that says."""
-    sure = None if np.isnan(change) else interval(change, drawn)
-    if sure is None:
-        return {"difference": change}
-    word = EQUAL if sure.low == sure.high == 0 else UNDECIDED
-    word = HIGHER if sure.low > 0 else LOWER if sure.high < 0 else word
-    limits = {"low": sure.low, "high": sure.high, "higher": sure.positive}
-    return {"difference": change, **limits, "verdict": word}
+def _change(first: float, value: float, drawn_first: np.ndarray, drawn: np.ndarray) -> dict[str, float | str]:
+    """Return two values, their difference with its interval, from ``(B,)`` resamples, and what that says."""
+    change = value - first
+    sure = None if np.isnan(change) else interval(change, drawn - drawn_first)
+    limits = {} if sure is None else {"low": sure.low, "high": sure.high, "higher": sure.positive}
+    return {
+        "first": first,
+        "value": value,
+        "difference": change,
+        **limits,
+        "verdict": "" if sure is None else sure.verdict,
+    }
 
 
 def _by_class(first: _Measured, second: _Measured, images: np.ndarray) -> pd.DataFrame:
-    """Return the columns of ``Comparison.classes`` about the differences of K classes.
+    """Return the changes of AP of K classes, with their probabilities.
 
     A thousand resamples cannot tell apart the small probabilities that a correction for many classes asks for, so ``p``
     is Student's, of the difference over its standard deviation in the resamples.
@@ -145,17 +149,14 @@ def _by_class(first: _Measured, second: _Measured, images: np.ndarray) -> pd.Dat
         second: The other.
         images: ``(K,)``, on how many images each class has objects.
     """
-    rows = []
-    changes, drawn = second.classes - first.classes, (second.drawn_classes - first.drawn_classes).T
-    for count, change, values in zip(images, changes, drawn, strict=True):
-        if count < FEWEST_IMAGES:
-            rows.append({"difference": change, "p": np.nan})
-            continue
-        deviation = np.nanstd(values)
-        p = 2 * stdtr(count - 1, -abs(change) / deviation) if deviation else float(change == 0)
-        rows.append(_difference(change, values) | {"p": p})
-    frame = pd.DataFrame(rows).reindex(columns=["difference", "low", "high", "p", "verdict"])
-    frame["p_holm"] = holm(frame["p"].to_numpy(dtype=np.float64))
+    sides = first.classes, second.classes, first.drawn_classes.T, second.drawn_classes.T
+    frame = pd.DataFrame([_change(*values) for values in zip(*sides, strict=True)]).reindex(columns=_COLUMNS)
+    few = images < FEWEST_IMAGES
+    frame.loc[few, ["low", "high", "higher", "verdict"]] = [np.nan, np.nan, np.nan, ""]
+    scaled = frame["difference"].abs() / pd.DataFrame((sides[3] - sides[2]).T).std(ddof=0)
+    p = 2 * stdtr(np.maximum(images - 1, 1), -scaled)
+    frame["p"] = np.where(few, np.nan, np.where(frame["difference"] == 0, 1.0, p))
+    frame["p_holm"] = holm(frame["p"].to_numpy())
     frame.loc[(frame["p_holm"] >= 1 - LEVEL) & (frame["verdict"] != EQUAL), "verdict"] = UNDECIDED
     return frame
 

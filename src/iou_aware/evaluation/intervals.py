@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
+HIGHER, LOWER, EQUAL, UNDECIDED = "surely higher", "surely lower", "equal", "undecided"
 
 # Chooses one number (...) among several (..., M).
 Choose = Callable[[np.ndarray], np.ndarray]
@@ -31,6 +32,15 @@ class Interval:
     high: float
     positive: float
     resamples: int
+
+    @property
+    def verdict(self) -> str:
+        """In words, what it says about a difference."""
+        if self.low > 0:
+            return HIGHER
+        if self.high < 0:
+            return LOWER
+        return EQUAL if self.low == self.high == 0 else UNDECIDED
 
 
 def interval(value: float, values: np.ndarray) -> Interval | None:

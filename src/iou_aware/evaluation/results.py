@@ -42,8 +42,8 @@ def read_results(path: Path, evaluator: CocoEvaluator) -> np.ndarray:
     _, counts = np.unique(results[:, 0], return_counts=True)
     if counts.max() > LIMIT:
         logger.warning(
-            "%s: %d images have more than %d detections, up to %d. As in pycocotools, the best %d of each image and class"
-            " count; COCO's own server refuses such a file.",
+            "%s: %d images have more than %d detections, up to %d, which COCO's server refuses. As in pycocotools, the"
+            " best %d of each image and class count.",
             *(path, (counts > LIMIT).sum(), LIMIT, counts.max(), LIMIT),
         )
     return results
@@ -110,40 +110,39 @@ def _check_values(path: Path, results: np.ndarray) -> None:
             )
     if logits:
         logger.warning(
-            "%s: scores reach %g, so they are no probabilities (logits?). AP needs only their order; calibration is left"
-            " out.",
+            "%s: scores reach %g, so they are no probabilities (logits?). AP needs but their order; LaECE is left out.",
             *(path, scores.max()),
         )
 
 
 def _check_ids(path: Path, results: np.ndarray, evaluator: CocoEvaluator) -> None:
     """Refuse ids that the annotations do not have, and category ids that are those of other classes."""
+    _require(path, "image_id", results, evaluator.image_ids, evaluator)
     known = np.array(evaluator.category_ids)
-    unknown = ~np.isin(results[:, 6], known)
-    plain = 0.0 if unknown.any() else summarise(evaluator.curves(results))["AP50"] or 0.0
+    plain = summarise(evaluator.curves(results[np.isin(results[:, 6], known)]))["AP50"] or 0.0
     for first in (0, 1):  # the ids may count the classes
         places = results[:, 6].astype(np.int64) - first
         if (places < 0).any() or (places >= len(known)).any() or (known[places] == results[:, 6]).all():
             continue
-        renamed = np.column_stack([results[:, :6], known[places]])
-        renamed = renamed[np.isin(results[:, 0], evaluator.image_ids)]
-        other = summarise(evaluator.curves(renamed))["AP50"] or 0.0
+        other = summarise(evaluator.curves(np.column_stack([results[:, :6], known[places]])))["AP50"] or 0.0
         if other > _TIMES_BETTER * plain + _BETTER:
             raise InputError(
-                f"{path}: the category ids {_span(results[:, 6])} count the classes from {first}: so read, AP50 is"
-                f" {other:.1f}, as they are {plain:.1f}. Expected the ids of {evaluator.annotations}, {_span(known)}:"
-                f" replace each id c by the id of class number c{' - 1' * first}, in ascending order from 0."
+                f"{path}: the category ids {_span(results[:, 6])} count the classes from {first}: read so, AP50 is"
+                f" {other:.1f}; as they are, {plain:.1f}. Expected the ids of {evaluator.annotations}, {_span(known)}:"
+                f" replace each c by ids[c{' - 1' * first}], ids being those in ascending order."
             )
-    for key, column in _IDS.items():
-        there = evaluator.image_ids if column == 0 else known
-        strange = ~np.isin(results[:, column], there)
-        if strange.any():
-            place = int(np.argmax(strange))
-            raise InputError(
-                f"{path}, entry {place}: found {key} {results[place, column]:.0f} ({strange.sum()} detections of"
-                f" {len(np.unique(results[strange, column]))} such ids), expected one of {evaluator.annotations},"
-                f" {_span(there)}."
-            )
+    _require(path, "category_id", results, known, evaluator)
+
+
+def _require(path: Path, key: str, results: np.ndarray, known: np.ndarray, evaluator: CocoEvaluator) -> None:
+    values = results[:, _IDS[key]]
+    strange = ~np.isin(values, known)
+    if strange.any():
+        place = int(np.argmax(strange))
+        raise InputError(
+            f"{path}, entry {place}: found {key} {values[place]:.0f} ({strange.sum()} detections of"
+            f" {len(np.unique(values[strange]))} such ids), expected one of {evaluator.annotations}, {_span(known)}."
+        )
 
 
 def _span(ids: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,9 @@ from scipy import stats
 
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import coco
+from iou_aware.evaluation.lrp import errors, resampled_errors
 from iou_aware.evaluation.matching import AREAS, match, match_areas
 from iou_aware.evaluation.resampled import (
     METRICS,
@@ -23,6 +26,8 @@ from iou_aware.evaluation.resampled import (
     correlations,
     distributions,
     draws,
+    over_classes,
+    recalls,
 )
 
 IMAGES = 12
@@ -56,12 +61,19 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
     found = noisy(content, seed + 10)
     drawn = next(draws(IMAGES, 8))
     values = drawn_metrics(path, found, 8)
+    truth, evaluator = Annotations.load(path), coco.CocoEvaluator(path)
+    matches = match(evaluator, found)
+    values["AR100"] = 100 * over_classes(recalls(matches, [drawn])).mean(axis=1)
+    lrp = resampled_errors(truth, found, matches, [drawn])
     for index, weights in enumerate(drawn):
-        truth, results = duplicated(content, found, weights)
+        copy, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
-        copy_path.write_text(json.dumps(truth))
+        copy_path.write_text(json.dumps(copy))
         expected = coco.summarise(coco.Referee(copy_path).curves(results))
-        for metric in METRICS:
+        of_copies = match(coco.CocoEvaluator(copy_path), results)
+        for name, error in asdict(errors(Annotations.load(copy_path), results, of_copies)).items():
+            assert lrp[name][index] == pytest.approx(error, abs=1e-9), name
+        for metric in (*METRICS, "AR100"):
             wanted = np.nan if expected[metric] is None else expected[metric]
             assert values[metric][index] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from iou_aware import detections
 from iou_aware.analysis.gallery import draw as gallery
+from iou_aware.analysis.gallery.panels import chosen, representatives
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 
@@ -40,15 +41,15 @@ def test_the_most_confident_box_represents_an_object_even_if_another_fits_better
         [1, 50, 50, 10, 4, 0.95, 1],  # overlaps by less than half
         [1, 80, 80, 10, 10, 0.9, 1],  # in a crowd
     ]
-    rows, ious = gallery.representatives(truth, np.array(boxes, dtype=float))
+    rows, ious = representatives(truth, np.array(boxes, dtype=float))
     assert rows.tolist() == [0, -1, -1]
     assert ious == pytest.approx([0.8, 0, 0])
 
 
 def test_images_that_gained_most_come_first_and_then_those_that_lost_most():
     change = {1: 0.1, 2: 0.3, 3: 0.0, 4: -0.2, 5: -0.4, 6: 0.3, 7: 0.2}
-    assert gallery.chosen(change, 3) == [2, 6, 7, 5, 4]
-    assert gallery.chosen({}, 3) == []
+    assert chosen(change, 3) == [2, 6, 7, 5, 4]
+    assert chosen({}, 3) == []
 
 
 def test_change_is_of_objects_that_both_rules_have_a_box_for():
@@ -85,7 +86,7 @@ def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
     truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     found = [detections.read(study.paths.detections(ours, "val"), rule).results for rule in RULES]
-    before, after = (gallery.representatives(truth, results) for results in found)
+    before, after = (representatives(truth, results) for results in found)
     assert after[1][objects] == pytest.approx(1)
     kept = [after[1][index] - before[1][index] for index in objects if before[0][index] >= 0]
     assert float(lines[0]["change"]) == pytest.approx(sum(kept) / len(objects), abs=1e-4)

@@ -141,7 +141,7 @@ def test_annotations_that_went_missing_are_named(tmp_path):
     found = noisy(write_dataset(study, "shapes", "val"), 1)
     write_detections(study, next(name for name in study.runs if ".retinanet" in name), "val", {"cls": found})
     (study.paths.dataset_folder("shapes") / "val.json").unlink()
-    with pytest.raises(InputError, match=r"val\.json: no annotations of a prepared dataset.*iou-aware prepare"):
+    with pytest.raises(InputError, match=r"val\.json: expected COCO's annotations.*iou-aware prepare"):
         premise.write_premise(study)
 
 

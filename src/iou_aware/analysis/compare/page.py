@@ -1,0 +1,157 @@
+"""A comparison as Markdown, HTML, CSV and pictures."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from iou_aware.analysis.report import html
+from iou_aware.common import markdown as text
+from iou_aware.common.files import csv_text, write_text
+from iou_aware.data.annotations import Annotations
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.comparison import FEWEST_IMAGES, Comparison
+from iou_aware.evaluation.intervals import HIGHER, LOWER
+from iou_aware.evaluation.resampled import CORRELATIONS, RESAMPLES
+
+_LABELS = {
+    "olrp": "oLRP (lower is better)",
+    "localisation": "oLRP: localisation",
+    "false": "oLRP: false",
+    "missed": "oLRP: missed",
+    "laece": "LaECE (lower is better)",
+    "spearman": "score and IoU: Spearman",
+    "pearson": "score and IoU: Pearson",
+}
+_SHOWN = 10
+
+
+class Section(NamedTuple):
+    """A part of the page: a heading, a paragraph, and a table."""
+
+    heading: str
+    paragraph: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def letters(sides: Iterable[str]) -> dict[str, str]:
+    """Return a letter for each side: its name in tables."""
+    return dict(zip(ascii_uppercase, sides, strict=False))
+
+
+def sections(
+    found: Comparison, names: dict[str, str], evaluator: CocoEvaluator, shown: int | None = _SHOWN
+) -> list[Section]:
+    """Return the parts of the page.
+
+    Args:
+        found: The comparison of sides by letter.
+        names: What each letter stands for.
+        evaluator: The ground truth.
+        shown: At most so many classes are listed of each side; all if None.
+    """
+    first, *others = names
+    intervals = f"Intervals of 95 %: paired bootstrap over the images, {RESAMPLES:,} resamples."
+    about = f"On {len(evaluator.image_ids):,} images of {evaluator.annotations}. {intervals}"
+    parts = [Section("Comparison", about, ["", "detections"], [*names.items()])]
+    for other in others:
+        change = f"{other} − {first}"
+        heads = ["metric", first, other, change, "95 % interval", f"{other} higher", ""]
+        parts.append(Section(f"{other} against {first}", "", heads, _metrics(_of(found.metrics, other))))
+        heads = ["class", first, other, change, "95 % interval", "p (Holm)", ""]
+        paragraph, rows = _classes(_of(found.classes, other), shown)
+        parts.append(Section("AP by class", paragraph, heads, rows))
+        images = _of(found.images, other)[:_SHOWN].itertuples()
+        rows = [[str(one.image_id), one.file_name, f"{one.influence:+.4f}"] for one in images]
+        sense = f"By how many points AP of {change} would rise, by and by, if the image counted once more:"
+        parts.append(Section("Images that decide", sense, ["image", "file", "influence"], rows))
+    return parts
+
+
+def _of(frame: pd.DataFrame, side: str) -> pd.DataFrame:
+    return frame[frame["detections"] == side]
+
+
+def _metrics(frame: pd.DataFrame) -> list[list[str]]:
+    rows = []
+    for one in frame.itertuples():
+        share = "" if np.isnan(one.higher) else f"{100 * one.higher:.0f} %"
+        cells = _cells(one, 3 if one.metric in CORRELATIONS else 2)
+        rows.append([_LABELS.get(one.metric, one.metric), *cells, share, one.verdict])
+    return rows
+
+
+def _classes(frame: pd.DataFrame, shown: int | None) -> tuple[str, list[list[str]]]:
+    """Return a paragraph and a row for each class, those that surely differ first."""
+    frame = frame.dropna(subset="difference").sort_values("difference", key=lambda one: -one.abs(), kind="stable")
+    sure, judged = frame["verdict"].isin([HIGHER, LOWER]), frame["p_holm"].notna()
+    paragraph = (
+        f"{sure.sum()} of {judged.sum()} classes surely differ, corrected for their number (Holm). A class with objects"
+        f" on fewer than {FEWEST_IMAGES} images is not judged."
+    )
+    ordered = pd.concat([frame[sure], frame[judged & ~sure], frame[~judged]])
+    rows = [
+        [one.name, *_cells(one, 2), "" if np.isnan(one.p_holm) else f"{one.p_holm:.3f}", one.verdict]
+        for one in ordered.rename(columns={"class": "name"})[:shown].itertuples()
+    ]
+    return paragraph, rows
+
+
+def _cells(one: Any, digits: int) -> list[str]:
+    """Return both values, the difference and its interval; nothing for one that is not known."""
+    known = [(one.first, ""), (one.value, ""), (one.difference, "+")]
+    cells = ["" if np.isnan(value) else f"{value:{sign}.{digits}f}" for value, sign in known]
+    interval = "" if np.isnan(one.low) else f"[{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
+    return [*cells, interval]
+
+
+def markdown(parts: Sequence[Section]) -> str:
+    """Return the page as Markdown."""
+    blocks = []
+    for number, part in enumerate(parts):
+        blocks += [f"{'##' if number else '#'} {part.heading}", part.paragraph, text.table(part.heads, part.rows)]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def draw(
+    found: Comparison,
+    evaluator: CocoEvaluator,
+    names: dict[str, str],
+    results: Sequence[np.ndarray],
+    images: Path,
+    into: Path,
+) -> list[tuple[Path, str]]:
+    """Draw the images that decide most for and against each side; return each picture with what it shows."""
+    from iou_aware.analysis.gallery.panels import chosen, in_words, panel, representatives
+    from iou_aware.common import drawing
+
+    truth, pictures = Annotations.load(evaluator.annotations), []
+    for other, mine in found.images.groupby("detections"):
+        influence = dict(zip(mine["image_id"], mine["influence"], strict=True))
+        picked = chosen(influence)
+        kept = [one[np.isin(one[:, 0], picked)] for one in results]
+        best = [representatives(truth, one) for one in kept]
+        for number, image in enumerate(picked, 1):
+            picture = drawing.load(images / truth.file_names[image])
+            panels = [panel(picture, truth, image, *pair) for pair in zip(kept, best, strict=True)]
+            path = drawing.save(drawing.beside(panels, [*names]), into / f"{other}-{number}.jpg", quality=80)
+            pictures.append((path, f"{influence[image]:+.4f}: {in_words(truth, image, best, [*names])}"))
+    return pictures
+
+
+def write(found: Comparison, parts: Sequence[Section], pictures: Sequence[tuple[Path, str]], into: Path) -> None:
+    """Write the frames as CSV and the page as HTML."""
+    for name in ("metrics", "classes", "images"):
+        frame = getattr(found, name)
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        write_text(into / f"{name}.csv", csv_text(list(frame.columns), rows))
+    tables = [
+        (part.heading, part.paragraph, html.table(part.heads, part.rows, range(1, len(part.heads) - 1)))
+        for part in parts
+    ]
+    figures = [html.figure(path.read_bytes(), "jpeg", path.name, shows) for path, shows in pictures]
+    write_text(into / "index.html", html.render("comparison", parts=tables, figures=figures))

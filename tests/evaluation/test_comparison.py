@@ -1,0 +1,122 @@
+"""The comparison of detections: against pycocotools, and a brute-force derivative of AP."""
+
+import json
+
+import numpy as np
+import pytest
+from builders.detections import noisy, scene
+
+from iou_aware.common.errors import InputError
+from iou_aware.evaluation.coco import CocoEvaluator, Referee, summarise, summarise_classes
+from iou_aware.evaluation.comparison import compare, holm
+from iou_aware.evaluation.intervals import interval
+from iou_aware.evaluation.matching import match, match_areas
+from iou_aware.evaluation.resampled import average_precisions, distributions, draws, influences
+
+IMAGES = 40
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Ground truth, and detections of a good and of a worse detector."""
+    content = scene(tmp_path / "truth.json", images=IMAGES)
+    evaluator = CocoEvaluator(tmp_path / "truth.json")
+    return evaluator, {"good": noisy(content, 1, 0.02), "worse": noisy(content, 2, 0.12)}
+
+
+def test_metrics_are_those_of_pycocotools_with_paired_intervals(sides):
+    evaluator, sets = sides
+    found = compare(evaluator, sets, resamples=200)
+    referee = Referee(evaluator.annotations)
+    curves = [referee.curves(one) for one in sets.values()]
+    first, second = map(summarise, curves)
+    metrics = found.metrics.set_index("metric")
+    for metric, expected in first.items():
+        row = metrics.loc[metric]
+        assert (row["first"], row["value"]) == (expected, second[metric])
+        assert row["difference"] == second[metric] - expected
+    drawn = [distributions(match_areas(evaluator, one), 200)[0]["AP75"] for one in sets.values()]
+    limits = interval(second["AP75"] - first["AP75"], drawn[1] - drawn[0])
+    assert tuple(metrics.loc["AP75", ["low", "high"]]) == pytest.approx((limits.low, limits.high))
+    assert metrics.at["AP75", "verdict"] == metrics.at["AR100", "verdict"] == "surely lower"
+    assert metrics.at["olrp", "verdict"] == metrics.at["localisation", "verdict"] == "surely higher"
+    classes = found.classes.set_index("category_id")
+    for place, one in enumerate(zip(*map(summarise_classes, curves), strict=True), 1):
+        expected = [np.nan if side["AP"] is None else side["AP"] for side in one]
+        assert classes.loc[place, ["first", "value"]].tolist() == pytest.approx(expected, nan_ok=True)
+    assert classes["verdict"].tolist() == ["surely lower", "surely lower", ""]  # the third class has no object
+
+
+def test_equal_detections_are_equal_everywhere(sides):
+    evaluator, sets = sides
+    found = compare(evaluator, {"one": sets["good"], "same": sets["good"].copy()}, resamples=50)
+    assert set(found.metrics["verdict"]) == {"equal"}
+    assert found.classes["p_holm"].dropna().tolist() == [1.0, 1.0]
+    assert not found.images["influence"].any()
+
+
+def test_logits_have_no_calibration_and_one_set_nothing_to_compare_with(sides):
+    evaluator, sets = sides
+    logits = sets["good"].copy()
+    logits[:, 5] *= 7
+    metrics = compare(evaluator, {"one": sets["good"], "logits": logits}, resamples=20).metrics.set_index("metric")
+    assert np.isnan(metrics.at["laece", "value"]) and metrics.at["laece", "verdict"] == ""
+    assert metrics.at["AP", "verdict"] == metrics.at["spearman", "verdict"] == "equal"
+    with pytest.raises(InputError, match="found 1 set"):
+        compare(evaluator, {"one": sets["good"]})
+
+
+def test_a_class_on_few_images_is_not_judged(tmp_path):
+    content = scene(tmp_path / "truth.json", images=8)
+    evaluator = CocoEvaluator(tmp_path / "truth.json")
+    classes = compare(evaluator, {"A": noisy(content, 1), "B": noisy(content, 2)}, resamples=20).classes
+    assert classes["difference"].notna().sum() == 2
+    assert classes["p"].isna().all() and set(classes["verdict"]) == {""}
+
+
+def test_holm_by_hand():
+    p = np.array([0.01, np.nan, 0.04, 0.03, 0.005])
+    # 4 x 0.005; 3 x 0.01; 2 x 0.03; and the last not below that before it
+    assert holm(p) == pytest.approx([0.03, np.nan, 0.06, 0.06, 0.02], nan_ok=True)
+    assert holm(np.array([0.4, 0.9])).tolist() == [0.8, 0.9]
+    assert np.isnan(holm(np.full(2, np.nan))).all()
+
+
+def mean_precision(matches, weights: np.ndarray) -> float:
+    """Return the mean over classes, thresholds and objects of the best precision at or behind each, in percent."""
+    values = []
+    for k in np.unique(matches.object_classes):
+        objects = weights[matches.object_images[matches.object_classes == k]].sum()
+        mine = np.flatnonzero(matches.classes == k)
+        for true, ignored in zip(matches.true, matches.ignored, strict=True):
+            right = seen = 0.0
+            precisions, gains = [], []
+            for i in mine:
+                weight = weights[matches.images[i]]
+                seen += weight * ~ignored[i]
+                right += weight * true[i]
+                precisions.append(right / seen if seen else 0.0)
+                gains.append(weight * true[i])
+            values.append(sum(g * max(precisions[i:]) for i, g in enumerate(gains)) / objects)
+    return 100 * float(np.mean(values))
+
+
+def test_influence_is_the_derivative_and_gives_the_spread_of_the_bootstrap(sides):
+    evaluator, sets = sides
+    matches = match(evaluator, sets["worse"], thresholds=np.array([0.5, 0.75]))
+    found, once = influences(matches), np.ones(IMAGES)
+    step = 1e-6
+    plain = mean_precision(matches, once)
+    by_hand = [(mean_precision(matches, once + step * np.eye(IMAGES)[i]) - plain) / step for i in range(IMAGES)]
+    assert found == pytest.approx(np.array(by_hand), abs=1e-3)
+    assert found.sum() == pytest.approx(0, abs=1e-9)
+    drawn = np.nanmean(average_precisions(matches, draws(IMAGES, 1000)), axis=(1, 2))
+    assert np.sqrt((found**2).sum()) == pytest.approx(100 * drawn.std(), rel=0.15)
+
+
+def test_two_annotations_of_one_id_are_refused(tmp_path):
+    content = scene(tmp_path / "truth.json")
+    content["annotations"][1]["id"] = content["annotations"][0]["id"]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"truth\.json: .*the same id"):
+        CocoEvaluator(tmp_path / "truth.json")

@@ -1,0 +1,124 @@
+"""Results files of other programs: what is wrong with them is refused, with its place, or noted."""
+
+import json
+
+import numpy as np
+import pytest
+from builders.detections import entries, noisy, scene
+
+from iou_aware.common.errors import InputError
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.results import read_results
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that writes a results file and reads it again, and good detections."""
+    content = scene(tmp_path / "truth.json")
+    evaluator = CocoEvaluator(tmp_path / "truth.json")
+
+    def write(results):
+        path = tmp_path / "A.json"
+        path.write_text(results if isinstance(results, str) else json.dumps(results))
+        return read_results(path, evaluator)
+
+    return write, noisy(content, 1)
+
+
+def test_what_is_written_is_read(written):
+    write, found = written
+    assert np.array_equal(write(entries(found)), found)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "cut short"),
+        ('[{"image_id": 20', "cut short"),
+        ("[]", "found an empty list"),
+        ("{}", "found a dict"),
+        ("3", "found a int"),
+        ('{"images": [], "annotations": []}', "found annotations, not results"),
+        ("[" * 100_000, "no JSON"),
+    ],
+)
+def test_what_is_no_results_file_is_refused(written, text, named):
+    with pytest.raises(InputError, match=rf"A\.json: .*{named}.*expected a list of detections"):
+        written[0](text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("image_id", None, "found image_id None, expected a number"),
+        ("image_id", "20", "found image_id '20', expected a number"),
+        ("image_id", 20.5, "found image_id 20.5, expected a whole number"),
+        ("image_id", 21, "found image_id 21 .1 detections of 1 such ids.*truth.json, 10 to 120"),
+        ("category_id", 9, "found category_id 9 .*1 to 3"),
+        ("category_id", True, "found category_id True"),
+        ("bbox", [1, 2, 3], "four numbers"),
+        ("bbox", [1, 2, 3, "4"], "four numbers"),
+        ("bbox", [1, 2, float("nan"), 4], "found bbox .*nan.*expected finite"),
+        ("bbox", [1, 2, 3, -4], "found bbox .*-4.*sides of 0 or more"),
+        ("score", float("inf"), "found score inf"),
+        ("score", -0.5, "found score -0.5, expected a number from 0 to 1"),
+        ("score", None, "found score None"),
+    ],
+)
+def test_a_malformed_detection_is_named(written, key, value, named):
+    write, found = written
+    results = entries(found)
+    results[7][key] = value
+    with pytest.raises(InputError, match=rf"A\.json, entry 7: {named}"):
+        write(results)
+
+
+@pytest.mark.parametrize("entry", [{}, 5, [1, 2], None])
+def test_an_entry_that_is_no_detection_is_named(written, entry):
+    with pytest.raises(InputError, match=r"A\.json, entry 1: found image_id None"):
+        written[0]([*entries(written[1][:1]), entry])
+
+
+def renumbered(content: dict, ids: list[int]) -> dict:
+    """Return ground truth whose categories 1, 2, 3 have other ids."""
+    categories = [one | {"id": ids[one["id"] - 1]} for one in content["categories"]]
+    annotations = [one | {"category_id": ids[one["category_id"] - 1]} for one in content["annotations"]]
+    return content | {"categories": categories, "annotations": annotations}
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 3], [0, 1, 2], [1, 2, 7], [5, 6, 9], [0, 1, 90]])
+@pytest.mark.parametrize("first", [0, 1])
+def test_category_ids_that_count_the_classes_are_recognised(tmp_path, ids, first):
+    content = scene(tmp_path / "truth.json")
+    found = noisy(content, 1)
+    (tmp_path / "truth.json").write_text(json.dumps(renumbered(content, ids)))
+    evaluator = CocoEvaluator(tmp_path / "truth.json")
+    (tmp_path / "A.json").write_text(json.dumps(entries(found - np.eye(7)[6] * (1 - first))))
+    if ids == [first, first + 1, first + 2]:
+        assert len(read_results(tmp_path / "A.json", evaluator)) == len(found)
+        return
+    with pytest.raises(InputError, match=rf"category ids .* count the classes from {first}.*, {ids[0]} to {ids[2]}:"):
+        read_results(tmp_path / "A.json", evaluator)
+
+
+def test_a_shift_shows_where_all_ids_exist(tmp_path):
+    """Detections of the first class only, one id too high: an id that the annotations have."""
+    content = scene(tmp_path / "truth.json")
+    (tmp_path / "truth.json").write_text(json.dumps(renumbered(content, [0, 1, 2])))
+    found = noisy(content, 1)
+    (tmp_path / "A.json").write_text(json.dumps(entries(found[found[:, 6] == 1])))
+    with pytest.raises(InputError, match="count the classes from 1"):
+        read_results(tmp_path / "A.json", CocoEvaluator(tmp_path / "truth.json"))
+
+
+def test_logits_and_crowded_images_are_noted(written, caplog):
+    write, found = written
+    logits = found.copy()
+    logits[:, 5] = 10 * found[:, 5] - 5
+    assert np.array_equal(write(entries(logits)), logits)
+    assert "scores reach" in caplog.text and "no probabilities" in caplog.text
+    caplog.clear()
+    many = np.repeat(found[found[:, 0] == found[0, 0]], 50, axis=0)
+    write(entries(many))
+    assert f"1 images have more than 100 detections, up to {len(many)}" in caplog.text
+    assert "probabilities" not in caplog.text

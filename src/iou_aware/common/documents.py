@@ -120,9 +120,10 @@ def check(document: Document, schema: str) -> None:
     Raises:
         InputError: naming the first key at fault, what was found there and what was expected.
     """
+    validator = _validator(schema)  # first: it keeps jsonschema's import short
     from jsonschema.exceptions import best_match
 
-    faults = [best_match([top]) for top in _validator(schema).iter_errors(document.content)]
+    faults = [best_match([top]) for top in validator.iter_errors(document.content)]
     if faults:
         # The fault nearest to the top of the file is the one to show: later ones are often its consequences. A missing
         # key comes last: it may be there but misspelt, which shows as an unknown key.

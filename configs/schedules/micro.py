@@ -1,4 +1,4 @@
-"""The miniature's recipe: everything is learned from scratch, in about a minute of one core."""
+"""The miniature's recipe: six epochs, about half a minute of one core."""
 
 channels_last = True  # an eighth faster on a CPU
 optim_wrapper = dict(

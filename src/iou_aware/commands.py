@@ -20,8 +20,8 @@ class Command(NamedTuple):
     gpus: str = ""
 
 
-RUN = "micro-coco.retinanet.micro_r50.micro.72x72.seed0"
-IOU_AWARE = "micro-coco.iou_aware_retinanet.micro_r50.bce.micro.72x72.seed0"
+RUN = "micro-coco.retinanet.shapes_r50.micro.72x72.seed0"
+IOU_AWARE = "micro-coco.iou_aware_retinanet.shapes_r50.bce.micro.72x72.seed0"
 _SIDES = "COCO results files, or runs: results/EXPERIMENT/runs/RUN, with @RULE; or two folders results/EXPERIMENT"
 _TRAINED = "a finished run: its folder, results/EXPERIMENT/runs/RUN, or the weights.pth there"
 _DRAWN = "where to write the pictures and detections.csv (detected)"

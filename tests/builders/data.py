@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +108,28 @@ def converted(project: Path, split: str, name: str = "own") -> dict[str, Any]:
     """Return the COCO file that a prepared split names."""
     manifest = Manifest.load(project / "results" / "datasets" / name / "manifest.json")
     return json.loads((project / manifest.split(split).annotations).read_text())
+
+
+def write_own_coco(project: Path, content: Mapping[str, Any] | None = None, **keys: Any) -> Path:
+    """Write a COCO dataset ``own`` of one split and its description; return the annotation file."""
+    describe(project, **COCO | keys)
+    return write_coco(project / "data" / "own", "train", content or coco_content())
+
+
+def write_own_voc(project: Path, *objects: str, name: str = "a", **keys: Any) -> Path:
+    """Write a VOC dataset ``own`` of one image and its description; return its folder."""
+    describe(project, **keys)
+    write_voc(project / "data" / "own", {"train": {name: list(objects)}})
+    return project / "data" / "own"
+
+
+def two_coco_splits(project: Path, change: Callable[[dict, dict], Any], **keys: Any) -> list[dict[str, Any]]:
+    """Write a train split of a cat and a dog, and a val split that is changed."""
+    splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}
+    contents = [coco_content([(0, 0, 10, 10), (0, 0, 20, 20)]) for _ in splits]
+    for content in contents:
+        content["annotations"][1]["category_id"] = 2
+    change(*contents)
+    write_own_coco(project, contents[0], splits=splits, **keys)
+    write_coco(project / "data" / "own", "val", contents[1])
+    return contents

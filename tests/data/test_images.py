@@ -1,11 +1,22 @@
-"""Image headers: what is stored, what EXIF turns, and files that are cut short."""
+"""Images: their headers, what EXIF turns, files that are cut short, and names that lead elsewhere."""
 
+import json
 import os
 
 import cv2
 import numpy as np
 import pytest
-from builders.data import HEIGHT, WIDTH, picture, put
+from builders.data import (
+    HEIGHT,
+    WIDTH,
+    coco_content,
+    picture,
+    prepared,
+    put,
+    voc_object,
+    write_own_coco,
+    write_own_voc,
+)
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -93,3 +104,88 @@ def test_images_are_checked_in_order_and_each_bad_one_is_returned(tmp_path):
     found = [size for size, _ in check_images(tmp_path, images, "test")]
     assert [i for i, size in enumerate(found) if isinstance(size, InputError)] == [10, 30]
     assert [size for size in found if isinstance(size, tuple)] == [(n, 8) for n in range(8, 60) if n not in (18, 38)]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "accepted"),
+    [
+        (6, (HEIGHT, WIDTH), True),
+        (6, (WIDTH, HEIGHT), False),
+        (0, (WIDTH, HEIGHT), True),
+        (1, (WIDTH, HEIGHT), True),
+        (3, (WIDTH, HEIGHT), True),
+    ],
+)
+def test_images_that_exif_turns_are_trained_on_only_with_the_size_that_is_seen(tmp_path, orientation, size, accepted):
+    content = coco_content()
+    content["images"][0] |= dict(zip(("width", "height"), size, strict=True))
+    file = write_own_coco(tmp_path, content)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    put(file.parent / "train" / "1.jpg", picture(exif=exif))
+    if accepted:
+        assert prepared(tmp_path).split("train").turned == (["1.jpg"] if orientation > 1 else [])
+        return
+    with pytest.raises(InputError, match=r"1\.jpg: a detector sees .* turned by EXIF, 48x64 pixels, but .* says 64x48"):
+        prepared(tmp_path)
+
+
+def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
+    content = coco_content()
+    content["images"][1] |= {"width": 31, "height": 40}
+    file = write_own_coco(tmp_path, content)
+    put(file.parent / "train" / "2.jpg", picture(31, 40))
+    whole = picture()
+    put(file.parent / "train" / "1.jpg", whole[: len(whole) // 2] + bytes(600) + b"\xff\xd9")
+    split = prepared(tmp_path).split("train")
+    assert (split.small, split.padded) == (["2.jpg"], ["1.jpg"])
+    assert (split.flattest["file_name"], split.flattest["width"], split.flattest["height"]) == ("1.jpg", WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "there is no such image, but .*key images\\[1\\] names it"),
+        (b"", "is not an image"),
+        (b"<html>not found</html>", "is not an image"),
+        (picture()[: len(picture()) // 2], "cannot be read"),
+        (picture()[:100], "cannot be read|is not an image"),
+        (picture(form="PNG")[:120], "cannot be read"),
+    ],
+)
+def test_an_image_that_is_missing_or_unreadable_is_named(tmp_path, content, told):
+    write_own_coco(tmp_path)
+    path = tmp_path / "data" / "own" / "train" / "2.jpg"
+    path.unlink()
+    if content is not None:
+        put(path, content)
+    with pytest.raises(InputError, match=told) as caught:
+        prepared(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_image_in_a_folder_of_its_folder_is_fine(tmp_path):
+    content = coco_content()
+    content["images"][0]["file_name"] = "more/..1.jpg"
+    write_own_coco(tmp_path, content)
+    assert prepared(tmp_path).split("train").counts["images"] == 2
+
+
+@pytest.mark.parametrize("layout", ["coco", "voc"])
+@pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "{}/secret.jpg", "a\0b.jpg", ".."])
+def test_an_image_outside_of_its_folder_is_named(tmp_path, name, layout):
+    """Also where the image is there: whoever sends annotations does not choose which files are read."""
+    name = name.format(tmp_path)
+    if layout == "coco":
+        content = coco_content()
+        file = write_own_coco(tmp_path, content)
+        content["images"][1]["file_name"] = name
+        file.write_text(json.dumps(content))
+        place = r"train\.json, key images\[1\]\.file_name"
+    else:
+        put(write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20)) / "ImageSets/Main/train.txt", f"a\n{name}\n")
+        place = r"train\.txt, line 2"
+    for folder in (tmp_path / "data" / "own", tmp_path):
+        put(folder / "secret.jpg", picture())
+    with pytest.raises(InputError, match=rf"{place}: found .*expected a path below"):
+        prepared(tmp_path)

@@ -1,0 +1,321 @@
+"""What is wrong with annotation files: told before anything is trained, with its place, and all at once."""
+
+import json
+
+import pytest
+from builders.data import (
+    COCO,
+    HEIGHT,
+    coco_content,
+    converted,
+    describe,
+    picture,
+    prepared,
+    put,
+    two_coco_splits,
+    voc_object,
+    voc_xml,
+    write_coco,
+    write_own_coco,
+    write_own_voc,
+    write_voc,
+)
+
+from iou_aware.common.errors import InputError
+from iou_aware.data.layouts.voc_xml import read_annotation
+
+BOX = voc_object("cat", 1, 1, 10, 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"images.1.id": 1}, r"key images\[1\]\.id: the id 1 is duplicated, images\[0\] has it already"),
+        ({"categories.1.id": 1}, r"key categories\[1\]\.id: the id 1 is duplicated"),
+        (
+            {"categories.1.name": "cat", "annotations.1.category_id": 2},
+            r"key categories: the names are not unique: 1 and 2 are 'cat'",
+        ),
+        (
+            {"annotations.1.category_id": 3},
+            r"key annotations\[1\]\.category_id: the category 3 is unknown.*Known: 1 cat, 2 dog",
+        ),
+        ({"annotations.1.image_id": 7}, r"key annotations\[1\]\.image_id: the image 7 is unknown"),
+        ({"images": []}, r"`images` is empty"),
+        ({"categories": []}, r"`categories` is empty"),
+        (
+            {"images.1.file_name": "./1.jpg"},
+            r"key images\[1\]\.file_name: the file_name 1\.jpg is duplicated, images\[0\] has it already",
+        ),
+        (
+            {"annotations.0.bbox": [0.1, 0.2, 0.5, 1.0], "annotations.1.bbox": [0, 0, 1, 1]},
+            r"key annotations\[0\]\.bbox: found \[0\.1, .*expected .* in pixels\. Multiply fractions by",
+        ),
+        ({"annotations.1.area": -3}, r"key annotations\[1\]\.area: found -3, expected a number of square pixels"),
+        ({"annotations.1.area": "large"}, r"key annotations\[1\]\.area: found 'large'"),
+        ({"annotations.1.iscrowd": "perhaps"}, r"key annotations\[1\]\.iscrowd: found 'perhaps', expected 0 or 1"),
+        ({"annotations": None}, r"key annotations: found nothing, expected a list"),
+        ({"annotations": []}, r"2 images but no box to be found.*labelled: false"),
+        ({"images.0.id": None}, r"key images\[0\]\.id: found None, expected a whole number or text"),
+        ({"annotations.0.image_id": 1.5}, r"key annotations\[0\]\.image_id: found 1\.5, expected a whole number or"),
+        ({"images.1.width": -64}, r"key images\[1\]\.width: found \(-64, 48\), expected whole numbers of pixels"),
+        ({"annotations.1": [1]}, r"key annotations\[1\]\.image_id: found None"),
+        ({"images.1.width": 65}, r"2\.jpg: the image is 64x48 pixels, but .*key images\[1\] says 65x48"),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path, changes, told):
+    content = coco_content([(0, 0, 10, 10), (5, 5, 10, 10)])
+    file = write_own_coco(tmp_path, content)
+    for path, value in changes.items():
+        *above, key = [int(part) if part.isdigit() else part for part in path.split(".")]
+        entry = content
+        for part in above:
+            entry = entry[part]
+        entry[key] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=told) as caught:
+        prepared(tmp_path)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        ({"train.txt": None, "trian.txt": "a"}, r"train\.txt: there is no such image list\. Did you mean 'trian'"),
+        ({"train.txt": "\n\n"}, r"train\.txt: the image list is empty"),
+        ({"train.txt": "a\n\na\n"}, r"train\.txt, line 3: the image 'a' is named a second time; first on line 1"),
+        ({"train.txt": "a -1\n"}, r"train\.txt, line 1: found 'a -1', expected the name of one image"),
+        ({"train.txt": "Z\xe4hler\n".encode("latin-1")}, r"train\.txt, line 1: found bytes that are not utf-8 text"),
+        (
+            {"Annotations/a.xml": None, "Annotations/a.xml/folder": ""},
+            r"a\.xml: cannot be read \(it is no regular file\)",
+        ),
+        ({"Annotations/a.xml": None}, r"a\.xml: there is no such annotation file, but an image list names it"),
+        ({"JPEGImages/a.jpg": None}, r"a\.jpg: there is no such image, but .*a\.xml names it"),
+        (
+            {"JPEGImages/a.jpg": picture(HEIGHT, HEIGHT)},
+            r"a\.jpg: the image is 48x48 pixels, but .*a\.xml says 64x48",
+        ),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(tmp_path, spoil, told):
+    root = write_own_voc(tmp_path, BOX)
+    for name, content in spoil.items():
+        path = root / ("ImageSets/Main/" + name if name.endswith(".txt") else name)
+        path.unlink() if content is None else put(path, content)
+    with pytest.raises(InputError, match=told):
+        prepared(tmp_path)
+    assert not list(tmp_path.glob("results/**/*.json"))
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_file_cut_short_is_named_with_its_line(tmp_path, keep):
+    file = write_own_coco(tmp_path)
+    text = json.dumps(coco_content(), indent=1)
+    file.write_text(text[: int(keep * len(text))])
+    with pytest.raises(InputError, match=r"train\.json, line \d+, column \d+: the file is cut short.*Restore"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "line 1, column 1"),
+        (b'{"images": [,]}', "line 1, column 13: the file is not JSON"),
+        (b"\xff\xfe\x00", "byte 2 is not utf-16-le text"),
+        (b"[1, 2]", "found a JSON list, expected an object"),
+        (b"[" * 100_000, "train.json: cannot be read as JSON"),
+        (b'{"images": ' + b"1" * 5000 + b"}", "train.json: cannot be read as JSON"),
+    ],
+)
+def test_what_is_no_coco_file_is_refused(tmp_path, content, told):
+    file = write_own_coco(tmp_path)
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        prepared(tmp_path)
+
+
+def test_a_list_that_is_written_twice_is_refused(tmp_path):
+    file = write_own_coco(tmp_path)
+    file.write_text(file.read_text().replace('"categories"', '"annotations": [], "categories"', 1))
+    with pytest.raises(InputError, match=r"train\.json: .*key 'annotations' is written twice"):
+        prepared(tmp_path)
+
+
+def test_a_folder_in_place_of_the_annotations_is_named(tmp_path):
+    file = write_own_coco(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match=r"train\.json: cannot be read \(it is no regular file\)"):
+        prepared(tmp_path)
+
+
+def test_faults_are_told_of_names_that_are_no_unicode(tmp_path):
+    content = coco_content()
+    images = [image | {"file_name": "\ud800.jpg"} for image in content["images"]]
+    write_own_coco(tmp_path, content).write_text(json.dumps(content | {"images": images}))
+    with pytest.raises(InputError, match=r"faults: (.|\n)*faults\.txt lists all of them"):
+        prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"</object>\n<object>": ""}, r"a\.xml, line 3: object 0 has 2 <name>"),
+        ({"<object>": "<Object>", "</object>": "</Object>"}, r"a\.xml: 1 of 2 <bndbox> stands in no <object>"),
+        (
+            {"</object>\n<object>": "<object>", "</annotation>": "</object></annotation>"},
+            r"1 of 2 <bndbox> stands in no",
+        ),
+        ({"<annotation>": "<annotation><bndbox/>"}, r"a\.xml: 1 of 3 <bndbox> stands in no <object>"),
+        ({"<xmin>": "<xmin>3</xmin><xmin>"}, r"a\.xml, line 3: object 0 has 2 <xmin>; expected one"),
+        ({"<bndbox>": "<box>", "</bndbox>": "</box>"}, r"a\.xml, line 3: box 0 .* has no <xmin>"),
+    ],
+)
+def test_a_box_is_not_lost_with_its_tags(tmp_path, changes, told):
+    write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20), voc_object("cat", 5, 6, 40, 40))
+    xml = tmp_path / "data" / "own" / "Annotations" / "a.xml"
+    for before, after in changes.items():
+        xml.write_text(xml.read_text().replace(before, after, 1))
+    with pytest.raises(InputError, match=told):
+        prepared(tmp_path)
+
+
+ENTITY = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE x SYSTEM "file:///etc/passwd">'
+
+
+@pytest.mark.parametrize(
+    ("xml", "told"),
+    [
+        (ENTITY + "<annotation>&b;</annotation>", "line 1: the file declares a DOCTYPE"),
+        ("\n\n" + OUTSIDE + "<annotation/>", "line 3: the file declares a DOCTYPE"),
+        ("<annotation>&b;</annotation>", "line 1: not well-formed XML \\(undefined entity"),
+        (voc_xml([voc_object("cat", 1, 1, 5, 5)])[:-60], "line 6: not well-formed XML"),
+        ("", "not well-formed XML"),
+        ("\0\0\0", "not well-formed XML"),
+        ("<svg/>", "found <svg>, expected <annotation>"),
+        (voc_xml([voc_object("", 1, 1, 5, 5)]), "line 3: object 0 has no <name>"),
+        (voc_xml([voc_object("cat", 1, 1, 5, 5, difficult=2)]), "line 3: object 0 has '2' as <difficult>"),
+        (voc_xml([], width=-1), "key size: found -1 by 48"),
+        (voc_xml([], width="wide"), "key size: found wide by 48"),
+        (
+            '<?xml version="1.0" encoding="ansi"?>' + voc_xml([]),
+            "line 1: the encoding 'ansi', which the file declares, is",
+        ),
+        ("<annotation>\n\ud8ff</annotation>", "line 2: found bytes that are not utf-8 text"),
+    ],
+)
+def test_a_bad_annotation_file_is_named_with_its_line(tmp_path, xml, told):
+    path, faults = put(tmp_path / "a.xml", xml.encode(errors="surrogatepass")), []
+    with pytest.raises(InputError, match=told) as caught:
+        read_annotation(path, 0, faults)
+        raise faults[0]
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "iso-8859-1"])
+def test_entities_do_not_hide_in_an_encoding(tmp_path, encoding):
+    declaration = f'<?xml version="1.0" encoding="{encoding[:6] if "16" in encoding else encoding}"?>'
+    path = put(tmp_path / "a.xml", (declaration + ENTITY + "<annotation>&b;</annotation>").encode(encoding))
+    with pytest.raises(InputError, match=r"DOCTYPE|not well-formed"):
+        read_annotation(path, 0, [])
+
+
+def test_the_same_image_in_two_lists_of_a_split_is_refused(tmp_path):
+    root = tmp_path / "data" / "own"
+    write_voc(root, {"train": {"a": []}, "val": {"a": []}})
+    describe(tmp_path, splits={"train": {"sets": [{"folder": ".", "list": name} for name in ("train", "val")]}})
+    with pytest.raises(InputError, match=r"splits\.train\.sets: the image \./a is in two lists"):
+        prepared(tmp_path)
+
+
+def test_a_split_without_any_box_is_refused(tmp_path):
+    write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20, difficult=1))
+    with pytest.raises(InputError, match="1 images but no box to be found \\(1 ignored"):
+        prepared(tmp_path)
+
+
+def test_all_faults_of_all_files_are_told_at_once(tmp_path):
+    objects = {name: [voc_object("cat", 1, 1, 10, 20)] for name in "abcde"}
+    write_voc(tmp_path / "data" / "own", {"train": objects})
+    root = tmp_path / "data" / "own"
+    put(root / "Annotations" / "a.xml", "<annotation>")
+    put(root / "Annotations" / "b.xml", voc_xml([voc_object("", 1, 1, 5, 5), voc_object("dog", 5, 5, 5, 5)]))
+    put(root / "JPEGImages" / "c.jpg", b"")
+    put(root / "ImageSets" / "Main" / "train.txt", "a\nb\na\nc\nd\n../e\n")
+    describe(tmp_path, classes=["cat"])
+    with pytest.raises(InputError, match=r"6 faults: ") as caught:
+        prepared(tmp_path)
+    kinds = ("file unreadable", "object incomplete", "class not listed", "image unreadable")
+    for kind in (*kinds, "image listed twice", "name outside the folder"):
+        assert f"1 x {kind}" in str(caught.value)
+
+
+def test_all_faults_are_told_at_once_and_listed_in_a_file(tmp_path):
+    def spoil(train, val):
+        train["annotations"] += [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 0, n]} for n in range(20)]
+        train["annotations"][0]["image_id"] = 99
+        val["images"][1]["width"] = 63
+        val["images"][0] |= {"file_name": "gone.jpg"}
+
+    two_coco_splits(tmp_path, spoil)
+    (tmp_path / "data" / "own" / "val" / "gone.jpg").unlink()
+    with pytest.raises(InputError) as caught:
+        prepared(tmp_path)
+    told = str(caught.value)
+    kinds = (
+        "23 faults",
+        "20 x box without area",
+        "1 x image unknown",
+        "1 x image missing",
+        "1 x image of another size",
+    )
+    for part in (*kinds, "annotations[0].image_id", "val/gone.jpg", "val/2.jpg", "`invalid_boxes: exclude`"):
+        assert part in told
+    listed = (tmp_path / "results" / "datasets" / "own" / "faults.txt").read_text().splitlines()
+    assert len(listed) == 23 and str(tmp_path / "results/datasets/own/faults.txt") in told
+    assert [line for line in listed if "annotations[21].bbox" in line]
+    assert len(told.splitlines()) < 15
+
+    two_coco_splits(tmp_path, lambda train, val: None)
+    prepared(tmp_path)
+    assert not (tmp_path / "results" / "datasets" / "own" / "faults.txt").exists()
+
+
+def test_invalid_images_are_left_out_with_their_boxes_where_that_is_asked_for(tmp_path):
+    content = coco_content([(0, 0, 10, 10), (0, 0, 20, 20), (0, 0, 30, 30)], images=3)
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotation["image_id"] = number
+    content["images"][1]["width"] = 63
+    write_own_coco(tmp_path, content)
+    with pytest.raises(
+        InputError, match=r"2\.jpg: the image is 64x48 pixels.*`invalid_images: exclude` in .*own\.yaml"
+    ):
+        prepared(tmp_path)
+    write_own_coco(tmp_path, content, invalid_images="exclude")
+    split = prepared(tmp_path).split("train")
+    (named,) = split.excluded
+    assert (named["image"], "64x48" in named["why"], split.counts["images"], split.counts["boxes"]) == (
+        "2.jpg",
+        True,
+        2,
+        2,
+    )
+    written = converted(tmp_path, "train")
+    assert [(image["id"], image["file_name"], image.get("source_id")) for image in written["images"]] == [
+        (1, "1.jpg", None),
+        (2, "3.jpg", 3),
+    ]
+    assert [(a["id"], a["image_id"], a["bbox"][2]) for a in written["annotations"]] == [(1, 1, 10), (2, 2, 30)]
+
+
+def test_a_split_of_which_no_image_can_be_used_is_refused(tmp_path):
+    splits = COCO["splits"] | {"test": {"annotations": "test.json", "images": "test", "labelled": False}}
+    write_own_coco(tmp_path, splits=splits, invalid_images="exclude")
+    content = coco_content()
+    write_coco(tmp_path / "data" / "own", "test", content)
+    for image in content["images"]:
+        (tmp_path / "data" / "own" / "test" / image["file_name"]).unlink()
+    with pytest.raises(InputError, match=r"none of the 2 images of the split 'test' can be used\. The first: .*1\.jpg"):
+        prepared(tmp_path)

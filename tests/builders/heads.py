@@ -1,19 +1,28 @@
 """Heads and head outputs of every shape, for the tests of the method."""
 
+import numpy as np
 import torch
-from method.reference import Level
-from mmdet.models.dense_heads import FCOSHead
+from method.reference import Level, detect
+from mmdet.models.dense_heads import AnchorHead, FCOSHead
+from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 import iou_aware.method.heads
+from iou_aware.method.confidence import Rule
 from iou_aware.method.heads import WithoutCenterness
 from iou_aware.method.iou_branch import IoUAware
+from iou_aware.method.ranking import Settings, nearest_iou
 
+SHAPE = (48, 64)  # of images
+BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])  # objects there
 STRIDES = [8, 16, 32]
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
 SCALED = CODER | {"target_stds": [0.5, 0.5, 1.5, 1.5]}
+RULES = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1)), "cls"]
 TEST_CFG = {
     "nms_pre": 1000,
     "min_bbox_size": 0,
@@ -141,8 +150,54 @@ def levels_of(head: IoUAware, outs, meta: dict, image: int) -> list[Level]:
     return levels
 
 
+def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=None):
+    """Hold the detections of a sweep, every field of every rule, against the reference's, to the last bit."""
+    found = head.sweep(outs, metas, rules, rescale=rescale, gt_bboxes=truth)
+    limits = Settings.from_config(head.test_cfg)
+    for image, meta in enumerate(metas):
+        levels = levels_of(head, outs, meta if rescale else meta | {"scale_factor": (1.0, 1.0)}, image)
+        assert list(found[image]) == [Rule(rule) for rule in rules]
+        known = truth and [(scores, nearest_iou(boxes, truth[image])[:, None], boxes) for scores, _, boxes in levels]
+        for rule, detections in found[image].items():
+            levels_seen = known if Rule(rule).kind == "oracle" else levels
+            for field, expected in detect(levels_seen, rule, limits).items():
+                np.testing.assert_array_equal(detections[field].numpy(), expected, f"{field} of {rule}")
+                assert detections[field].numpy().dtype == expected.dtype
+
+
 def iou(a, b) -> float:
     """Return the IoU of two boxes x1, y1, x2, y2, given as numbers."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0) * max(height, 0)
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def samples(*boxes_per_image):
+    """Return data samples with the given ground truths, all of class 1."""
+    batch = []
+    for boxes in boxes_per_image:
+        sample = DetDataSample(metainfo=metas_of(SHAPE, 1)[0])
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.ones(len(boxes), dtype=torch.long))
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        batch.append(sample)
+    return batch
+
+
+def losses_of(head, batch, outs=None):
+    """Return the head's losses as scalars, for its own outputs or those given."""
+    outs = head(features(SHAPE, len(batch))) if outs is None else outs
+    losses = head.loss_by_feat(*outs, *[unpack_gt_instances(batch)[place] for place in (0, 2, 1)])
+    return {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
+
+
+@MODELS.register_module()
+class OwnHead(AnchorHead):
+    """A head of one's own: MMDetection's simplest, one 1x1 convolution per output, without towers."""
+
+    def __init__(self, *args, stacked_convs, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@MODELS.register_module()
+class IoUAwareOwnHead(IoUAware, OwnHead):
+    """All that its author writes to give it an IoU."""

@@ -5,8 +5,8 @@ import csv
 import pytest
 from builders.configs import ROOT
 from builders.data import put
+from builders.heads import IoUAwareOwnHead, OwnHead
 from builders.training import IOU_AWARE_CONFIG, RETINANET_CONFIG, RULES, project
-from method.test_dense_heads import IoUAwareOwnHead, OwnHead
 
 from iou_aware import cli, detections
 

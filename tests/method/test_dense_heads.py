@@ -5,24 +5,25 @@ import math
 import pytest
 import torch
 from builders.heads import (
+    BOXES,
+    SHAPE,
     STRIDES,
+    assert_equals_reference,
     build_dense_head,
     build_head,
     features,
     has_centerness,
     iou,
+    losses_of,
     metas_of,
     random_outputs,
+    samples,
 )
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from method.test_heads import BOXES, SHAPE, losses_of, samples
-from method.test_ranking import assert_equals_reference
 from mmdet.models.dense_heads import AnchorHead
-from mmdet.registry import MODELS
 
-from iou_aware.method.iou_branch import IoUAware
 from iou_aware.method.targets import batch_targets
 
 FAMILIES = ["ATSSHead", "FCOSHead"]
@@ -187,19 +188,6 @@ def test_every_rule_s_detections_equal_the_reference(kind, seed, coarse, shape, 
     truth = [BOXES, torch.zeros(0, 4)]
     rules = ["cls", "none", "alpha=0.50", "alpha=0.30", "alpha=0.00", "oracle=0.40"]
     assert_equals_reference(head, outs, metas_of(shape, 2, (0.5, 0.51)), rules, truth=truth)
-
-
-@MODELS.register_module()
-class OwnHead(AnchorHead):
-    """A head of one's own: MMDetection's simplest, one 1x1 convolution per output, without towers."""
-
-    def __init__(self, *args, stacked_convs, **kwargs):
-        super().__init__(*args, **kwargs)
-
-
-@MODELS.register_module()
-class IoUAwareOwnHead(IoUAware, OwnHead):
-    """All that its author writes to give it an IoU."""
 
 
 @pytest.mark.parametrize("batched", [False, True])

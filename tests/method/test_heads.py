@@ -1,33 +1,22 @@
 import pytest
 import torch
-from builders.heads import CODER, SCALED, build_head, features, iou, metas_of, random_outputs
-from mmdet.models.utils import unpack_gt_instances
-from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from builders.heads import (
+    BOXES,
+    CODER,
+    SCALED,
+    SHAPE,
+    build_head,
+    features,
+    iou,
+    losses_of,
+    metas_of,
+    random_outputs,
+    samples,
+)
 
 from iou_aware.common.errors import InputError
 
-SHAPE = (48, 64)
-BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])
 CODERS = [(CODER, "AnchorGenerator"), (SCALED, "RoundedAnchorGenerator")]
-
-
-def samples(*boxes_per_image):
-    """Return data samples with the given ground truths, all of class 1."""
-    batch = []
-    for boxes in boxes_per_image:
-        sample = DetDataSample(metainfo=metas_of(SHAPE, 1)[0])
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.ones(len(boxes), dtype=torch.long))
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-        batch.append(sample)
-    return batch
-
-
-def losses_of(head, batch, outs=None):
-    """Return the head's losses as scalars, for its own outputs or those given."""
-    outs = head(features(SHAPE, len(batch))) if outs is None else outs
-    losses = head.loss_by_feat(*outs, *[unpack_gt_instances(batch)[place] for place in (0, 2, 1)])
-    return {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
 
 
 def iou_loss_by_hand(head, batch, outs):

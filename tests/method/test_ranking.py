@@ -1,34 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from builders.heads import SCALED, build_head, levels_of, metas_of, random_outputs
+from builders.heads import RULES, SCALED, assert_equals_reference, build_head, levels_of, metas_of, random_outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from method.reference import detect, overlap
+from method.reference import overlap
 from mmcv.ops import nms
 from torch.overrides import TorchFunctionMode
 
 from iou_aware.common.errors import InputError
-from iou_aware.method.confidence import Rule
-from iou_aware.method.ranking import Settings, engine, nearest_iou
+from iou_aware.method.ranking import engine
 from iou_aware.method.ranking.nms import suppress, survivors_of
 
-RULES = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1)), "cls"]
 FIELDS = ["bboxes", "labels", "scores", "cls_scores", "iou_preds"]
-
-
-def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=None):
-    found = head.sweep(outs, metas, rules, rescale=rescale, gt_bboxes=truth)
-    limits = Settings.from_config(head.test_cfg)
-    for image, meta in enumerate(metas):
-        levels = levels_of(head, outs, meta if rescale else meta | {"scale_factor": (1.0, 1.0)}, image)
-        assert list(found[image]) == [Rule(rule) for rule in rules]
-        known = truth and [(scores, nearest_iou(boxes, truth[image])[:, None], boxes) for scores, _, boxes in levels]
-        for rule, detections in found[image].items():
-            levels_seen = known if Rule(rule).kind == "oracle" else levels
-            for field, expected in detect(levels_seen, rule, limits).items():
-                np.testing.assert_array_equal(detections[field].numpy(), expected, f"{field} of {rule}")
-                assert detections[field].numpy().dtype == expected.dtype
 
 
 @given(

@@ -9,7 +9,7 @@ import math
 import re
 import sys
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -84,12 +84,12 @@ def read(path: str | Path, schema: str | None = None) -> Document:
         raise InputError(f"{path}: there is no such file; expected {one_of(known, path)}") from fault
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({fault}). Check the name of the file.") from fault
-    loader = _Loader(text)
-    lines: dict[Key, int] = {}
+    loader, document = _Loader(text), Document(str(path), None, {})
     try:
         _refuse_endless(text)
         node = loader.get_single_node()
-        content = None if node is None else _construct(loader, node, (), lines, str(path))
+        if node is not None:
+            document = replace(document, content=_construct(loader, node, (), document))
     except yaml.MarkedYAMLError as fault:
         line = "" if fault.problem_mark is None else f", line {fault.problem_mark.line + 1}"
         raise InputError(f"{path}{line}: this is not valid YAML: {fault.problem}. Correct it there.") from fault
@@ -97,7 +97,6 @@ def read(path: str | Path, schema: str | None = None) -> Document:
         raise InputError(f"{path}: this is not valid YAML: {fault}") from fault
     finally:
         loader.dispose()
-    document = Document(str(path), content, lines)
     if schema:
         check(document, schema)
     return document
@@ -163,24 +162,24 @@ def require(document: Document, key: Key, found: Any, choices: Collection[str], 
         raise document.error(key, f"unknown {what} {found!r}; expected {one_of(choices, found)}")
 
 
-def _construct(loader: Any, node: yaml.Node, key: Key, lines: dict[Key, int], name: str) -> Any:
-    """Turn a node into Python values, noting the line of every key below it."""
-    lines.setdefault(key, node.start_mark.line + 1)
+def _construct(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
+    """Turn a node into Python values, noting the line of every key below it in the document."""
+    document.lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, child, (*key, i), lines, name) for i, child in enumerate(node.value)]
+        return [_construct(loader, child, (*key, i), document) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return _value(loader, node, key, name)
-    _refuse_duplicates(loader, node, key, name)
+        return _value(loader, node, key, document)
+    _refuse_duplicates(loader, node, key, document)
     loader.flatten_mapping(node)
     mapping = {}
     for key_node, value_node in node.value:
         below = (*key, str(loader.construct_object(key_node)))
-        lines[below] = key_node.start_mark.line + 1
-        mapping[below[-1]] = _construct(loader, value_node, below, lines, name)
+        document.lines[below] = key_node.start_mark.line + 1
+        mapping[below[-1]] = _construct(loader, value_node, below, document)
     return mapping
 
 
-def _value(loader: Any, node: yaml.Node, key: Key, name: str) -> Any:
+def _value(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
     """Return the value of a scalar node: text, a finite number, a truth value or None; InputError for any other."""
     try:
         value = loader.construct_object(node)
@@ -196,11 +195,11 @@ def _value(loader: Any, node: yaml.Node, key: Key, name: str) -> Any:
         AttributeError,
     ) as fault:  # PyYAML's, such as for the 45th of a month
         kind = str(fault)
-    message = (
+    raise document.error(
+        key,
         f"found {_shortened(node.value)} ({kind}), expected printable text, a finite number below 2^63, true, false or "
-        "null. Put text in quotes"
+        "null. Put text in quotes",
     )
-    raise Document(name, None, {key: node.start_mark.line + 1}).error(key, message)
 
 
 def _refuse_endless(text: str) -> None:
@@ -231,16 +230,16 @@ def _refuse_endless(text: str) -> None:
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
-def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, name: str) -> None:
+def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, document: Document) -> None:
     seen: dict[str, int] = {}
     for key_node, _ in node.value:
-        own = str(loader.construct_object(key_node)) if isinstance(key_node, yaml.ScalarNode) else None
         line = key_node.start_mark.line + 1
-        if own is None:
-            raise InputError(f"{name}, line {line}: found a list or a mapping as a key, expected plain text")
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise InputError(f"{document.name}, line {line}: found a list or a mapping as a key, expected plain text")
+        own = str(loader.construct_object(key_node))
+        document.lines[*key, own] = line
         if own in seen and own != "<<":
-            where = f"{name}, line {line}, key {written((*key, own))}"
-            raise InputError(f"{where}: this key is written twice, first in line {seen[own]}. Remove one.")
+            raise document.error((*key, own), f"this key is written twice, first in line {seen[own]}. Remove one.")
         seen[own] = line
 
 

@@ -150,6 +150,8 @@ class Estimates:
         """Return the GPU-hours of training a run: hours times GPUs; 0 where its weights are fetched."""
         if run.is_released:
             return 0.0
+        if self.model(run) is None:
+            return math.nan
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
         settings, measured = self.experiment.settings, self.costs["measured"]
         passes = self.epochs(run) * min(images, settings.get("images") or images)

@@ -11,7 +11,7 @@ from typing import Any
 from timing import alone
 
 ROOT = Path(__file__).parents[1]
-FILES = ("Snakefile", "workflow", "configs", "reports", "src", "environment.yml")
+FILES = ("workflow", "configs", "reports", "src", "environment.yml")
 
 
 def plan(project: Path, experiment: str) -> Callable[[], None]:

@@ -24,6 +24,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from iou_aware import detections
+from iou_aware.common import markdown
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.overlaps import MATCHED, overlaps
@@ -172,8 +173,7 @@ def among_detections(experiment: Experiment, name: str) -> dict[str, str]:
 def table(rows: list[dict[str, str]]) -> str:
     """Return rows as a Markdown table, whose columns are all that any row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table(columns, [[row.get(column, "") for column in columns] for row in rows])
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ the import stays light (no torch): the stages that only read files start fast.
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if "mmengine" in sys.modules:
     from iou_aware.method import heads as heads

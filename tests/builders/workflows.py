@@ -73,7 +73,7 @@ class Project:
     def __init__(self, folder: Path, **changes):
         self.folder = folder
         experiment(folder, **changes)
-        for name in ("Snakefile", "workflow", "environment.yml"):
+        for name in ("workflow", "environment.yml"):
             (folder / name).symlink_to(REPOSITORY / name)
         for name in ("src", "reports"):
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -150,7 +150,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def finished(folder: Path) -> Path:
     """Make ``folder`` a project of the repository's files, in which the workflow runs to its end; return it."""
-    for name in ("Snakefile", "workflow", "configs", "reports", "src", "environment.yml"):
+    for name in ("workflow", "configs", "reports", "src", "environment.yml"):
         (folder / name).symlink_to(REPOSITORY / name)
     done = snakemake(folder)
     assert done.returncode == 0, done.stdout + done.stderr

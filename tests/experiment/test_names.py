@@ -85,7 +85,7 @@ def test_a_hostile_split_does_not_reach_the_shell(tmp_path):
 
 def test_every_word_of_every_rule_is_quoted():
     commands = 0
-    for file in [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))]:
+    for file in [REPOSITORY / "workflow" / "Snakefile", *sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))]:
         for command in re.findall(r'"((?:exec )?iou-aware [^"]*)"', file.read_text()):
             commands += 1
             words = re.findall(r"\{[^}]*\}", command)

@@ -100,7 +100,7 @@ def test_snakemake_needs_little_beside_itself_where_jobs_run_in_a_container():
     """What docs/cluster.md has installed for it, on a login node where all else is in the image."""
     text = (ROOT / "docs" / "cluster.md").read_text()
     named = set(re.search(r"pip install -c requirements\.lock (.*)", text)[1].split())
-    imports = re.findall(r"^(?:from|import) iou_aware.*", (ROOT / "Snakefile").read_text(), re.MULTILINE)
+    imports = re.findall(r"^(?:from|import) iou_aware.*", (ROOT / "workflow" / "Snakefile").read_text(), re.MULTILINE)
     code = "import sys, snakemake.utils; before = set(sys.modules);" + "; ".join(imports)
     code += "; print({name.partition('.')[0] for name in set(sys.modules) - before})"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,141 @@
+"""What is installed of the project: wheel, source distribution, and what each extra needs."""
+
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.detections import entries, noisy, scene
+
+import iou_aware
+
+ROOT = Path(__file__).parents[2]
+BACKEND = "import sys, setuptools.build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
+RUN = "from iou_aware import cli; sys.exit(cli.main(sys.argv[1:]))"
+# None of these may be imported by who only compares results files.
+BLOCKED = ("torch", "mmdet", "mmengine", "mmcv", "cv2", "pyarrow", "yaml", "seaborn", "matplotlib", "snakemake")
+
+BLOCKING = """
+class Blocked:
+    def find_spec(name, *_):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked)
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Folder with a source distribution, and a wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    copy = folder / "project"
+    for name in listed.splitlines():
+        source, target = ROOT / name, copy / name
+        if source.is_symlink() or source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source.readlink()) if source.is_symlink() else target.write_bytes(source.read_bytes())
+    build(copy, "build_sdist", folder)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    build(unpacked, "build_wheel", folder)
+    return folder
+
+
+def run(command: list, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def build(project: Path, kind: str, into: Path) -> None:
+    done = run([sys.executable, "-c", BACKEND, kind, into], project)
+    assert done.returncode == 0, done.stderr
+
+
+def names(built: Path) -> dict[str, set[str]]:
+    """Return the files of both, below the project's or the package's folder."""
+    (archive,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    with tarfile.open(archive) as file:
+        source = {name.partition("/")[2] for name in file.getnames()}
+    with zipfile.ZipFile(wheel) as file:
+        return {"sdist": source, "wheel": set(file.namelist())}
+
+
+def test_both_hold_what_commands_need_and_nothing_else(built):
+    found = names(built)
+    package = {
+        str(file.relative_to(ROOT / "src"))
+        for pattern in ("**/*.py", "schemas/*.yaml", "**/*.j2")
+        for file in (ROOT / "src" / "iou_aware").glob(pattern)
+        if ".mim" not in file.parts
+    }
+    kept = [*ROOT.glob("configs/**/*.*"), *ROOT.glob("reports/**/*.*"), ROOT / "model-index.yml"]
+    data = {
+        str(file.relative_to(ROOT)) for file in kept if file.suffix != ".pyc" and ".ipynb_checkpoints" not in str(file)
+    }
+    assert "reports/paper/table1.csv" in data and "iou_aware/schemas/experiment.schema.yaml" in package
+    assert package | {f"iou_aware/.mim/{name}" for name in data} == {
+        name for name in found["wheel"] if not re.match(r"iou_aware-[^/]*dist-info/", name)
+    }
+    assert {f"src/{name}" for name in package} | data <= found["sdist"]
+    assert {"workflow/Snakefile", "workflow/rules/train.smk", "Makefile", "LICENSE"} <= found["sdist"]
+    assert not {name for name in found["sdist"] if re.match(r"(tests|data|results|docs|benchmarks)/", name)}
+
+
+def test_wheel_runs_its_commands(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(tmp_path)
+    code = f"import sys; sys.path.insert(0, '.'); {RUN}"
+    experiment = "iou_aware/.mim/configs/experiments/paper.yaml"
+    done = run([sys.executable, "-c", code, "runs", experiment], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "coco.iou_aware_retinanet.r50" in done.stdout
+    assert f"Version: {iou_aware.__version__}" in next(tmp_path.glob("*.dist-info/METADATA")).read_text()
+
+
+def test_files_are_compared_without_pytorch_and_mmdetection(tmp_path):
+    content = scene(tmp_path / "truth.json")
+    for seed, name in enumerate("AB"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(entries(noisy(content, seed))))
+    code = f"import sys; blocked = {BLOCKED!r}" + BLOCKING + RUN
+    sides = ["compare", "A.json", "B.json", "--annotations", "truth.json", "--into", "out"]
+    done = run([sys.executable, "-c", code, *sides], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| AP75 |" in done.stdout
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= {"index.html", "metrics.csv"}
+
+
+def test_one_version_is_told_everywhere():
+    assert f"\nversion: {iou_aware.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == iou_aware.__version__
+
+
+def test_every_trained_detector_is_in_the_metafile():
+    index = yaml.safe_load((ROOT / "model-index.yml").read_text())
+    models = [model for file in index["Import"] for model in yaml.safe_load((ROOT / file).read_text())["Models"]]
+    files = [model["Config"] for model in models]
+    recipes = [ROOT / "configs" / "detectors" / recipe for recipe in ("mmdet3", "paper")]
+    assert sorted(files) == sorted(str(file.relative_to(ROOT)) for folder in recipes for file in folder.glob("*.py"))
+    assert len({model["Name"] for model in models}) == len(models)
+
+
+def test_workflow_catalogue_finds_what_its_standardised_usage_asks_for():
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment"}
+    assert set(usage["software-stack-deployment"]) == {"conda", "apptainer", "apptainer+conda", "report"}
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme and "workflow" in readme
+    assert (ROOT / "workflow" / "Snakefile").is_file() and (ROOT / "config" / "README.md").is_file()
+
+
+def test_commits_are_checked_by_the_same_commands_as_make_lint():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = repository["hooks"]
+    assert (hook["entry"], hook["pass_filenames"]) == ("make lint", False)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from builders.results import SMALL_RUN, experiment, spread, write_results
+from scipy import stats
 
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.collect.collect import collect
@@ -76,6 +77,83 @@ def test_a_sum_has_the_mean_the_interval_and_the_noise_of_its_runs(study, terms,
     assert found.value - found.low == pytest.approx(math.hypot(found.value - expected.low, half))
     assert found.high - found.value == pytest.approx(math.hypot(expected.high - found.value, half))
     assert set(found.runs) == {run for _, row in terms for run in study.tables["gains"].rows[row].runs}
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """Three seeds of two IoU-aware runs and of two baselines, one of another backbone, without resamples."""
+    rows = {
+        "baseline": {"detector": "retinanet"},
+        "bce": AWARE | {"rule": "none"},
+        "half": AWARE | {"rule": "alpha=0.50"},
+    }
+    rows["deep"], rows["l2"] = rows["baseline"] | {"backbone": "deep"}, rows["bce"] | {"iou_loss": "l2"}
+    select = {"dataset": "shapes", "scale": "72x72"}
+    shared = {"seed": [0, 1, 2], **select}
+    made = experiment(
+        tmp_path_factory.mktemp("seeded"),
+        runs=[
+            shared | {"detector": "retinanet", "backbone": ["tiny", "deep"]},
+            shared | {"backbone": "tiny", "detector": "iou_aware_retinanet", "iou_loss": ["bce", "l2"]},
+        ],
+        rules=["none", "alpha=0.50"],
+        tables={
+            "gains": {
+                "caption": "Ours.",
+                "split": "val",
+                "columns": ["AP"],
+                "select": select,
+                "rows": {key: {"backbone": "tiny"} | row for key, row in rows.items()},
+            }
+        },
+    )
+    random = np.random.default_rng(0)
+    values = {(run, rule): {"AP": 30 + random.normal()} for run in made.runs for rule in made.rules_for(made.runs[run])}
+    write_results(made, values)
+    collect(made)
+    by_seed = {}
+    for key, row in made.tables["gains"].rows.items():
+        by_seed[key] = np.array([values[run, row.rule]["AP"] for run in row.runs])
+    by_seed["l2 half"] = np.array([values[run, "alpha=0.50"]["AP"] for run in made.tables["gains"].rows["l2"].runs])
+    return made, by_seed
+
+
+def about_mean(*rows: np.ndarray) -> np.ndarray:
+    return np.array([row - row.mean() for row in rows])
+
+
+def test_three_seeds_of_a_difference_of_runs_measure_the_noise_by_what_each_run_has_of_its_own(seeded):
+    """All runs of the backbone at that rule count; what a seed does to all three of them is taken away."""
+    study, by_seed = seeded
+    left = about_mean(by_seed["baseline"], by_seed["bce"], by_seed["l2"])
+    squares = ((left - left.mean(0)) ** 2).sum()
+    for row, over in [("bce", "baseline"), ("bce", "l2")]:
+        found = quantity(study, [[(1.0, row, "AP"), (-1.0, over, "AP")]])
+        half = stats.t.ppf(0.975, 4) * np.sqrt(squares / 4 * 2 / 3)
+        assert (found.high - found.value, found.value - found.low) == pytest.approx((half, half))
+    # The other backbone has no run beside its own, and says nothing of differences.
+    twice = quantity(study, [[(2.0, "bce", "AP"), (-2.0, "baseline", "AP")]])
+    assert twice.high - twice.value == pytest.approx(2 * half)
+
+
+def test_three_seeds_of_two_rules_measure_the_noise_by_all_runs_that_have_both(seeded):
+    study, by_seed = seeded
+    found = quantity(study, [[(1.0, "half", "AP"), (-1.0, "bce", "AP")]])
+    left = about_mean(by_seed["half"] - by_seed["bce"], by_seed["l2 half"] - by_seed["l2"])
+    own = ((left - left.mean(0)) ** 2).sum()
+    common, squares = (left**2).sum() - own, (left**2).sum()
+    freedom = squares**2 / (common**2 / 2 + own**2 / 2)
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, freedom) * np.sqrt(squares / freedom / 3))
+
+
+def test_rows_of_two_backbones_are_not_paired_and_a_number_that_no_training_changes_stays_sure(seeded):
+    study, by_seed = seeded
+    found = quantity(study, [[(1.0, "deep", "AP"), (-1.0, "baseline", "AP")]])
+    left, other = about_mean(by_seed["baseline"]), about_mean(by_seed["deep"])
+    squares = (left**2).sum() + (other**2).sum()
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 4) * np.sqrt(squares / 4 * 2 / 3))
+    sure = quantity(study, [[(1.0, "half", "AP"), (-1.0, "bce", "AP")]], noise={"runs": 0.6, "rules": 0})
+    assert sure.low == sure.value == sure.high
 
 
 def test_one_of_several_sums_is_chosen(study):

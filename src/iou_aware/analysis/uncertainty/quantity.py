@@ -6,8 +6,8 @@ step of a trend, the interval accounts for that choice.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ import pandas as pd
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_TRAINED, load_metrics, load_missing
 from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.uncertainty import trainings
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.intervals import Choose, Interval, first, interval_of_choice
 from iou_aware.evaluation.resampled import CORRELATIONS
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import Run
+from iou_aware.experiment.run import BASELINE_RULE, Run
 from iou_aware.experiment.table import Row, Table
 
 METRICS = (*PAPER, *FURTHER, *COUNTS, *CORRELATIONS)
@@ -86,7 +87,14 @@ class Measurements:
             )
         self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
         self._missing = load_missing(paths.missing)
-        self._correlations = None if correlations is None else _load_correlations(correlations)
+        correlated = None if correlations is None else _load_correlations(correlations)
+        self._has_correlations = correlated is not None
+        # By run, split and rule: what was measured, by metric.
+        self._values = _by_cell(self._metrics)
+        for key, values in ({} if correlated is None else _by_cell(correlated)).items():
+            self._values.setdefault(key, {}).update({name: values[name] for name in CORRELATIONS})
+        # Every model once; its runs differ in their seed only.
+        self._models = list(dict.fromkeys(replace(run, seed=0) for run in runs.values()))
 
     def quantity(
         self,
@@ -106,7 +114,8 @@ class Measurements:
             table: Where our cells are; None where the experiment has no such table.
             paper: The paper's table of the same rows.
             noise: By how much two trainings differ (``runs``), and the difference of two rules from one training to
-                another (``rules``); see ``verdict.noise_in``.
+                another (``rules``), see ``verdict.noise_in``; zero where no training could change anything. It counts
+                where there are fewer than three seeds. With three, it is measured, see ``trainings``.
             choose: Chooses among the sums; see ``intervals.interval_of_choice``.
         """
         cells = list(dict.fromkeys((row, metric) for terms in sums for _, row, metric in terms))
@@ -134,10 +143,15 @@ class Measurements:
         interval = None if drawn is None else interval_of_choice(ours, drawn @ factors, choose)
         # Another training moves a single cell, and a difference of two runs; less so a difference of two rules of one.
         alone = bool((abs(factors.sum(0)) > TINY).any())
-        half = noise["runs" if alone or len({row.runs for row in rows}) > 1 else "rules"] / math.sqrt(seeds)
-        low = value - math.hypot(value - interval.low if interval else 0.0, half)
-        high = value + math.hypot(interval.high - value if interval else 0.0, half)
-        shared, span = set.intersection(*map(set, values)), None
+        below = above = noise["runs" if alone or len({row.runs for row in rows}) > 1 else "rules"] / math.sqrt(seeds)
+        shared, span = sorted(set.intersection(*map(set, values))), None
+        if below and len(shared) >= trainings.FEWEST_SEEDS:
+            named = list(zip(rows, metrics, strict=True))
+            scattered = [self._scatter(table.split, named, column, shared) for column in factors.T]
+            halves = trainings.half_widths(*zip(*scattered, strict=True), len(shared))
+            below, above = value - float(choose(ours - halves)), float(choose(ours + halves)) - value
+        low = value - math.hypot(value - interval.low if interval else 0.0, below)
+        high = value + math.hypot(interval.high - value if interval else 0.0, above)
         if len(shared) > 1:
             single = choose(np.array([[cell[seed] for cell in values] for seed in shared]) @ factors)
             span = float(single.min()), float(single.max())
@@ -152,14 +166,50 @@ class Measurements:
 
     def _by_seed(self, table: Table, row: Row, metric: str) -> dict[int, float]:
         """Return the values of one cell by seed, those that are measured."""
-        source = self._metrics
-        if metric in CORRELATIONS:
-            if self._correlations is None:
-                return {}
-            source = self._correlations
-        mine = source[source["run"].isin(row.runs) & (source["rule"] == row.rule) & (source["split"] == table.split)]
-        pairs = zip(mine["run"], mine[metric], strict=True)
-        return {self._runs[run].seed: float(value) for run, value in pairs if not math.isnan(value)}
+        values = {self._runs[run].seed: self._value(run, table.split, row.rule, metric) for run in row.runs}
+        return {seed: value for seed, value in values.items() if not math.isnan(value)}
+
+    def _value(self, run: str, split: str, rule: str, metric: str) -> float:
+        """Return what was measured; NaN where nothing was."""
+        return self._values.get((run, split, rule), {}).get(metric, math.nan)
+
+    def _scatter(
+        self, split: str, cells: Sequence[tuple[Row, str]], factors: Sequence[float], seeds: Sequence[int]
+    ) -> tuple[trainings.Scatter, list[float]]:
+        """Return how a training scatters, as far as it matters to a sum over cells, and what multiplies each model.
+
+        Args:
+            split: What the cells are measured on.
+            cells: Row and metric of each.
+            factors: What each is multiplied by.
+            seeds: Those that all of them have, three at least.
+        """
+        # By model: the first of its factors, and its cells in proportion to it.
+        own: dict[Run, float] = {}
+        parts: dict[Run, list[tuple[float, str, str]]] = {}
+        for factor, (row, metric) in zip(factors, cells, strict=True):
+            if abs(factor) > TINY:
+                model = replace(self._runs[row.runs[0]], seed=0)
+                scale = own.setdefault(model, factor)
+                parts.setdefault(model, []).append((factor / scale, row.rule, metric))
+        if not parts:  # the sum cancels out
+            return trainings.Scatter(np.zeros(1), 1.0), []
+        # All models of these datasets and scales tell how much such a number scatters.
+        lead = parts[next((model for model in parts if model.is_iou_aware), next(iter(parts)))]
+        blocks: dict[Run, list[list[float]]] = {}
+        for model in self._models:
+            mine = parts.get(model) or _for_model(model, lead)
+            if mine and any(_conditions(model) == _conditions(one) for one in parts):
+                names = [replace(model, seed=seed).name for seed in seeds]
+                values = [sum(f * self._value(run, split, rule, m) for f, rule, m in mine) for run in names]
+                if not any(map(math.isnan, values)):
+                    blocks.setdefault(_block(model), []).append(values)
+        # In a difference within a block, what a seed does to all of its runs cancels out.
+        left: dict[tuple[str, ...], float] = {}
+        for model, factor in own.items():
+            left[_block(model)] = left.get(_block(model), 0.0) + factor
+        paired = all(abs(rest) < TINY for rest in left.values())
+        return trainings.scatter([np.array(block) for block in blocks.values()], paired), list(own.values())
 
     def _resampled(
         self, table: Table, rows: list[Row], metrics: list[str], values: list[dict[int, float]]
@@ -188,13 +238,36 @@ class Measurements:
 
     def _why(self, table: Table, row: Row, metrics: Sequence[str]) -> str:
         """Return why a row has no value."""
-        if self._correlations is None and not set(CORRELATIONS).isdisjoint(metrics):
+        if not self._has_correlations and not set(CORRELATIONS).isdisjoint(metrics):
             return "`iou-aware premise` has not run"
         run = row.runs[0]
         why = self._missing.get((run, table.split, row.rule), NOT_ASKED_FOR)
         if why == NOT_ASKED_FOR:
             return f"no value of {run} under the rule {row.rule} on {table.split}"
         return f"{run} is {why}" if why in (NOT_TRAINED, NOT_FETCHED) else f"{run} is {why} on {table.split}"
+
+
+def _by_cell(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Return the rows of a frame by run, split and rule."""
+    return frame.set_index(["run", "split", "rule"]).to_dict("index")
+
+
+def _conditions(model: Run) -> tuple[str, ...]:
+    """Return what trainings must share to scatter alike."""
+    return model.dataset, model.scale, model.recipe
+
+
+def _block(model: Run) -> tuple[str, ...]:
+    """Return what runs of one seed must share to start from the same weights."""
+    return *_conditions(model), model.backbone
+
+
+def _for_model(model: Run, parts: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+    """Return the cells of a model that are like those of another; none where it has but one rule and they several."""
+    if model.is_iou_aware:
+        return list(parts)
+    alike = [(factor, BASELINE_RULE, metric) for factor, _, metric in parts]
+    return alike if len({rule for _, rule, _ in parts}) == 1 else []
 
 
 def _load_correlations(path: Path) -> pd.DataFrame | None:

@@ -1,4 +1,4 @@
-"""The noise of trainings against brute force: how often intervals hold the truth, of trainings drawn again and again."""
+"""The noise of trainings against brute force: trainings drawn again and again, and intervals that hold the truth."""
 
 import numpy as np
 import pytest

@@ -5,7 +5,7 @@ The claims are data, ``reports/claims.yaml``; ``uncertainty.verdict`` defines th
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
@@ -14,9 +14,12 @@ from typing import Any
 
 from iou_aware.analysis.claims.page import counted, markdown
 from iou_aware.analysis.paper import load_paper
-from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Quantity
+from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Quantity, Term
+from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
 from iou_aware.analysis.uncertainty.verdict import (
+    INCONCLUSIVE,
     NOT_COMPARED,
+    OPEN_ALONE,
     UNMET,
     VERDICTS,
     Claim,
@@ -85,8 +88,9 @@ def judge(experiment: Experiment) -> list[Claim]:
             own = experiment.noise_in.get(table.name) if table else None
             noise = noise_in(document, name, content.get("noise"), own)
             measure = partial(measurements.quantity, table=table, paper=name, noise=noise)
+            backbones = {row.key: experiment.runs[row.runs[0]].backbone for row in table.rows.values()} if table else {}
             for metric in expectation["metrics"]:
-                findings += _findings(expectation, metric, measure, experiment.comparison == "values")
+                findings += _findings(expectation, metric, measure, experiment.comparison == "values", backbones)
         verdict, why, deciding = together(findings)
         place, statement, reading = (_one_line(content.get(key)) for key in ("place", "statement", "reading"))
         claims[content["id"]] = Claim(content["id"], place, statement, reading, verdict, why, deciding, tuple(findings))
@@ -117,32 +121,52 @@ def _showing(name: str, tables: Mapping[str, Table], stand_ins: Sequence[str]) -
     return next((table for table in candidates if table), None)
 
 
-def _findings(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> Iterator[Finding]:
+def _findings(
+    expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool, backbones: Mapping[str, str]
+) -> list[Finding]:
     if "gain" in expectation:
-        yield from _gains(expectation, metric, measure, values)
-    elif "best" in expectation:
-        yield _best(expectation, metric, measure)
-    else:
-        yield from _trend(expectation, metric, measure, values)
+        return _gains(expectation, metric, measure, values, backbones)
+    return (
+        [_best(expectation, metric, measure)] if "best" in expectation else _trend(expectation, metric, measure, values)
+    )
 
 
-def _gains(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> Iterator[Finding]:
-    times, where = expectation.get("times", 1.0), expectation.get("judged")
-    for row, over in expectation["gain"].items():
-        terms, label = [(1.0, row, metric)], f"{metric}: {row}"
-        if over is not None:
-            terms.append((-times, over, metric))
-            label += f" − {'' if times == 1 else f'{times:g} × '}{over}"
-        if "beyond" in expectation:
-            terms += [(-factor, one, expectation["beyond"]) for factor, one, _ in terms]
-            label += f", beyond that in {expectation['beyond']}"
-        quantity = measure(label, [terms])
-        finding = judge_number(
-            quantity, expectation.get("sign"), expectation.get("range"), values or where == "everywhere"
-        )
+def _gains(
+    expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool, backbones: Mapping[str, str]
+) -> list[Finding]:
+    """Judge every gain, and those of several backbones by their mean as well where each has three seeds.
+
+    The mean is surer than each of them, so it decides what they leave open.
+    """
+    times, where, beyond = (expectation.get(key) for key in ("times", "judged", "beyond"))
+    apart = f", beyond that in {beyond}" if beyond else ""
+
+    def judged(label: str, terms: list[Term]) -> Finding:
+        quantity = measure(f"{metric}: {label}{apart}", [terms])
+        sizes = values or where == "everywhere"
+        finding = judge_number(quantity, expectation.get("sign"), expectation.get("range"), sizes)
         if where == "values" and not values and quantity.value is not None:
-            finding = replace(finding, verdict=NOT_COMPARED, why=UNMET)
-        yield finding
+            return replace(finding, verdict=NOT_COMPARED, why=UNMET)
+        return finding
+
+    findings, together = [], []
+    for row, over in expectation["gain"].items():
+        terms, label = [(1.0, row, metric)], row
+        if over is not None:
+            terms.append((-(times or 1.0), over, metric))
+            label += f" − {f'{times:g} × ' if times else ''}{over}"
+        if beyond:
+            terms += [(-factor, one, beyond) for factor, one, _ in terms]
+        findings.append(judged(label, terms))
+        together += [(factor / len(expectation["gain"]), *cell) for factor, *cell in terms]
+    several = len({backbones.get(row) for row in expectation["gain"]}) == len(findings) > 1
+    if several and all(finding.quantity.seeds >= FEWEST_SEEDS for finding in findings):
+        findings = [
+            replace(one, verdict=NOT_COMPARED, why=OPEN_ALONE) if one.verdict == INCONCLUSIVE else one
+            for one in findings
+        ]
+        findings.append(judged(f"mean gain of {', '.join(expectation['gain'])}", together))
+    return findings
 
 
 def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Finding:
@@ -162,15 +186,15 @@ def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Find
     return judge_best(lead, f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}", named)
 
 
-def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> Iterator[Finding]:
+def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> list[Finding]:
     """Judge a trend: the last row against the first, and the step on the way that goes furthest against it."""
     rows, rises = expectation["along"], expectation["trend"] == "rises"
     whole = measure(f"{metric}: {rows[-1]} − {rows[0]}", [[(1.0, rows[-1], metric), (-1.0, rows[0], metric)]])
-    finding = judge_number(whole, "positive" if rises else "negative", None, values)
-    yield replace(finding, expected=f"{expectation['trend']} from {rows[0]} to {rows[-1]}")
+    ends = judge_number(whole, "positive" if rises else "negative", None, values)
+    ends = replace(ends, expected=f"{expectation['trend']} from {rows[0]} to {rows[-1]}")
     least = measure(
         f"{metric}: the step that {'rises' if rises else 'falls'} least",
         [[(-1.0, before, metric), (1.0, after, metric)] for before, after in pairwise(rows)],
         choose=lambda steps: (steps.min if rises else steps.max)(-1),
     )
-    yield judge_step(least, rises, f"no step {'down' if rises else 'up'}")
+    return [ends, judge_step(least, rises, f"no step {'down' if rises else 'up'}")]

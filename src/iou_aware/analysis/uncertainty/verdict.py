@@ -15,9 +15,10 @@ REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", 
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
 # Where there is room for one character only.
 MARKS = {REPRODUCED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?"}
-# Of a single number whose size would decide, where sizes are not compared.
+# Of a single number that decides nothing: its size would, where sizes are not compared, or the mean of several does.
 NOT_COMPARED = "not compared"
 UNMET = "sizes are not compared here"
+OPEN_ALONE = "within the uncertainty by itself; the mean decides"
 # At most so many of the numbers that decide a verdict are listed with it.
 _LISTED = 3
 # The paper prints one decimal, so that a difference of two of its numbers is exact to a tenth.

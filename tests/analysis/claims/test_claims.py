@@ -107,7 +107,7 @@ def test_gains_of_several_backbones_are_judged_by_their_mean_where_each_has_thre
         means = dict(zip(BACKBONES.values(), gains, strict=True))
         return {
             (name, made.rules_for(run)[0]): {
-                "AP": 30.0 + run.is_iou_aware * (models[run.backbone] + 0.8 * (run.seed - 1))
+                "AP": 30.0 + run.is_iou_aware * (means[run.backbone] + 0.8 * (run.seed - 1))
             }
             for name, run in made.runs.items()
         }

@@ -5,6 +5,11 @@ rule figures:
     input:
         metrics=paths.metrics,
         per_class=paths.per_class,
+        missing=paths.missing,
+        resamples=[
+            paths.bootstrap(run, split) for run, split in experiment.evaluations()
+        ],
+        statements=paths.statements,
         histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
         paper=stages.paper_files(paths, experiment.tables.values()),
@@ -25,11 +30,12 @@ rule figures:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime="10m",
     params:
         experiment=paths.resolved,
         comparison=experiment.comparison,
+        noise_in=experiment.noise_in,
     message:
         "Draw the figures"
     shell:

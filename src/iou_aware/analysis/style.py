@@ -11,6 +11,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from iou_aware.common.files import writing
 
@@ -26,6 +28,10 @@ PANEL = 1.9  # inches: the height of one panel
 # How ours and the paper's are told apart: full lines and markers, and broken lines with hollow markers.
 OURS: dict[str, Any] = {"linestyle": "-", "markersize": 4.5}
 PAPER: dict[str, Any] = {"linestyle": (0, (3, 2)), "markersize": 4.5, "markerfacecolor": "white", "alpha": 0.85}
+
+# A single seed, beside the mean of several; and what bands and whiskers are.
+SINGLE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.6}
+IMAGES, TRAININGS = "95 %: images", "and another training"
 
 _PARAMETERS = {
     "axes.axisbelow": True,
@@ -72,6 +78,44 @@ def plot(ax: Axes, points: Iterable[tuple[float, float | None]], **look: Any) ->
     known = [point for point in points if point[1] is not None]
     if known:
         ax.plot(*zip(*known, strict=True), **look)
+
+
+def plot_measured(ax: Axes, points: Iterable[tuple[float, Any, Mapping[int, float]]], line: bool = True, **look: Any):
+    """Draw measured numbers as one series, with their uncertainty: darker that of the images, lighter all of it.
+
+    Args:
+        ax: Where.
+        points: The place of each, the number (a ``Quantity``; one without a value is left out), and it by seed.
+        line: Whether there is something between the places: then bands and a thin line per seed, else whiskers.
+        look: As ``plot`` takes it.
+    """
+    known = [(place, quantity, by_seed) for place, quantity, by_seed in points if quantity.value is not None]
+    if not known:
+        return
+    places, quantities, singles = zip(*known, strict=True)
+    ax.plot(places, [quantity.value for quantity in quantities], **look, zorder=3)
+    images = [quantity.interval or quantity for quantity in quantities]
+    for ends, alpha, width in [(quantities, 0.13, 0.8), (images, 0.22, 2.2)]:
+        low, high = [end.low for end in ends], [end.high for end in ends]
+        if line:
+            ax.fill_between(places, low, high, color=look["color"], alpha=alpha, linewidth=0, zorder=1)
+        else:
+            ax.vlines(places, low, high, color=look["color"], linewidth=width, alpha=0.7, zorder=2)
+    for seed in sorted(set.intersection(*map(set, singles))) if line else ():
+        if len(singles[0]) > 1:
+            ax.plot(places, [by_seed[seed] for by_seed in singles], color=look["color"], **SINGLE)
+
+
+def explain_bands(figure: Figure, ax: Axes) -> None:
+    """Put one legend above all panels: the series of one of them, and what its bands and thin lines are."""
+    handles, labels = ax.get_legend_handles_labels()
+    grey = {"color": COLOURS[7], "linewidth": 0}
+    handles += [Patch(alpha=0.45, label=IMAGES, **grey), Patch(alpha=0.15, label=TRAININGS, **grey)]
+    labels += [IMAGES, TRAININGS]
+    if any(line.get_linewidth() == SINGLE["linewidth"] for line in ax.get_lines()):
+        handles.append(Line2D([], [], color=COLOURS[7], **SINGLE))
+        labels.append("single seeds")
+    figure.legend(handles, labels, loc="outside upper left", ncols=5 if figure.get_figwidth() == WIDTH else 2)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -3,17 +3,21 @@
 import json
 import xml.dom.minidom
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from builders.results import SMALL_RUN, experiment, finished, paper_shaped, tables, write_evaluation, write_run
 
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
-from iou_aware.analysis.figures.panels import panels
+from iou_aware.analysis.figures.panels import Measured, panels
 from iou_aware.analysis.figures.training import draw_training, load_history
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.metrics import load_metrics, load_per_class
 from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.uncertainty.intervals import Interval
+from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
 from iou_aware.common.errors import InputError
 
 ROWS = [(1, 10, 0.9, 0.5, 0.4), (1, 20, 0.8, 0.4, 0.4), (2, 30, 0.7, 0.4, 0.3), (2, 40, 0.6, 0.3, 0.3)]
@@ -43,7 +47,11 @@ def everywhere_30(study) -> dict:
 def panels_of(study):
     """Return the panels of a study's tables."""
     paths = study.paths
-    tables = [(one, load_paper(paths.paper(one.paper)) if one.paper else None) for one in study.tables.values()]
+    measurements = Measurements(paths, study.runs)
+    tables = [
+        (Measured(measurements, one, None), load_paper(paths.paper(one.paper)) if one.paper else None)
+        for one in study.tables.values()
+    ]
     return panels(tables, study.runs, load_metrics(paths.metrics), load_per_class(paths.per_class))
 
 
@@ -118,13 +126,12 @@ def test_gains_are_the_papers(study):
     """Ours are the paper's less a constant, so gains of both are those that the paper states."""
     models, losses, _, voc = panels_of(study)
     assert [series.label for series in models.series] == ["ResNet-50-FPN", "ResNet-101-FPN", "ResNeXt-32x8d-101-FPN"]
-    for source in ("ours", "paper"):
-        gains = [{metric: series.gain(metric, source) for metric in ("AP", "AP75")} for series in models.series]
-        assert [gain["AP"] for gain in gains] == pytest.approx([1.0, 1.1, 1.6])
-        assert [gain["AP75"] for gain in gains] == pytest.approx([1.7, 2.1, 2.3])
-        assert voc.series[0].gain("AP90", source) == pytest.approx(4.2)
+    for metric, gains in {"AP": [1.0, 1.1, 1.6], "AP75": [1.7, 2.1, 2.3]}.items():
+        assert [series.paper_gain(metric) for series in models.series] == pytest.approx(gains)
+        assert [series.gain(metric)[0].value for series in models.series] == pytest.approx(gains)
+    assert voc.series[0].paper_gain("AP90") == pytest.approx(4.2)
     assert [series.label for series in losses.series] == ["L2 loss", "BCE loss", "L1 loss"]
-    assert losses.series[2].gain("AP", "paper") is None
+    assert losses.series[2].paper_gain("AP") is None
 
 
 def test_classes_have_gains(study):
@@ -211,7 +218,7 @@ def test_training_curves_show_every_loss_and_run(study):
     assert figure.axes[0].get_lines()[0].get_ydata().tolist() == [0.9, 0.8, 0.7, 0.6]
 
 
-def test_seeds_are_told_apart(tmp_path):
+def test_seeds_of_a_model_look_alike_and_stand_in_the_legend_once(tmp_path):
     study = experiment(tmp_path, runs=[SMALL_RUN | {"detector": "retinanet", "seed": [0, 1]}], tables={})
     for name in study.runs:
         write_run(study, name)
@@ -220,7 +227,32 @@ def test_seeds_are_told_apart(tmp_path):
         figure = dict(draw_training({run: study.paths.history(name) for name, run in study.runs.items()}))[
             "training_shapes_72x72"
         ]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seed 0", "seed 1"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["retinanet"]
+    assert {line.get_color() for ax in figure.axes for line in ax.get_lines()} == {style.COLOURS[0]}
+    assert [len(ax.get_lines()) for ax in figure.axes] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("line", [True, False])
+def test_a_measured_number_has_the_band_of_its_images_that_of_all_and_a_thin_line_per_seed(line):
+    """Of a place without a value nothing is drawn."""
+    points = []
+    for place, value in enumerate([1.0, 2.0, None, 4.0]):
+        if value is None:
+            points.append((place, Quantity("", missing="not trained"), {}))
+        else:
+            sure = Interval(value - 1, value + 2, 1.0, 9)
+            points.append((place, Quantity("", value, None, sure, 2, None, value - 3, value + 4), {0: value, 1: value}))
+    figure, ax = plt.subplots()
+    style.plot_measured(ax, points, line, color="red")
+    mean, *seeds = ax.get_lines()
+    assert mean.get_xydata().tolist() == [[0, 1], [1, 2], [3, 4]]
+    assert [one.get_ydata().tolist() for one in seeds] == ([[1, 2, 4]] * 2 if line else [])
+    drawn = []
+    for part in ax.collections:
+        corners = np.concatenate([path.vertices for path in part.get_paths()])
+        drawn.append([sorted({y for x, y in corners if x == place}) for place in (0, 1, 3)])
+    assert drawn == [[[-2, 5], [-1, 6], [1, 8]], [[0, 3], [1, 4], [3, 6]]]
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import pytest
 from builders.detections import noisy, write_dataset, write_detections
 from builders.results import experiment
 
+from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.premise import measure as premise
+from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
@@ -30,6 +32,13 @@ def near_of(same, crowd=None) -> Overlaps:
     same = np.asarray(same, dtype=float)
     crowd = np.zeros(len(same), bool) if crowd is None else crowd
     return Overlaps(same, same, np.full(len(same), -1), crowd)
+
+
+def drawn_premise(study) -> list:
+    """Return the figures of the premise, each with its name."""
+    collect(study)
+    measurements = Measurements(study.paths, study.runs, study.paths.premise / "correlations.csv")
+    return list(draw_premise(study.paths.premise, study.runs, study.rules, measurements))
 
 
 def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
@@ -109,7 +118,7 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
     paths = premise.write_premise(study)
     assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
-    assert set(dict(draw_premise(study.paths.premise, study.runs, study.rules))) == {
+    assert set(dict(drawn_premise(study))) == {
         "premise_correlations",
         "premise_density",
         "premise_reliability",
@@ -150,4 +159,4 @@ def test_nothing_predicted_gives_empty_tables(tmp_path):
     tables = [*premise.TABLES]
     assert [path.stem for path in premise.write_premise(study)] == tables
     assert pd.read_csv(study.paths.premise / "correlations.csv").empty
-    assert list(draw_premise(study.paths.premise, study.runs, study.rules)) == []
+    assert drawn_premise(study) == []

@@ -1,4 +1,7 @@
-"""Every figure: what its file's name begins with, the section of the report that shows it, and its caption."""
+"""Every figure: what its file's name begins with, the section of the report that shows it, and its caption.
+
+How sure a number is, bands and whiskers say, which every figure explains in its legend.
+"""
 
 # The longer name before the shorter.
 FIGURES = {

@@ -1,7 +1,6 @@
 """What the tables' rows gain: alpha, the bound by the true IoU, gains by IoU threshold, by size and by class."""
 
 from collections.abc import Iterable
-from itertools import product
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from iou_aware.analysis import style
-from iou_aware.analysis.figures.panels import Panel
+from iou_aware.analysis.figures.panels import Panel, Series
 from iou_aware.analysis.tables.rows import difference
 
 _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
@@ -20,6 +19,7 @@ _MOST_CLASSES = 30
 # Below, the gains of low alphas would flatten everything else; the figure of the values shows them in full.
 _LOWEST_GAIN = -4.0
 _ASIDE = 0.12  # how far markers of one place stand apart, in places
+_GAIN, _ALPHA = "gain over the baseline (points)", "α (0: predicted IoU alone, 1: classification score alone)"
 
 
 def draw_gains(panels: list[Panel]) -> Iterable[tuple[str, Figure]]:
@@ -35,7 +35,7 @@ def draw_gains(panels: list[Panel]) -> Iterable[tuple[str, Figure]]:
         yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep)
     few = [panel.thinned() for panel in gaining]
     if few:
-        yield "gain_per_threshold", _gains(few, _THRESHOLDS, "IoU threshold")
+        yield "gain_per_threshold", _gains(few, _THRESHOLDS, "IoU threshold", height=1.25)
         yield "gain_per_size", _gains(few, _SIZES, "objects", ordered=False)
     if any(_classes(panel) for panel in few):
         yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
@@ -49,18 +49,21 @@ def _suffix(panel: Panel, alike: list[Panel]) -> str:
 def _alpha(sweep: Panel) -> Figure:
     """Draw AP at each IoU threshold against alpha: ours, and the paper's beside it on the same axes."""
     swept = sweep.by_alpha()
-    sources = [("ours", "Ours", style.OURS)]
-    if any(series.row.paper for series in swept):
-        sources.append(("paper", "Paper", style.PAPER))
-    figure, axes = plt.subplots(1, len(sources), figsize=(style.WIDTH, 3.1), sharey=True, squeeze=False)
-    for ax, (source, title, line) in zip(axes[0], sources, strict=True):
+    titles = ["Ours", *(["Paper"] if any(series.row.paper for series in swept) else [])]
+    figure, axes = plt.subplots(1, len(titles), figsize=(style.WIDTH, 3.1), sharey=True, squeeze=False)
+    for ax, title in zip(axes[0], titles, strict=True):
         for index, metric in enumerate(_ALPHA_METRICS):
-            points = [(series.rule.alpha, getattr(series.row, source).get(metric)) for series in swept]
-            style.plot(ax, points, label=_name(metric), **style.series(index) | line)
+            look = style.series(index) | {"label": _name(metric)}
+            if title == "Ours":
+                points = [(series.rule.alpha, *series.value(metric)) for series in swept]
+                style.plot_measured(ax, points, **look | style.OURS)
+            else:
+                printed = [(series.rule.alpha, series.row.paper.get(metric)) for series in swept]
+                style.plot(ax, printed, **look | style.PAPER)
         ax.set_title(title)
     axes[0][0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("AP (%)")
-    figure.supxlabel("α (0: predicted IoU alone, 1: classification score alone)", fontsize="medium")
+    figure.supxlabel(_ALPHA, fontsize="medium")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", title="IoU\nthreshold")
     return figure
@@ -69,62 +72,75 @@ def _alpha(sweep: Panel) -> Figure:
 def _alpha_gain(sweep: Panel) -> Figure:
     """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
     swept = sweep.by_alpha()
-    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
-    for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
+    figure, axes = _by_metric()
+    lowest, highest = 0.0, 0.0
+    for ax, metric in zip(axes, _ALPHA_METRICS, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
-        for index, (source, line) in enumerate([("ours", style.OURS), ("paper", style.PAPER)]):
-            points = [(series.rule.alpha, series.gain(metric, source)) for series in swept]
-            style.plot(ax, points, label=source, **style.series(index) | line)
+        ours = [(series.rule.alpha, *series.gain(metric)) for series in swept]
+        style.plot_measured(ax, ours, label="ours", **style.series(0) | style.OURS)
+        printed = [(series.rule.alpha, series.paper_gain(metric)) for series in swept]
+        style.plot(ax, printed, label="paper", **style.series(1) | style.PAPER)
+        ends = [end for _, quantity, _ in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
+        ends += [gain for _, gain in printed if gain is not None]
+        lowest, highest = min([lowest, *ends]), max([highest, *ends])
         ax.set_title(_name(metric))
-    gains = [series.gain(*one) for series in swept for one in product(_ALPHA_METRICS, ("ours", "paper"))]
-    drawn = [gain for gain in gains if gain is not None]
-    axes[0][0].set_ylim(max(min(drawn) - 0.3, _LOWEST_GAIN), max(*drawn, 0) + 0.3)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("gain over the baseline (points)")
-    for ax in axes[-1]:
-        ax.set_xlabel("α")
-    axes[0][0].legend(loc="lower right")
+    axes[0].set_ylim(max(lowest - 0.3, _LOWEST_GAIN), highest + 0.3)
+    figure.supxlabel(_ALPHA, fontsize="medium")
+    figure.supylabel(_GAIN, fontsize="medium")
+    style.explain_bands(figure, axes[0])
     return figure
 
 
 def _oracle(bound: Panel) -> Figure:
     """Draw AP against alpha with the predicted and with the true IoU, one panel per IoU threshold."""
-    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.3 * style.PANEL), sharex=True, sharey=True)
-    for ax, metric in zip(axes.flat, _ALPHA_METRICS, strict=True):
+    figure, axes = _by_metric()
+    for ax, metric in zip(axes, _ALPHA_METRICS, strict=True):
         for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
-            points = [(series.rule.alpha, series.row.ours.get(metric)) for series in bound.by_alpha(kind)]
-            style.plot(ax, points, label=label, **style.series(index) | style.OURS)
+            points = [(series.rule.alpha, *series.value(metric)) for series in bound.by_alpha(kind)]
+            style.plot_measured(ax, points, label=label, **style.series(index) | style.OURS)
         base = bound.series[0].base.ours.get(metric)
         if base is not None:
             ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
         ax.set_title(_name(metric))
-    axes[0][0].set_ylim(bottom=0)
+    axes[0].set_ylim(bottom=0)
     figure.supxlabel("α (0: IoU alone, 1: classification score alone)", fontsize="medium")
     figure.supylabel("AP (%)", fontsize="medium")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    style.explain_bands(figure, axes[0])
     return figure
 
 
-def _gains(panels: list[Panel], metrics: dict[str, str], xlabel: str, ordered: bool = True) -> Figure:
+def _gains(
+    panels: list[Panel], metrics: dict[str, str], xlabel: str, ordered: bool = True, height: float = 1.0
+) -> Figure:
     """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
 
     Metrics that are not ``ordered`` have nothing between them: markers beside each other, without a line.
     """
-    figure, axes = _grid(panels)
+    figure, axes = _grid(panels, height * style.PANEL)
     for ax, panel in zip(axes, panels, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
-            aside = 0.0 if ordered else _ASIDE * (index - (len(panel.series) - 1) / 2)
-            for source, line in [("ours", style.OURS), ("paper", style.PAPER)]:
-                points = [(place + aside, series.gain(metric, source)) for place, metric in enumerate(metrics)]
-                line = line if ordered else line | {"linestyle": ""}
-                label = series.label if source == "ours" else None
-                style.plot(ax, points, label=label, **style.series(index) | line)
+            aside = _ASIDE * (index - (len(panel.series) - 1) / 2)
+            _draw_gains(ax, series, index, metrics, aside, {} if ordered else {"linestyle": ""})
         ax.set_xticks(range(len(metrics)), list(metrics.values()))
         ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the\nbaseline (points)")
         _legend_beside(ax)
-    _explain_lines(figure, panels)
+    if any(series.row.paper for panel in panels for series in panel.series):
+        looks = [("ours", style.OURS), ("paper", style.PAPER)]
+        handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
+        grey = {"color": style.COLOURS[7]}
+        handles += [Line2D([], [], linewidth=2.2, label=style.IMAGES, **grey)]
+        handles += [Line2D([], [], linewidth=0.8, label=style.TRAININGS, **grey)]
+        figure.legend(handles=handles, loc="outside upper left", ncols=4)
     return figure
+
+
+def _draw_gains(ax: Axes, series: Series, index: int, metrics: dict[str, str], aside: float, line: dict) -> None:
+    """Draw the gains of one row, ours and the paper's."""
+    ours = [(place + aside, *series.gain(metric)) for place, metric in enumerate(metrics)]
+    style.plot_measured(ax, ours, line=False, label=series.label, **style.series(index) | style.OURS | line)
+    printed = [(place + aside, series.paper_gain(metric)) for place, metric in enumerate(metrics)]
+    style.plot(ax, printed, **style.series(index) | style.PAPER | line)
 
 
 def _class_gains(panels: list[Panel]) -> Figure:
@@ -145,7 +161,13 @@ def _class_gains(panels: list[Panel]) -> Figure:
     return figure
 
 
-def _grid(panels: list[Panel], height: float = style.PANEL) -> tuple[Figure, list[Axes]]:
+def _by_metric() -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each of ``_ALPHA_METRICS``."""
+    figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.5 * style.PANEL), sharex=True, sharey=True)
+    return figure, list(axes.flat)
+
+
+def _grid(panels: list[Panel], height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure with one pair of axes per panel, below each other."""
     figure, axes = plt.subplots(len(panels), 1, figsize=(style.WIDTH, len(panels) * height), squeeze=False)
     return figure, list(axes[:, 0])
@@ -155,14 +177,6 @@ def _legend_beside(ax: Axes) -> None:
     """Put the legend where it hides nothing; a panel without any values gets none."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _explain_lines(figure: Figure, panels: list[Panel]) -> None:
-    """Say which lines are the paper's, where there are any."""
-    if any(series.row.paper for panel in panels for series in panel.series):
-        looks = [("ours", style.OURS), ("paper", style.PAPER)]
-        handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
-        figure.legend(handles=handles, loc="outside upper right", ncols=2)
 
 
 def _classes(panel: Panel) -> list[str]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN
 from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
+from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
 from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Table
 from iou_aware.method.confidence import Rule
@@ -18,6 +19,27 @@ _SHOWN_ALPHAS = (1.0, 0.5, 0.3)
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How sure the numbers of one table are.
+
+    Attributes:
+        measurements: The experiment's.
+        table: The table.
+        noise: By how much two of its trainings differ, see ``Measurements.quantity``.
+    """
+
+    measurements: Measurements
+    table: Table
+    noise: Mapping[str, float] | None
+
+    def __call__(self, metric: str, row: str, over: str | None = None) -> tuple[Quantity, dict[int, float]]:
+        """Return a row's value, or its gain over another row: with its uncertainty, and by seed."""
+        terms = [(1.0, row, metric), *([(-1.0, over, metric)] if over else [])]
+        quantity = self.measurements.quantity(metric, [terms], table=self.table, paper="", noise=self.noise)
+        return quantity, self.measurements.by_seed(terms, self.table)
+
+
+@dataclass(frozen=True)
 class Series:
     """One row of a table, as it is drawn.
 
@@ -26,21 +48,31 @@ class Series:
         row: The row.
         base: That of its baseline.
         classes: Ours and our baseline's for each class alone, by its name.
+        measured: How sure its numbers are.
     """
 
     label: str
     row: TableRow
     base: TableRow
     classes: dict[str, tuple[Values, Values]]
+    measured: Measured
 
     @property
     def rule(self) -> Rule:
         """The row's rule."""
         return self.row.rule
 
-    def gain(self, metric: str, source: str) -> float | None:
-        """Return the gain in points, of ``ours`` or of the ``paper``, where both values are there."""
-        return difference(getattr(self.row, source), getattr(self.base, source), metric)
+    def paper_gain(self, metric: str) -> float | None:
+        """Return the paper's gain in points, where both values are there."""
+        return difference(self.row.paper, self.base.paper, metric)
+
+    def value(self, metric: str) -> tuple[Quantity, dict[int, float]]:
+        """Return our value, and that of each seed."""
+        return self.measured(metric, self.row.key)
+
+    def gain(self, metric: str) -> tuple[Quantity, dict[int, float]]:
+        """Return our gain in points, and that of each seed."""
+        return self.measured(metric, self.row.key, self.base.key)
 
 
 @dataclass(frozen=True)
@@ -77,7 +109,7 @@ class Panel:
 
 
 def panels(
-    tables: Iterable[tuple[Table, pd.DataFrame | None]],
+    tables: Iterable[tuple[Measured, pd.DataFrame | None]],
     runs: Mapping[str, Run],
     metrics: pd.DataFrame,
     per_class: pd.DataFrame,
@@ -90,30 +122,31 @@ def panels(
         metrics: ``metrics.csv``.
         per_class: ``per_class.csv``.
     """
-    alike: dict[frozenset, tuple[str, TableContent]] = {}
+    alike: dict[frozenset, tuple[Measured, TableContent]] = {}
     titles: dict[str, list[str]] = {}
-    for table, paper in tables:
+    for measured, paper in tables:
+        table = measured.table
         content = read_content(replace(table, columns=_DRAWN), runs, paper, metrics, per_class)
         about = frozenset((row.runs, row.rule) for row in content.rows if row.runs)
-        first, merged = alike.setdefault(about, (table.name, content))
-        titles.setdefault(first, []).append(table.title)
+        first, merged = alike.setdefault(about, (measured, content))
+        titles.setdefault(first.table.name, []).append(table.title)
         if merged is not content:
             printed = {(row.runs, row.rule): row.paper for row in content.rows if row.runs}
             rows = [replace(row, paper=row.paper | printed.get((row.runs, row.rule), {})) for row in merged.rows]
             alike[about] = first, replace(merged, rows=rows)
-    return [_panel(name, titles[name], content) for name, content in alike.values()]
+    return [_panel(measured, titles[measured.table.name], content) for measured, content in alike.values()]
 
 
-def _panel(name: str, titles: list[str], content: TableContent) -> Panel:
+def _panel(measured: Measured, titles: list[str], content: TableContent) -> Panel:
     rows = {row.key: row for row in content.rows}
     classes = {label: {row.key: row.ours for row in part} for label, part in content.classes.items()}
     gaining = [row for row in content.rows if row.baseline and row.ours]
     is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
-    panel = Panel(name, _titles(titles), [], is_bound)
+    panel = Panel(measured.table.name, _titles(titles), [], is_bound)
     for row in gaining:
         base = rows[row.baseline]
         parts = {label: (part[row.key], part[base.key]) for label, part in classes.items()}
-        panel.series.append(Series(_label(row, gaining), row, base, parts))
+        panel.series.append(Series(_label(row, gaining), row, base, parts, measured))
     if panel.is_sweep:
         return replace(panel, series=[replace(series, label=_rule_label(series.rule)) for series in panel.series])
     return panel

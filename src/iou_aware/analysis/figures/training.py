@@ -1,12 +1,13 @@
 """Training curves: every loss of every run, from the runs' ``history.csv``."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from iou_aware.analysis import style
 from iou_aware.common.errors import InputError
@@ -53,35 +54,26 @@ def load_history(path: Path) -> pd.DataFrame:
 
 
 def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> Figure:
-    """Draw one panel per loss and one line per run."""
-    labels = short_names(run for run, _ in runs)
+    """Draw one panel per loss and one line per run; those of a model, which differ in their seed, look alike."""
+    labels = short_names(replace(run, seed=0) for run, _ in runs)
     recorded = {column for _, history in runs for column in history if column.startswith("loss")}
     losses = [loss for loss in _FIRST if loss in recorded] + sorted(recorded - set(_FIRST))
-    history = pd.concat([history.assign(run=labels[run.name]) for run, history in runs], ignore_index=True)
     columns = min(_COLUMNS, len(losses))
     rows = -(-len(losses) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(style.WIDTH, rows * style.PANEL), squeeze=False, sharex=True)
-    names = list(labels.values())
-    looks = {
-        "palette": {name: style.COLOURS[i % len(style.COLOURS)] for i, name in enumerate(names)},
-        "dashes": {name: style.DASHES[i % len(style.DASHES)] for i, name in enumerate(names)},
-    }
+    models = list(labels)
+    lines: dict[str, Line2D] = {}
+    for run, history in runs:
+        name = replace(run, seed=0).name
+        index = models.index(name)
+        look = {"color": style.COLOURS[index % len(style.COLOURS)], "dashes": style.DASHES[index % len(style.DASHES)]}
+        for ax, loss in zip(axes.flat, losses, strict=False):
+            if loss in history:
+                (lines[name],) = ax.plot(history["epochs"], history[loss], **look)
     for ax, loss in zip(axes.flat, losses, strict=False):
-        sns.lineplot(
-            history,
-            x="epochs",
-            y=loss,
-            hue="run",
-            style="run",
-            estimator=None,
-            legend=loss == losses[0],
-            ax=ax,
-            **looks,
-        )
-        ax.set(title=loss, xlabel="epoch", ylabel="")
+        ax.set(title=loss, xlabel="epoch")
         ax.set_ylim(bottom=0)
     for ax in axes.flat[len(losses) :]:
         ax.remove()
-    axes[0][0].get_legend().remove()
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    figure.legend(lines.values(), [labels[name] for name in lines], loc="outside lower left", ncols=2)
     return figure

@@ -9,11 +9,14 @@ from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.analysis.figures.gains import draw_gains
-from iou_aware.analysis.figures.panels import panels
+from iou_aware.analysis.figures.panels import Measured, panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
 from iou_aware.analysis.metrics import load_metrics, load_per_class
 from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.uncertainty.quantity import Measurements
+from iou_aware.analysis.uncertainty.verdict import noise_in
+from iou_aware.common import documents
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -25,7 +28,8 @@ def write_figures(experiment: Experiment) -> list[Path]:
     ``captions.FIGURES`` lists the figures. What an earlier call drew and this one does not is removed.
 
     Raises:
-        InputError: ``metrics.csv``, a table of the paper or a training history is malformed.
+        InputError: ``metrics.csv``, ``claims.yaml``, a table of the paper or a training history is malformed, or
+            resamples are of other weights.
     """
     folder = experiment.paths.figures
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +46,13 @@ def write_figures(experiment: Experiment) -> list[Path]:
 def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:
     paths, runs = experiment.paths, experiment.runs
     metrics, per_class = load_metrics(paths.metrics), load_per_class(paths.per_class)
-    tables = [(one, load_paper(paths.paper(one.paper)) if one.paper else None) for one in experiment.tables.values()]
+    measurements = Measurements(paths, runs, paths.premise / "correlations.csv")
+    statements = documents.read(paths.statements, "claims")
+    tables = []
+    for name, table in experiment.tables.items():
+        noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
+        paper = load_paper(paths.paper(table.paper)) if table.paper else None
+        tables.append((Measured(measurements, table, noise), paper))
     yield from draw_gains(panels(tables, runs, metrics, per_class))
-    yield from draw_premise(paths.premise, runs, experiment.rules)
+    yield from draw_premise(paths.premise, runs, experiment.rules, measurements)
     yield from draw_training({run: paths.history(name) for name, run in runs.items()})

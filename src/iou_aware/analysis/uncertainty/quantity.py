@@ -103,7 +103,7 @@ class Measurements:
         *,
         table: Table | None,
         paper: str,
-        noise: Mapping[str, float],
+        noise: Mapping[str, float] | None,
         choose: Choose = first,
     ) -> Quantity:
         """Return one of several sums over cells, with its uncertainty.
@@ -114,8 +114,9 @@ class Measurements:
             table: Where our cells are; None where the experiment has no such table.
             paper: The paper's table of the same rows.
             noise: By how much two trainings differ (``runs``), and the difference of two rules from one training to
-                another (``rules``), see ``verdict.noise_in``; zero where no training could change anything. It counts
-                where there are fewer than three seeds. With three, it is measured, see ``trainings``.
+                another (``rules``), see ``verdict.noise_in``; zero where no training could change anything, None where
+                it is not known. It counts where there are fewer than three seeds. With three, it is measured, see
+                ``trainings``.
             choose: Chooses among the sums; see ``intervals.interval_of_choice``.
         """
         cells = list(dict.fromkeys((row, metric) for terms in sums for _, row, metric in terms))
@@ -132,7 +133,7 @@ class Measurements:
         if absent:
             return Quantity(label, paper=known, missing=f"{table.title} has no row {', '.join(dict.fromkeys(absent))}")
         rows, metrics = [table.rows[row] for row, _ in cells], [metric for _, metric in cells]
-        values = [self._by_seed(table, row, metric) for row, metric in zip(rows, metrics, strict=True)]
+        values = [self._cell(table, row, metric) for row, metric in zip(rows, metrics, strict=True)]
         runs = tuple(dict.fromkeys(run for row in rows for run in row.runs))
         if not all(values):
             empty = next(row for row, cell in zip(rows, values, strict=True) if not cell)
@@ -143,9 +144,10 @@ class Measurements:
         interval = None if drawn is None else interval_of_choice(ours, drawn @ factors, choose)
         # Another training moves a single cell, and a difference of two runs; less so a difference of two rules of one.
         alone = bool((abs(factors.sum(0)) > TINY).any())
-        below = above = noise["runs" if alone or len({row.runs for row in rows}) > 1 else "rules"] / math.sqrt(seeds)
+        kind = "runs" if alone or len({row.runs for row in rows}) > 1 else "rules"
+        below = above = noise[kind] / math.sqrt(seeds) if noise else 0.0
         shared, span = sorted(set.intersection(*map(set, values))), None
-        if below and len(shared) >= trainings.FEWEST_SEEDS:
+        if (below or noise is None) and len(shared) >= trainings.FEWEST_SEEDS:
             named = list(zip(rows, metrics, strict=True))
             scattered = [self._scatter(table.split, named, column, shared) for column in factors.T]
             halves = trainings.half_widths(*zip(*scattered, strict=True), len(shared))
@@ -164,7 +166,13 @@ class Measurements:
         values = [table.at[row, metric] if row in table.index and metric in table else None for row, metric in cells]
         return None if None in values else np.array(values)
 
-    def _by_seed(self, table: Table, row: Row, metric: str) -> dict[int, float]:
+    def by_seed(self, terms: Sequence[Term], table: Table) -> dict[int, float]:
+        """Return a sum over cells for each seed that all of them have."""
+        cells = [(factor, self._cell(table, table.rows[row], metric)) for factor, row, metric in terms]
+        shared = sorted(set.intersection(*(set(cell) for _, cell in cells)))
+        return {seed: sum(factor * cell[seed] for factor, cell in cells) for seed in shared}
+
+    def _cell(self, table: Table, row: Row, metric: str) -> dict[int, float]:
         """Return the values of one cell by seed, those that are measured."""
         values = {self._runs[run].seed: self._value(run, table.split, row.rule, metric) for run in row.runs}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}

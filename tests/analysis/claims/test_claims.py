@@ -126,6 +126,11 @@ def test_gains_of_several_backbones_are_judged_by_their_mean_where_each_has_thre
         half = stats.t.ppf(0.975, 6) * 0.8 / 3
         assert mean.quantity.high - mean.quantity.value == pytest.approx(half)
         assert claim.verdict == verdict
+    # Of a single training: all nine of IoU-aware models deviate by 0.8 from seed to seed, and no baseline does.
+    data, page = (path.read_text() for path in write_claims(made))
+    measured = json.loads(data).get("trainings", [])
+    assert [one["deviation"] for one in measured] == ([] if seeds == 1 else pytest.approx([0.8 / np.sqrt(2)]))
+    assert ("AP has a standard deviation of 0.57 on shapes at 96x96" in page) == (seeds == 3)
 
 
 def sweep(folder: Path, values: list[float], width: float):

@@ -10,9 +10,9 @@ from scipy import stats
 
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.uncertainty import intervals
 from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.common.errors import InputError
+from iou_aware.evaluation import intervals
 
 NOISE = {"runs": 0.6, "rules": 0.2}
 # AP by row and seed.

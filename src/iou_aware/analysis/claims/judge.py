@@ -52,6 +52,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
             does not exist.
     """
     claims, paths = judge(experiment), experiment.paths
+    trainings = _measurements(experiment).deviations(experiment.tables.values())
     counts = Counter(claim.verdict for claim in claims)
     checksums = {"claims_sha256": sha256(paths.statements), "metrics_sha256": sha256(paths.metrics)}
     judged = {
@@ -59,6 +60,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
         "comparison": experiment.comparison,
         "verdicts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
         "claims": [asdict(claim) for claim in claims],
+        **({"trainings": trainings} if trainings else {}),
         "provenance": provenance.collect() | checksums,
     }
     page = paths.claims.with_suffix(".md")
@@ -72,7 +74,7 @@ def judge(experiment: Experiment) -> list[Claim]:
     """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
     paths, tables = experiment.paths, experiment.tables
     document = documents.read(paths.statements, "claims")
-    measurements = Measurements(paths, experiment.runs, paths.premise / "correlations.csv")
+    measurements = _measurements(experiment)
     claims: dict[str, Claim] = {}
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in claims:
@@ -95,6 +97,10 @@ def judge(experiment: Experiment) -> list[Claim]:
         place, statement, reading = (_one_line(content.get(key)) for key in ("place", "statement", "reading"))
         claims[content["id"]] = Claim(content["id"], place, statement, reading, verdict, why, deciding, tuple(findings))
     return list(claims.values())
+
+
+def _measurements(experiment: Experiment) -> Measurements:
+    return Measurements(experiment.paths, experiment.runs, experiment.paths.premise / "correlations.csv")
 
 
 def _one_line(text: str | None) -> str | None:

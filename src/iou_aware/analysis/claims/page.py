@@ -64,7 +64,7 @@ def markdown(title: str, judged: Mapping[str, Any]) -> str:
         *(f"# {title}: the paper's claims", ""),
         *(f"{counted(judged)}, of {len(claims)} claims. {COMPARISONS[judged['comparison']]}", ""),
         f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples; beside them, and with the verdicts,"
-        " with the noise between two trainings as well. There is no interval over seeds.",
+        f" with the noise between two trainings as well. {_noise(judged.get('trainings', ()))}",
         "",
         table(
             ["Claim", "Verdict"], [[f"[{claim['statement']}](#{anchor(claim)})", claim["verdict"]] for claim in claims]
@@ -78,6 +78,20 @@ def markdown(title: str, judged: Mapping[str, Any]) -> str:
         if claim["verdict"] != NOT_RUN:
             lines += ["", table(HEADS, numbers(claim["findings"]), NUMERIC)]
     return "\n".join(lines) + "\n"
+
+
+def _noise(trainings: Sequence[Mapping[str, Any]]) -> str:
+    """Say where the noise of trainings is known from."""
+    if not trainings:
+        return "There is no interval over seeds."
+    parts = [
+        f"{one['deviation']:.2f} on {one['dataset']} at {one['scale']} ({one['freedom']:.1f} degrees of freedom)"
+        for one in trainings
+    ]
+    return (
+        "Of rows with three seeds it is measured over these: from training to training, AP has a standard deviation of"
+        f" {', '.join(parts)}."
+    )
 
 
 def _range(low: float, high: float) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,6 +166,21 @@ class Measurements:
         table = load_paper(path) if path.is_file() else pd.DataFrame()
         values = [table.at[row, metric] if row in table.index and metric in table else None for row, metric in cells]
         return None if None in values else np.array(values)
+
+    def deviations(self, tables: Iterable[Table]) -> list[dict[str, Any]]:
+        """Return how AP scatters over the trainings of each dataset and scale that have three seeds.
+
+        Returns:
+            ``dataset``, ``scale``, ``recipe``, ``deviation`` (standard, in points) and ``freedom``.
+        """
+        made: dict[tuple[str, ...], dict[str, Any]] = {}
+        for table, row in [(one, row) for one in tables for row in one.rows.values()]:
+            model, seeds = self._runs[row.runs[0]], sorted(self._cell(table, row, "AP"))
+            if model.is_iou_aware and len(seeds) >= trainings.FEWEST_SEEDS and _conditions(model) not in made:
+                one, _ = self._scatter(table.split, [(row, "AP")], [1.0], seeds)
+                about = dict(zip(("dataset", "scale", "recipe"), _conditions(model), strict=True))
+                made[_conditions(model)] = about | {"deviation": one.deviation, "freedom": one.freedom}
+        return list(made.values())
 
     def by_seed(self, terms: Sequence[Term], table: Table) -> dict[int, float]:
         """Return a sum over cells for each seed that all of them have."""

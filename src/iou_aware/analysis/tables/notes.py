@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from iou_aware.analysis.tables.layout import DAGGER, MISSING
 from iou_aware.analysis.tables.numbers import Number, Numbers
 from iou_aware.analysis.tables.rows import TableContent, TableRow
+from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
 from iou_aware.analysis.uncertainty.verdict import MARKS, VERDICTS
 from iou_aware.evaluation.resampled import RESAMPLES
 from iou_aware.experiment.columns import VOC07
@@ -66,7 +67,9 @@ def on_columns(content: TableContent, numbers: Numbers) -> str:
         )
     if any(number["gain"] is not None and number["gain_low"] is None for number in gaining):
         parts.append("Without one: the images are not resampled, or the metric is none of those that are.")
-    if content.has_seeds:
+    if any(row.baseline and len(row.measured) >= FEWEST_SEEDS for row in content.rows):
+        parts.append(f"What two trainings differ by is measured over the seeds where there are {FEWEST_SEEDS} or more.")
+    elif content.has_seeds:
         parts.append("Over seeds there is a range and no interval.")
     return " ".join(parts)
 

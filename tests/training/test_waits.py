@@ -23,7 +23,7 @@ BY_MASK = ("aten.index", "aten.index_put_")
 # A fused optimiser, of the miniature on a CPU, asks for the number of its steps.
 ADAMW = 'type="AdamW", lr=1e-2, weight_decay=0.05, fused=True'
 # No GPU is asked for the sizes of images, nor where it has another operation.
-ON_CPU = ("mmengine/model/utils.py", "mmdet/models/losses/focal_loss.py")
+ON_CPU = ("mmengine/model/utils.py", "mmdet/models/losses/focal_loss.py", "iou_aware/method/losses.py")
 
 # What is left, by who asks. These numbers may fall; a change that raises one makes every step of a training slower.
 # Ours: the positives of the batch, those of the IoU loss, and the losses, to stop at one that is no number.

@@ -18,6 +18,8 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d{0,38})")  # an id in quotes; 39 digits hold a
 # Masks and what else is not needed are dropped while the file is read: they are most of it.
 _NEEDED = {"images", "annotations", "categories", "id", "file_name", "width", "height", "name", "supercategory"}
 _NEEDED |= {"image_id", "category_id", "bbox", "area", "iscrowd", "ignore"}
+# Indices of images, or names of categories, by id; None for an id whose entry is at fault.
+_Known = dict[int | str | None, Any]
 
 
 def files(dataset: Dataset, split: Split) -> list[Path]:
@@ -127,12 +129,10 @@ def _wrong(place: str, found: Any, expected: str) -> Fault:
     return Fault("wrong value", f"{place}: found {found!r}, expected {expected}", "Correct the entry.")
 
 
-def _images(
-    entries: list[Any], folder: Path, path: Path, faults: list[InputError]
-) -> tuple[list[SourceImage], dict[int | str, int | None]]:
-    """Return the images, and their indices by id: None for an id whose entry is at fault."""
+def _images(entries: list[Any], folder: Path, path: Path, faults: list[InputError]) -> tuple[list[SourceImage], _Known]:
+    """Return the images, and their indices."""
     images: list[SourceImage] = []
-    indices: dict[int | str, int | None] = {}
+    indices: _Known = {}
     first: dict[tuple[str, int | str], int] = {}
     for index, entry in enumerate(entries):
         place = f"{path}, key images[{index}]"
@@ -168,16 +168,14 @@ def _size(entry: Any) -> tuple[int, int] | None:
     return (sides[0], sides[1]) if all(sides) else (0, 0)
 
 
-def _categories(
-    entries: list[Any], annotations: list[Any], path: Path, faults: list[InputError]
-) -> dict[int | str, str | None]:
-    """Return class names by category id, in the file's order; None for one at fault.
+def _categories(entries: list[Any], annotations: list[Any], path: Path, faults: list[InputError]) -> _Known:
+    """Return class names, in the file's order.
 
     A category without boxes is left out if it is the placeholder that Roboflow writes first, of id 0 and with the
     supercategory "none", or if another has its name.
     """
     used = {_id(_field(annotation, "category_id")) for annotation in annotations}
-    names: dict[int | str, str | None] = {}
+    names: _Known = {}
     of_name: dict[str, int | str] = {}
     for index, entry in enumerate(entries):
         place = f"{path}, key categories[{index}]"
@@ -215,41 +213,30 @@ def _are_fractions(annotations: list[Any]) -> bool:
 
 
 def _boxes(
-    annotations: list[Any],
-    images: dict[int | str, int | None],
-    names: dict[int | str, str | None],
-    path: Path,
-    faults: list[InputError],
+    annotations: list[Any], images: _Known, names: _Known, path: Path, faults: list[InputError]
 ) -> Iterator[SourceBox]:
     """Yield the boxes; an annotation which cannot be understood is appended to ``faults``."""
     for index, annotation in enumerate(annotations):
-        image, category = _id(_field(annotation, "image_id")), _id(_field(annotation, "category_id"))
-        found = _fault(index, annotation, image, category, images, names, path)
+        found = _fault(annotation, images, names, f"{path}, key annotations[{index}]")
         if found:
             faults.append(found)
-        elif images[image] is not None and names[category] is not None:
+            continue
+        image, name = images[_id(annotation["image_id"])], names[_id(annotation["category_id"])]
+        if image is not None and name is not None:
             box, area = annotation.get("bbox"), annotation.get("area")
             ignored = bool(flag(annotation.get("iscrowd")) or flag(annotation.get("ignore")))
-            right = _is_box(box)
-            yield SourceBox(images[image], names[category], box if right else None, box, index, ignored, area)
+            yield SourceBox(image, name, box if _is_box(box) else None, box, index, ignored, area)
 
 
-def _fault(
-    index: int,
-    annotation: Any,
-    image: int | str | None,
-    category: int | str | None,
-    images: dict[int | str, int | None],
-    names: dict[int | str, str | None],
-    path: Path,
-) -> Fault | None:
+def _fault(annotation: Any, images: _Known, names: _Known, place: str) -> Fault | None:
     """Return what is wrong with an annotation other than its box."""
-    place = f"{path}, key annotations[{index}]"
-    for key, found, known, what in (("image_id", image, images, "image"), ("category_id", category, names, "category")):
+    for what, known in (("image", images), ("category", names)):
+        key = f"{what}_id"
+        found = _id(_field(annotation, key))
         if found is None:
             return _wrong(f"{place}.{key}", _field(annotation, key), "a whole number or text")
         if found not in known:
-            text = f"{place}.{key}: the {what} {found} is unknown{_known(names) if known is names else ''}"
+            text = f"{place}.{key}: the {what} {found} is unknown{_listed(names) if known is names else ''}"
             return Fault(f"{what} unknown", text, "Correct the id, or remove the annotation.")
     area = annotation.get("area")
     if area is not None and not (_is_number(area) and math.isfinite(area) and area >= 0):
@@ -260,7 +247,7 @@ def _fault(
     return None
 
 
-def _known(names: dict[int | str, str | None]) -> str:
+def _listed(names: _Known) -> str:
     if len(names) > 100:
         return f"; the file has {len(names)} others"
     return ". Known: " + ", ".join(f"{number} {name}" for number, name in names.items())

@@ -33,6 +33,9 @@ from iou_aware.evaluation.resampled import (
 LOWER_IS_BETTER = ("olrp", "localisation", "false", "missed", "laece")
 # From fewer images with objects of a class the bootstrap learns too little of it.
 FEWEST_IMAGES = 10
+# The parts of oLRP are taken at the best threshold, which jumps from resample to resample: their intervals are too
+# narrow for a verdict (benchmarks/comparison.py).
+_PARTS = ("localisation", "false", "missed")
 # So many sets are measured at the same time: of COCO's size each needs half a gigabyte.
 _AT_ONCE = 2
 
@@ -94,6 +97,8 @@ def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples:
             for metric, value in other.values.items()
         ]
         metrics.append(pd.DataFrame(changes).reindex(columns=["metric", *_COLUMNS]))
+        unjudged = metrics[-1]["metric"].isin(_PARTS) & (metrics[-1]["verdict"] != EQUAL)
+        metrics[-1].loc[unjudged, "verdict"] = ""
         by_class = _by_class(first, other, images_of.reindex(evaluator.category_ids, fill_value=0).to_numpy())
         by_class.insert(0, "category_id", evaluator.category_ids)
         by_class.insert(1, "class", [*map(truth.classes.get, evaluator.category_ids)])

@@ -67,7 +67,7 @@ def sections(
         parts.append(Section("AP by class", paragraph, heads, rows))
         images = _of(found.images, other)[:_SHOWN].itertuples()
         rows = [[str(one.image_id), one.file_name, f"{one.influence:+.4f}"] for one in images]
-        sense = f"By how many points AP of {change} would rise, by and by, if the image counted once more:"
+        sense = f"By about how many points AP of {change} would rise if the image counted once more:"
         parts.append(Section("Images that decide", sense, ["image", "file", "influence"], rows))
     return parts
 

@@ -85,7 +85,7 @@ def _correlations(table: pd.DataFrame, pairs: Mapping[Run, Pair], measurements: 
         broken = {"color": style.COLOURS[1], "linestyle": (0, (3, 2))}
         style.plot_measured(ax, ends, label="baseline, score alone", **broken)
     figure.supxlabel("α", fontsize="medium")
-    figure.supylabel("correlation with IoU (Spearman)", fontsize="medium")
+    figure.supylabel("Spearman's ρ with IoU", fontsize="medium")
     style.explain_bands(figure, axes[0])
     return figure
 

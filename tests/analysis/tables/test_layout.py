@@ -119,6 +119,8 @@ def test_seeds_are_counted_and_have_a_range():
     assert "Means over the seeds counted" in notes_below("val", content, numbers, False, False, {})[-2]
     gaining = replace(content, rows=[row, AWARE])
     assert on_columns(gaining, numbers).endswith("Over seeds there is a range and no interval.")
+    three = replace(AWARE, runs=("a0", "a1", "a2"), measured=("a0", "a1", "a2"))
+    assert "measured over the seeds" in on_columns(replace(content, rows=[row, three]), numbers)
 
 
 def test_a_row_without_values_says_why():

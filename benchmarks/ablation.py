@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from iou_aware.method.confidence import Rule, confidence
 from iou_aware.method.heads import IoUAwareRetinaHead
-from iou_aware.method.ranking import BatchDetections, DenseOutputs, Settings, engine
+from iou_aware.method.ranking import BatchDetections, DenseOutputs, Depth, Settings, engine
 from iou_aware.method.ranking import nms as nms_steps
 from iou_aware.method.ranking.nms import suppress
 
@@ -31,11 +31,28 @@ Switch = Callable[[], AbstractContextManager]
 EVERYTHING = 1 << 40
 
 
+class Deepest(Depth):
+    """Looks at everything at once."""
+
+    def guess(self, rules: Sequence[Rule], factor: int) -> tuple[list[int], int]:
+        """Return numbers that no image reaches."""
+        return [EVERYTHING] * len(rules), EVERYTHING
+
+
+class Unteachable(Depth):
+    """Begins each batch as if it were the first."""
+
+    def learn(self, rules: Sequence[Rule], anchors: Sequence[int], pairs: Sequence[int]) -> None:
+        """Take note of nothing."""
+
+
 class EveryClass(engine._Sweep):
     """Ranks anchors by the confidence of each of their classes under each rule, not by their best class's."""
 
-    def __init__(self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings) -> None:
-        self.outputs, self.ious, self.rules, self.settings = outputs, ious, rules, settings
+    def __init__(
+        self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings, depth: Depth
+    ) -> None:
+        self.outputs, self.ious, self.rules, self.settings, self.depth = outputs, ious, rules, settings, depth
         self.classes = torch.arange(outputs.num_classes)
         images = torch.arange(outputs.num_images).repeat_interleave(outputs.num_anchors)
         anchors = torch.arange(outputs.num_anchors).repeat(outputs.num_images)
@@ -96,12 +113,11 @@ def by_mmcv(
     return kept
 
 
-def switches() -> dict[str, Switch]:
+def switches(head: IoUAwareRetinaHead) -> dict[str, Switch]:
     """Return what switches off each speed-up that lies within the engine, by what is done instead."""
     return {
-        "rank and compare all candidates, not only the front": lambda: patch.multiple(
-            engine, FIRST_ANCHORS=EVERYTHING, FIRST_PAIRS=EVERYTHING
-        ),
+        "rank and compare all candidates, not only the front": lambda: patch.object(head, "depth", Deepest()),
+        "do not learn from batches how deep to look": lambda: patch.object(head, "depth", Unteachable()),
         "rank anchors by all their classes, not by the best": lambda: patch.object(engine, "_Sweep", EveryClass),
         "compute every anchor's class scores": lambda: patch.object(DenseOutputs, "class_scores", all_scores),
         "decode every anchor's box": lambda: patch.object(DenseOutputs, "boxes", all_boxes),
@@ -157,7 +173,7 @@ def variants(head: IoUAwareRetinaHead, batches: list[Batch], rules: list[str]) -
     if any(len(metas) > 1 for _, metas in batches):
         found["sweep image by image"] = lambda: image_by_image(head, batches, rules)
     found["take the detections apart by image and rule"] = lambda: taken_apart(head, batches, rules)
-    return found | {name: switched(switch) for name, switch in switches().items()}
+    return found | {name: switched(switch) for name, switch in switches(head).items()}
 
 
 def equal(ours: Swept, theirs: Swept) -> bool:

@@ -49,6 +49,9 @@ def test_the_engine_equals_the_reference(
         patch.setattr(engine, "FIRST_ANCHORS", first_look[0])
         patch.setattr(engine, "FIRST_PAIRS", first_look[1])
         assert_equals_reference(head, outs, metas_of(shape, 2, scale), rules, truth=truth)
+        # And again, with what the first time taught.
+        again = random_outputs(head, shape, 2, seed + 1, coarse, spread)
+        assert_equals_reference(head, again, metas_of(shape, 2), rules, truth=truth)
 
 
 @pytest.mark.parametrize(("num_classes", "rules"), [(1, RULES), (3, RULES), (80, ["alpha=0.30", "alpha=0.00", "cls"])])

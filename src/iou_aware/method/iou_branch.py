@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from iou_aware.common.errors import InputError
 from iou_aware.method.confidence import ALLOWED, Rule
 from iou_aware.method.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the heads
-from iou_aware.method.ranking import BatchDetections, DenseOutputs, Settings, sweep
+from iou_aware.method.ranking import BatchDetections, DenseOutputs, Depth, Settings, sweep
 
 DEFAULT_RULE = "alpha=0.50"
 IOU_LOSS = {"type": "IoUPredictionLoss", "kind": "bce", "loss_weight": 1.0}
@@ -61,6 +61,7 @@ class IoUAware:
             raise InputError("bbox_head.loss_cls: found use_sigmoid=False, expected True (the scores are per class)")
         self.loss_iou = MODELS.build(loss_iou)
         self.target_grad = target_grad
+        self.depth = Depth()
         if self.test_cfg:
             Rule(self.test_cfg.get("rule", DEFAULT_RULE))
             Settings.from_config(self.test_cfg)
@@ -234,7 +235,7 @@ class IoUAware:
         sizes = [level.shape[-2:] for level in cls]
         priors = self.prior_generator.grid_priors(sizes, dtype=torch.float32, device=cls[0].device)
         outputs = DenseOutputs(cls, box, iou, priors, self.bbox_coder, batch_img_metas, rescale, *centerness)
-        return sweep(outputs, rules, Settings.from_config(cfg), gt_bboxes)
+        return sweep(outputs, rules, Settings.from_config(cfg), gt_bboxes, self.depth)
 
 
 def _numbers_aside(layer: nn.Module) -> AbstractContextManager[None]:

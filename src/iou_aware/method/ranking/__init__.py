@@ -1,8 +1,8 @@
 """From the head's outputs to detections, for every confidence rule at once."""
 
 from iou_aware.method.ranking.detections import BatchDetections
-from iou_aware.method.ranking.engine import sweep
+from iou_aware.method.ranking.engine import Depth, sweep
 from iou_aware.method.ranking.outputs import DenseOutputs, nearest_iou
 from iou_aware.method.ranking.settings import Settings
 
-__all__ = ["BatchDetections", "DenseOutputs", "Settings", "nearest_iou", "sweep"]
+__all__ = ["BatchDetections", "DenseOutputs", "Depth", "Settings", "nearest_iou", "sweep"]

@@ -6,8 +6,8 @@ What makes it fast, and why it stays exact:
   anchor. So anchors are ranked by one score each, and their other classes are looked at only where they can matter.
 - An image's detections are decided by the front of its ranking: greedy NMS never looks back, so once the cap is
   reached, nothing further down matters. Only the first anchors and, of them, the first (anchor, class) pairs are ranked
-  and compared. Where they do not fill the cap, the work is done again, twice as deep: how deep to look at first decides
-  how much is done, never what comes out.
+  and compared. Where they do not fill the cap, the work is done again, deeper. How deep to look at first is learnt from
+  the batches before: a guess that decides how much is done, never what comes out.
 - One integer holds a confidence and, below it, the position: its order is the order of the reference, ties included,
   whatever the sorting algorithm.
 - Boxes, and so their overlaps, do not depend on the rule: the union of the anchors that any rule looks at is decoded
@@ -18,6 +18,7 @@ What makes it fast, and why it stays exact:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -33,8 +34,34 @@ LOW = (1 << 32) - 1
 NOTHING, HIGHEST = -1, (1 << 63) - 1  # codes that no pair has: below all others and above
 MOST_KEYS = 1 << 24  # rules are taken together as long as their anchors' codes, of all images, are no more than this
 DONE = -1  # in place of a group
-FIRST_ANCHORS, FIRST_PAIRS = 512, 1536  # how deep to look at first
+FIRST_ANCHORS, FIRST_PAIRS = 512, 1536  # how deep to look while nothing has been learnt
+STEP = 8
 Columns = tuple[dict[str, Tensor], Tensor]  # as in ``BatchDetections``: columns and groups
+
+
+class Depth:
+    """How far down its ranking each rule has to look before the cap is full: a guess, learnt from the batches so far.
+
+    Looking too shallow costs a second look, looking too deep the comparison of boxes that nobody asks for; the
+    detections are the same. So a guess follows the deepest image of a batch upwards at once, downwards slowly. Anchors
+    are guessed in steps, so that most rules guess the same and are ranked together.
+    """
+
+    def __init__(self) -> None:
+        self._needed: dict[Rule, tuple[int, int]] = {}
+
+    def guess(self, rules: Sequence[Rule], factor: int) -> tuple[list[int], int]:
+        """Return how many anchors each rule should look at, and how many (anchor, class) pairs all of them."""
+        needed = [self._needed.get(rule, (FIRST_ANCHORS, FIRST_PAIRS)) for rule in rules]
+        anchors = [-(-count // STEP) * STEP * factor for count, _ in needed]
+        return anchors, max(count for _, count in needed) * factor
+
+    def learn(self, rules: Sequence[Rule], anchors: Sequence[int], pairs: Sequence[int]) -> None:
+        """Take note of how many anchors and pairs each rule's deepest image of a batch needed."""
+        for rule, *seen in zip(rules, anchors, pairs, strict=True):
+            now = [number + number // 32 + 4 for number in seen]
+            before = self._needed.get(rule, now)
+            self._needed[rule] = tuple(max(new, (15 * old + new) // 16) for new, old in zip(now, before, strict=True))
 
 
 def sweep(
@@ -42,6 +69,7 @@ def sweep(
     rules: Sequence[Rule],
     settings: Settings,
     gt_bboxes: Sequence[Tensor] | None = None,
+    depth: Depth | None = None,
 ) -> BatchDetections:
     """Return each image's detections under every rule.
 
@@ -50,11 +78,13 @@ def sweep(
         rules: R confidence rules.
         settings: The numbers of the selection.
         gt_bboxes: Per image, ground-truth boxes (G, 4) in the pixels of the result; needed by ``oracle`` only.
+        depth: What earlier batches taught about how deep to look; taught by this one in turn.
 
     Returns:
         ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and ``iou_preds`` (n,) of each image and rule, in
         descending confidence, n <= ``max_per_img``.
     """
+    depth = Depth() if depth is None else depth
     places = range(len(rules))
     tables = [(outputs.iou_preds, [place for place in places if rules[place].kind != "oracle"])]
     if oracles := [place for place in places if rules[place].kind == "oracle"]:
@@ -64,7 +94,7 @@ def sweep(
     for ious, sharing in tables:
         for start in range(0, len(sharing), together):
             some = sharing[start : start + together]
-            pieces += _Sweep(outputs, ious, [rules[place] for place in some], settings).run(some, len(rules))
+            pieces += _Sweep(outputs, ious, [rules[place] for place in some], settings, depth).run(some, len(rules))
     return BatchDetections(outputs.num_images, rules, *_joined(pieces))
 
 
@@ -86,8 +116,10 @@ def _joined(pieces: list[Columns]) -> Columns:
 class _Sweep:
     """The sweep of a batch of B images, N anchors and C classes under R rules that share one table of IoUs (B, N)."""
 
-    def __init__(self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings) -> None:
-        self.outputs, self.ious, self.rules, self.settings = outputs, ious, rules, settings
+    def __init__(
+        self, outputs: DenseOutputs, ious: Tensor, rules: Sequence[Rule], settings: Settings, depth: Depth
+    ) -> None:
+        self.outputs, self.ious, self.rules, self.settings, self.depth = outputs, ious, rules, settings, depth
         self.classes = torch.arange(outputs.num_classes, device=ious.device)
         # Anchors are ranked by their best class, as codes (R, B, N) with the position of the anchor's first class: none
         # of its pairs comes before. Candidates have a higher code than the bottom.
@@ -120,14 +152,14 @@ class _Sweep:
         Args:
             places: Which rules.
             images: Which images.
-            factor: How many times deeper than at first to look.
+            factor: How many times deeper than guessed to look.
             groups: What stands for each rule and image in the result; ``DONE`` where it is decided already.
         """
         rules, keys = [self.rules[place] for place in places], self.keys
         if len(places) < len(self.rules) or len(images) < self.outputs.num_images:
             keys = keys[places][:, images]
-        num_anchors, num_pairs = FIRST_ANCHORS * factor, FIRST_PAIRS * factor
-        if 0 < self.settings.nms_pre < num_anchors:
+        num_anchors, num_pairs = self.depth.guess(rules, factor)
+        if 0 < self.settings.nms_pre < max(num_anchors):
             keys = self._cut(keys)
         floor = self._floor(keys, num_anchors)
         union = self._union(images, (keys > floor).any(0))
@@ -143,30 +175,41 @@ class _Sweep:
         of_image = torch.arange(len(images), device=keys.device).repeat(len(rules))
         survivors = survivors_of(union.boxes, union.counts, self.settings.iou_threshold)
         kept = suppress(pairs, ranked, of_image, survivors, len(self.classes), self.settings.max_per_img)
+        self._teach(rules, keys, codes, ranked, kept)
         more = (floor > self.bottom).flatten() | (ranked[:, -1] & (codes.shape[1] == num_pairs))
         settled = (kept[:, -1] < codes.shape[1]) | ~more
         groups = groups.to(keys.device)
         kept.masked_fill_((~settled | (groups.flatten() == DONE)).unsqueeze(1), codes.shape[1])
         return self._collect(union, codes, pairs, kept, groups), settled.view(groups.shape).cpu()
 
+    def _teach(self, rules: list[Rule], keys: Tensor, codes: Tensor, ranked: Tensor, kept: Tensor) -> None:
+        """Tell ``depth`` how many anchors and pairs came before the last detection, at most over the images."""
+        last = torch.minimum(kept[:, -1], ranked.sum(1).sub_(1)).clamp_(min=0)
+        reached = codes.gather(1, last.unsqueeze(1)).view(*keys.shape[:2], 1)
+        anchors = (keys >= reached.clamp(min=self.bottom + 1)).sum(2).amax(1)
+        self.depth.learn(rules, anchors.tolist(), last.view(len(rules), -1).amax(1).tolist())
+
     def _cut(self, keys: Tensor) -> Tensor:
         """Return keys (R, B, N) with ``NOTHING`` for the anchors beyond the first ``nms_pre`` of their level."""
         limit, levels = self.settings.nms_pre, keys.split(self.outputs.level_sizes, dim=-1)
         return torch.cat([level if level.shape[-1] <= limit else _only_first(level, limit) for level in levels], -1)
 
-    def _floor(self, keys: Tensor, num_anchors: int) -> Tensor:
+    def _floor(self, keys: Tensor, num_anchors: list[int]) -> Tensor:
         """Return the key of the first anchor that is not looked at, (R, B, 1); the bottom where all candidates are.
 
         Above it, the pairs of the anchors looked at are all the pairs there are.
 
         Args:
             keys: (R, B, N).
-            num_anchors: How many to look at.
+            num_anchors: R numbers.
         """
-        if num_anchors >= keys.shape[-1]:
-            return keys.new_full((*keys.shape[:2], 1), self.bottom)
-        first = keys.topk(num_anchors + 1, sorted=False).values
-        return first.amin(-1, keepdim=True).clamp_(min=self.bottom)
+        floor = keys.new_full((*keys.shape[:2], 1), self.bottom)
+        start = 0
+        for count, alike in groupby(num_anchors):
+            some = slice(start, start := start + len(list(alike)))
+            if count < keys.shape[-1]:
+                torch.amin(keys[some].topk(count + 1, sorted=False).values, -1, keepdim=True, out=floor[some])
+        return floor.clamp_(min=self.bottom)
 
     def _union(self, images: list[int], wanted: Tensor) -> "_Union":
         """Return what the outputs say about the ``wanted`` (B, N) anchors of the images."""

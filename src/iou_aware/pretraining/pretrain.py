@@ -47,9 +47,7 @@ class Classifier(nn.Module):
         pixels = detector["data_preprocessor"]
         self.register_buffer("mean", torch.tensor(pixels["mean"]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(pixels["std"]).view(1, 3, 1, 1))
-        for module in self.backbone.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.backbone.init_weights()
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: NDArray[np.uint8]) -> torch.Tensor:

@@ -94,7 +94,7 @@ def _add(commands: Any, name: str, command: Command) -> None:
         help=command.purpose,
         description="\n".join(textwrap.wrap(command.purpose, 79)),
         # Names are long and not broken; an example continues after a backslash, so that it can be copied.
-        epilog="example:\n  " + " \\\n    ".join(textwrap.wrap(example, 75, **_WHOLE)),
+        epilog="example:\n  " + " \\\n    ".join(textwrap.wrap(example, 74, **_WHOLE)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--verbose", action="store_true", help="say more")

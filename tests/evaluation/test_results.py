@@ -121,3 +121,15 @@ def test_logits_and_crowded_images_are_noted(written, caplog):
     write(entries(many))
     assert f"1 images have more than 100 detections, up to {len(many)}" in caplog.text
     assert "probabilities" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_ids_that_floats_cannot_tell_apart_are_refused(tmp_path, key):
+    content = scene(tmp_path / "truth.json")
+    for entry in content["images" if key == "image_id" else "categories"]:
+        entry["id"] += 2**53
+    for box in content["annotations"]:
+        box[key] += 2**53
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"truth\.json: found ids beyond 2\^53"):
+        CocoEvaluator(tmp_path / "truth.json")

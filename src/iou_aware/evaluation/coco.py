@@ -15,6 +15,7 @@ import numpy as np
 from iou_aware.common.errors import InputError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
+EXACT = 2**53  # detections are arrays of float64, in which larger ids are not all told apart
 _AREAS = {"s": 1, "m": 2, "l": 3}
 
 Metrics = dict[str, float | None]
@@ -60,7 +61,7 @@ class CocoEvaluator:
         """Load ``annotations``, a COCO instances file.
 
         Raises:
-            InputError: It is none, or two of its annotations have the same id.
+            InputError: It is none, has ids beyond 2^53, or two of its annotations have the same id.
         """
         self.annotations = annotations
         try:
@@ -72,6 +73,11 @@ class CocoEvaluator:
         if not len(self.image_ids) or not self.category_ids:
             raise InputError(
                 f"{annotations}: found no images or no categories, expected COCO's annotations of objects."
+            )
+        if max(np.abs(self.image_ids).max(), *map(abs, self.category_ids)) > EXACT:
+            raise InputError(
+                f"{annotations}: found ids beyond 2^53, which the evaluators would round to others; expected smaller"
+                " ones: number images and categories anew, here and in the detections."
             )
         keys = ("image_id", "category_id", "id")
         objects = np.array([[one[key] for key in keys] for one in self.truth.dataset["annotations"]], dtype=np.int64)

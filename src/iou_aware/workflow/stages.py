@@ -84,7 +84,7 @@ def pretraining_files(paths: Layout, backbone: str) -> list[Path]:
     config = paths.backbone(backbone)
     detector = paths.configs / "detectors" / f"{backbones.origin(config)['detector']}.py"
     folders = (_PACKAGE / "pretraining", _PACKAGE / "data" / "miniature")
-    code = (file for folder in folders for file in folder.glob("*.py"))
+    code = (_from_here(file) for folder in folders for file in folder.glob("*.py"))
     return sorted({*assignments.files(config), *assignments.files(detector), *code})
 
 
@@ -125,14 +125,19 @@ def code(stage: str) -> list[Path]:
     that these import, directly or not.
     """
     folder = _PACKAGE / "analysis" / stage
-    here, found = Path.cwd(), set(folder.rglob("*.j2"))
+    found = set(folder.rglob("*.j2"))
     waiting = list(folder.glob("*.py"))
     while waiting:
         file = waiting.pop()
         if file not in found:
             found.add(file)
             waiting += _imported(file)
-    return sorted(file.relative_to(here) if file.is_relative_to(here) else file for file in found)
+    return sorted(map(_from_here, found))
+
+
+def _from_here(file: Path) -> Path:
+    """Return a file's path from the working directory, where it is below that; a brace above would be a wildcard."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
 @cache

@@ -50,7 +50,7 @@ lint: setup
 	ruff check .
 	ruff format --check .
 	lint-imports --no-cache --no-logo
-	snakefmt --check workflow
+	snakefmt --check Snakefile workflow
 	snakemake --lint
 	@python tools/budget.py
 

@@ -101,3 +101,10 @@ def test_heads_with_other_targets_are_left_alone(part, name, value):
     before = head.get_targets
     batch_targets(Detector(head))
     assert head.get_targets == before
+
+
+def test_a_head_with_anchors_of_its_own_keeps_them():
+    head = build_head("RetinaHead")
+    head.__class__ = type("Own", (type(head),), {"get_anchors": lambda self, *_, **__: "own"})
+    batch_targets(Detector(head))
+    assert head.get_anchors() == "own"

@@ -39,7 +39,8 @@ def _is_known(head: AnchorHead) -> bool:
     """Say whether a head's targets are RetinaNet's: of the greatest IoU, without sampling, on all valid anchors."""
     assigner, cfg = head.assigner, head.train_cfg
     return (
-        type(head).get_targets is AnchorHead.get_targets
+        type(head).get_anchors is AnchorHead.get_anchors
+        and type(head).get_targets is AnchorHead.get_targets
         and type(head)._get_targets_single is AnchorHead._get_targets_single
         and type(assigner) is MaxIoUAssigner
         and (assigner.gt_max_assign_all, assigner.perm_repeat_gt_cfg) == (True, None)

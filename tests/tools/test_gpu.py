@@ -17,7 +17,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.heads import IoUAwareRetinaHead
 
 TOOLS = Path(__file__).parents[2] / "tools" / "gpu"
-MODULES = ("parts", "run", "trial")
+MODULES = ("parts", "run", "steps", "trial")
 # Stands in for parts.py: one part fails, one never ends and leaves a process behind, one looks at what is written.
 PARTS = """
 import json, pathlib, subprocess, sys, threading
@@ -135,6 +135,13 @@ def test_another_change_of_weights_is_told(part, tools, factor, message):
 def test_the_two_stage_detector_and_a_single_process_of_several(part):
     assert part("faster_rcnn")["steps"] == 10
     assert part("nccl").items() >= {"steps": 10, "backend": "gloo"}.items()
+
+
+def test_steps_are_timed_in_turn(part):
+    ratios = {what: float(told.split(", ")[1]) for what, told in part("steps").items()}
+    assert ratios.pop("MMDetection's RetinaNet") == 1
+    assert min(ratios.values()) > 0
+    assert list(ratios) == ["RetinaNet", "IoU-aware RetinaNet"]
 
 
 def test_predicting(part):

@@ -24,6 +24,7 @@ from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
+from steps import steps
 from trial import (
     BATCH,
     CLASSES,
@@ -36,6 +37,7 @@ from trial import (
     RUN,
     STEPS,
     WIDTH,
+    boxes,
     experiment,
     write_project,
 )
@@ -100,7 +102,7 @@ def sweep(figures: Figures) -> None:
             options = {"train_cfg": model.train_cfg, "test_cfg": model.test_cfg}
             head = MODELS.build(ConfigDict(model.bbox_head | options)).to(device)
             there = tuple([level.to(device) for level in part] for part in outputs)
-            truth = [boxes.to(device) for boxes in _boxes(2, 8)]
+            truth = [drawn.to(device) for drawn in boxes(2, 8)]
             swept = head.sweep(there, metas, [*RULES, *ORACLES], gt_bboxes=truth)
             found.append({"group": swept.groups.cpu()} | {key: value.cpu() for key, value in swept.columns.items()})
         expected, here = found
@@ -130,31 +132,22 @@ def _outputs(case: str) -> tuple[list[torch.Tensor], ...]:
     return outputs
 
 
-def _boxes(images: int, count: int) -> list[torch.Tensor]:
-    """Return random boxes (count, 4) for each image, in eighths of a pixel, so that their areas are exact."""
-    generator = torch.Generator().manual_seed(1)
-    limits = torch.tensor([WIDTH, HEIGHT]) * 0.7
-    corners = [torch.rand(count, 2, generator=generator) * limits for _ in range(images)]
-    boxes = [torch.cat([low, low + 8 + torch.rand(count, 2, generator=generator) * 60], 1) for low in corners]
-    return [(image * 8).round() / 8 for image in boxes]
-
-
 def ops(figures: Figures) -> None:
     """Hold mmcv's NMS against ours, and its RoIAlign and focal loss on the GPU against those on the CPU."""
     count = 200 if ON_CPU else 2000
-    boxes = _boxes(1, count)[0].to(DEVICE)
+    drawn = boxes(1, count)[0].to(DEVICE)
     scores = torch.linspace(1, 0.1, count, device=DEVICE)
     order = torch.arange(count, device=DEVICE).unsqueeze(0)
     for threshold in (0.3, 0.5, 0.7):
-        survivors = survivors_of(boxes.unsqueeze(0), [count], threshold)
+        survivors = survivors_of(drawn.unsqueeze(0), [count], threshold)
         ranked, image = torch.ones_like(order, dtype=torch.bool), torch.zeros(1, dtype=torch.long, device=DEVICE)
         ours = set(suppress(order, ranked, image, survivors, 1, count)[0].tolist()) - {count}
-        theirs = set(nms(boxes, scores, threshold)[1].tolist())
+        theirs = set(nms(drawn, scores, threshold)[1].tolist())
         figures[f"boxes kept, NMS at {threshold}"] = len(ours)
         assert ours == theirs, f"NMS at {threshold}: mmcv decides otherwise about {len(ours ^ theirs)} of {count} boxes"
     generator = torch.Generator().manual_seed(2)
     features, logits = torch.randn(1, 8, 50, 84, generator=generator), torch.randn(4096, CLASSES, generator=generator)
-    rois = torch.cat([torch.zeros(count, 1), boxes.cpu()], 1)
+    rois = torch.cat([torch.zeros(count, 1), drawn.cpu()], 1)
     labels = torch.randint(CLASSES + 1, (4096,), generator=generator)
     compared = {"RoIAlign": (RoIAlign(7, 1 / 16, 2), features, rois), "focal loss": (FocalLoss(), logits, labels)}
     for name, both in compared.items():
@@ -300,9 +293,9 @@ def resume(figures: Figures) -> None:
     )
     assert start("uninterrupted").wait() == 0
     ends = []
-    for steps, end in [(10, subprocess.Popen.kill), (20, subprocess.Popen.terminate)]:
+    for least, end in [(10, subprocess.Popen.kill), (20, subprocess.Popen.terminate)]:
         process = start("resume")
-        while _steps("resume") < steps:
+        while _steps("resume") < least:
             assert process.poll() is None, f"the training ended with status {process.returncode}"
             time.sleep(0.02)
         end(process)
@@ -335,7 +328,7 @@ def main() -> None:
     """Run one part; write its figures also if it fails."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     name, figures = sys.argv[1], {}
-    parts = (prepare, ops, sweep, predict, nccl, resume)
+    parts = (prepare, ops, sweep, steps, predict, nccl, resume)
     part = {function.__name__: function for function in parts}.get(name)
     try:
         part(figures) if part else training(name, figures)

@@ -35,6 +35,7 @@ PARTS = {
     "prepare": 60,
     "ops": 45,
     "sweep": 60,
+    "steps": 60,
     "fp32": 100,
     "fp16": 70,
     "bf16": 70,

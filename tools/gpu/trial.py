@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 import yaml
 
 from iou_aware.experiment.experiment import Experiment
@@ -32,6 +33,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "bf16_channels_last": {"amp": "bf16", "channels_last": True},
     "bf16_compiled": {"amp": "bf16", "channels_last": True, "compile": True},
     "faster_rcnn": _SHORT,
+    "retinanet": _SHORT,
     "nccl": _SHORT,
     "resume": _SHORT | {"amp": "fp16", "epochs": 4},
     "uninterrupted": _SHORT | {"amp": "fp16", "epochs": 4},
@@ -72,16 +74,26 @@ def _content(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     common = {"epochs": 1, "batch_size": BATCH, "workers": workers, "gpus": 1, "device": DEVICE}
     run = {"dataset": "scenes", "recipe": "paper", "backbone": "trial", "scale": f"{WIDTH}x{HEIGHT}", "seed": 0}
     iou_aware = {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rules": ORACLES}
-    row = {} if name == "faster_rcnn" else {"rule": "none"}
+    other = name in ("faster_rcnn", "retinanet")
+    rows = {"model": {} if other else {"rule": "none"}}
     return {
         "experiment": name,
         "title": "A trial on one GPU",
         "defaults": run | {"target_grad": False},
         "rules": RULES,
-        "runs": [{"detector": "faster_rcnn"} if name == "faster_rcnn" else iou_aware],
+        "runs": [{"detector": name} if other else iou_aware],
         "settings": common | settings,
-        "tables": {"trial": {"caption": "The model.", "split": "val", "columns": ["AP"], "rows": {"model": row}}},
+        "tables": {"trial": {"caption": "The model.", "split": "val", "columns": ["AP"], "rows": rows}},
     }
+
+
+def boxes(images: int, count: int) -> list[torch.Tensor]:
+    """Return random boxes (count, 4) for each image, in eighths of a pixel, so that their areas are exact."""
+    generator = torch.Generator().manual_seed(1)
+    limits = torch.tensor([WIDTH, HEIGHT]) * 0.7
+    corners = [torch.rand(count, 2, generator=generator) * limits for _ in range(images)]
+    both = [torch.cat([low, low + 8 + torch.rand(count, 2, generator=generator) * 60], 1) for low in corners]
+    return [(image * 8).round() / 8 for image in both]
 
 
 def _draw_split(split: str, count: int) -> None:
@@ -91,10 +103,10 @@ def _draw_split(split: str, count: int) -> None:
     with multiprocessing.get_context("fork").Pool() as pool:
         scenes = pool.starmap(_draw, [(split, number) for number in numbers])
     images = [{"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT} for number in numbers]
-    boxes = [(number, *box) for number, scene in zip(numbers, scenes, strict=True) for box in scene]
+    objects = [(number, *box) for number, scene in zip(numbers, scenes, strict=True) for box in scene]
     annotations = [
         {"id": place, "image_id": number, "category_id": label, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-        for place, (number, label, box) in enumerate(boxes, start=1)
+        for place, (number, label, box) in enumerate(objects, start=1)
     ]
     categories = [{"id": label, "name": f"class {label}"} for label in range(1, CLASSES + 1)]
     content = {"images": images, "annotations": annotations, "categories": categories}

@@ -3,6 +3,7 @@ import json
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -152,3 +153,8 @@ def test_a_further_rule_is_one_line(monkeypatch):
     assert torch.equal(least, torch.where(p < iou, p, iou))
     assert torch.equal(cls, p)
     assert Rule("least").kind == "least"
+
+
+def test_alpha_one_half_is_rounded_once():
+    p, iou = random_scores()
+    assert np.array_equal(confidence(p, iou, "alpha=0.50").numpy(), np.sqrt((p * iou).numpy()))

@@ -1,5 +1,6 @@
 """Several training processes on one machine, one per GPU, or on the CPU."""
 
+import atexit
 import logging
 import os
 
@@ -36,6 +37,7 @@ def join() -> None:
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("nccl" if gpu else "gloo")
+    atexit.register(torch.distributed.destroy_process_group)
 
 
 def launch(processes: int, arguments: list[str]) -> None:

@@ -193,7 +193,7 @@ def test_what_decides_training_leaves_the_machine_out(project):
     name = "shapes.retinanet.r50.quick.96x64.seed0"
     values = load(settings={"epochs": 3}).training_values(name)
     assert values != load(settings={"epochs": 4}).training_values(name)
-    machine = {"workers": 2, "device": "cpu", "tensorboard": True}
+    machine = {"workers": 2, "device": "cpu"}
     assert values == load(settings={"epochs": 3} | machine).training_values(name)
     assert values == load(settings={"epochs": 3}, rules=["none", "alpha=0.50", "alpha=0.10"]).training_values(name)
 

@@ -6,9 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import mmdet
 import pytest
@@ -20,7 +18,6 @@ from builders.training import (
     RETINANET,
     STEPS,
     command,
-    outcome,
     project,
     saved,
 )
@@ -164,40 +161,6 @@ def test_annotations_that_changed_since_they_were_prepared(fresh):
     path.write_text(path.read_text() + "\n")
     with pytest.raises(InputError, match=r"train.json: the annotations .* changed after they were prepared"):
         train(fresh, RETINANET)
-
-
-def test_tensorboard_is_told_what_the_history_says(tmp_path, monkeypatch, trained):
-    """Even where the same run began in the same process within the same second, without TensorBoard."""
-    told = []
-
-    class Writer:
-        def __init__(self, folder: str):
-            self.folder = Path(folder)
-
-        def add_scalar(self, *scalar) -> None:
-            told.append((self.folder, *scalar))
-
-        def close(self) -> None:
-            """Nothing is open."""
-
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    monkeypatch.setattr(time, "strftime", lambda *_: "20191213_000000")
-    train(project(tmp_path / "before", settings={"epochs": 1, "device": "cpu"}), IOU_AWARE)
-    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "tensorboard": True})
-    train(experiment, IOU_AWARE)
-    rows = list(csv.DictReader(experiment.paths.history(IOU_AWARE).open()))
-    losses = [(step, value) for _, name, value, step in told if name == "loss_iou"]
-    assert losses == [(int(row["iteration"]), float(row["loss_iou"])) for row in rows]
-    assert {folder for folder, *_ in told} == {experiment.paths.checkpoints(IOU_AWARE) / "tensorboard"}
-    assert {name for _, name, *_ in told} == set(rows[0]) - {"epoch", "iteration"}
-    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
-
-
-def test_tensorboard_that_is_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    experiment = project(tmp_path, settings={"tensorboard": True})
-    with pytest.raises(InputError, match=r"settings.tensorboard.*pip install tensorboard"):
-        train(experiment, RETINANET)
 
 
 def test_setting_that_needs_a_gpu_is_named_where_there_is_none(tmp_path):

@@ -19,7 +19,7 @@ from iou_aware.experiment.table import Table, read_tables
 from iou_aware.method.confidence import Rule
 
 # Settings that change no result, so that a change to one does not train again.
-MACHINE_SETTINGS = ("workers", "device", "tensorboard")
+MACHINE_SETTINGS = ("workers", "device")
 # Keys of the YAML that become fields unchanged.
 _AS_WRITTEN = ("title", "comparison", "referee", "settings", "gpu", "roots", "noise_in")
 

@@ -20,7 +20,6 @@ from iou_aware.method.iou_branch import IOU_LOSS
 from iou_aware.training import parts
 
 RUNTIME = Path(mmdet.__file__).parent / ".mim" / "configs" / "_base_" / "default_runtime.py"
-TENSORBOARD = "TensorboardVisBackend"
 # Variables of MMDetection's configs for their data, which nothing refers to once the data are replaced.
 VARIABLES = ("dataset_type", "data_root", "backend_args", "train_pipeline", "test_pipeline")
 # The paper's only augmentation, and MMDetection's.
@@ -47,7 +46,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
         settings: The experiment's changes: epochs, batch_size, augmentations, images, workers, amp, compile,
-            channels_last, gpus (a number), normaliser, tensorboard.
+            channels_last, gpus (a number), normaliser.
         work_dir: The folder that MMDetection's own tools write to.
 
     Raises:
@@ -71,9 +70,6 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     config.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
     config.env_cfg.dist_cfg = dict(backend="nccl")
     config.work_dir = str(work_dir)
-    if settings.get("tensorboard"):
-        backend = dict(type=TENSORBOARD, save_dir=str(Path(work_dir) / "tensorboard"))
-        config.visualizer.vis_backends = [*config.visualizer.vis_backends, backend]
     return Config(_plain(config._cfg_dict))
 
 

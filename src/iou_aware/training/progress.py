@@ -98,7 +98,6 @@ class Progress(Hook):
             means = {key: value / self._count for key, value in self._sums.items()}
             self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": self._lr} | means)
             self._sums, self._count = {}, 0
-            runner.visualizer.add_scalars({"lr": self._lr} | means, step=runner.iter + 1)
             if is_main_process():
                 self._say(runner, batch_idx + 1, length)
 

@@ -1,6 +1,5 @@
 """MMEngine's runner, made to stop at any step and to resume from there with the same result."""
 
-import itertools
 import logging
 import signal
 from pathlib import Path
@@ -19,7 +18,6 @@ from mmengine.runner import Runner as MMEngineRunner
 from iou_aware.common.errors import InputError
 from iou_aware.method.targets import batch_targets
 from iou_aware.training import checkpoints, loading
-from iou_aware.training.config import TENSORBOARD
 from iou_aware.training.device import channels_last
 from iou_aware.training.progress import Progress
 from iou_aware.workflow.attempts import INTERRUPTED
@@ -27,10 +25,6 @@ from iou_aware.workflow.attempts import INTERRUPTED
 logger = logging.getLogger(__name__)
 
 ASK_EVERY = 10
-
-# MMEngine identifies the runners of a process by name and start time in seconds. One that equals an earlier one in both
-# gets the earlier visualizer, which writes elsewhere or not at all. A number makes the names unique.
-_NUMBERS = itertools.count()
 
 
 class Interrupted(SystemExit):
@@ -153,7 +147,6 @@ class Runner(MMEngineRunner):
         launcher = "pytorch" if torch.distributed.is_initialized() else "none"
         processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
         self.progress = Progress(name, config.train_dataloader.batch_size * processes)
-        shown = [one for one in config.visualizer.vis_backends if one.type == TENSORBOARD]
         self.saving = Saving(folder, every_seconds)
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
@@ -168,10 +161,10 @@ class Runner(MMEngineRunner):
             launcher=launcher,
             env_cfg=config.env_cfg,
             log_level="WARNING",
-            visualizer=dict(type="Visualizer", vis_backends=shown),
+            visualizer=dict(type="Visualizer", vis_backends=[]),
             default_scope=config.default_scope,
             randomness=config.randomness,
-            experiment_name=f"{name}_{next(_NUMBERS)}",
+            experiment_name=name,
         )
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: torch.nn.Module) -> torch.nn.Module:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import resource
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,6 @@ def train(experiment: Experiment, run_name: str) -> None:
     gpus = Estimates(experiment).gpus(run)
     settings = experiment.settings | {"gpus": gpus}
     chosen = device.choose(settings, gpus)
-    if settings.get("tensorboard"):
-        _require_tensorboard()
     if launch.is_rank():
         launch.join()
     elif gpus > 1:
@@ -89,16 +86,6 @@ def _launch(processes: int, experiment: Experiment, run_name: str) -> None:
     except Interrupted:
         if (sealed.is_file() and sealed.stat().st_mtime_ns) == before:
             raise
-
-
-def _require_tensorboard() -> None:
-    try:
-        import_module("torch.utils.tensorboard")
-    except ImportError as fault:
-        raise InputError(
-            f"settings.tensorboard: found true, but TensorBoard is not installed ({fault}); "
-            "run `pip install tensorboard`, or take the setting out: history.csv has the same."
-        ) from fault
 
 
 def _identity(science: str, manifest: Manifest, start_sha256: str | None) -> str:

@@ -1,20 +1,22 @@
 """GPUs of one machine, shared out between processes; a script stands in for nvidia-smi, and the processes are real."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
-from threading import Timer
+from functools import partial
 
 import psutil
 import pytest
 from builders.data import program
 from builders.training import RETINANET, command, project
-from builders.workflows import SMALL, Project
 
 from iou_aware.workflow import gpus
 
-PATIENCE_SECONDS = 120  # on a loaded machine; who waits for longer is killed, and the test fails
+PATIENCE_SECONDS = 120  # on a loaded machine; a process that waits for longer is killed, and the test fails
+PIPES = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+PIPES |= {"text": True, "preexec_fn": partial(signal.alarm, PATIENCE_SECONDS)}
 HOLD = """
 import logging, os, sys
 from iou_aware.workflow import gpus
@@ -22,19 +24,6 @@ logging.basicConfig(level=logging.INFO)
 gpus.take(int(sys.argv[1]))
 print(os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.read()
-"""
-# What stands in for two trainings: each takes a GPU and says which, and neither goes on before the other has as well.
-TRAINING = """\
-#!{python}
-import os, signal, subprocess, sys
-from pathlib import Path
-from iou_aware.workflow import gpus
-if sys.argv[1] == "train":
-    signal.alarm({patience})
-    gpus.take(1)
-    Path("taken", sys.argv[3]).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
-    open("meeting", "w" if "iou_aware" in sys.argv[3] else "r").close()
-sys.exit(subprocess.call(["bin/stand-in", *sys.argv[1:]]))
 """
 # What a stage asks for, and whether a library that asks for GPUs had been imported by then.
 ASKED = """
@@ -44,43 +33,23 @@ from iou_aware.workflow import gpus
 gpus.take = lambda count: sys.exit(f"{count} {'torch' in sys.modules}")
 cli.main(sys.argv[1:])
 """
-WHOLE = [f"GPU {number}: Stand-in (UUID: GPU-{number}{os.getpid()}-whole)" for number in range(4)]
-PARTED = [
-    *WHOLE[:1],
-    f"GPU 1: Stand-in (UUID: GPU-1{os.getpid()}-parted)",
-    f"  MIG 3g.40gb     Device  0: (UUID: MIG-0{os.getpid()})",
-    f"  MIG 3g.40gb     Device  1: (UUID: MIG-1{os.getpid()})",
-]
-
-
-def uuid(line: str) -> str:
-    return line.partition("UUID: ")[2].rstrip(")")
-
-
-GPUS = [uuid(line) for line in WHOLE]
-INSTANCES = [uuid(line) for line in PARTED[2:]]
-
-
-class Patience:
-    """Kills a process that takes too long, so that a test fails that would wait forever."""
-
-    def __init__(self, process: subprocess.Popen):
-        self.timer = Timer(PATIENCE_SECONDS, process.kill)
-
-    def __enter__(self) -> None:
-        self.timer.start()
-
-    def __exit__(self, *_) -> None:
-        self.timer.cancel()
+GPUS = [f"GPU-{number}{os.getpid()}" for number in range(4)]
+# Lists the GPUs, or those of them with the numbers asked for.
+NVIDIA_SMI = """\
+#!/bin/sh
+cd "$(dirname "$0")"
+case "$*" in *--id=*) ;; *) exec cat uuids ;; esac
+for number in $(echo "${*##*--id=}" | tr , ' '); do sed -n "$((number + 1))p" uuids | grep . || exit 6; done
+"""
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """Return a function that lets a machine have GPUs."""
 
-    def have(lines: list[str]) -> None:
-        says = "#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n"
-        listed = program(tmp_path / "machine" / "nvidia-smi", says)
+    def have(uuids: list[str]) -> None:
+        listed = program(tmp_path / "machine" / "nvidia-smi", NVIDIA_SMI)
+        listed.with_name("uuids").write_text("\n".join(uuids) + "\n")
         monkeypatch.setenv("PATH", os.pathsep.join([str(listed.parent), os.environ["PATH"]]))
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -93,11 +62,9 @@ def holders():
     with ExitStack() as stack:
 
         def start(count: int = 1, **environment: str) -> subprocess.Popen:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            process = subprocess.Popen([sys.executable, "-c", HOLD, str(count)], env=os.environ | environment, **pipes)
+            process = subprocess.Popen([sys.executable, "-c", HOLD, str(count)], env=os.environ | environment, **PIPES)
             stack.enter_context(process)
             stack.callback(process.kill)
-            stack.enter_context(Patience(process))
             return process
 
         yield start
@@ -109,7 +76,7 @@ def has(process: subprocess.Popen) -> list[str]:
 
 
 def test_processes_at_once_never_have_a_gpu_in_common(machine, holders):
-    machine(WHOLE)
+    machine(GPUS)
     started = [holders(count) for count in (1, 2, 1)]
     taken = [has(process) for process in started]
     assert [len(names) for names in taken] == [1, 2, 1]
@@ -117,7 +84,7 @@ def test_processes_at_once_never_have_a_gpu_in_common(machine, holders):
 
 
 def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
-    machine(WHOLE[:1])
+    machine(GPUS[:1])
     first = holders()
     assert has(first) == GPUS[:1]
     second = holders()
@@ -127,35 +94,22 @@ def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
 
 
 @pytest.mark.parametrize(
-    ("lines", "visible", "expected"),
+    ("asked", "expected"),
     [
-        (WHOLE, None, GPUS),
-        (WHOLE, "2,0", [GPUS[2], GPUS[0]]),
-        (WHOLE, GPUS[1], GPUS[1:2]),
-        (WHOLE, GPUS[3][:5], GPUS[3:4]),  # the beginning of a UUID
-        (WHOLE, "1,9,2", GPUS[1:2]),  # CUDA ends at the first that is none
-        (WHOLE, "-1", []),
-        (WHOLE, "", []),
-        (PARTED, None, [GPUS[0], *INSTANCES]),
-        (PARTED, "1", INSTANCES),
-        (PARTED, uuid(PARTED[1]), INSTANCES),
-        (PARTED, INSTANCES[1], INSTANCES[1:]),
+        (None, GPUS),
+        ("2,0", [GPUS[2], GPUS[0]]),
+        (GPUS[1], GPUS[1:2]),
+        ("MIG-1,MIG-0", ["MIG-1", "MIG-0"]),
+        ("1,9", []),
+        ("-1", []),
+        ("", []),
     ],
-    ids=[*("all", "numbers", "UUID", "its beginning", "too high", "none", "nothing"), *("split", "1", "whole", "part")],
 )
-def test_only_what_is_visible_is_taken_and_instances_one_by_one(machine, monkeypatch, lines, visible, expected):
-    machine(lines)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+def test_only_what_is_visible_is_taken(machine, monkeypatch, asked, expected):
+    machine(GPUS)
+    if asked is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
     assert gpus.visible() == expected
-
-
-def test_who_may_use_one_gpu_waits_for_it_and_takes_no_other(machine, holders):
-    machine(WHOLE)
-    assert has(holders(CUDA_VISIBLE_DEVICES="1")) == GPUS[1:2]
-    waiting = holders(CUDA_VISIBLE_DEVICES=GPUS[1])
-    assert has(holders(3)) == [GPUS[0], *GPUS[2:]]
-    assert "in use by other processes" in waiting.stderr.readline()
 
 
 @pytest.mark.parametrize("count", [1, 0])
@@ -165,21 +119,9 @@ def test_a_machine_without_gpus_is_left_alone_unless_none_shall_be_used(tmp_path
 
 
 def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders):
-    machine(WHOLE)
+    machine(GPUS)
     assert has(holders(5)) == ["None"]
     assert has(holders(4)) == GPUS
-
-
-def test_trainings_that_run_at_once_under_the_profile_have_gpus_of_their_own(machine, tmp_path):
-    machine(WHOLE[:2])
-    study = Project(tmp_path, **SMALL, settings={"gpus": 1})
-    stage = tmp_path / "bin" / "iou-aware"
-    stage.rename(stage.with_name("stand-in"))
-    program(stage, TRAINING.format(python=sys.executable, patience=PATIENCE_SECONDS))
-    os.mkfifo(tmp_path / "meeting")
-    (tmp_path / "taken").mkdir()
-    study.run("--profile", "workflow/profiles/workstation", "--until", "train", "--retries", "0")
-    assert sorted(file.read_text() for file in (tmp_path / "taken").iterdir()) == GPUS[:2]
 
 
 @pytest.mark.parametrize(
@@ -187,9 +129,7 @@ def test_trainings_that_run_at_once_under_the_profile_have_gpus_of_their_own(mac
     [
         ({"gpus": 4}, "train", 4),
         ({"gpus": 4}, "predict", 1),
-        ({}, "train", 1),
         ({"gpus": 2, "device": "cpu"}, "train", 0),
-        ({"device": "cpu"}, "predict", 0),
     ],
 )
 def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, settings, stage, count):
@@ -203,15 +143,14 @@ def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, se
 
 def test_no_process_of_a_killed_training_keeps_its_gpus(machine, tmp_path):
     """What torchrun has started would train on by itself, on GPUs that others take meanwhile."""
-    machine(WHOLE[:2])
+    machine(GPUS[:2])
     experiment = project(tmp_path, settings={"epochs": 500, "gpus": 2})
-    pipes = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command(experiment, "train", RETINANET), **pipes) as training, Patience(training):
+    with subprocess.Popen(command(experiment, "train", RETINANET), cwd=tmp_path, **PIPES) as training:
         assert any("epoch 1/500" in line for line in training.stderr)
         ranks = psutil.Process(training.pid).children()
         assert [rank.environ()["CUDA_VISIBLE_DEVICES"] for rank in ranks] == [",".join(GPUS[:2])] * 2
         predict = command(experiment, "predict", RETINANET, "--split", "val")
-        with subprocess.Popen(predict, **pipes) as waiting, Patience(waiting):
+        with subprocess.Popen(predict, cwd=tmp_path, **PIPES) as waiting:
             assert "in use by other processes" in waiting.stderr.readline()
             training.kill()
             assert f"Taken: {GPUS[0]}" in waiting.stderr.readline()

@@ -5,11 +5,9 @@ time, of any user, have a name and frees it when that process ends, even by SIGK
 UUIDs stay the same whatever CUDA_VISIBLE_DEVICES or a scheduler makes of the numbers.
 """
 
-import errno
 import logging
 import os
 import random
-import re
 import socket
 import subprocess
 import time
@@ -18,7 +16,6 @@ from collections.abc import Sequence
 logger = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_LISTED = re.compile(r"^(?P<instance> *)\S.*\(UUID: (?P<uuid>[^)]+)\)", re.MULTILINE)
 _ANSWER_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0
 
@@ -56,57 +53,36 @@ def take(count: int) -> None:
 
 
 def visible() -> list[str]:
-    """Return the UUIDs of the GPUs that CUDA would see, with MIG instances in place of a GPU that is split into them.
+    """Return the UUIDs of the GPUs, or MIG instances, that CUDA would see; none where a number in the list is no GPU's.
 
-    Entries of CUDA_VISIBLE_DEVICES are numbers, in the order of ``nvidia-smi``, or the beginnings of UUIDs. As in CUDA,
-    the first entry that is no GPU ends the list.
+    Entries of CUDA_VISIBLE_DEVICES are UUIDs, or numbers in the order of ``nvidia-smi``.
     """
-    gpus = _listed()
     asked = os.environ.get(VISIBLE)
-    if asked is None:
-        return [name for names in gpus.values() for name in names]
-    by_key = {str(number): names for number, names in enumerate(gpus.values())}
-    by_key |= gpus | {name: [name] for names in gpus.values() for name in names}
-    seen: dict[str, None] = {}
-    for entry in filter(None, map(str.strip, asked.split(","))):
-        names = by_key.get(entry) or next((by_key[key] for key in by_key if key.startswith(entry)), None)
-        if not names:
-            break
-        seen |= dict.fromkeys(names)
-    return list(seen)
-
-
-def _listed() -> dict[str, list[str]]:
-    """Return for each GPU of the machine, by UUID, what can be computed on: its MIG instances, or the GPU itself."""
+    if asked == "":
+        return []
+    if asked and asked.startswith(("GPU-", "MIG-")):
+        return asked.split(",")
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader", *([f"--id={asked}"] if asked else [])]
     try:
-        command = ["nvidia-smi", "-L"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_SECONDS)
     except (OSError, subprocess.SubprocessError):
-        return {}
-    gpus: dict[str, list[str]] = {}
-    for line in _LISTED.finditer(done.stdout):
-        if line["instance"]:
-            gpus[next(reversed(gpus))].append(line["uuid"])
-        else:
-            gpus[line["uuid"]] = []
-    return {gpu: instances or [gpu] for gpu, instances in gpus.items()}
+        return []
+    return done.stdout.split()
 
 
-def _bind(names: Sequence[str], count: int) -> dict[str, socket.socket] | None:
-    """Bind the first ``count`` free names; return None, with nothing bound, where there are too few."""
+def _bind(names: Sequence[str], count: int) -> dict[str, socket.socket]:
+    """Bind the first ``count`` free names; return nothing, with nothing bound, where there are too few."""
     bound: dict[str, socket.socket] = {}
     for name in names:
         one = socket.socket(socket.AF_UNIX)
         try:
             one.bind(f"\0iou-aware {name}")
-        except OSError as fault:
+        except OSError:
             one.close()
-            if fault.errno != errno.EADDRINUSE:
-                raise
             continue
         bound[name] = one
         if len(bound) == count:
             return bound
     for one in bound.values():
         one.close()
-    return None
+    return {}

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -27,11 +26,7 @@ Localization'.
 An experiment (EXPERIMENT) is a YAML in configs/experiments/, or its copy with
 all changes applied, which Snakemake writes to
 results/<experiment>/experiment.yaml. Run from the project's folder.
-`snakemake` runs all stages in order; `iou-aware COMMAND --help` has an example
-of each."""
-
-
-_WHOLE: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+`snakemake` runs all stages in order; `iou-aware COMMAND --help` explains one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,29 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        _add(commands, name, command)
+        one = commands.add_parser(name, help=command.purpose, description=command.purpose)
+        one.add_argument("--verbose", action="store_true", help="say more")
+        if command.on_experiment:
+            one.add_argument("experiment", metavar="EXPERIMENT", type=Path, help="configs/experiments/NAME.yaml")
+        for argument in command.arguments:
+            flags, options = (argument, ARGUMENTS[argument]) if isinstance(argument, str) else argument
+            one.add_argument(*flags.split(), **options)
+        one.set_defaults(command=command)
     return parser
-
-
-def _add(commands: Any, name: str, command: Command) -> None:
-    """Add the parser of one command."""
-    on = "" if command.experiment is None else f" configs/experiments/{command.experiment}.yaml"
-    example = f"iou-aware {name}{on} {command.example}".rstrip()
-    parser = commands.add_parser(
-        name,
-        help=command.purpose,
-        description="\n".join(textwrap.wrap(command.purpose, 79)),
-        # Names are long and not broken; an example continues after a backslash, so that it can be copied.
-        epilog="example:\n  " + " \\\n    ".join(textwrap.wrap(example, 74, **_WHOLE)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--verbose", action="store_true", help="say more")
-    if command.experiment is not None:
-        parser.add_argument("experiment", metavar="EXPERIMENT", type=Path, help="the experiment's YAML")
-    for argument in command.arguments:
-        flags, options = (argument, ARGUMENTS[argument]) if isinstance(argument, str) else argument
-        parser.add_argument(*flags.split(), **options)
-    parser.set_defaults(command=command)
 
 
 def _carry_out(command: Command, experiment: Path | None = None, **values: Any) -> None:

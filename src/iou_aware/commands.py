@@ -5,23 +5,20 @@ from typing import Any, NamedTuple
 
 
 class Command(NamedTuple):
-    """One command: what it is for, the function that does it, its arguments, an example of them.
+    """One command: what it is for, the function that does it, and its arguments.
 
-    An argument is a name of ``ARGUMENTS``, or a name or flags with their options for argparse. ``experiment`` is that
-    of the example; None for a command without one. ``gpus`` is the method of ``Needs`` that returns how many GPUs its
-    run needs; empty for a command without GPUs.
+    An argument is a name of ``ARGUMENTS``, or a name or flags with their options for argparse. ``on_experiment`` says
+    whether an experiment comes first. ``gpus`` is the method of ``Needs`` that returns how many GPUs its run needs;
+    empty for a command without GPUs.
     """
 
     purpose: str
     function: str
     arguments: tuple[str | tuple[str, dict[str, Any]], ...] = ()
-    example: str = ""
-    experiment: str | None = "micro"
+    on_experiment: bool = True
     gpus: str = ""
 
 
-RUN = "micro-coco.retinanet.shapes_r50.micro.72x72.seed0"
-IOU_AWARE = "micro-coco.iou_aware_retinanet.shapes_r50.bce.micro.72x72.seed0"
 _SIDES = "COCO results files, or runs: results/EXPERIMENT/runs/RUN, with @RULE; or two folders results/EXPERIMENT"
 _TRAINED = "a finished run: its folder, results/EXPERIMENT/runs/RUN, or the weights.pth there"
 _DRAWN = "where to write the pictures and detections.csv (detected)"
@@ -33,82 +30,64 @@ COMMANDS = {
         "iou_aware.data.fetch:fetch",
         (
             ("name", {"metavar": "DATASET", "help": "a file of configs/datasets/, without .yaml"}),
-            (
-                "--into",
-                {"dest": "folder", "metavar": "FOLDER", "help": "where to put it, over its file's root"},
-            ),
+            ("--into", {"dest": "folder", "metavar": "FOLDER", "help": "where to put it, over its file's root"}),
             ("--keep-archives", {"action": "store_true", "help": "keep what was downloaded after extracting it"}),
-            (
-                "--project",
-                {"metavar": "FOLDER", "type": Path, "default": Path(), "help": "what holds configs/ (this folder)"},
-            ),
+            ("--project", {"type": Path, "default": Path(), "help": "the folder that holds configs/ (this folder)"}),
         ),
-        "bccd",
-        experiment=None,
+        on_experiment=False,
     ),
     "prepare": Command(
         "Convert a dataset to COCO's format and write its manifest: counts, checksums, faults.",
         "iou_aware.cli:prepare",
         ("dataset",),
-        "micro-voc",
     ),
     "backbone": Command(
         "Fetch a backbone's ImageNet weights, for trainings on machines without a network.",
         "iou_aware.experiment.backbones:fetch",
         ("backbone",),
-        "r50",
     ),
     "pretrain": Command(
         "Pretrain a backbone on drawn shapes, where its config says so.",
         "iou_aware.pretraining.pretrain:pretrain",
         ("backbone",),
-        "shapes_r50",
     ),
     "train": Command(
         "Train one run. An interrupted training resumes.",
         "iou_aware.training.train:train",
         ("run",),
-        RUN,
         gpus="training_gpus",
     ),
     "release": Command(
         "Fetch the released weights of one run that is not trained (recipe zoo), and check them.",
         "iou_aware.training.release:release",
         ("run",),
-        "coco.retinanet.r50.zoo.1333x800.seed0",
-        "paper",
     ),
     "predict": Command(
         "Detect on one split: one forward pass for every confidence rule of the experiment.",
         "iou_aware.inference.predict:predict",
         ("run", "--split"),
-        f"{RUN} --split val",
         gpus="testing_gpus",
     ),
     "evaluate": Command(
         "Measure the AP of one run on one split, for every rule.",
         "iou_aware.evaluation.evaluate:evaluate",
         ("run", "--split"),
-        f"{RUN} --split val",
     ),
     "export": Command(
         "Write one rule's detections as COCO's results JSON, or in a zip as COCO's evaluation server took them.",
         "iou_aware.evaluation.export:export",
         ("run", "--split", "--rule", "--out"),
-        f"{IOU_AWARE} --split val --rule alpha=0.50 --out detections.json",
     ),
     "bootstrap": Command(
         "Resample a split's images and measure every rule of one run on each resample: how sure its AP is.",
         "iou_aware.analysis.bootstrap.draw:resample",
         ("run", "--split"),
-        f"{RUN} --split val",
     ),
     "collect": Command("Gather all evaluations into metrics.csv.", "iou_aware.analysis.collect.collect:collect"),
     "table": Command(
         "Write one table beside the paper's, as csv, md, tex and html.",
         "iou_aware.analysis.tables.write:write_table",
         ("table",),
-        "table1",
     ),
     "figures": Command("Draw the figures.", "iou_aware.analysis.figures.write:write_figures"),
     "premise": Command(
@@ -126,7 +105,6 @@ COMMANDS = {
         "Execute one notebook of reports/ over the results, as a page with its code.",
         "iou_aware.analysis.report.notebook:write_notebook",
         ("notebook",),
-        "alpha",
     ),
     "report": Command(
         "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_notebook"
@@ -142,15 +120,10 @@ COMMANDS = {
         ("--markdown",),
     ),
     "check": Command(
-        "Check that this environment and this machine's GPUs can run the experiment.",
-        "iou_aware.training.device:check",
-        experiment="paper",
+        "Check that this environment and this machine's GPUs can run the experiment.", "iou_aware.training.device:check"
     ),
     "plan": Command(
-        "Estimate what the experiment takes: GPU-hours, days, disk. Nothing is run.",
-        "iou_aware.workflow.plan:print_plan",
-        ("--gpus",),
-        "--gpus 16",
+        "Estimate what the experiment takes: GPU-hours, days. Nothing is run.", "iou_aware.workflow.plan:print_plan"
     ),
     "times": Command(
         "Print how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
@@ -163,10 +136,9 @@ COMMANDS = {
             ("--annotations", {"metavar": "JSON", "type": Path, "help": "COCO's annotations, for results files"}),
             ("--images", {"metavar": "FOLDER", "type": Path, "help": "their images, to draw those that decide"}),
             ("--into", {"metavar": "FOLDER", "type": Path, "help": "where to write CSV, HTML and pictures"}),
-            ("--split", {"metavar": "SPLIT", "help": "the split to compare runs on, if there are several"}),
+            ("--split", {"help": "the split to compare runs on, if there are several"}),
         ),
-        "A.bbox.json B.bbox.json --annotations instances_val2017.json",
-        experiment=None,
+        on_experiment=False,
     ),
     "detect": Command(
         "Draw the boxes of a trained run on your own photographs.",
@@ -174,12 +146,11 @@ COMMANDS = {
         (
             ("photos", {"metavar": "PHOTO", "type": Path, "nargs": "+", "help": "a picture, or a folder of pictures"}),
             ("--weights --run", {"dest": "run", "metavar": "RUN", "type": Path, "required": True, "help": _TRAINED}),
-            ("--rule", {"metavar": "RULE", "help": "none, cls or alpha=A (alpha=0.50; cls where no IoU is predicted)"}),
+            ("--rule", {"help": "none, cls or alpha=A (alpha=0.50; cls where no IoU is predicted)"}),
             ("--out", {"metavar": "FOLDER", "type": Path, "default": Path("detected"), "help": _DRAWN}),
             ("--least", {"metavar": "C", "type": float, "default": 0.5, "help": "least confidence to draw (0.5)"}),
         ),
-        f"photo.jpg --weights results/micro/runs/{IOU_AWARE} --rule alpha=0.50 --out drawn",
-        experiment=None,
+        on_experiment=False,
     ),
 }
 
@@ -190,13 +161,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
     "--markdown": {"action": "store_true", "help": "as a Markdown table; else tab-separated"},
-    "--gpus": {"metavar": "N", "type": int, "help": "the number of GPUs to give the time for; by default several"},
-    "--rule": {"metavar": "RULE", "required": True, "help": "one of the run's rules, such as alpha=0.50"},
+    "--rule": {"required": True, "help": "one of the run's rules, such as alpha=0.50"},
     "--out": {
         "metavar": "FILE",
         "type": Path,
         "required": True,
         "help": "the .json to write, or detections_<test set>_<model>_results.zip",
     },
-    "--split": {"metavar": "SPLIT", "required": True, "help": "a split of the run's dataset, such as val"},
+    "--split": {"required": True, "help": "a split of the run's dataset, such as val"},
 }

@@ -18,7 +18,7 @@ from iou_aware.experiment.layout import STAGES
 from iou_aware.workflow import costs
 from iou_aware.workflow.costs import Estimates
 from iou_aware.workflow.needs import Needs
-from iou_aware.workflow.plan import duration, print_plan, summary_lines, wall_hours
+from iou_aware.workflow.plan import print_plan, summary_lines, wall_hours
 
 ROOT = Path(__file__).parents[2]
 RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
@@ -32,10 +32,12 @@ def in_project(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def published(**changes) -> dict:
-    """Return the published measurements, with a GPU at hand that differs in ``changes``."""
-    content = costs.load(ROOT / "configs")
-    return content | {"gpus": content["gpus"] | {content["gpu"]: content["gpus"][content["gpu"]] | changes}}
+def estimates_for(experiment: Experiment, **changes) -> Estimates:
+    """Return the estimates of an experiment whose GPU at hand differs in ``changes``."""
+    estimates = Estimates(experiment)
+    gpu = {estimates.costs["gpu"]: estimates.gpu | changes}
+    estimates.costs = estimates.costs | {"gpus": estimates.costs["gpus"] | gpu}
+    return estimates
 
 
 def test_released_weights_stand_beside_the_baselines_of_table_1_and_cost_no_training(paper):
@@ -49,7 +51,6 @@ def test_released_weights_stand_beside_the_baselines_of_table_1_and_cost_no_trai
     for run in paper.released.values():
         trained = replace(run, recipe="paper")
         assert estimates.gpu_hours(run) == estimates.testing_hours(trained, "val")
-        assert estimates.gigabytes(run) < estimates.gigabytes(trained)
 
 
 def test_training_hours_are_the_published_ones(paper):
@@ -68,18 +69,17 @@ def test_training_hours_are_the_published_ones(paper):
 
 
 def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
-    def hours(measured: dict | None = None, **settings) -> float:
+    def hours(**settings) -> float:
         experiment = paper_with(tmp_path, **settings)
-        return Estimates(experiment, measured).training_hours(experiment.run(RETINANET))
+        return Estimates(experiment).training_hours(experiment.run(RETINANET))
 
     assert hours(epochs=3) == pytest.approx(hours() / 4)
     assert hours(images=1000) == pytest.approx(hours() * 1000 / 118287)
     assert hours(images=10**9) == hours()
     assert hours(gpus=8) == hours(batch_size=64) == hours()
-    assert hours(published(speed=2.5)) == pytest.approx(hours() / 2.5)
 
 
-def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
+def test_days_and_limits_follow_the_type_of_gpu(tmp_path):
     """By hand, from the published numbers: RetinaNet R50 in 12 epochs of 16 images, on GPUs 7 times as fast."""
     plain, fast = (paper_with(tmp_path / gpu, gpu, gpus=4) for gpu in ("V100-16GB", "H100-80GB"))
     training = 12 * 118287 / 16 * 0.308 * 8 / 3600 / 7
@@ -90,12 +90,8 @@ def test_days_disk_and_limits_follow_the_type_of_gpu(tmp_path):
     # A quarter of it on each of four GPUs, half as much on top, and half an hour to start.
     assert Needs(fast).training_time(RETINANET) == f"{30 + math.ceil(training / 4 * 1.5 * 60)}m"
     assert Needs(fast).testing_time(RETINANET, "val", 1) == f"{30 + math.ceil(5000 / (12.1 * 7) / 60 * 4)}m"
-    # 37.7 million parameters in three copies of 4 bytes; 5,000 images by one rule, 100 detections each, 24 bytes.
-    assert estimates.gigabytes(fast.run(RETINANET)) == pytest.approx((37.7e6 * 4 * 3 + 5000 * 100 * 24) / 1e9)
-    aware = 12 * 5000 * 100 * 24 / 1e9 + 37.7e6 * 4 * 3 / 1e9
-    assert estimates.gigabytes(fast.run(IOU_AWARE)) == pytest.approx(aware)
     total = sum(map(Estimates(plain).gpu_hours, plain.runs.values()))
-    (others,) = [line for line in summary_lines(estimates, 8) if "on others: " in line]
+    (others,) = [line for line in summary_lines(estimates) if "on others: " in line]
     assert f"on others: {total:.0f} of V100-16GB, {total:.0f} of V100-32GB, {total / 1.75:.0f} of A100-40GB" in others
 
 
@@ -125,10 +121,10 @@ def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_pat
     always = 37.7e6 * 4 * 3 / 1e9
     needed = {gpus: always + (3.6 - always) / 2 * 16 / gpus for gpus in (1, 2, 4, 8, 16)}
     for memory in range(4, 40):
-        estimates = Estimates(experiment, published(memory_gb=memory))
+        estimates = estimates_for(experiment, memory_gb=memory)
         assert estimates.gpus(run) == min(gpus for gpus, gigabytes in needed.items() if gigabytes <= memory * 0.8)
     with pytest.raises(InputError, match=r"settings.gpus: found auto, but not one image of .*V100-16GB"):
-        Estimates(experiment, published(memory_gb=2)).gpus(run)
+        estimates_for(experiment, memory_gb=2).gpus(run)
 
 
 @pytest.mark.parametrize(
@@ -183,14 +179,14 @@ def test_days_are_what_no_schedule_is_below(gpus, hours):
 
 
 def test_plan_names_every_run_the_total_and_its_source_without_pytorch(paper):
-    command = ["-X", "importtime", "-m", "iou_aware.cli", "plan", PAPER, "--gpus", "16"]
+    command = ["-X", "importtime", "-m", "iou_aware.cli", "plan", PAPER]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
     for name in paper.runs:
         length = "fetched" if name in paper.released else "[\\d.]+ (h|days)"
-        assert re.search(rf"^{re.escape(name)} .* {length} +[\d.]+ +[\d.]+$", done.stdout, re.MULTILINE)
+        assert re.search(rf"^{re.escape(name)} .* {length} +[\d.]+$", done.stdout, re.MULTILINE)
     estimates = Estimates(paper)
     total = sum(estimates.gpu_hours(run) for run in paper.runs.values())
-    assert re.search(rf"^{len(paper.runs)} runs +{total:.1f} ", done.stdout, re.MULTILINE)
+    assert re.search(rf"^{len(paper.runs)} runs +{total:.1f}$", done.stdout, re.MULTILINE)
     assert "MMDetection model zoo" in done.stdout and "The GPU-hours are of V100-16GB" in done.stdout
     assert "On 16 GPUs: at least " in done.stdout
     assert not re.search(r"\| +(torch|mmengine|mmdet)$", done.stderr, re.MULTILINE)
@@ -203,11 +199,6 @@ def test_plan_says_what_it_does_not_know(capsys):
     assert "?" in out and f"{len(experiment.runs)} runs" in out
     assert "configs/costs.yaml" in out
     assert " GPUs: at least" not in out
-
-
-def test_fewer_gpus_than_one_training_needs_are_refused(paper):
-    with pytest.raises(InputError, match=r"--gpus: found 3, expected at least 4"):
-        print_plan(paper, 3)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +215,3 @@ def test_damaged_costs_are_named_by_file_line_and_key(tmp_path, change, message)
     (tmp_path / "costs.yaml").write_text(yaml.safe_dump(content | change, sort_keys=False))
     with pytest.raises(InputError, match=message):
         costs.load(tmp_path)
-
-
-@pytest.mark.parametrize(("hours", "text"), [(0.5, "30 min"), (7.46, "7.5 h"), (47, "47.0 h"), (96, "4.0 days")])
-def test_durations_are_written_for_people(hours, text):
-    assert duration(hours) == text

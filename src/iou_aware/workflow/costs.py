@@ -1,6 +1,7 @@
 """Estimates of what a run costs: published measurements, scaled to its images, pixels and GPUs."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,13 +22,6 @@ COPIES_ON_GPU = 3
 # The published memory is what PyTorch allocated; CUDA, cuDNN and fragmentation take more.
 USABLE_MEMORY = 0.8
 AUTO = "auto"
-# On disk after a run: its weights, and one checkpoint of weights and momentum.
-COPIES_KEPT = 3
-# Released weights are kept as they were fetched, for other experiments.
-COPIES_FETCHED = 2
-# One row of the detections: image, rule, class, box, confidence and its two factors, as Parquet packs them.
-BYTES_PER_DETECTION = 24
-DETECTIONS_PER_IMAGE = 100
 
 
 def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
@@ -57,34 +51,32 @@ class Estimates:
 
     Args:
         experiment: The study.
-        costs: The published measurements, see ``load``; by default those of ``configs/costs.yaml``.
     """
 
-    def __init__(self, experiment: Experiment, costs: Mapping[str, Any] | None = None):
+    def __init__(self, experiment: Experiment):
         self.experiment = experiment
-        self._costs = costs
         self._recipe = cache(self._recipe)
         self.images = cache(self.images)
 
     @cached_property
     def costs(self) -> Mapping[str, Any]:
-        """The published measurements."""
-        return self._costs or load(self.experiment.paths.configs, self.experiment.gpu)
+        """The published measurements, see ``load``."""
+        return load(self.experiment.paths.configs, self.experiment.gpu)
 
     @property
     def gpu(self) -> Mapping[str, Any]:
         """The GPU planned for: ``memory_gb``, ``speed`` (over that of the measurements), ``source``."""
         return self.costs["gpus"][self.costs["gpu"]]
 
-    def model(self, run: Run) -> Mapping[str, float] | None:
-        """Return the measurements of a run's model; None where none were published.
+    def model(self, run: Run) -> Mapping[str, float]:
+        """Return the measurements of a run's model, see the schema; NaN where none were published.
 
         The paper: the IoU head, one convolution, "brings little computation burden".
         """
         detector = (run.baseline or run).detector
         wanted = (self.costs["as"].get(detector, detector), run.backbone)
         models = (model for model in self.costs["models"] if (model["detector"], model["backbone"]) == wanted)
-        return next(models, None)
+        return next(models, defaultdict(lambda: math.nan))
 
     def gpus(self, run: Run) -> int:
         """Return how many GPUs the training of a run takes: ``settings.gpus``, or 1.
@@ -109,7 +101,7 @@ class Estimates:
                 "settings.gpus: found auto, but with settings.normaliser: process the number of GPUs decides what "
                 "comes out; expected a number."
             )
-        if model is None:
+        if math.isnan(model["memory_gb"]):
             raise InputError(
                 f"settings.gpus: found auto, but configs/costs.yaml does not say how much memory {run.detector} with "
                 f"{run.backbone} takes; expected a number, or an entry of `models` there."
@@ -150,34 +142,21 @@ class Estimates:
         """Return the GPU-hours of training a run: hours times GPUs; 0 where its weights are fetched."""
         if run.is_released:
             return 0.0
-        if self.model(run) is None:
-            return math.nan
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
         settings, measured = self.experiment.settings, self.costs["measured"]
         passes = self.epochs(run) * min(images, settings.get("images") or images)
-        per_image = self._measured(run, "seconds_per_step") * measured["gpus"] / measured["images_per_step"]
+        per_image = self.model(run)["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
         return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
 
     def testing_hours(self, run: Run, split: str) -> float:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""
-        per_second = self._measured(run, "images_per_second") * self.gpu["speed"] / self._relative_pixels(run)
+        per_second = self.model(run)["images_per_second"] * self.gpu["speed"] / self._relative_pixels(run)
         return self.images(run.dataset, split) / per_second / SECONDS_PER_HOUR
 
     def gpu_hours(self, run: Run) -> float:
         """Return the GPU-hours of training a run and of its detections on all its splits."""
         testing = (self.testing_hours(run, split) for split in self.experiment.splits_for(run))
         return self.training_hours(run) + sum(testing)
-
-    def gigabytes(self, run: Run) -> float:
-        """Return the gigabytes on disk of a finished run: weights, one checkpoint, detections under every rule."""
-        copies = COPIES_FETCHED if run.is_released else COPIES_KEPT
-        weights = self._measured(run, "parameters") * 1e6 * BYTES_PER_PARAMETER * copies
-        images = sum(self.images(run.dataset, split) for split in self.experiment.splits_for(run))
-        rows = images * DETECTIONS_PER_IMAGE * len(self.experiment.rules_for(run))
-        return (weights + rows * BYTES_PER_DETECTION) / 1e9
-
-    def _measured(self, run: Run, name: str) -> float:
-        return (self.model(run) or {}).get(name, math.nan)
 
     def _relative_pixels(self, run: Run) -> float:
         """Return the size of a run's images over that of the measurements."""

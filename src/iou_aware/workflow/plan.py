@@ -1,11 +1,10 @@
-"""The command ``plan``: what an experiment will take in GPU-hours, days and disk, before it runs."""
+"""The command ``plan``: what an experiment will take in GPU-hours and days, before it runs."""
 
 import math
 from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.costs import Estimates
 
@@ -13,28 +12,19 @@ HOURS_PER_DAY = 24
 UNKNOWN = "?"
 
 
-def print_plan(experiment: Experiment, gpus: int | None = None) -> None:
+def print_plan(experiment: Experiment) -> None:
     """Print what an experiment takes to standard output.
 
-    Args:
-        experiment: The study.
-        gpus: The number of GPUs to give the time for; by default several numbers.
-
     Raises:
-        InputError: There are fewer GPUs than one training needs, or ``configs/costs.yaml`` is at fault.
+        InputError: ``configs/costs.yaml`` is at fault, or does not tell how many GPUs a training needs.
     """
     estimates = Estimates(experiment)
-    if gpus is not None and gpus < estimates.most_gpus:
-        raise InputError(
-            f"--gpus: found {gpus}, expected at least {estimates.most_gpus}, which one training of {experiment.name}"
-            " needs (settings.gpus)"
-        )
-    print("\n".join([*run_lines(estimates), "", *summary_lines(estimates, gpus)]))
+    print("\n".join([*run_lines(estimates), "", *summary_lines(estimates)]))
 
 
 def run_lines(estimates: Estimates) -> list[str]:
-    """Return the table of runs: GPUs, images per step, epochs, hours, GPU-hours, disk."""
-    rows = [["run", "GPUs", "images/step", "epochs", "training", "GPU-hours", "GB"]]
+    """Return the table of runs: GPUs, images per step, epochs, hours, GPU-hours."""
+    rows = [["run", "GPUs", "images/step", "epochs", "training", "GPU-hours"]]
     runs = estimates.experiment.runs
     for name, run in runs.items():
         if run.is_released:
@@ -43,28 +33,27 @@ def run_lines(estimates: Estimates) -> list[str]:
             hours, gpus = estimates.training_hours(run), estimates.gpus(run)
             length = UNKNOWN if math.isnan(hours) else duration(hours / gpus)
             training = [str(gpus), str(estimates.images_per_step(run)), str(estimates.epochs(run)), length]
-        rows.append([name, *training, _number(estimates.gpu_hours(run)), _number(estimates.gigabytes(run))])
-    totals = [_total(map(estimate, runs.values())) for estimate in (estimates.gpu_hours, estimates.gigabytes)]
-    rows.append([f"{len(runs)} runs", "", "", "", "", *map(_number, totals)])
+        rows.append([name, *training, _number(estimates.gpu_hours(run))])
+    rows.append([f"{len(runs)} runs", "", "", "", "", _number(_total(map(estimates.gpu_hours, runs.values())))])
     align = ("left", *["right"] * (len(rows[0]) - 1))
     return tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
 
 
-def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
-    """Return the totals of the experiment: disk, days, and the source of the numbers."""
-    experiment, costs = estimates.experiment, estimates.costs
-    hours = {name: estimates.gpu_hours(run) for name, run in experiment.runs.items()}
-    known = ", ".join(f"{name} {_number(costs['datasets'].get(name, math.nan))} GB" for name in experiment.datasets)
-    lines = [f"Data on disk: {known}; while the archives are fetched, as much again."]
-    unknown = [name for name, number in hours.items() if math.isnan(number)]
-    if unknown:
-        lines.append(f"No estimate for {len(unknown)} runs ({UNKNOWN}): {_why_unknown(estimates, unknown[0])}")
-    if len(unknown) < len(experiment.runs):
-        for number in [gpus] if gpus is not None else _numbers_of_gpus(estimates):
+def summary_lines(estimates: Estimates) -> list[str]:
+    """Return the days that the experiment takes on how many GPUs, and the source of the numbers."""
+    costs, hours = estimates.costs, [estimates.gpu_hours(run) for run in estimates.experiment.runs.values()]
+    lines = []
+    if unknown := sum(map(math.isnan, hours)):
+        lines.append(
+            f"No estimate for {unknown} runs ({UNKNOWN}): configs/costs.yaml has no measurement of their detector and "
+            "backbone, or their dataset is not prepared, so that its number of images is unknown."
+        )
+    if unknown < len(hours):
+        for number in _numbers_of_gpus(estimates):
             lines.append(
                 f"On {number} GPU{'s' if number > 1 else ''}: at least {duration(wall_hours(estimates, number))}."
             )
-        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], _total(hours.values())
+        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], _total(hours)
         others = (f"{total * speed / one['speed']:.0f} of {name}" for name, one in costs["gpus"].items() if name != gpu)
         lines.append(f"The GPU-hours are of {gpu} (gpu); on others: {', '.join(others)}.")
         lines.append(
@@ -72,14 +61,6 @@ def summary_lines(estimates: Estimates, gpus: int | None) -> list[str]:
             f"pixels. A {gpu} is taken as {speed:g} times as fast: {estimates.gpu['source']} (configs/costs.yaml)."
         )
     return lines
-
-
-def _why_unknown(estimates: Estimates, name: str) -> str:
-    """Return why a run has no estimate."""
-    run = estimates.experiment.runs[name]
-    if estimates.model(run) is None:
-        return f"configs/costs.yaml has no measurement of {run.detector} with {run.backbone}."
-    return f"the number of images of {run.dataset} is known once it is prepared."
 
 
 def wall_hours(estimates: Estimates, gpus: int) -> float:

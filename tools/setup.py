@@ -37,6 +37,9 @@ PYTHON = VENV / "bin" / "python"
 BUILD_TOOLS = ("torch", "numpy", "setuptools", "wheel", "ninja", "packaging")
 #: What mmcv's CUDA wheels are for besides: the Python, and the C library from which version on (cp312, manylinux_2_34).
 WHEEL_PYTHON, WHEEL_GLIBC = (3, 12), (2, 34)
+#: The compute capabilities that the CUDA 12.9 wheels of onedl-mmcv 2.3.6 are compiled for (its publish.yml), without
+#: PTX, from which a driver could compile for another.
+WHEEL_GPUS = ("7.5", "8.6", "8.9", "9.0", "12.0")
 
 
 def wanted() -> list[str]:
@@ -66,11 +69,19 @@ def gpus() -> list[str]:
 
 def capabilities(target: list[str]) -> list[str] | None:
     """Return what mmcv's CUDA ops must be compiled for: nothing for a CPU; None where the prebuilt wheel is taken."""
-    sys.path.insert(0, str(ROOT / "src"))
-    from iou_aware.training import kernels
-
     wheel = sys.version_info[:2] == WHEEL_PYTHON and glibc() >= WHEEL_GLIBC
-    return None if target and wheel and all(kernels.run_on(gpu) for gpu in target[1:]) else target[1:]
+    return None if target and wheel and all(map(wheel_runs_on, target[1:])) else target[1:]
+
+
+def wheel_runs_on(gpu: str) -> bool:
+    """Return whether mmcv's wheel runs on GPUs of a compute capability, such as ``8.0``.
+
+    They run what is compiled for their own major version and for no later minor one (CUDA C++ Programming Guide, Binary
+    Compatibility).
+    """
+    major, minor = gpu.split(".")
+    compiled = (capability.split(".") for capability in WHEEL_GPUS)
+    return any(major == other_major and int(minor) >= int(other_minor) for other_major, other_minor in compiled)
 
 
 def glibc() -> tuple[int, ...]:

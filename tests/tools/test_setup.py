@@ -337,3 +337,12 @@ def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cac
     says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.4")
     assert len({*keys, builder.cache_key("2.3.6", ["8.0"])}) == 4
     assert builder.cache_key("2.3.6", []) == keys[0]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "fits"),
+    [("7.0", False), ("7.5", True), ("8.0", False), ("8.6", True), ("8.9", True), ("9.0", True), ("10.0", False)],
+)
+def test_which_gpus_the_prebuilt_kernels_run_on(setup, gpu, fits):
+    """NVIDIA's rule: on the same major version, from the minor one they are compiled for on."""
+    assert setup.wheel_runs_on(gpu) is fits

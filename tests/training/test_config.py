@@ -235,24 +235,13 @@ def test_text_says_all(tmp_path):
 
 
 def test_a_config_is_written_alike_wherever_the_project_lies(monkeypatch):
-    """In its folder, paths are relative; elsewhere, absolute. Neither may stop a training from going on."""
+    """In its folder, paths are relative; elsewhere, absolute."""
     monkeypatch.chdir(ROOT)
     texts = [
-        (config.to_text(resolved, root), config.science(resolved, root))
-        for root in (Path(), ROOT)
-        for resolved in [config.resolve(run_of(), manifest(), root, {}, root / "work")]
+        config.to_text(config.resolve(run_of(), manifest(), root, {}, root / "work"), root) for root in (Path(), ROOT)
     ]
     assert texts[0] == texts[1]
-    assert str(ROOT) not in texts[0][0] and "'data/backbones/r50.pth'" in texts[0][0]
-
-
-def test_only_what_changes_weights_is_science():
-    run = run_of()
-    moved = dataclasses.replace(manifest(), evaluate=["train"])
-    same = config.resolve(run, moved, ROOT, {"workers": 7}, "elsewhere")
-    assert config.science(same) == config.science(resolve(run))
-    for other in (resolve(run, epochs=3), resolve(dataclasses.replace(run, seed=6)), resolve(run, batch_size=8)):
-        assert config.science(other) != config.science(resolve(run))
+    assert str(ROOT) not in texts[0] and "'data/backbones/r50.pth'" in texts[0]
 
 
 def test_batch_that_cannot_be_shared():

@@ -8,9 +8,8 @@ import torch
 from builders.training import RETINANET, project
 
 from iou_aware.common.errors import InputError, MachineError
-from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.predict import predict
-from iou_aware.training import device, kernels
+from iou_aware.training import device
 from iou_aware.training.train import train
 
 PAPER = Path(__file__).parents[2] / "configs" / "experiments" / "paper.yaml"
@@ -27,7 +26,6 @@ def gpus(monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda place=0: f"GPU {place}")
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (8, 0))
-        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
 
     return have
 
@@ -70,20 +68,6 @@ def test_every_gpu_that_is_present_is_tried(gpus, capsys, monkeypatch, present, 
     assert told in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ask", [device.require_capabilities, device.check])
-def test_gpus_that_lack_what_is_counted_on_are_told(gpus, monkeypatch, ask):
-    gpus(1)
-    monkeypatch.setattr(device, "try_out", lambda where: None)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda place: SimpleNamespace(total_memory=39 * 2**30))
-    with pytest.raises(InputError, match=r"settings.amp: found bf16, in which a GPU 0 does not compute; expected fp16"):
-        ask(asking(device="cuda", amp="bf16"))
-    planned = {gpu: Experiment.load(PAPER, {"gpu": gpu}) for gpu in ("H100-80GB", "A100-40GB")}
-    with pytest.raises(InputError, match=r"gpu: found H100-80GB, of 80 GB, but the GPU here has 39"):
-        ask(planned["H100-80GB"])
-    ask(planned["A100-40GB"])
-
-
 @pytest.mark.parametrize(("settings", "expected"), [({}, True), ({"tf32": True}, True), ({"tf32": False}, False)])
 def test_tf32_is_as_the_settings_say(gpus, monkeypatch, settings, expected):
     gpus(1)
@@ -111,36 +95,14 @@ def test_mmcv_that_cannot_compute_on_a_device_is_named():
 NO_KERNELS = RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
 
 
-def test_a_gpu_that_mmcv_has_no_kernels_for_is_named_with_what_the_wheel_is_for_and_the_command(gpus, monkeypatch):
+def test_a_gpu_that_mmcv_has_no_kernels_for_is_named_with_the_command(gpus, monkeypatch):
     """As an A100 with mmcv's prebuilt wheel."""
     gpus(1, cuda="12.9", mmcv="12.9")
     monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1, 4))
     monkeypatch.setattr(device, "nms", lambda *_: (_ for _ in ()).throw(NO_KERNELS))
-    told = (
-        r"^GPU cuda:0 has compute capability 8\.0, and mmcv \S+ has no kernels for it; its prebuilt wheels .* 7\.5, "
-        r"8\.6, 8\.9, 9\.0, 12\.0\. Compile mmcv for .*, which takes nvcc of CUDA 12: `make setup CUDA=1 ARCHS=8\.0`"
-    )
+    told = r"^mmcv \S+ cannot compute on cuda:0 here: .*no kernel image .* 8\.0; `make setup CUDA=1 ARCHS=8\.0`"
     with pytest.raises(InputError, match=told):
         device.check(asking(device="cuda"))
-
-
-def test_a_gpu_that_pytorch_has_no_kernels_for_is_named_with_what_it_is_built_for(gpus, monkeypatch):
-    gpus(1)
-    monkeypatch.setattr(torch, "ones", lambda *_, device: (_ for _ in ()).throw(NO_KERNELS))
-    with pytest.raises(
-        InputError, match=r"^GPU cuda:0 has .* 8\.0, and PyTorch \S+ has no .* it is compiled for sm_75, sm_90\."
-    ):
-        device.check(asking(device="cuda"))
-
-
-@pytest.mark.parametrize(
-    ("gpu", "fits"),
-    [("7.0", False), ("7.5", True), ("8.0", False), ("8.6", True), ("8.9", True), ("9.0", True), ("10.0", False)],
-)
-def test_which_gpus_the_prebuilt_kernels_run_on(gpu, fits):
-    """NVIDIA's rule: on the same major version, from the minor one they are compiled for on."""
-    assert kernels.run_on(gpu) is fits
-    assert kernels.run_on("8.9", ["8.0"]) and not kernels.run_on("8.0", ["8.6"])
 
 
 def test_a_gpu_that_fails_or_is_taken_may_be_another_next_time(gpus, monkeypatch):

@@ -7,7 +7,6 @@ before the file is opened. The one before the newest is always kept. Each run ha
 import hashlib
 import io
 import logging
-import os
 import random
 import re
 from pathlib import Path
@@ -19,7 +18,7 @@ from mmengine.dist import all_gather_object
 from mmengine.model import is_model_wrapper
 
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256, sync_folder
+from iou_aware.common.files import sha256, write_bytes
 from iou_aware.training import weights
 
 logger = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ KEPT = 2
 
 
 def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
-    """Write a checkpoint, read it back from the disk, and only then remove all older ones but one.
+    """Write a checkpoint, then remove all older ones but one.
 
     Args:
         folder: The run's checkpoints under its config.
@@ -37,24 +36,13 @@ def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
         iteration: How many steps the run has made.
 
     Raises:
-        OSError: It could not be written, or reads back differently; older checkpoints are untouched.
+        OSError: It could not be written; older checkpoints are untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     torch.save(state, content)
-    written = hashlib.sha256(content.getbuffer()).hexdigest()
-    beside = folder / "unfinished.part"
-    with beside.open("wb") as file:
-        file.write(content.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-        # Drop the page cache, so that reading back reads the disk.
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if (back := sha256(beside)) != written:
-        raise OSError(f"{beside}: wrote content of sha256 {written}, read back {back}; check the disk.")
-    target = folder / f"iteration_{iteration:08d}-{written[:16]}.pth"
-    beside.replace(target)
-    sync_folder(folder)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    target = folder / f"iteration_{iteration:08d}-{digest[:16]}.pth"
+    write_bytes(target, content.getbuffer())
     keep(folder, KEPT)
     return target
 

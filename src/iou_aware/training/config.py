@@ -26,11 +26,6 @@ VARIABLES = ("dataset_type", "data_root", "backend_args", "train_pipeline", "tes
 FLIP = {"type": "RandomFlip", "prob": 0.5}
 # The type of mixed precision, by the setting `amp`.
 HALF = {True: "float16", "fp16": "float16", "bf16": "bfloat16"}
-# Keys that do not decide a run's weights: a checkpoint is resumed although they differ.
-MACHINE = (
-    *("work_dir", "env_cfg", "default_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
-    *("val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator", "val_cfg", "test_cfg"),
-)
 
 
 def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Path | str) -> Config:
@@ -103,22 +98,6 @@ def to_text(config: Config, root: Path = Path()) -> str:
     """
     lines = [f"{key} = {pformat(_plain(value, root), width=110, sort_dicts=False)}" for key, value in config.items()]
     return "\n\n".join(lines) + "\n"
-
-
-def science(config: Config, root: Path = Path()) -> str:
-    """Return the part of a config that decides the weights, as text; paths of the data are not part of it.
-
-    ``root`` is as for ``to_text``.
-    """
-    content = {key: _plain(value) for key, value in config.items() if key not in MACHINE}
-    loader = content["train_dataloader"]
-    for part, keys in [
-        (loader, ("num_workers", "persistent_workers")),
-        (loader["dataset"], ("ann_file", "data_prefix")),
-    ]:
-        for key in keys:
-            del part[key]
-    return to_text(Config(content), root)
 
 
 def _set_classes(model: ConfigDict, classes: int) -> None:

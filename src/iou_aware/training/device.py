@@ -13,8 +13,7 @@ from torch import nn
 
 from iou_aware.common.errors import InputError, MachineError
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import kernels
-from iou_aware.workflow.costs import AUTO, Estimates
+from iou_aware.workflow.costs import Estimates
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ def check(experiment: Experiment) -> None:
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     for number in range(len(names)):
         try_out(f"cuda:{number}")
-    require_capabilities(experiment)
     print(f"{versions}, and compute on {', '.join(names)}.")
     if len(names) < (most := Estimates(experiment).most_gpus):
         print(f"A training asks for {most} GPUs (settings.gpus), more than are here; a job must have them.")
@@ -93,52 +91,18 @@ def try_out(device: str) -> None:
         InputError: It fails: PyTorch or mmcv is not built for this GPU, or another process has it.
     """
     try:
+        library = f"PyTorch {torch.__version__}"
         box = torch.ones(1, 4, device=device) * 2
-    except RuntimeError as fault:
-        compiled = ", ".join(torch.cuda.get_arch_list())
-        remedy = f"it is compiled for {compiled}. Take another GPU, or a PyTorch that is compiled for this one"
-        raise _fault(device, f"PyTorch {torch.__version__}", remedy, fault) from fault
-    try:
+        library = f"mmcv {mmcv.__version__}"
         nms(box, box.new_ones(1), 0.5)
     except RuntimeError as fault:
-        remedy = (
-            f"its prebuilt wheels are compiled for {', '.join(kernels.MMCV_WHEEL)}. Compile mmcv for this GPU, which "
-            f"takes nvcc of CUDA {str(torch.version.cuda).partition('.')[0]}: `make setup CUDA=1 ARCHS={{gpu}}`"
-        )
-        raise _fault(device, f"mmcv {mmcv.__version__}", remedy, fault) from fault
-
-
-def _fault(device: str, library: str, remedy: str, fault: RuntimeError) -> InputError:
-    """Return the error of a library that cannot compute: it has no kernels for the GPU, or its own message.
-
-    A build that lacks kernels is an InputError; a GPU that is broken or in use is a MachineError, worth a retry.
-    """
-    kind = InputError if "implementation for device" in str(fault) else MachineError
-    reason = f"{library} cannot compute on {device} here: {str(fault).splitlines()[0]}"
-    if "no kernel image" in str(fault):
-        kind = InputError
-        major, minor = torch.cuda.get_device_capability(device)
-        gpu = f"{major}.{minor}"
-        name = torch.cuda.get_device_name(device)
-        reason = f"{name} has compute capability {gpu}, and {library} has no kernels for it; {remedy.format(gpu=gpu)}"
-    return kind(f"{reason} ({WHICH_GO_TOGETHER})")
-
-
-def require_capabilities(experiment: Experiment) -> None:
-    """Raise InputError if the GPU lacks what the settings need: bfloat16, or the memory planned for."""
-    settings = experiment.settings
-    if settings.get("amp") == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise InputError(
-            f"settings.amp: found bf16, in which a {torch.cuda.get_device_name()} does not compute; expected fp16 or "
-            "false."
-        )
-    if settings.get("gpus") == AUTO:
-        estimates, memory = Estimates(experiment), torch.cuda.get_device_properties(0).total_memory / 2**30
-        if memory < 0.9 * (planned := estimates.gpu["memory_gb"]):
-            raise InputError(
-                f"gpu: found {estimates.costs['gpu']}, of {planned:g} GB, but the GPU here has {memory:.0f}, and "
-                "settings.gpus is auto; expected the type in configs/costs.yaml that the trainings get."
-            )
+        reason = str(fault).splitlines()[0]
+        if "no kernel image" in reason:
+            gpu = "{}.{}".format(*torch.cuda.get_device_capability(device))
+            reason += f". Its compute capability is {gpu}; `make setup CUDA=1 ARCHS={gpu}` compiles mmcv for that"
+        unbuilt = "no kernel image" in reason or "implementation for device" in reason
+        kind = InputError if unbuilt else MachineError  # a GPU that is broken or in use may be another next time
+        raise kind(f"{library} cannot compute on {device} here: {reason} ({WHICH_GO_TOGETHER}).") from fault
 
 
 def _require_build() -> None:

@@ -2,15 +2,13 @@
 
 import logging
 import math
-import multiprocessing
-import resource
+import os
 import time
 from datetime import timedelta
 from typing import Any
 
-import psutil
 import torch
-from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 
 from iou_aware.common.errors import InputError
@@ -37,7 +35,8 @@ class Progress(Hook):
         rows: The history: epoch and iteration (both counted from 1), lr, and every loss averaged since the row before
             and over all processes.
         seconds: Time spent in training steps and their data, over all sessions of the run.
-        cpu_seconds: CPU time, user and system, spent in them by all processes and those that load data for them.
+        cpu_seconds: CPU time, user and system, spent in them by all processes; that of processes which load data counts
+            when they end, with an epoch.
         iterations: Steps made in that time.
     """
 
@@ -69,7 +68,7 @@ class Progress(Hook):
 
     def before_train(self, runner) -> None:
         """Start the clocks."""
-        self._clock, self._cpu_clock = time.perf_counter(), cpu_seconds()
+        self._clock, self._cpu_clock = time.perf_counter(), sum(os.times()[:4])
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """Record the learning rate of this step."""
@@ -81,7 +80,7 @@ class Progress(Hook):
         Raises:
             InputError: The loss is infinite or not a number.
         """
-        cpu_clock = cpu_seconds()
+        cpu_clock = sum(os.times()[:4])  # user and system, of this process and of those that loaded data and ended
         means = _of_all_processes(outputs, cpu_clock - self._cpu_clock)
         if not math.isfinite(means["loss"]):
             raise InputError(_not_finite(self.name, runner, outputs, data_batch))
@@ -115,24 +114,12 @@ class Progress(Hook):
         )
 
 
-def cpu_seconds() -> float:
-    """Return the CPU time, user and system, of this process and of its children, those that load data included."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    living = (psutil.Process(child.pid).cpu_times() for child in multiprocessing.active_children())
-    return math.fsum(
-        [own.ru_utime, own.ru_stime, ended.ru_utime, ended.ru_stime, *(part for times in living for part in times[:2])]
-    )
-
-
 def _of_all_processes(losses: dict[str, torch.Tensor], seconds: float) -> dict[str, float]:
     """Return the means over all processes of the losses, in double precision, and of the CPU time.
 
     This is where a step waits for the GPU, once, and where several processes synchronise.
     """
     values = torch.stack([value.detach().double() for value in losses.values()])
-    if not is_distributed():
-        return dict(zip(losses, values.tolist(), strict=True)) | {_CPU: seconds}
     values = torch.cat([values, values.new_tensor([seconds])])
     all_reduce(values, "mean")
     return dict(zip([*losses, _CPU], values.tolist(), strict=True))

@@ -141,7 +141,6 @@ class Runner(MMEngineRunner):
     def __init__(self, config: Config, name: str, folder: Path, every_seconds: float):
         self._folder = folder
         self._channels_last = config.get("channels_last", False)
-        self._resumed: dict[str, Any] | None = None
         init_default_scope(config.default_scope)
         loader = loading.build(config.train_dataloader, config.randomness.seed)
         launcher = "pytorch" if torch.distributed.is_initialized() else "none"
@@ -185,27 +184,19 @@ class Runner(MMEngineRunner):
             wrapper.clip_func = lambda *args, **kwargs: (clip(*args, **kwargs), None)[1]
         return wrapper
 
-    def _init_model_weights(self) -> None:
-        """Look for a checkpoint first: a resumed run needs no initial weights."""
-        saved = checkpoints.load(self._folder)
-        if saved is None:
-            if is_main_process() and (others := checkpoints.of_other_configs(self._folder)):
-                logger.warning(
-                    "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
-                    "Stop this training and undo the change to resume from it.",
-                    others[0],
-                )
-            super()._init_model_weights()
-            return
-        self._resumed, path = saved
-        if is_main_process():
-            logger.info("Resuming from %s", path)
-
     def load_or_resume(self) -> None:
-        """Restore the checkpoint, if there is one."""
-        if self._resumed is not None:
-            checkpoints.restore(self, self._resumed)
-            self._resumed = None
+        """Restore the newest checkpoint, if there is one."""
+        if saved := checkpoints.load(self._folder):
+            state, path = saved
+            checkpoints.restore(self, state)
+            if is_main_process():
+                logger.info("Resuming from %s", path)
+        elif is_main_process() and (others := checkpoints.of_other_configs(self._folder)):
+            logger.warning(
+                "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
+                "Stop this training and undo the change to resume from it.",
+                others[0],
+            )
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Log nothing: run.json has the versions, and querying compilers takes a second."""

@@ -1,8 +1,10 @@
 """The stage ``train``: trains one run, from its last checkpoint if there is one, and seals it."""
 
 import hashlib
+import json
 import logging
 import resource
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_text
 from iou_aware.data.manifest import Manifest
-from iou_aware.experiment import backbones
+from iou_aware.experiment import backbones, recipe
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch, weights
@@ -54,12 +56,12 @@ def train(experiment: Experiment, run_name: str) -> None:
         return
     if chosen == "cuda":
         device.try_out(chosen)
-        device.require_capabilities(experiment)
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
     start = backbones.weights(experiment, run.backbone)
     start_sha256 = start and sha256(start)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))
-    saved = paths.checkpoints(run_name) / _identity(config.science(resolved, experiment.root), manifest, start_sha256)
+    values = experiment.training_values(run_name) | {"gpus": gpus, "recipe": recipe.read(paths, run)}
+    saved = paths.checkpoints(run_name) / _identity(values, manifest, start_sha256)
     started = datetime.now(UTC)
 
     runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
@@ -88,11 +90,11 @@ def _launch(processes: int, experiment: Experiment, run_name: str) -> None:
             raise
 
 
-def _identity(science: str, manifest: Manifest, start_sha256: str | None) -> str:
-    """Return a digest of what a checkpoint depends on: config, initial weights, annotations, code of the method."""
-    digest = hashlib.sha256(f"{science}{start_sha256 or ''}".encode())
-    digest.update(manifest.splits[manifest.train].sha256.encode())
-    for module in (anchors, heads, losses, normaliser, targets, trunk):
+def _identity(values: Mapping[str, Any], manifest: Manifest, start_sha256: str | None) -> str:
+    """Return a digest of what a checkpoint depends on: values, initial weights, annotations, code of the method."""
+    known = [values, start_sha256, manifest.splits[manifest.train].sha256]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    for module in (anchors, config, heads, losses, normaliser, targets, trunk):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 

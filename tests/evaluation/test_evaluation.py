@@ -177,13 +177,3 @@ def test_stage_before_must_have_run(study, truth):
 def test_stages_after_prediction_do_not_load_torch(stage):
     code = f"import sys, iou_aware.{stage}; print(sorted({{'torch', 'mmdet', 'mmengine', 'cv2'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
-def test_ids_that_float64_cannot_tell_apart_are_refused():
-    def results(image: int) -> np.ndarray:
-        ones = np.ones(2)
-        return detections.Detections(np.array([image, 1]), np.ones(2, int), np.zeros((2, 4)), ones, ones).results
-
-    assert results(1 << 53)[0, 0] == 1 << 53
-    with pytest.raises(InputError, match=r"ids above 2\^53"):
-        results((1 << 53) + 1)

@@ -55,7 +55,8 @@ def test_read_returns_what_was_written(tmp_path_factory, rules, chunks, group, i
         patch.setattr(detections, "ROWS_PER_GROUP", group)
         for rows in np.array_split(np.arange(len(rules)), chunks):
             writer.add(rules[rows], part(found, rows))
-    assert writer.rows == len(rules)
+    assert writer.rows == len(rules) == pq.ParquetFile(path).metadata.num_rows
+    assert writer._waiting == 0
     assert detections.provenance(path) == {"run": "r", "rules": RULES, "images": 9}
     for number, rule in enumerate(RULES):
         rows = np.flatnonzero(rules == number)
@@ -65,31 +66,6 @@ def test_read_returns_what_was_written(tmp_path_factory, rules, chunks, group, i
             assert len(ours.image_ids) == len(ours.boxes) == 0
             continue
         assert_equal(ours, expected)
-
-
-def test_memory_does_not_grow_with_the_images(tmp_path):
-    path = tmp_path / "val.parquet"
-    found = made_up(1000)
-    waiting = []
-    with detections.writer(path, RULES, 500, {}) as writer:
-        for _ in range(500):
-            writer.add(np.zeros(1000, np.int64), found)
-            waiting.append(writer._waiting)
-    assert max(waiting) < detections.ROWS_PER_GROUP
-    groups = pq.ParquetFile(path).metadata
-    assert groups.num_rows == 500_000
-    assert groups.num_row_groups == -(-500_000 // detections.ROWS_PER_GROUP)
-
-
-def test_every_row_group_has_all_rules_in_order(tmp_path):
-    path = tmp_path / "val.parquet"
-    with detections.writer(path, RULES, 1, {}) as writer:
-        for rule in (2, 1):
-            writer.add(np.full(3, rule), made_up(3))
-            writer.flush()
-    rules = pq.read_table(path).column("rule").combine_chunks()
-    assert rules.dictionary.to_pylist() == RULES
-    assert rules.indices.to_pylist() == [2, 2, 2, 1, 1, 1]
 
 
 def test_failure_leaves_what_was_there(tmp_path):
@@ -149,9 +125,6 @@ def test_a_flipped_byte_is_noticed_or_means_nothing(written, tmp_path):
 
 EDITS = {
     "row missing": lambda table: pa.concat_tables([table.slice(0, 4), table.slice(5)]),
-    "row doubled": lambda table: pa.concat_tables([table.slice(0, 5), table.slice(4)]),
-    "rows of an image missing": lambda table: table.filter(pc.field("image_id") != table["image_id"][4].as_py()),
-    "rule missing": lambda table: table.filter(pc.field("rule") != RULES[1]),
     "all missing": lambda table: table.slice(0, 0),
     "other order": lambda table: table.sort_by("confidence"),
     "other score": lambda table: table.set_column(8, table.field(8), pc.multiply(table["cls_score"], np.float32(0.5))),
@@ -176,36 +149,25 @@ def test_an_edited_file_is_refused(written, tmp_path, edit, metadata):
 VALUES = {
     "confidence above 1": ("confidences", 5.0, "confidence 5.0, expected a number from 0 to 1"),
     "confidence below 0": ("confidences", -0.5, "confidence -0.5"),
-    "confidence not a number": ("confidences", np.nan, "confidence nan"),
     "score infinite": ("cls_scores", np.inf, "cls_score inf"),
     "IoU above 1": ("iou_preds", 1.01, "iou_pred 1.0"),
     "IoU missing": ("iou_preds", np.nan, "iou_pred nan"),
     "box infinite": ("boxes", [0, 0, np.inf, 5], "box .*inf"),
-    "box not a number": ("boxes", [0, np.nan, 5, 5], "box .*nan"),
     "box inverted in x": ("boxes", [5, 0, 4.5, 5], r"box \[5.0, 0.0, 4.5, 5.0\], expected finite corners"),
     "box inverted in y": ("boxes", [0, 5, 5, -5], "box"),
 }
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_values_that_cannot_be_are_neither_written_nor_read(tmp_path, monkeypatch, value):
+def test_values_that_cannot_be_are_not_written(tmp_path, value):
     column, wrong, told = VALUES[value]
     found = made_up(9)
     getattr(found, column)[4] = wrong
     path = tmp_path / "val.parquet"
-
-    def write():
-        with detections.writer(path, RULES, 9, {}) as writer:
-            writer.add(np.zeros(9, np.int64), found)
-
-    with pytest.raises(InputError, match=rf"val\.parquet: a detection on image {found.image_ids[4]} has the {told}"):
-        write()
+    told = rf"val\.parquet: a detection on image {found.image_ids[4]} has the {told}"
+    with pytest.raises(InputError, match=told), detections.writer(path, RULES, 9, {}) as writer:
+        writer.add(np.zeros(9, np.int64), found)
     assert not path.exists()
-    with monkeypatch.context() as patch:
-        patch.setattr(detections, "_check_values", lambda *_: None)
-        write()
-    with pytest.raises(InputError, match=rf"val\.parquet: a detection on image {found.image_ids[4]} has the {told}"):
-        detections.read(path, RULES[0])
 
 
 def test_boxes_without_area_are_boxes(tmp_path):

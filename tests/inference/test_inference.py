@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
-from iou_aware import cli, detections
+from iou_aware import detections
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
@@ -124,17 +124,6 @@ def test_file_says_what_made_it(predicted):
         assert made[key] == record[key]
 
 
-def test_detections_are_exported_for_the_evaluation_server(predicted, tmp_path):
-    study, out = str(predicted.root / "configs/experiments/study.yaml"), tmp_path / "results.json"
-    arguments = ["export", study, IOU_AWARE, "--split", "val", "--out", str(out), "--rule"]
-    assert cli.main([*arguments, "alpha=0.5"]) == 0
-    found = detections.read(predicted.paths.detections(IOU_AWARE, "val"), "alpha=0.50")
-    results = json.loads(out.read_text())
-    assert [one["image_id"] for one in results] == (10 * found.image_ids).tolist(), "the user's ids"
-    assert [one["score"] for one in results] == found.confidences.astype(float).tolist()
-    assert cli.main([*arguments, "alpha=0.45"]) == 2
-
-
 def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
     only = replace(copied, rules_by_run={IOU_AWARE: (Rule("oracle=0.50"),)})
     with pytest.raises(InputError, match=r"oracle=0\.50: the split 'unlabelled' of shapes has no boxes"):
@@ -157,34 +146,12 @@ def test_a_rule_that_the_detector_cannot_rank_by_is_named_and_not_left_out(predi
         assert predicted.paths.detections(run, "val").read_bytes() == before
 
 
-def test_any_head_that_predicts_ious_is_swept(predicted):
-    """Such as a mixin over another head, which is no RetinaHead of this package."""
-    model = torch.nn.Module()
-    model.bbox_head = torch.nn.Module()
-    assert not inference.predicts_iou(model)
-    model.bbox_head.predicts_iou = True
-    assert inference.predicts_iou(model)
-    inference.require_rules(model, [Rule("none"), Rule("oracle=0.30")], "run")
-
-
-def test_changed_weights_are_not_used(copied):
-    path = copied.paths.weights(IOU_AWARE)
-    path.write_bytes(path.read_bytes()[:-1])
-    copied.paths.detections(IOU_AWARE, "val").unlink()
-    with pytest.raises(InputError, match=r"weights.pth: changed or truncated"):
-        predict(copied, IOU_AWARE, "val")
-    assert not copied.paths.detections(IOU_AWARE, "val").exists()
-
-
-@pytest.mark.parametrize("place", ["before", "unknown"])
-def test_run_or_split_that_is_not_there(copied, place):
-    if place == "before":
-        shutil.rmtree(copied.paths.run_folder(RETINANET))
-        with pytest.raises(InputError, match=r"run.json does not exist: the run is not finished"):
-            predict(copied, RETINANET, "val")
-    else:
-        with pytest.raises(InputError, match="no split 'test'"):
-            predict(copied, RETINANET, "test")
+def test_run_or_split_that_is_not_there(copied):
+    with pytest.raises(InputError, match="no split 'test'"):
+        predict(copied, RETINANET, "test")
+    shutil.rmtree(copied.paths.run_folder(RETINANET))
+    with pytest.raises(InputError, match=r"run.json does not exist: the run is not finished"):
+        predict(copied, RETINANET, "val")
 
 
 def test_other_classes_than_trained_on(copied):

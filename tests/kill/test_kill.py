@@ -6,51 +6,27 @@ is being written. Run by `make test-kill`; it takes about five minutes of one co
 time; the seed is printed, and `KILL_SEED=N make test-kill` draws the same.
 """
 
-import contextlib
-import json
 import os
 import random
 import signal
 import subprocess
 import time
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builders.training import ENVIRONMENT, IOU_AWARE, command, project
+from builders.training import ENVIRONMENT, IOU_AWARE, command, outcome, project, saved
 
 from iou_aware.common import seal
 from iou_aware.common.files import sha256
-from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.inference.predict import predict
 
 KILLS = int(os.environ.get("KILLS", "24"))
 KILLS_PER_RUN = 3
-EPOCHS = 30
-STEPS = 5  # per epoch: 18 images, 4 at a time
 LONGEST_WRITE_S = 0.003
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Everything about a run that must not depend on how it came about."""
-
-    weights: str
-    history: str
-    metrics: dict
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "Outcome":
-        record = seal.verify(experiment.paths.run_folder(IOU_AWARE))
-        predict(experiment, IOU_AWARE, "val")
-        metrics = json.loads(evaluate(experiment, IOU_AWARE, "val").read_text())["rules"]
-        return cls(record["weights_sha256"], experiment.paths.history(IOU_AWARE).read_text(), metrics)
-
-
 def fresh(folder: Path) -> Experiment:
-    return project(folder, settings={"epochs": EPOCHS, "device": "cpu"})
+    return project(folder, settings={"epochs": 30, "device": "cpu"})
 
 
 def start(experiment: Experiment) -> subprocess.Popen:
@@ -58,18 +34,14 @@ def start(experiment: Experiment) -> subprocess.Popen:
     return subprocess.Popen(command(experiment, "train", IOU_AWARE), cwd=experiment.root, env=ENVIRONMENT, stderr=log)
 
 
-def files_in_writing(experiment: Experiment) -> set[tuple[Path, int]]:
-    """Return the files, and when they were last written to, that stand beside their targets until they are whole."""
-    found = set()
-    for folder in (experiment.paths.checkpoints(IOU_AWARE), experiment.paths.run_folder(IOU_AWARE)):
-        for path in folder.rglob("*.part"):
-            with contextlib.suppress(FileNotFoundError):
-                found.add((path, path.stat().st_mtime_ns))
-    return found
+def files_in_writing(experiment: Experiment) -> set[Path]:
+    """Return the files that stand beside their targets until they are whole."""
+    folders = (experiment.paths.checkpoints(IOU_AWARE), experiment.paths.run_folder(IOU_AWARE))
+    return {path for folder in folders for path in folder.rglob("*.part")}
 
 
-def strike(experiment: Experiment, draw: random.Random, life: float, in_writing: bool) -> str | None:
-    """Start a training and kill it at a random moment; say where it was, or None if it had finished before."""
+def strike(experiment: Experiment, draw: random.Random, life: float, in_writing: bool) -> bool:
+    """Start a training and kill it at a random moment; return False if it had finished before."""
     left_behind = files_in_writing(experiment)
     moment, later = time.monotonic() + draw.uniform(0, life), draw.uniform(0, LONGEST_WRITE_S)
     process = start(experiment)
@@ -80,59 +52,45 @@ def strike(experiment: Experiment, draw: random.Random, life: float, in_writing:
             pass
         time.sleep(later)
     process.send_signal(signal.SIGKILL)
-    if process.wait() == 0:
-        return None
-    assert process.returncode == -signal.SIGKILL, (experiment.root / "train.log").read_text()
-    if files_in_writing(experiment) - left_behind:
-        return "in writing a file"
-    return "in finishing" if experiment.paths.weights(IOU_AWARE).exists() else "elsewhere"
+    assert process.wait() in (0, -signal.SIGKILL), (experiment.root / "train.log").read_text()
+    return process.returncode != 0
 
 
-def epochs_saved(experiment: Experiment) -> int:
-    """Return how many epochs the newest checkpoint has."""
-    names = (path.name for path in experiment.paths.checkpoints(IOU_AWARE).rglob("iteration_*.pth"))
-    return max((int(name.removeprefix("iteration_").partition("-")[0]) for name in names), default=0) // STEPS
-
-
-def check_remains(experiment: Experiment, expected: Outcome) -> None:
+def check_remains(experiment: Experiment, weights: str, history: str) -> None:
     """Hold what a killed run left against the contract: checkpoints whole, results whole or absent."""
-    for path in experiment.paths.checkpoints(IOU_AWARE).rglob("iteration_*.pth"):
+    for path in saved(experiment, IOU_AWARE):
         assert path.stem.partition("-")[2] == sha256(path)[:16]
-    weights, history = experiment.paths.weights(IOU_AWARE), experiment.paths.history(IOU_AWARE)
-    assert not weights.exists() or sha256(weights) == expected.weights
-    assert not history.exists() or history.read_text() == expected.history
+    folder = experiment.paths.run_folder(IOU_AWARE)
+    assert not (folder / "weights.pth").exists() or sha256(folder / "weights.pth") == weights
+    assert not (folder / "history.csv").exists() or (folder / "history.csv").read_text() == history
     if experiment.paths.seal(IOU_AWARE).exists():
-        seal.verify(experiment.paths.run_folder(IOU_AWARE))
+        seal.verify(folder)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> tuple[Outcome, float]:
+def undisturbed(tmp_path_factory) -> tuple[tuple[str, str], float]:
     """The outcome of a run that was left alone, and how long it took in seconds."""
     experiment = fresh(tmp_path_factory.mktemp("undisturbed"))
     began = time.monotonic()
     assert start(experiment).wait() == 0
-    life = time.monotonic() - began
-    return Outcome.of(experiment), life
+    return outcome(experiment, IOU_AWARE), time.monotonic() - began
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(undisturbed, tmp_path):
     expected, life = undisturbed
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
     draw = random.Random(seed)
-    print(f"\nKILL_SEED={seed}; an undisturbed run takes {life:.1f} s and has the weights {expected.weights[:16]}")
-    struck, runs = [], 0
-    while len(struck) < KILLS:
+    print(f"\nKILL_SEED={seed}; an undisturbed run takes {life:.1f} s")
+    kills = runs = 0
+    while kills < KILLS:
         experiment = fresh(tmp_path / f"run{runs}")
         runs += 1
         for _ in range(KILLS_PER_RUN):
-            place = strike(experiment, draw, life, in_writing=len(struck) % 2 == 1)
-            if place is None:
+            if not strike(experiment, draw, life, in_writing=kills % 2 == 1):
                 break
-            struck.append(place)
-            saved = epochs_saved(experiment)
-            print(f"  run {runs}: kill {len(struck)} {place}, {saved} of {EPOCHS} epochs saved", flush=True)
-            check_remains(experiment, expected)
+            kills += 1
+            check_remains(experiment, *expected)
         assert start(experiment).wait() == 0, (experiment.root / "train.log").read_text()
-        assert Outcome.of(experiment) == expected
-    places = ", ".join(f"{count} {place}" for place, count in Counter(struck).most_common())
-    print(f"{len(struck)} kills ({places}); {runs} of {runs} runs ended with the bits of the undisturbed one")
+        seal.verify(experiment.paths.run_folder(IOU_AWARE))
+        assert outcome(experiment, IOU_AWARE) == expected
+    print(f"{kills} kills; {runs} of {runs} runs ended with the bits of the undisturbed one")

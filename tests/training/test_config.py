@@ -220,13 +220,6 @@ def test_experiment_may_bring_its_own_augmentations(tmp_path):
     assert not torch.equal(images(1), images(2))
 
 
-def test_cells_are_trained_as_was_chosen_for_them():
-    chosen, trained = (Experiment.load(ROOT / f"configs/experiments/{name}.yaml") for name in ("bccd-val", "bccd"))
-    assert trained.settings == chosen.settings
-    fields = {(run.recipe, run.backbone, run.scale) for study in (chosen, trained) for run in study.runs.values()}
-    assert len(fields) == 1
-
-
 def test_text_says_all(tmp_path):
     resolved = resolve(run_of(detector="iou_aware_retinanet"))
     (tmp_path / "config.py").write_text(config.to_text(resolved))

@@ -39,7 +39,6 @@ def asking(**settings) -> SimpleNamespace:
     [
         ({"cuda": None}, "PyTorch [^ ]+,"),
         ({"mmcv": "not available"}, "mmcv [^ ]+,"),
-        ({"cuda": None, "mmcv": "not available"}, "PyTorch [^ ]+ and mmcv [^ ]+,"),
     ],
 )
 def test_an_environment_without_cuda_is_told_where_there_is_no_gpu(gpus, built, named):

@@ -90,13 +90,10 @@ NAME = "layer1.0.conv1.weight"
         ),
         (lambda w: {name: w[name] for name in w if name != NAME}, rf"missing: 1, such as '{NAME}"),
         (lambda w: w | {"layer5.weight": torch.ones(1)}, r"unknown: 1, such as 'layer5\.weight"),
-        (lambda w: w | {"layer1.2.conv1.weight": w[NAME]}, r"unknown: 1, such as 'layer1\.2"),  # of a deeper one
         (lambda w: w | {NAME: torch.ones(8, 16, 3, 3)}, rf"of another shape: 1, such as '{NAME}"),
         (lambda w: w | {NAME: "ones"}, rf"of another shape: 1, such as '{NAME}"),
         (lambda w: w | {7: torch.ones(1)}, r"unknown: 1, such as 7"),
-        (lambda w: list(w.values()), r"missing: 1\d\d"),
         (lambda w: {"state_dict": list(w.values())}, r"missing: 1\d\d"),
-        (lambda w: {}, r"missing: 1\d\d"),
     ],
 )
 def test_weights_of_another_model_are_refused(study, change, told):
@@ -108,7 +105,7 @@ def test_weights_of_another_model_are_refused(study, change, told):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
 def test_a_truncated_file_is_named_in_one_sentence(study, share, zipped):
     content = packed(published(study), zipped)
     study.paths.pretrained("tiny").write_bytes(content[: int(share * len(content))])

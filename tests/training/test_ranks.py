@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import config, launch, loading
+from iou_aware.training import config, loading
 from iou_aware.training.progress import Progress
 from iou_aware.training.train import train
 
@@ -104,18 +104,6 @@ def test_two_processes_of_8_images_give_the_gradients_of_one_of_16(tmp_path, mon
     assert two_row == pytest.approx(one_row, rel=1e-5)
     if positives != "everywhere":
         assert second["losses"]["loss_bbox"] == 0 < first["losses"]["loss_bbox"]
-
-
-def test_each_process_computes_on_one_core_whatever_the_environment_says(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setattr(torch.distributed, "init_process_group", lambda _: None)
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    try:
-        launch.join()
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_normalised_by_each_process_the_gradients_are_others(tmp_path, monkeypatch, recorder):

@@ -39,7 +39,7 @@ NVIDIA_SMI = """\
 #!/bin/sh
 cd "$(dirname "$0")"
 case "$*" in *--id=*) ;; *) exec cat uuids ;; esac
-for number in $(echo "${*##*--id=}" | tr , ' '); do sed -n "$((number + 1))p" uuids | grep . || exit 6; done
+for number in $(echo "${*##*--id=}" | tr , ' '); do sed -n "$((number + 1))p" uuids; done | grep . || exit 6
 """
 
 
@@ -100,7 +100,7 @@ def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
         ("2,0", [GPUS[2], GPUS[0]]),
         (GPUS[1], GPUS[1:2]),
         ("MIG-1,MIG-0", ["MIG-1", "MIG-0"]),
-        ("1,9", []),
+        ("1,9", GPUS[1:2]),
         ("-1", []),
         ("", []),
     ],

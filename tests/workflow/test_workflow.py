@@ -218,12 +218,6 @@ def test_values_within_one_of_the_command_line_are_what_they_are_in_the_file(stu
     assert getattr(workflow.load([file], config), key) == found
 
 
-def test_a_dry_run_writes_nothing(tmp_path):
-    project = Project(tmp_path, **SMALL)
-    project.plan()
-    assert not (project.folder / "results").exists()
-
-
 def test_a_mistake_is_told_before_anything_runs(study):
     study.set(rules=["none", "alpha=1.5"])
     done = study.snakemake()

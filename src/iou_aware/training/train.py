@@ -20,7 +20,7 @@ from iou_aware.experiment import backbones, recipe
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch, weights
-from iou_aware.training.runner import Interrupted, Runner
+from iou_aware.training.runner import Runner
 from iou_aware.workflow.costs import Estimates
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     if launch.is_rank():
         launch.join()
     elif gpus > 1:
-        _launch(gpus, experiment, run_name)
+        launch.launch(gpus, ["train", str(experiment.write_resolved()), run_name])
         return
     if chosen == "cuda":
         device.try_out(chosen)
@@ -77,17 +77,6 @@ def train(experiment: Experiment, run_name: str) -> None:
             checkpoints.keep(saved, 1)
     finally:
         runner.saving.leave_signals()
-
-
-def _launch(processes: int, experiment: Experiment, run_name: str) -> None:
-    """Train in several processes. They finish, and so does this one, if SIGTERM comes after the last step."""
-    sealed = experiment.paths.seal(run_name)
-    before = sealed.is_file() and sealed.stat().st_mtime_ns
-    try:
-        launch.launch(processes, ["train", str(experiment.write_resolved()), run_name])
-    except Interrupted:
-        if (sealed.is_file() and sealed.stat().st_mtime_ns) == before:
-            raise
 
 
 def _identity(values: Mapping[str, Any], manifest: Manifest, start_sha256: str | None) -> str:

@@ -53,7 +53,7 @@ def take(count: int) -> None:
 
 
 def visible() -> list[str]:
-    """Return the UUIDs of the GPUs, or MIG instances, that CUDA would see; none where a number in the list is no GPU's.
+    """Return the UUIDs of the GPUs, or MIG instances, that CUDA would see.
 
     Entries of CUDA_VISIBLE_DEVICES are UUIDs, or numbers in the order of ``nvidia-smi``.
     """

@@ -24,6 +24,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing
 
 BOX = ("x1", "y1", "x2", "y2")
+SCORES = ("confidence", "cls_score", "iou_pred")
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.int64(), nullable=False),
@@ -235,22 +236,17 @@ def _checksum(made: bytes, rule: str) -> Any:
 
 def _check_values(found: Detections, path: Path) -> None:
     """Raise InputError about a file if a detection is impossible; a box without area is not."""
-    scores = {"confidence": found.confidences, "cls_score": found.cls_scores, "iou_pred": found.iou_preds}
-    faults = [
-        (name, values, ~((values >= 0) & (values <= 1)), "a number from 0 to 1")
-        for name, values in scores.items()
-        if values is not None
-    ]
-    fine = np.isfinite(found.boxes).all(1) & (found.boxes[:, 2:] >= found.boxes[:, :2]).all(1)
-    faults.append(("box", found.boxes, ~fine, "finite corners x1, y1, x2, y2, the latter two not before the former"))
-    for name, values, wrong, expected in faults:
-        if wrong.any():
-            first = np.argmax(wrong)
-            raise InputError(
-                f"{path}: a detection on image {found.image_ids[first]} has the {name} {values[first].tolist()}, "
-                f"expected {expected} ({wrong.sum()} such detections). Its run may have diverged; see the losses in "
-                f"history.csv. {AGAIN}"
-            )
+    scores = [found.confidences, found.cls_scores] + ([] if found.iou_preds is None else [found.iou_preds])
+    fine = np.all([(values >= 0) & (values <= 1) for values in scores], axis=0)
+    fine &= np.isfinite(found.boxes).all(1) & (found.boxes[:, 2:] >= found.boxes[:, :2]).all(1)
+    if not fine.all():
+        first = np.argmin(fine)
+        told = ", ".join(f"{name} {values[first]:g}" for name, values in zip(SCORES, scores, strict=False))
+        raise InputError(
+            f"{path}: a detection on image {found.image_ids[first]} has the box {found.boxes[first].tolist()}, {told}; "
+            f"expected finite corners, x1 <= x2, y1 <= y2, and numbers from 0 to 1 ({(~fine).sum()} such detections). "
+            f"Its run may have diverged; see the losses in history.csv. {AGAIN}"
+        )
 
 
 def _open(path: Path) -> pq.ParquetFile:

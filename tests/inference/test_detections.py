@@ -146,25 +146,24 @@ def test_an_edited_file_is_refused(written, tmp_path, edit, metadata):
         detections.read(path, RULES[1])
 
 
-VALUES = {
-    "confidence above 1": ("confidences", 5.0, "confidence 5.0, expected a number from 0 to 1"),
-    "confidence below 0": ("confidences", -0.5, "confidence -0.5"),
-    "score infinite": ("cls_scores", np.inf, "cls_score inf"),
-    "IoU above 1": ("iou_preds", 1.01, "iou_pred 1.0"),
-    "IoU missing": ("iou_preds", np.nan, "iou_pred nan"),
-    "box infinite": ("boxes", [0, 0, np.inf, 5], "box .*inf"),
-    "box inverted in x": ("boxes", [5, 0, 4.5, 5], r"box \[5.0, 0.0, 4.5, 5.0\], expected finite corners"),
-    "box inverted in y": ("boxes", [0, 5, 5, -5], "box"),
-}
-
-
-@pytest.mark.parametrize("value", VALUES)
-def test_values_that_cannot_be_are_not_written(tmp_path, value):
-    column, wrong, told = VALUES[value]
+@pytest.mark.parametrize(
+    ("column", "wrong", "told"),
+    [
+        ("confidences", 5.0, "confidence 5, cls_score"),
+        ("confidences", -0.5, "confidence -0.5, cls_score"),
+        ("cls_scores", np.inf, "cls_score inf, iou_pred"),
+        ("iou_preds", 1.01, "iou_pred 1.01;"),
+        ("iou_preds", np.nan, "iou_pred nan;"),
+        ("boxes", [0, 0, np.inf, 5], r"box \[0.0, 0.0, inf, 5.0\], confidence"),
+        ("boxes", [5, 0, 4.5, 5], r"box \[5.0, 0.0, 4.5, 5.0\], confidence .* x1 <= x2"),
+        ("boxes", [0, 5, 5, -5], r"box \[0.0, 5.0, 5.0, -5.0\], confidence .* y1 <= y2"),
+    ],
+)
+def test_values_that_cannot_be_are_not_written(tmp_path, column, wrong, told):
     found = made_up(9)
     getattr(found, column)[4] = wrong
     path = tmp_path / "val.parquet"
-    told = rf"val\.parquet: a detection on image {found.image_ids[4]} has the {told}"
+    told = rf"val\.parquet: a detection on image {found.image_ids[4]} has the .*{told}.*\(1 such detections\)"
     with pytest.raises(InputError, match=told), detections.writer(path, RULES, 9, {}) as writer:
         writer.add(np.zeros(9, np.int64), found)
     assert not path.exists()

@@ -25,8 +25,7 @@ from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict as inference
-from iou_aware.inference.batches import same_shape
-from iou_aware.inference.predict import predict
+from iou_aware.inference.predict import predict, same_shape
 from iou_aware.method.confidence import Rule
 
 IMAGES = list(range(1, 8))

@@ -245,13 +245,9 @@ def test_batch_that_cannot_be_shared():
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("detectors/quick/retinanet.py", None, "retinanet.py: cannot be read .*No such file"),
-        ("detectors/quick/retinanet.py", "model = dict(", "retinanet.py, line 1: cannot be read as a config"),
         ("detectors/quick/retinanet.py", "model = dict(type='RetinaNet')", "retinanet.py.*'optim_wrapper'"),
         ("schedules/quick.py", "optim_wrapper = dict()", "retinanet.py.*'train_cfg.max_epochs'"),
-        ("schedules/quick.py", "optim_wrapper = train_cfg = dict(max_epochs=1)", "quick.py, line 1"),
         ("schedules/quick.py", "optim_wrapper = 1; train_cfg = dict(max_epochs=1)", "'train_dataloader.batch_size'"),
-        ("backbones/tiny.py", "_base_ = './nowhere.py'", "nowhere.py: cannot be read"),
         (
             "detectors/quick/iou_aware_retinanet.py",
             "_base_ = './retinanet.py'",
@@ -267,6 +263,6 @@ def test_batch_that_cannot_be_shared():
 def test_broken_config_is_named(tmp_path, file, text, message):
     experiment = project(tmp_path)
     path = tmp_path / "configs" / file
-    path.unlink() if text is None else path.write_text(text)
+    path.write_text(text)
     with pytest.raises(InputError, match=message):
         config.resolve(experiment.runs[IOU_AWARE if "iou" in file else RETINANET], manifest(), tmp_path, {}, "work")

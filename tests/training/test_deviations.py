@@ -5,14 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from builders.configs import ROOT, resolve, run_of
 from builders.data import COCO, coco_content, describe, prepared, write_coco
-from mmcv.ops import RoIAlign
 from mmdet.registry import DATASETS
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import init_default_scope
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import config
@@ -61,21 +58,6 @@ def test_both_targets_stand_side_by_side_and_the_main_tables_have_one():
     assert by_table["target_gradient"] == by_table["target_gradient_voc"] == {False, True}
 
 
-def test_warm_up_ends_a_step_early():
-    resolved = resolve(run_of("paper"))
-    wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), resolved.optim_wrapper)
-    schedule = PARAM_SCHEDULERS.build(resolved.param_scheduler[0], default_args={"optimizer": wrapper})
-    rates = []
-    for _ in range(501):
-        rates.append(wrapper.optimizer.param_groups[0]["lr"] / resolved.optim_wrapper.optimizer.lr)
-        wrapper.step()
-        schedule.step()
-    # Counted from 0, as the authors' code does: 1 - (1 - step / 500) (1 - 1/3).
-    theirs = [1 - (1 - step / 500) * 2 / 3 for step in range(501)]
-    assert rates == pytest.approx(theirs, abs=2e-3)
-    assert [rates.index(pytest.approx(1)), theirs.index(1)] == [499, 500]
-
-
 def test_images_with_crowds_alone_are_background_and_boxes_scale_with_their_edges(tmp_path):
     content = coco_content(boxes=[(4, 4, 20, 16), (0, 0, 64, 48)], images=3)
     content["annotations"][1] |= {"image_id": 2, "iscrowd": 1}
@@ -94,13 +76,3 @@ def test_images_with_crowds_alone_are_background_and_boxes_scale_with_their_edge
     assert seen[1].scale_factor == (across, down)
     box = seen[1].gt_instances.bboxes.tensor[0].tolist()
     assert box == pytest.approx([4 * across, 4 * down, 24 * across, 20 * down])
-
-
-def test_regions_narrower_than_a_cell_are_pooled_as_a_cell():
-    layer = dict(resolve(run_of("paper", "faster_rcnn")).model.roi_head.bbox_roi_extractor.roi_layer)
-    assert layer.pop("type") == "RoIAlign"
-    pool = RoIAlign(**layer, spatial_scale=1 / 4)
-    feature = torch.randn(1, 2, 16, 16)
-    narrow, cell, wide = pool(feature, torch.tensor([[0.0, 20, 20, 21, 22], [0, 20, 20, 24, 24], [0, 20, 20, 25, 24]]))
-    assert torch.equal(narrow, cell)
-    assert not torch.equal(wide, cell)

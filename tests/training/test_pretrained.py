@@ -104,29 +104,20 @@ def test_weights_of_another_model_are_refused(study, change, told):
     assert not study.paths.run_folder(RETINANET).exists()
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_a_truncated_file_is_named_in_one_sentence(study, share, zipped):
-    content = packed(published(study), zipped)
-    study.paths.pretrained("tiny").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"tiny\.pth: truncated, damaged or no PyTorch file") as caught:
-        train(study, RETINANET)
-    assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
-
-
-def test_damage_of_any_kind_is_an_input_error(study):
+def test_damage_of_any_kind_is_an_input_error_of_one_sentence(study):
     """PyTorch's readers stumble over bad bytes in many ways."""
     file = study.paths.pretrained("tiny")
     random = torch.Generator().manual_seed(0)
     for zipped in (True, False):
         content = packed({"state_dict": {"a": torch.ones(3, 4), "b": torch.ones(2)}, "meta": {"epoch": 1}}, zipped)
-        for _ in range(150):
-            damaged = bytearray(content)
+        cut = [content[: int(share * len(content))] for share in (0, 0.5, 0.999)]
+        for damaged in map(bytearray, [*cut, *[content] * 150]):
             for place in torch.randint(len(content), (3,), generator=random).tolist():
-                damaged[place] = int(torch.randint(256, (1,), generator=random))
+                damaged[place : place + 1] = [int(torch.randint(256, (1,), generator=random))]
             file.write_bytes(damaged)
-            with pytest.raises(InputError, match=r"tiny\.pth"):
+            with pytest.raises(InputError, match=r"^\S+tiny\.pth: [^\n]+$") as caught:
                 load_into(torch.nn.Linear(1, 1), file, "a model")
+            assert "weights_only" not in str(caught.value)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -220,28 +220,18 @@ def test_the_mirror_serves_when_the_publisher_does_not(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("place", ["meta", "array", "weights"])
+@pytest.mark.parametrize("place", ["meta", "weights"])
 def test_a_checkpoint_that_holds_more_than_weights_is_refused_and_not_run(tiny, tmp_path, place, zipped):
     hostile = Hostile(tmp_path / "hacked")
     weights = some_weights(tiny)
     if place == "meta":
         content = checkpoint(weights, zipped, time=hostile)
-    elif place == "array":
-        content = checkpoint(weights, zipped, anchors=np.array([hostile], dtype=object))
     else:
         content = checkpoint(weights | {"neck": hostile}, zipped)
     file = tiny.publish(content)
     with pytest.raises(InputError, match=rf"{file.name}: refused, nothing in it was run.*(mkdir|_reconstruct)"):
         tiny.release()
     assert not hostile.folder.exists()
-    assert not tiny.experiment.paths.seal(RELEASED).exists()
-
-
-@pytest.mark.parametrize("content", [b"not a checkpoint", None])
-def test_a_file_without_the_models_weights_is_refused(tiny, content):
-    tiny.publish(content or checkpoint({"bbox_head.weight": torch.ones(3)}))
-    with pytest.raises(InputError, match=r"tiny-\w+\.pth: (truncated|not the weights of .*tiny_1x\.py: missing)"):
-        tiny.release()
     assert not tiny.experiment.paths.seal(RELEASED).exists()
 
 

@@ -1,6 +1,5 @@
 """What a failed stage is tried again for, and with: Snakemake really runs, and stages really end in these ways."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -49,22 +48,15 @@ def test_what_another_attempt_may_mend_is_tried_again(tmp_path):
     assert tries(tmp_path, ends) == 1 + RETRIES
 
 
-@pytest.mark.parametrize(("minutes", "expected"), [(1, 0), (-1, RETRIES)])
-def test_a_job_of_which_one_stage_was_wrong_is_not_tried_again_unless_that_is_long_ago(
-    tmp_path, monkeypatch, minutes, expected
-):
-    """Long ago: as where the input has been corrected, and then a cluster refuses the job. Its log is still the old."""
+@pytest.mark.parametrize(("status", "expected"), [(attempts.WRONG_INPUT, 0), (1, RETRIES)])
+def test_a_job_of_which_one_stage_was_wrong_is_not_tried_again(tmp_path, status, expected):
+    bad = put(tmp_path / "bad.log", attempts.marked("no such file", status) + "\n")
 
     class Group:
-        log = ("good.log", "wrong.log", "not there.log")
+        log = (put(tmp_path / "good.log", "done\n"), bad, tmp_path / "not there.log")
         restart_times = property(lambda self: RETRIES)
 
     attempts.retry_no_wrong_input(Group)
-    monkeypatch.chdir(tmp_path)
-    Path("good.log").write_text("done\n")
-    Path("wrong.log").write_text(attempts.marked("iou-aware: no such file", attempts.WRONG_INPUT) + "\n")
-    changed = Path("wrong.log").stat().st_mtime + 60 * minutes
-    os.utime("wrong.log", (changed, changed))
     assert Group().restart_times == expected
 
 

@@ -84,8 +84,6 @@ def test_days_and_limits_follow_the_type_of_gpu(tmp_path):
     plain, fast = (paper_with(tmp_path / gpu, gpu, gpus=4) for gpu in ("V100-16GB", "H100-80GB"))
     training = 12 * 118287 / 16 * 0.308 * 8 / 3600 / 7
     estimates = Estimates(fast)
-    assert estimates.training_hours(fast.run(RETINANET)) == pytest.approx(training)
-    assert estimates.testing_hours(fast.run(RETINANET), "val") == pytest.approx(5000 / (12.1 * 7) / 3600)
     assert wall_hours(estimates, 8) == pytest.approx(wall_hours(Estimates(plain), 8) / 7)
     # A quarter of it on each of four GPUs, half as much on top, and half an hour to start.
     assert Needs(fast).training_time(RETINANET) == f"{30 + math.ceil(training / 4 * 1.5 * 60)}m"
@@ -101,7 +99,6 @@ def test_days_and_limits_follow_the_type_of_gpu(tmp_path):
         # 0.45 GB of weights, gradients and momentum, and (3.6 - 0.45) / 2 GB an image; four fifths of the GPU's memory.
         ("V100-16GB", RETINANET, 4),  # 8 images: 13.1 of 12.8 GB
         ("V100-32GB", RETINANET, 2),  # 16 images: 25.7 of 25.6 GB
-        ("A100-40GB", RETINANET, 1),
         ("H100-80GB", RETINANET, 1),
         ("V100-16GB", SMALL, 1),  # 12 images of 0.56 times the pixels: 11.1 of 12.8 GB
         ("V100-16GB", "coco.faster_rcnn.x101_32x4d.paper.1333x800.seed0", 4),  # 4 of 8 images: 13.1 of 12.8 GB
@@ -148,11 +145,6 @@ def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
     experiment = Experiment.load(tmp_path / PAPER, changes)
     with pytest.raises(InputError, match=r"how much memory retinanet with r18 takes; expected a number"):
         print_plan(experiment)
-
-
-def test_another_type_of_gpu_is_no_reason_to_train_again(tmp_path):
-    ours, theirs = (paper_with(tmp_path / gpu, gpu, gpus="auto") for gpu in ("V100-16GB", "H100-80GB"))
-    assert ours.training_values(RETINANET) == theirs.training_values(RETINANET)
 
 
 @pytest.mark.parametrize(

@@ -55,14 +55,42 @@ def test_a_finished_study_has_all_files_and_nothing_to_do(finished):
         assert (results / "benchmarks" / f"{stage}.tsv").is_file()
 
 
-def test_an_added_alpha_trains_nothing(study):
-    study.set(rules=["none", "alpha=0.50", "alpha=0.25"])
-    assert study.plan() == PREDICTED
+def half_a_row(study: Project) -> None:
+    table = SMALL["tables"]["losses"]
+    study.set(tables={"losses": table | {"rows": table["rows"] | {"half": {"iou_loss": "bce", "rule": "alpha=0.50"}}}})
 
 
-def test_an_added_run_leaves_the_others_alone(study):
-    study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}])
-    assert study.plan() == {"train": 1, **PREDICTED}
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda study: study.set(rules=["none", "alpha=0.50", "alpha=0.25"]), PREDICTED),
+        (
+            lambda study: study.set(runs=[*SMALL["runs"], SMALL_RUN | {"detector": "retinanet", "seed": 1}]),
+            {"train": 1, **PREDICTED},
+        ),
+        (half_a_row, {"table": 1, "notebook": NOTEBOOKS, "report": 1}),
+        (lambda study: study.append("reports/report.ipynb", " "), {"report": 1}),
+        (lambda study: study.set(settings={"workers": 2, "device": "cpu"}), {}),
+    ],
+    ids=["alpha", "run", "row", "notebook", "machine"],
+)
+def test_a_change_runs_what_follows_from_it_and_nothing_else(study, change, expected):
+    change(study)
+    assert study.plan() == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("analysis/figures/gains.py", ["figures"]),
+        ("analysis/tables/rows.py", ["table", "figures", "notebook"]),
+        ("analysis/tables/table.html.j2", ["table", "notebook"]),
+        ("evaluation/lrp.py", ["premise", "figures", "claims", "notebook"]),
+    ],
+)
+def test_changed_code_runs_the_stages_that_use_it(study, file, stages):
+    study.append(f"src/iou_aware/{file}")
+    assert study.plan() == {stage: NOTEBOOKS if stage == "notebook" else 1 for stage in (*stages, "report")}
 
 
 def released(folder: Path, backbone: str, config: str) -> None:
@@ -107,29 +135,6 @@ def test_braces_in_a_title_are_text(study):
     assert (study.folder / "page.html").is_file()
 
 
-def test_an_added_row_only_draws_its_table(study):
-    tables = {name: dict(table) for name, table in SMALL["tables"].items()}
-    tables["losses"]["rows"] = tables["losses"]["rows"] | {"half": {"iou_loss": "bce", "rule": "alpha=0.50"}}
-    study.set(tables=tables)
-    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
-
-
-@pytest.mark.parametrize(
-    ("file", "stages"),
-    [
-        ("analysis/style.py", ["figures", "notebook"]),
-        ("analysis/figures/gains.py", ["figures"]),
-        ("analysis/tables/rows.py", ["table", "figures", "notebook"]),
-        ("analysis/tables/table.html.j2", ["table", "notebook"]),
-        ("analysis/paper.py", ["table", "figures", "claims", "notebook"]),
-        ("evaluation/lrp.py", ["premise", "figures", "claims", "notebook"]),
-    ],
-)
-def test_changed_code_runs_the_stages_that_use_it(study, file, stages):
-    study.append(f"src/iou_aware/{file}")
-    assert study.plan() == {stage: NOTEBOOKS if stage == "notebook" else 1 for stage in (*stages, "report")}
-
-
 # The command `compare` is no stage.
 @pytest.mark.parametrize(
     "stage", sorted({folder.parent.name for folder in ANALYSIS.glob("*/__init__.py")} - {"compare"})
@@ -147,11 +152,6 @@ def test_the_code_of_a_stage_is_all_that_python_imports_for_it(stage):
     assert ours and ours <= declared
     # What is imported as a function is called, such as seaborn, is nothing of ours here.
     assert {file for file in declared - ours if file.name != "__init__.py"} == set((ANALYSIS / stage).rglob("*.j2"))
-
-
-def test_a_changed_notebook_only_reports(study):
-    study.append("reports/report.ipynb", " ")
-    assert study.plan() == {"report": 1}
 
 
 def test_a_changed_or_added_notebook_is_executed_and_leaves_the_others_alone(study):
@@ -186,9 +186,7 @@ def test_a_changed_base_trains_the_runs_that_start_from_it(tmp_path):
     assert project.plan()["train"] == 2
 
 
-def test_settings_train_again_unless_they_are_the_machines(study):
-    study.set(settings={"workers": 2, "device": "cpu"})
-    assert study.plan().get("train", 0) == 0
+def test_settings_of_training_train_again(study):
     study.set(settings={"epochs": 2})
     assert study.plan()["train"] == 2
 

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import InstanceData
-from PIL.Image import Image, registered_extensions
+from PIL.Image import Image
 from PIL.Image import open as open_image
 from torch import nn
 
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 COLUMNS = ["photo", "class", "x1", "y1", "x2", "y2", "confidence", "cls_score", "iou_pred"]
 # Pixels of the longer side: enough for a screen, and for labels beside what they name.
 _LONGEST, _SHORTEST = 1600, 900
-_LISTED = 10  # names of what is passed over
 
 
 def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least: float = 0.5) -> list[Path]:
@@ -99,19 +98,13 @@ def _pictures(place: Path) -> list[Path]:
     if not place.is_dir():
         drawing.load(place)
         return [place]
-    known, pictures, others = registered_extensions(), [], []
+    pictures = []
     for file in sorted(place.iterdir()):
-        if file.is_dir() or file.suffix.lower() not in known:
-            others.append(file.name)
-            continue
         try:
             drawing.load(file)
             pictures.append(file)
         except InputError as fault:
             logger.warning("Passed over: %s", fault)
-    if others:
-        listed = ", ".join(others[:_LISTED]) + (f" and {len(others) - _LISTED} more" if len(others) > _LISTED else "")
-        logger.warning("Passed over: in %s what is no picture by its name: %s", place, listed)
     if not pictures:
         raise InputError(f"{place}: there is no picture in this folder; expected files such as photo.jpg in it.")
     return pictures

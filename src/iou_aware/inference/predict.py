@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from mmcv.image import rescale_size
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -24,7 +26,6 @@ from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.inference.batches import same_shape
 from iou_aware.method.confidence import Rule
 from iou_aware.method.ranking import BatchDetections
 from iou_aware.training import config as configs
@@ -178,3 +179,28 @@ def build_loader(config: Config, manifest: Manifest, root: Path, split: str, set
     return DataLoader(
         dataset, batch_sampler=batches, num_workers=settings.get("workers") or 0, collate_fn=pseudo_collate
     )
+
+
+def same_shape(dataset: Any, scale: Sequence[int], divisor: int, batch_size: int) -> list[list[int]]:
+    """Return the indices of a dataset in order, as batches of neighbours with one shape at the network's input.
+
+    They need no padding to fit together, so that a batch gives what its images give alone: padding would change what
+    the network sees beyond an image's border, as batch norm and biases make something of zeros.
+
+    Args:
+        dataset: MMDetection's dataset; its images' ``width`` and ``height`` are known.
+        scale: The ``scale`` of MMDetection's ``Resize`` with ``keep_ratio``: width and height, pixels.
+        divisor: Both sides are padded to a multiple of it anyhow.
+        batch_size: The most images of a batch.
+    """
+    batches: list[list[int]] = []
+    shape_before = None
+    for index in range(len(dataset)):
+        image = dataset.get_data_info(index)
+        size = rescale_size((image["width"], image["height"]), tuple(scale))
+        shape = tuple(math.ceil(side / divisor) for side in size)
+        if shape != shape_before or len(batches[-1]) == batch_size:
+            batches.append([])
+        batches[-1].append(index)
+        shape_before = shape
+    return batches

@@ -4,7 +4,6 @@ Snakemake learns that a job failed and, on a cluster, not even its exit status. 
 """
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,14 +37,13 @@ def retry_no_wrong_input(*kinds: type) -> None:
     Args:
         kinds: Snakemake's classes of jobs, ``Job`` and ``GroupJob``, whose ``restart_times`` is the number of retries.
     """
-    since = time.time()  # an older log does not belong to this attempt
     for kind in kinds:
-        kind.restart_times = property(_unless_wrong(kind.restart_times.fget, since))
+        kind.restart_times = property(_unless_wrong(kind.restart_times.fget))
 
 
-def _unless_wrong(allowed: Callable[[Any], int], since: float) -> Callable[[Any], int]:
+def _unless_wrong(allowed: Callable[[Any], int]) -> Callable[[Any], int]:
     def restart_times(job: Any) -> int:
-        logs = [path for path in map(Path, job.log) if path.is_file() and path.stat().st_mtime >= since]
+        logs = filter(Path.is_file, map(Path, job.log))
         return 0 if any(exit_status(log) == WRONG_INPUT for log in logs) else allowed(job)
 
     return restart_times

@@ -117,7 +117,6 @@ COMMANDS = {
     "rows": Command(
         "List every row of the tables: rule, recipe, config files, runs.",
         "iou_aware.workflow.rows:print_rows",
-        ("--markdown",),
     ),
     "check": Command(
         "Check that this environment and this machine's GPUs can run the experiment.", "iou_aware.training.device:check"
@@ -160,7 +159,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "run": {"metavar": "RUN", "help": "one of the experiment's runs; `iou-aware runs EXPERIMENT` lists them"},
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
-    "--markdown": {"action": "store_true", "help": "as a Markdown table; else tab-separated"},
     "--rule": {"required": True, "help": "one of the run's rules, such as alpha=0.50"},
     "--out": {
         "metavar": "FILE",

@@ -70,10 +70,6 @@ class Progress(Hook):
         """Start the clocks."""
         self._clock, self._cpu_clock = time.perf_counter(), sum(os.times()[:4])
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Record the learning rate of this step."""
-        self._lr = runner.optim_wrapper.get_lr()["lr"][0]
-
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Sum the losses; add a row to the history when it is due.
 
@@ -95,7 +91,8 @@ class Progress(Hook):
         every = min(EVERY, math.ceil(length / PER_EPOCH))
         if (batch_idx + 1) % every == 0 or batch_idx + 1 == length:
             means = {key: value / self._count for key, value in self._sums.items()}
-            self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": self._lr} | means)
+            rate = runner.optim_wrapper.get_lr()["lr"][0]  # of this step: the schedule's hook comes later
+            self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": rate} | means)
             self._sums, self._count = {}, 0
             if is_main_process():
                 self._say(runner, batch_idx + 1, length)

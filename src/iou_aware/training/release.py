@@ -56,7 +56,7 @@ def release(experiment: Experiment, run_name: str) -> None:
     with torch.serialization.safe_globals(NUMBERS):
         weights.load_into(detector, file, model.name)
     folder = paths.run_folder(run_name)
-    tensors = weights.save(detector, manifest.classes, folder / "weights.pth")
+    weights.save(detector, manifest.classes, folder / "weights.pth")
     write_text(folder / "config.py", config.to_text(resolved, experiment.root))
     record = {
         "run": run.as_dict(),
@@ -68,7 +68,6 @@ def release(experiment: Experiment, run_name: str) -> None:
             # At another scale the published AP does not apply.
             "AP": model.box_ap if _scale(stock) == run.width_height else None,
         },
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "provenance": provenance.collect(),
     }
     seal.write(folder, record, ("weights.pth", "config.py"))

@@ -92,7 +92,7 @@ def _finish(runner: Runner, resolved: str, folder: Path, record: dict[str, Any])
     """Write the files of a finished run."""
     progress = runner.progress
     classes = runner.train_dataloader.dataset.metainfo["classes"]
-    tensors = weights.save(runner.model, classes, folder / "weights.pth")
+    weights.save(runner.model, classes, folder / "weights.pth")
     write_text(folder / "config.py", resolved)
     write_text(folder / "history.csv", progress.history())
     record |= {
@@ -108,7 +108,6 @@ def _finish(runner: Runner, resolved: str, folder: Path, record: dict[str, Any])
         "processes": runner.world_size,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "tf32": torch.cuda.is_available() and torch.backends.cudnn.allow_tf32,
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "losses": {key: value for key, value in progress.rows[-1].items() if key.startswith("loss")},
         "provenance": provenance.collect(),
     }

@@ -99,9 +99,7 @@ def of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def save(model: torch.nn.Module, classes: Sequence[str], path: Path) -> dict[str, torch.Tensor]:
-    """Write a model's weights and the names of its classes, as MMDetection's tools read them; return the weights."""
-    weights = of(model)
+def save(model: torch.nn.Module, classes: Sequence[str], path: Path) -> None:
+    """Write a model's weights and the names of its classes, as MMDetection's tools read them."""
     with writing(path) as beside, beside.open("wb") as file:
-        torch.save({"meta": {"dataset_meta": {"classes": list(classes)}}, "state_dict": weights}, file)
-    return weights
+        torch.save({"meta": {"dataset_meta": {"classes": list(classes)}}, "state_dict": of(model)}, file)

@@ -14,20 +14,15 @@ def print_runs(experiment: Experiment) -> None:
     print("\n".join(experiment.runs))
 
 
-def print_rows(experiment: Experiment, markdown: bool = False) -> None:
-    """Print what makes every row of an experiment's tables to standard output: rule, recipe, config files, runs.
-
-    Args:
-        experiment: The study.
-        markdown: As a Markdown table; else tab-separated.
-    """
+def print_rows(experiment: Experiment) -> None:
+    """Print what makes every row of an experiment's tables to standard output, as a Markdown table."""
     rows = []
     for name, table in experiment.tables.items():
         for row in table.rows.values():
             run = experiment.run(row.runs[0])
             configs = _configs(experiment.paths, run)
             rows.append([name, row.key, table.split, row.rule, run.recipe, *configs, ", ".join(row.runs)])
-    print(markdown_table(HEADS, rows) if markdown else "\n".join("\t".join(cells) for cells in (HEADS, *rows)))
+    print(markdown_table(HEADS, rows))
 
 
 def _configs(paths: Layout, run: Run) -> tuple[str, str]:

@@ -5,8 +5,6 @@ import contextlib
 import gc
 import io
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -50,10 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("iou-aware: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe. Python must not flush the rest again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except (MachineError, OSError) as fault:
         logging.debug("where it happened:", exc_info=True)
         print(f"iou-aware: {fault}", file=sys.stderr)

@@ -83,21 +83,23 @@ class Needs:
 
     def training_time(self, name: str) -> str:
         """Return the time limit of one training, as Snakemake takes it: ``1234m``."""
-        hours = self._estimates.training_hours(self.experiment.run(name))
-        if math.isnan(hours):
-            return f"{TRAINING_MINUTES}m"
-        return f"{START_MINUTES + math.ceil(hours / self._processes(name) * TRAINING_MARGIN * 60)}m"
+        expected = self._training_minutes(name)
+        minutes = TRAINING_MINUTES if math.isnan(expected) else START_MINUTES + math.ceil(expected * TRAINING_MARGIN)
+        return f"{minutes}m"
 
     def training_priority(self, name: str) -> int:
         """Return the minutes that one training is expected to take, so that the longest starts first; 0 if unknown."""
-        hours = self._estimates.training_hours(self.experiment.run(name))
-        return 0 if math.isnan(hours) else round(hours / self._processes(name) * 60)
+        expected = self._training_minutes(name)
+        return 0 if math.isnan(expected) else round(expected)
 
     def testing_time(self, name: str, split: str, attempt: int) -> str:
         """Return the time limit of one prediction, which starts over in every attempt."""
         hours = self._estimates.testing_hours(self.experiment.run(name), split)
         minutes = TESTING_MINUTES if math.isnan(hours) else START_MINUTES + math.ceil(hours * TESTING_MARGIN * 60)
         return f"{minutes * min(attempt, MOST)}m"
+
+    def _training_minutes(self, name: str) -> float:
+        return self._estimates.training_hours(self.experiment.run(name)) * 60 / self._processes(name)
 
     def _processes(self, name: str) -> int:
         return self.training_gpus(name) or 1

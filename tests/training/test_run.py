@@ -21,7 +21,6 @@ from builders.training import (
     saved,
 )
 from mmdet.datasets import CocoDataset
-from mmengine.config import Config
 
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
@@ -110,13 +109,6 @@ def test_mmdetections_own_tools_run_the_config(trained, tmp_path, monkeypatch):
     monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")  # their checkpoints hold objects of MMEngine
     theirs = torch.load(tmp_path / "train" / "epoch_2.pth", weights_only=False)["state_dict"]
     assert theirs.keys() == weights.load(folder / "weights.pth")["state_dict"].keys()
-
-
-def test_weights_are_plain_and_say_their_classes(trained):
-    content = weights.load(trained.paths.weights(RETINANET))
-    assert content["meta"] == {"dataset_meta": {"classes": ["small", "large"]}}
-    config = Config.fromfile(trained.paths.config(RETINANET))
-    assert config.model.bbox_head.num_classes == 2
 
 
 DAMAGES = {

@@ -48,18 +48,6 @@ def test_what_another_attempt_may_mend_is_tried_again(tmp_path):
     assert tries(tmp_path, ends) == 1 + RETRIES
 
 
-@pytest.mark.parametrize(("status", "expected"), [(attempts.WRONG_INPUT, 0), (1, RETRIES)])
-def test_a_job_of_which_one_stage_was_wrong_is_not_tried_again(tmp_path, status, expected):
-    bad = put(tmp_path / "bad.log", attempts.marked("no such file", status) + "\n")
-
-    class Group:
-        log = (put(tmp_path / "good.log", "done\n"), bad, tmp_path / "not there.log")
-        restart_times = property(lambda self: RETRIES)
-
-    attempts.retry_no_wrong_input(Group)
-    assert Group().restart_times == expected
-
-
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
 def test_a_training_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp_path, number, times):
     """A time limit and preemption ask; who kills for want of memory does not."""

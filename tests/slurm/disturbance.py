@@ -1,4 +1,4 @@
-"""What clusters do to jobs: cancel, requeue, time out, preempt; nodes that are drained and die."""
+"""What clusters do to jobs: cancel, requeue, time out, preempt; nodes that die."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from clone_of_project import Clone, read
-from queue_of_slurm import Job, jobs, running, slurm, state, wait
+from queue_of_slurm import Job, running, slurm, state, wait
 
 NODE = socket.gethostname().split(".")[0]
 
@@ -28,8 +28,6 @@ class Disturbance:
             print(f"{step.__name__} {job.number}: {job.run} at iteration {self.reached[job.run]}", flush=True)
             hang(job)
             step(job)
-        self.drain_the_node()
-        self.cancel_a_prediction()
         return set(self.reached)
 
     def training(self) -> Job:
@@ -75,25 +73,8 @@ class Disturbance:
         self.leaves(job, "PENDING", "NODE_FAIL", "REQUEUED", "COMPLETING")
         self.revive_the_node()
 
-    def drain_the_node(self) -> None:
-        """Let the node finish the training it runs and take nothing new, until there is something that waits for it."""
-        wait(lambda: bool(running("train")), "a training runs", self.process)
-        job = running("train")[0]
-        slurm("scontrol", "update", f"NodeName={NODE}", "State=DRAIN", "Reason=test")
-        wait(
-            lambda: (
-                not any(job.state in ("RUNNING", "COMPLETING") for job in jobs())
-                and any(job.state == "PENDING" for job in jobs())
-            ),
-            "the node is empty and jobs wait for it",
-            self.process,
-        )
-        assert state(job.number) == "COMPLETED"
-        print(f"drained after {job.number}: {job.run}", flush=True)
-        self.revive_the_node()
-
     def revive_the_node(self) -> None:
-        """Bring the node back; one that was declared dead may report for duty by itself, and cannot be resumed then."""
+        """Bring the node back; it may report for duty by itself, and cannot be resumed then."""
 
         def takes_jobs() -> bool:
             if not re.search(r"State=\S*(DOWN|DRAIN)", slurm("scontrol", "show", "node", NODE)):
@@ -102,13 +83,6 @@ class Disturbance:
             return False
 
         wait(takes_jobs, "the node takes jobs again", self.process)
-
-    def cancel_a_prediction(self) -> None:
-        wait(lambda: bool(detecting()), "a prediction runs", self.process)
-        job = detecting()[0]
-        print(f"cancel {job.number}: {job.rule}", flush=True)
-        slurm("scancel", job.number)
-        self.leaves(job, "CANCELLED")
 
     def leaves(self, job: Job, *states: str) -> None:
         """Wait until a job is in one of the states."""
@@ -125,7 +99,3 @@ def hang(job: Job) -> None:
         variables = read(file).split(b"\0")
         if of_job in variables and any(variable.startswith(b"LOCAL_RANK=") for variable in variables):
             os.kill(int(file.parent.name), signal.SIGSTOP)
-
-
-def detecting() -> list[Job]:
-    return [job for job in jobs() if job.state == "RUNNING" and job.rule.startswith("detect")]

@@ -1,7 +1,7 @@
 """The study on a real Slurm of one node and two stand-in GPUs, as `snakemake --profile slurm` runs it from a clone.
 
-Once left alone, and once while jobs are cancelled, time out, are requeued and preempted, and the node is drained and
-dies: every table must come out, with the same bits. Run by `make test-slurm`, which installs Slurm where it may.
+Once left alone, and once while jobs are cancelled, time out, are requeued and preempted, and the node dies: every table
+must come out, with the same bits. Run by `make test-slurm`, which installs Slurm where it may.
 """
 
 import csv

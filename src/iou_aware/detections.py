@@ -41,7 +41,7 @@ CHECKSUMS = b"sha256"  # by rule; beside the schema's metadata, as they are know
 AGAIN = "Run `iou-aware predict` again for this run and split."
 _DAMAGE = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over bad bytes
 _TYPES = {"image_ids": np.int64, "category_ids": np.int32} | dict.fromkeys(
-    ("boxes", "confidences", "cls_scores"), np.float32
+    ("boxes", "confidences", "cls_scores", "iou_preds"), np.float32
 )
 # A row as the checksum reads it.
 _ROW = np.dtype([("ids", "<i8", 2), ("numbers", "<f4", 7)])
@@ -196,14 +196,12 @@ def pieces(path: Path, rule: str) -> Iterator[Detections]:
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:
-    """Concatenate detections, with the types of the file's columns."""
+    """Concatenate detections of one detector, with the types of the file's columns."""
     parts = [part for part in parts if len(part.image_ids)] or parts[:1]
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts]).astype(kind) for name, kind in _TYPES.items()
-    }
-    ious = [np.full(len(part.image_ids), np.nan) if part.iou_preds is None else part.iou_preds for part in parts]
-    predicted = any(part.iou_preds is not None for part in parts)
-    return Detections(**columns, iou_preds=np.concatenate(ious).astype(np.float32) if predicted else None)
+    columns = {name: kind for name, kind in _TYPES.items() if getattr(parts[0], name) is not None}
+    return Detections(
+        **{name: np.concatenate([getattr(part, name) for part in parts]).astype(columns[name]) for name in columns}
+    )
 
 
 def _detections(table: pa.Table) -> Detections:

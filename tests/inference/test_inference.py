@@ -160,13 +160,6 @@ def test_other_classes_than_trained_on(copied):
         predict(copied, RETINANET, "val")
 
 
-def test_weights_of_another_model(predicted):
-    config = Config.fromfile(predicted.paths.config(RETINANET))
-    init_default_scope("mmdet")
-    with pytest.raises(InputError, match=r"weights.pth: not the weights of .*config.py"):
-        inference.load_model(config, predicted.paths.weights(FASTER_RCNN))
-
-
 class Sized(list):
     """A dataset of nothing but sizes."""
 

@@ -117,14 +117,6 @@ def test_released_weights_are_fetched_where_others_are_trained(tmp_path):
     assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"release": 1}
 
 
-def test_weights_that_nobody_released_are_told_before_anything_runs(tmp_path):
-    released(tmp_path, "deep", "retinanet_r101_fpn_1x_coco")
-    project = Project(tmp_path, runs=[SMALL_RUN | {"detector": "retinanet", "recipe": "zoo"}], tables={})
-    done = project.snakemake("--dry-run")
-    assert done.returncode != 0
-    assert re.search(r"retinanet.py, released: no 'tiny'; expected .*deep", done.stdout + done.stderr)
-
-
 def test_braces_in_a_title_are_text(study):
     losses = SMALL["tables"]["losses"] | {"caption": "On {wildcards.z}"}
     study.set(title="A {x} and {{y}} study", tables={"losses": losses})

@@ -34,7 +34,7 @@ from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import launch
+from iou_aware.training import launch, runner
 from iou_aware.training import train as training
 from iou_aware.training.runner import INTERRUPTED
 from iou_aware.training.train import train
@@ -84,12 +84,14 @@ def forked(experiment: Experiment, run: str) -> int:
     return process.exitcode
 
 
-def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch):
-    with monkeypatch.context() as patch:  # the first epoch's checkpoint is there, the second's is not
+@pytest.mark.parametrize(("every_seconds", "iteration"), [(900, STEPS), (0, STEPS + 1)])
+def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch, every_seconds, iteration):
+    with monkeypatch.context() as patch:  # the second epoch's checkpoint is not there
+        patch.setattr(runner, "SAVE_EVERY_SECONDS", every_seconds)
         at_step(patch, STEPS + 2, lambda: os.kill(os.getpid(), signal.SIGKILL))
         assert forked(fresh, FASTER_RCNN) == -signal.SIGKILL
     assert not fresh.paths.weights(FASTER_RCNN).exists()
-    assert len(saved(fresh, FASTER_RCNN)) == 1
+    assert f"iteration_{iteration:08d}" in saved(fresh, FASTER_RCNN)[-1].name
     start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
     resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, **start)
     assert "Resuming from" in resumed.stderr

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
 from iou_aware.common.errors import InputError
@@ -117,6 +117,8 @@ def _of_all_processes(losses: dict[str, torch.Tensor], seconds: float) -> dict[s
     This is where a step waits for the GPU, once, and where several processes synchronise.
     """
     values = torch.stack([value.detach().double() for value in losses.values()])
+    if not is_distributed():
+        return dict(zip(losses, values.tolist(), strict=True)) | {_CPU: seconds}
     values = torch.cat([values, values.new_tensor([seconds])])
     all_reduce(values, "mean")
     return dict(zip([*losses, _CPU], values.tolist(), strict=True))

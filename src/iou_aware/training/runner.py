@@ -24,6 +24,8 @@ from iou_aware.workflow.attempts import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 
+# A time limit or a preemption loses nothing, as SIGTERM comes first; a machine that dies loses at most this.
+SAVE_EVERY_SECONDS = 15 * 60
 ASK_EVERY = 10
 
 
@@ -62,13 +64,12 @@ class Saving(Hook):
 
     Args:
         folder: Where to.
-        every_seconds: How much work may be lost at most when a machine dies.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, folder: Path, every_seconds: float):
-        self.folder, self.every_seconds = folder, every_seconds
+    def __init__(self, folder: Path):
+        self.folder = folder
         self._asked = False
         self._handlers: dict[int, Any] = {}
 
@@ -86,7 +87,7 @@ class Saving(Hook):
         """Save within an epoch if it is due or the run has to stop. All processes decide alike."""
         if batch_idx + 1 == len(runner.train_dataloader) or (runner.distributed and (batch_idx + 1) % ASK_EVERY):
             return
-        due = runner.progress.seconds - self._saved_at > self.every_seconds
+        due = runner.progress.seconds - self._saved_at > SAVE_EVERY_SECONDS
         stop, due = _in_any_process(self._asked, due)
         if stop or due:
             self._save(runner, runner.epoch, batch_idx + 1, stop)
@@ -135,10 +136,9 @@ class Runner(MMEngineRunner):
             feature maps with their channels innermost, which convolutions on a CPU and tensor cores like.
         name: The run's name in the log.
         folder: The folder of its checkpoints.
-        every_seconds: The most seconds between two checkpoints.
     """
 
-    def __init__(self, config: Config, name: str, folder: Path, every_seconds: float):
+    def __init__(self, config: Config, name: str, folder: Path):
         self._folder = folder
         self._channels_last = config.get("channels_last", False)
         init_default_scope(config.default_scope)
@@ -146,7 +146,7 @@ class Runner(MMEngineRunner):
         launcher = "pytorch" if torch.distributed.is_initialized() else "none"
         processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
         self.progress = Progress(name, config.train_dataloader.batch_size * processes)
-        self.saving = Saving(folder, every_seconds)
+        self.saving = Saving(folder)
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
             model=config.model,

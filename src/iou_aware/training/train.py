@@ -25,9 +25,6 @@ from iou_aware.workflow.costs import Estimates
 
 logger = logging.getLogger(__name__)
 
-# A time limit or a preemption loses nothing, as SIGTERM comes first; a machine that dies loses at most this.
-SAVE_EVERY_SECONDS = 15 * 60
-
 
 def train(experiment: Experiment, run_name: str) -> None:
     """Train one run and write its ``weights.pth``, ``config.py``, ``history.csv`` and, last, ``run.json``.
@@ -64,7 +61,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     saved = paths.checkpoints(run_name) / _identity(values, manifest, start_sha256)
     started = datetime.now(UTC)
 
-    runner = Runner(resolved, run_name, saved, SAVE_EVERY_SECONDS)
+    runner = Runner(resolved, run_name, saved)
     if is_main_process():
         images = manifest.splits[manifest.train].counts["images"]
         used = len(runner.train_dataloader.dataset)

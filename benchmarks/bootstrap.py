@@ -77,10 +77,10 @@ def main() -> None:
         evaluator, objects = CocoEvaluator(path), Annotations.load(path)
         started = time.perf_counter()
         matches = match_areas(evaluator, found)
-        values, _ = resampled.distributions(matches, options.resamples)
+        weights = list(resampled.draws(images, options.resamples))
+        values, _ = resampled.distributions(matches, weights)
         aps = time.perf_counter()
-        drawn = resampled.draws(images, options.resamples)
-        resampled.correlation_distributions(objects, found, matches["all"], drawn)
+        resampled.correlation_distributions(objects, found, matches["all"], weights)
         done = time.perf_counter()
         plain = summarise(evaluator.curves(found))["AP"]
     limits = intervals.interval(plain, values["AP"])

@@ -4,13 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from builders.detections import entries, noisy, write_dataset, write_detections
 from builders.results import experiment, finished, paper_shaped, write_results, write_run
 
-from iou_aware.analysis.bootstrap import draw
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.compare.compare import compare
 from iou_aware.common import seal
@@ -135,25 +133,6 @@ def test_two_folders_show_what_moved_most_first_and_what_is_in_one_only(tmp_path
     assert [name for name in table if name in (run, other)] == [other, run]
     assert (table[run][2], table[other][2]) == ("+1.00", "-2.50")
     assert table["torch"] == ["2.13.0", "2.13.0"]
-
-
-def test_resampled_folders_say_how_surely(tmp_path, capsys):
-    studies = [experiment(tmp_path, name=name, rules=RULES, tables={}) for name in ("before", "after")]
-    content = write_dataset(studies[0], "shapes", "val")
-    run = next(name for name in studies[0].runs if name.startswith("shapes.retinanet"))
-    evaluator = CocoEvaluator(studies[0].paths.dataset_folder("shapes") / "val.json")
-    for study, noise in zip(studies, [0.1, 0.01], strict=True):
-        found = noisy(content, 1, noise)
-        write_detections(study, run, "val", {"cls": found})
-        write_results(study, {(run, "cls"): summarise(evaluator.curves(found))})
-        collect(study)
-        draw.resample(study, run, "val", resamples=100)
-    compare([str(study.results) for study in studies])
-    cells = rows(capsys.readouterr().out)[run]
-    assert cells[-1] == "surely higher"
-    low, high = (float(limit) for limit in cells[-2].strip("[]").split(","))
-    assert 0 < low < float(cells[2]) < high
-    assert np.isfinite(high)
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from builders.detections import noisy, scene
+from scipy import stats
 
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, Referee, summarise, summarise_classes
-from iou_aware.evaluation.comparison import compare, holm
+from iou_aware.evaluation.comparison import compare, differences, holm
 from iou_aware.evaluation.intervals import interval
 from iou_aware.evaluation.matching import match, match_areas
 from iou_aware.evaluation.resampled import average_precisions, distributions, draws, influences
@@ -35,12 +37,14 @@ def test_metrics_are_those_of_pycocotools_with_paired_intervals(sides):
         row = metrics.loc[metric]
         assert (row["first"], row["value"]) == (expected, second[metric])
         assert row["difference"] == second[metric] - expected
-    drawn = [distributions(match_areas(evaluator, one), 200)[0]["AP75"] for one in sets.values()]
-    limits = interval(second["AP75"] - first["AP75"], drawn[1] - drawn[0])
-    assert tuple(metrics.loc["AP75", ["low", "high"]]) == pytest.approx((limits.low, limits.high))
+    weights = list(draws(IMAGES, 200))
+    drawn = [distributions(match_areas(evaluator, one), weights)[0]["AP75"] for one in sets.values()]
+    student = stats.t(IMAGES - 1, second["AP75"] - first["AP75"], (drawn[1] - drawn[0]).std())
+    ap75 = metrics.loc["AP75"]
+    assert (ap75["low"], ap75["high"]) == pytest.approx(student.interval(0.95))
+    assert ap75["p"] == pytest.approx(2 * student.sf(0)) or ap75["p"] == pytest.approx(2 * student.cdf(0))
     assert metrics.at["AP75", "verdict"] == metrics.at["AR100", "verdict"] == "surely lower"
     assert metrics.at["olrp", "verdict"] == "surely higher"
-    assert metrics.loc[["localisation", "false", "missed"], "verdict"].tolist() == [""] * 3
     classes = found.classes.set_index("category_id")
     for place, one in enumerate(zip(*map(summarise_classes, curves), strict=True), 1):
         expected = [np.nan if side["AP"] is None else side["AP"] for side in one]
@@ -73,6 +77,29 @@ def test_a_class_on_few_images_is_not_judged(tmp_path):
     classes = compare(evaluator, {"A": noisy(content, 1), "B": noisy(content, 2)}, resamples=20).classes
     assert classes["difference"].notna().sum() == 2
     assert classes["p"].isna().all() and set(classes["verdict"]) == {""}
+
+
+def test_equal_detectors_seldom_differ_where_resampling_is_biased():
+    """A sum of absolute values, as LaECE is, is larger on resamples than on the images themselves."""
+    random, trials = np.random.default_rng(0), 1000
+    weights = np.vstack([np.ones((1, IMAGES)), *draws(IMAGES, 200)])
+
+    def gaps() -> pd.DataFrame:
+        return pd.DataFrame(abs(np.tensordot(weights, random.normal(size=(IMAGES, 10, trials)), 1)).sum(1))
+
+    first, second = gaps(), gaps()
+    assert differences(first, second, IMAGES)["verdict"].isin(["surely higher", "surely lower"]).mean() < 0.06
+    changes = (second - first).to_numpy()
+    mirrored = [interval(change[0], change[1:]) for change in changes.T]
+    assert np.mean([low > 0 or high < 0 for low, high in mirrored]) > 0.08
+
+
+def test_a_metric_that_most_resamples_lack_has_no_verdict():
+    first, second = pd.DataFrame({"APs": [1.0, 1.0, 2.0, 3.0]}), pd.DataFrame({"APs": [2.0, np.nan, np.nan, 5.0]})
+    row = differences(first, second, 9).loc["APs"]
+    assert (row["difference"], row["verdict"]) == (1.0, "") and np.isnan([row["low"], row["p"]]).all()
+    second.loc[2] = 4.0
+    assert differences(first, second, 9).at["APs", "verdict"] == "surely higher"
 
 
 def test_holm_by_hand():

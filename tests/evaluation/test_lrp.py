@@ -9,7 +9,7 @@ from builders.detections import CLASSES, iou, noisy, scene
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator
-from iou_aware.evaluation.lrp import errors
+from iou_aware.evaluation.lrp import ERRORS, errors
 from iou_aware.evaluation.matching import match
 from iou_aware.evaluation.overlaps import overlaps, placement
 
@@ -44,7 +44,7 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
     for k in {a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]}:
         mine = (matches.classes == k) & ~matches.ignored[0]
         values.append(laece_by_hand(matches.confidences[mine], matches.true[0][mine], ious[mine]))
-    assert ours.laece == pytest.approx(np.mean(values))
+    assert ours["laece"] == pytest.approx(np.mean(values))
     assert 0 < (matches.true[0].sum()) < len(found)
 
 
@@ -56,16 +56,13 @@ def one_object(folder):
     return path
 
 
-@pytest.mark.parametrize(
-    ("boxes", "laece"),
-    [([], None), ([[50, 50, 10, 10]], 90), ([[50, 50, 10, 10], [20, 20, 10, 10]], 90)],
-)
-def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes, laece):
+@pytest.mark.parametrize("boxes", [[], [[50, 50, 10, 10]], [[50, 50, 10, 10], [20, 20, 10, 10]]])
+def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes):
     """No threshold is better than the one that leaves every detection out: nothing is false there, or placed."""
     found = np.array([[1, *box, 0.9, 1] for box in boxes], dtype=float).reshape(-1, 7)
     ours, *_ = measured(one_object(tmp_path), found)
-    assert (ours.olrp, ours.missed, ours.localisation, ours.false) == (100, 100, None, None)
-    assert ours.laece == (laece and pytest.approx(laece))
+    expected = [100, np.nan, np.nan, 100, 90 if boxes else np.nan]
+    assert [*ours.values()] == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +79,8 @@ def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
     path = one_object(tmp_path)
     found = np.array([[1, 0, 0, 10, 10, scores[0], 1], [1, 50, 50, 10, 10, scores[1], 1]])
     ours, *_ = measured(path, found)
-    assert ours.laece == pytest.approx(laece)
-    assert ours.olrp == pytest.approx(0 if scores[0] > scores[1] else 50)
+    assert ours["laece"] == pytest.approx(laece)
+    assert ours["olrp"] == pytest.approx(0 if scores[0] > scores[1] else 50)
 
 
 @pytest.fixture
@@ -111,32 +108,24 @@ def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
 
 def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
     content, path, found = truth_and_found
-    matches = match(CocoEvaluator(path), found, thresholds=HALF)
-    measured = errors(Annotations.load(path), found, matches)
+    ours, matches, _ = measured(path, found)
     present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
     assert 0 < len(present) < CLASSES
-    byhand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
-    expected = 100 * np.nanmean(byhand, axis=0)
-    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx(list(expected))
+    by_hand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
+    assert [ours[name] for name in ERRORS[:4]] == pytest.approx(list(100 * np.nanmean(by_hand, axis=0)))
 
 
-def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(truth_and_found):
+@pytest.mark.parametrize(("confidence", "laece"), [(1.0, 0), (0.4, 60)])
+def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(truth_and_found, confidence, laece):
     content, path, _ = truth_and_found
     plain = [a for a in content["annotations"] if not a["iscrowd"]]
-    found = np.array([[a["image_id"], *a["bbox"], 1.0, a["category_id"]] for a in plain])
-    measured = errors(Annotations.load(path), found, match(CocoEvaluator(path), found, thresholds=HALF))
-    assert [measured.olrp, measured.localisation, measured.false, measured.missed] == pytest.approx([0, 0, 0, 0])
-    assert measured.laece == pytest.approx(0)
-    found[:, 5] = 0.4
-    assert errors(
-        Annotations.load(path), found, match(CocoEvaluator(path), found, thresholds=HALF)
-    ).laece == pytest.approx(60)
+    found = np.array([[a["image_id"], *a["bbox"], confidence, a["category_id"]] for a in plain])
+    assert [*measured(path, found)[0].values()] == pytest.approx([0, 0, 0, 0, laece])
 
 
 def test_no_objects_and_no_detections(tmp_path):
     path = tmp_path / "truth.json"
     path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
-    truth, evaluator = Annotations.load(path), CocoEvaluator(path)
     for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
-        assert overlaps(truth, found).same.tolist() == [0.0] * len(found)
-        assert errors(truth, found, match(evaluator, found, thresholds=HALF)).olrp is None
+        assert overlaps(Annotations.load(path), found).same.tolist() == [0.0] * len(found)
+        assert np.isnan(measured(path, found)[0]["olrp"])

@@ -1,26 +1,29 @@
 """Sets of detections on the same images, side by side: every metric, its difference, and how sure that is.
 
-Arrays in, frames out; neither PyTorch nor MMDetection is needed. Differences have intervals from the paired bootstrap
-over images (see ``resampled``). They are about the images only: that another training of the same model would come out
-otherwise they do not know.
+Arrays in, frames out; neither PyTorch nor MMDetection is needed. The paired bootstrap over images (see ``resampled``)
+gives the standard error of a difference; the interval and the probability are Student's. Both are symmetric about the
+difference, as the difference of two equally good detectors is about zero. The basic interval of ``intervals`` would
+subtract the bias of resampling as well. In a difference that bias is zero on average, so that subtracting its estimate
+adds nothing but noise: of LaECE and of the parts of oLRP so much that equal detectors are called different too often.
+
+The error is about the images only: that another training of the same model would come out otherwise it does not know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
-from iou_aware.evaluation.intervals import EQUAL, LEVEL, UNDECIDED, interval
-from iou_aware.evaluation.lrp import errors, resampled_errors
+from iou_aware.evaluation.intervals import LEVEL
+from iou_aware.evaluation.lrp import resampled_errors
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.resampled import (
-    METRICS,
     RESAMPLES,
     correlation_distributions,
     distributions,
@@ -30,17 +33,11 @@ from iou_aware.evaluation.resampled import (
     recalls,
 )
 
-LOWER_IS_BETTER = ("olrp", "localisation", "false", "missed", "laece")
+HIGHER, LOWER, EQUAL, UNDECIDED = "surely higher", "surely lower", "equal", "undecided"
 # From fewer images with objects of a class the bootstrap learns too little of it.
 FEWEST_IMAGES = 10
-# The parts of oLRP are taken at the best threshold, which jumps from resample to resample: their intervals are too
-# narrow for a verdict (benchmarks/comparison.py).
-_PARTS = ("localisation", "false", "missed")
 # So many sets are measured at the same time: of COCO's size each needs half a gigabyte.
 _AT_ONCE = 2
-
-
-_COLUMNS = ["first", "value", "difference", "low", "high", "higher", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,11 @@ class Comparison:
     """Two or more sets of detections by name; differences are to the first of them.
 
     Attributes:
-        metrics: One row per metric and further set (``detections``): its ``value``, that of the ``first`` set, the
-            ``difference``, ``low`` and ``high`` of its 95 % interval, ``higher`` (the share of the resamples where it
-            is above zero) and the ``verdict``. Percent, but for the correlations.
-        classes: Likewise the AP of each class, with ``p`` of the difference and ``p_holm``, that corrected for the
-            number of classes (Holm 1979), by which ``verdict`` goes.
+        metrics: One row per further set (``detections``) and ``metric``: its ``value``, that of the ``first`` set, the
+            ``difference``, ``low`` and ``high`` of its 95 % interval, ``p``, the probability that equally good sets
+            differ as much, and the ``verdict``. Percent, but for the correlations and ``p``.
+        classes: Likewise the AP of each class, with ``p_holm``, ``p`` corrected for the number of classes (Holm 1979),
+            by which ``verdict`` goes.
         images: ``influence`` of each image on the difference of AP, the most decisive first; see ``influences``.
     """
 
@@ -63,12 +60,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Measured:
-    """The metrics of one set of detections, on the images as they are and in B resamples."""
+    """One set of detections. Row 0 of the frames is about the images as they are, each further row about a resample."""
 
-    values: dict[str, float]
-    drawn: dict[str, np.ndarray]
-    classes: np.ndarray
-    drawn_classes: np.ndarray
+    metrics: pd.DataFrame
+    classes: pd.DataFrame
     influences: np.ndarray
 
 
@@ -85,84 +80,91 @@ def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples:
     """
     if len(sets) < 2:
         raise InputError(f"found {len(sets)} set of detections, expected two or more to compare.")
-    truth = Annotations.load(evaluator.annotations)
+    truth, images = Annotations.load(evaluator.annotations), len(evaluator.image_ids)
+    weights = [np.ones((1, images), dtype=np.int64), *draws(images, resamples)]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        first, *others = threads.map(lambda one: _measure(evaluator, truth, one, resamples), sets.values())
-    pairs = np.unique([truth.image_ids[~truth.crowd], truth.category_ids[~truth.crowd]], axis=1)
-    images_of = pd.Series(pairs[1]).value_counts()
-    metrics, classes, images = [], [], []
-    for name, other in zip([*sets][1:], others, strict=True):
-        changes = [
-            {"metric": metric} | _change(first.values[metric], value, first.drawn[metric], other.drawn[metric])
-            for metric, value in other.values.items()
-        ]
-        metrics.append(pd.DataFrame(changes).reindex(columns=["metric", *_COLUMNS]))
-        unjudged = metrics[-1]["metric"].isin(_PARTS) & (metrics[-1]["verdict"] != EQUAL)
-        metrics[-1].loc[unjudged, "verdict"] = ""
-        by_class = _by_class(first, other, images_of.reindex(evaluator.category_ids, fill_value=0).to_numpy())
-        by_class.insert(0, "category_id", evaluator.category_ids)
-        by_class.insert(1, "class", [*map(truth.classes.get, evaluator.category_ids)])
-        classes.append(by_class)
-        moved = {"image_id": evaluator.image_ids, "influence": other.influences - first.influences}
-        images.append(pd.DataFrame(moved).sort_values("influence", key=abs, ascending=False, kind="stable"))
-        images[-1].insert(1, "file_name", images[-1]["image_id"].map(truth.file_names))
-        for frames in (metrics, classes, images):
-            frames[-1].insert(0, "detections", name)
-    return Comparison(*(pd.concat(frames, ignore_index=True) for frames in (metrics, classes, images)))
+        first, *others = threads.map(lambda results: _measure(evaluator, truth, results, weights), sets.values())
+    further = dict(zip([*sets][1:], others, strict=True))
+    return Comparison(
+        _stacked("metric", {name: differences(first.metrics, one.metrics, images) for name, one in further.items()}),
+        _stacked("category_id", {name: _by_class(first.classes, one.classes, truth) for name, one in further.items()}),
+        _stacked("image_id", {name: _by_image(first, one, evaluator, truth) for name, one in further.items()}),
+    )
 
 
-def _measure(evaluator: CocoEvaluator, truth: Annotations, results: np.ndarray, resamples: int) -> _Measured:
+def _measure(
+    evaluator: CocoEvaluator, truth: Annotations, results: np.ndarray, weights: Sequence[np.ndarray]
+) -> _Measured:
     curves, matches = evaluator.curves(results), match_areas(evaluator, results)
-    found, images = matches["all"], len(evaluator.image_ids)
-    drawn, drawn_classes = distributions(matches, resamples)
-    drawn["AR100"] = 100 * over_classes(recalls(found, draws(images, resamples))).mean(axis=1)
-    drawn |= resampled_errors(truth, results, found, draws(images, resamples))
-    drawn |= correlation_distributions(truth, results, found, draws(images, resamples))
-    once = [np.ones((1, images), dtype=np.int64)]
-    whole = {name: value[0] for name, value in correlation_distributions(truth, results, found, once).items()}
-    values = summarise(curves) | asdict(errors(truth, results, found)) | whole
+    every_size = matches["all"]
+    metrics, classes = distributions(matches, weights)
+    metrics["AR100"] = 100 * over_classes(recalls(every_size, weights)).mean(axis=1)
+    metrics |= resampled_errors(truth, results, every_size, weights)
+    metrics |= correlation_distributions(truth, results, every_size, weights)
+    # On the images as they are, to the last bit as pycocotools has them.
+    exact = summarise(curves)
+    for name, value in exact.items():
+        metrics[name][0] = np.nan if value is None else value
+    classes[0] = [one["AP"] for one in summarise_classes(curves)]
     if len(results) and results[:, 5].max() > 1:
-        values["laece"] = None  # of what is no probability
-    order = (*METRICS, "AR100", *LOWER_IS_BETTER, *whole)
-    plain = {name: np.nan if values[name] is None else float(values[name]) for name in order}
-    classes = np.array([one["AP"] for one in summarise_classes(curves)], dtype=np.float64)
-    return _Measured(plain, drawn, classes, drawn_classes, influences(found))
+        metrics["laece"] = np.full(len(classes), np.nan)  # of what is no probability
+    return _Measured(
+        pd.DataFrame(metrics), pd.DataFrame(classes, columns=evaluator.category_ids), influences(every_size)
+    )
 
 
-def _change(first: float, value: float, drawn_first: np.ndarray, drawn: np.ndarray) -> dict[str, float | str]:
-    """Return two values, their difference with its interval, from ``(B,)`` resamples, and what that says."""
-    change = value - first
-    sure = None if np.isnan(change) else interval(change, drawn - drawn_first)
-    limits = {} if sure is None else {"low": sure.low, "high": sure.high, "higher": sure.positive}
-    return {
-        "first": first,
-        "value": value,
-        "difference": change,
-        **limits,
-        "verdict": "" if sure is None else sure.verdict,
-    }
+def _stacked(index: str, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, names=["detections", index]).reset_index()
 
 
-def _by_class(first: _Measured, second: _Measured, images: np.ndarray) -> pd.DataFrame:
-    """Return the changes of AP of K classes, with their probabilities.
-
-    A thousand resamples cannot tell apart the small probabilities that a correction for many classes asks for, so ``p``
-    is Student's, of the difference over its standard deviation in the resamples.
+def differences(first: pd.DataFrame, second: pd.DataFrame, images: int | pd.Series) -> pd.DataFrame:
+    """Return how M metrics differ, and how surely: a row per metric, see ``Comparison.metrics``.
 
     Args:
-        first: One set of detections.
-        second: The other.
-        images: ``(K,)``, on how many images each class has objects.
+        first: ``(1 + B, M)`` of one set of detections: on the images as they are, and on B resamples, NaN where a
+            metric is undefined. A metric that is so on more than half of the resamples has no interval.
+        second: Likewise of another set, on the same resamples.
+        images: On how many images each metric is measured: one more than Student's degrees of freedom.
     """
-    sides = first.classes, second.classes, first.drawn_classes.T, second.drawn_classes.T
-    frame = pd.DataFrame([_change(*values) for values in zip(*sides, strict=True)]).reindex(columns=_COLUMNS)
-    few = images < FEWEST_IMAGES
-    frame.loc[few, ["low", "high", "higher", "verdict"]] = [np.nan, np.nan, np.nan, ""]
-    scaled = frame["difference"].abs() / pd.DataFrame((sides[3] - sides[2]).T).std(ddof=0)
-    p = 2 * stdtr(np.maximum(images - 1, 1), -scaled)
-    frame["p"] = np.where(few, np.nan, np.where(frame["difference"] == 0, 1.0, p))
-    frame["p_holm"] = holm(frame["p"].to_numpy())
-    frame.loc[(frame["p_holm"] >= 1 - LEVEL) & (frame["verdict"] != EQUAL), "verdict"] = UNDECIDED
+    changes = second - first
+    change, drawn = changes.iloc[0], changes.iloc[1:]
+    error = drawn.std(ddof=0).where(2 * drawn.count() >= len(drawn))
+    freedom = np.maximum(images - 1, 1)
+    half_width = stdtrit(freedom, (1 + LEVEL) / 2) * error
+    limits = {"low": change - half_width, "high": change + half_width}
+    p = (2 * stdtr(freedom, -change.abs() / error)).mask((change == 0) & error.notna(), 1.0)
+    frame = pd.DataFrame({"first": first.iloc[0], "value": second.iloc[0], "difference": change, **limits, "p": p})
+    return frame.assign(verdict=_verdicts(frame, p))
+
+
+def _verdicts(frame: pd.DataFrame, p: pd.Series) -> np.ndarray:
+    verdicts = {
+        "": p.isna(),
+        EQUAL: (frame["low"] == 0) & (frame["high"] == 0),
+        UNDECIDED: p >= 1 - LEVEL,
+        HIGHER: frame["difference"] > 0,
+    }
+    return np.select([*verdicts.values()], [*verdicts], LOWER)
+
+
+def _by_class(first: pd.DataFrame, second: pd.DataFrame, truth: Annotations) -> pd.DataFrame:
+    """Return the differences of the AP of K classes; see ``differences`` and ``Comparison.classes``."""
+    objects = pd.DataFrame({"category": truth.category_ids, "image": truth.image_ids})[~truth.crowd]
+    images = objects.groupby("category")["image"].nunique().reindex(first.columns, fill_value=0)
+    frame = differences(first, second, images)
+    frame.loc[images < FEWEST_IMAGES, ["low", "high", "p"]] = np.nan
+    p_holm = pd.Series(holm(frame["p"].to_numpy()), frame.index)
+    frame["verdict"] = _verdicts(frame, p_holm)
+    frame.insert(0, "class", frame.index.map(truth.classes))
+    frame.insert(len(frame.columns) - 1, "p_holm", p_holm)
+    return frame
+
+
+def _by_image(first: _Measured, second: _Measured, evaluator: CocoEvaluator, truth: Annotations) -> pd.DataFrame:
+    """Return the images with their influence on the difference, the most decisive first."""
+    influence = pd.Series(second.influences - first.influences, evaluator.image_ids, name="influence")
+    frame = influence.sort_values(key=abs, ascending=False, kind="stable").to_frame()
+    frame.insert(0, "file_name", frame.index.map(truth.file_names))
     return frame
 
 

@@ -1,12 +1,11 @@
 """Intervals from the resamples of a number, as far as the images are concerned."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 LEVEL = 0.95
-HIGHER, LOWER, EQUAL, UNDECIDED = "surely higher", "surely lower", "equal", "undecided"
 
 # Chooses one number (...) among several (..., M).
 Choose = Callable[[np.ndarray], np.ndarray]
@@ -17,30 +16,11 @@ def first(values: np.ndarray) -> np.ndarray:
     return values[..., 0]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Where a quantity lies at 95 % confidence, as far as the images are concerned.
-
-    Attributes:
-        low: Its lower end.
-        high: Its upper end.
-        positive: The share of the resamples in which it is above zero.
-        resamples: How many resamples have a value.
-    """
+class Interval(NamedTuple):
+    """Where a quantity lies at 95 % confidence, as far as the images are concerned."""
 
     low: float
     high: float
-    positive: float
-    resamples: int
-
-    @property
-    def verdict(self) -> str:
-        """In words, what it says about a difference."""
-        if self.low > 0:
-            return HIGHER
-        if self.high < 0:
-            return LOWER
-        return EQUAL if self.low == self.high == 0 else UNDECIDED
 
 
 def interval(value: float, values: np.ndarray) -> Interval | None:
@@ -82,5 +62,4 @@ def interval_of_choice(values: np.ndarray, drawn: np.ndarray, choose: Choose) ->
     spread = missed.std(0)
     scaled = missed / np.where(spread > 0, spread, 1)
     below, above = np.percentile(scaled.min(1), 50 * (1 - LEVEL)), np.percentile(scaled.max(1), 50 * (1 + LEVEL))
-    low, high = float(choose(values + spread * below)), float(choose(values + spread * above))
-    return Interval(low, high, float((choose(values + missed) > 0).mean()), len(present))
+    return Interval(float(choose(values + spread * below)), float(choose(values + spread * above)))

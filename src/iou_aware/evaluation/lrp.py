@@ -7,7 +7,6 @@ there is an object times the IoU with it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -18,47 +17,25 @@ from iou_aware.evaluation.resampled import by_image, over_classes
 
 LEAST = 0.5
 _BINS = 25
+# Means over classes, in percent; lower is better:
+# olrp          the error at the best threshold of each class
+# localisation  mean 1 - IoU of the true positives there
+# false         share of the detections there that are wrong: 1 - precision
+# missed        share of the objects that are missed there: 1 - recall
+# laece         how far confidence is from precision times IoU, over all detections
+ERRORS = ("olrp", "localisation", "false", "missed", "laece")
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Means over classes, in percent; lower is better. None where no class has a value.
-
-    Attributes:
-        olrp: The error at the best threshold of each class.
-        localisation: Mean 1 - IoU of what was found there.
-        false: Share of the detections there that are wrong: 1 - precision.
-        missed: Share of the objects that are missed there: 1 - recall.
-        laece: How far confidence is from precision times IoU, over all detections.
-    """
-
-    olrp: float | None
-    localisation: float | None
-    false: float | None
-    missed: float | None
-    laece: float | None
-
-
-_NAMES = [field.name for field in fields(Errors)]
-
-
-def errors(truth: Annotations, results: np.ndarray, matches: Matches) -> Errors:
-    """Return the errors of one set of detections.
-
-    Args:
-        truth: The objects.
-        results: ``(N, 7)``, the detections that were matched.
-        matches: Their matching, whose first threshold is ``LEAST``.
-    """
-    once = np.ones((1, len(matches.image_ids)), dtype=np.int64)
-    values = resampled_errors(truth, results, matches, [once])
-    return Errors(**{name: None if np.isnan(value[0]) else float(value[0]) for name, value in values.items()})
+def errors(truth: Annotations, results: np.ndarray, matches: Matches) -> dict[str, float]:
+    """Return the errors of one set of detections on the images as they are; see ``resampled_errors``."""
+    once = [np.ones((1, len(matches.image_ids)), dtype=np.int64)]
+    return {name: float(value[0]) for name, value in resampled_errors(truth, results, matches, once).items()}
 
 
 def resampled_errors(
     truth: Annotations, results: np.ndarray, matches: Matches, weights: Iterable[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Return the errors in each resample of the images, ``(B,)`` by the attributes of ``Errors``, NaN where undefined.
+    """Return the errors in each resample of the images, ``(B,)`` by ``ERRORS``, NaN where undefined.
 
     Args:
         truth: The objects.
@@ -71,9 +48,9 @@ def resampled_errors(
     parts = []
     for part in weights:
         by_class = [one.errors(np.ascontiguousarray(part.T)) for one in classes]
-        columns = np.array(by_class).reshape(-1, len(_NAMES), len(part))
+        columns = np.array(by_class).reshape(-1, len(ERRORS), len(part))
         parts.append(100 * over_classes(np.moveaxis(columns, 0, -1)))
-    return dict(zip(_NAMES, np.concatenate(parts, axis=1), strict=True))
+    return dict(zip(ERRORS, np.concatenate(parts, axis=1), strict=True))
 
 
 class _Class:

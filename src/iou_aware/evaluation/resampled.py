@@ -10,7 +10,7 @@ which precision and recall are made. The result equals evaluating duplicated ima
 pycocotools), but for one thing: detections of equal confidence within one image may change places.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -41,20 +41,20 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator
 
 
 def distributions(
-    matches: Mapping[str, Matches], resamples: int = RESAMPLES
+    matches: Mapping[str, Matches], weights: Sequence[np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return every kind of AP of one set of detections in every resample.
 
     Args:
         matches: Of the detections, by area range; see ``match_areas``.
-        resamples: How many.
+        weights: See ``average_precisions``.
 
     Returns:
         ``(B,)`` percent by ``METRICS``, NaN where no class has an object; ``(B, K)``, the AP of each class.
     """
     values: dict[str, np.ndarray] = {}
     for area, found in matches.items():
-        precisions = average_precisions(found, draws(len(found.image_ids), resamples))
+        precisions = average_precisions(found, weights)
         by_threshold = 100 * over_classes(precisions)
         values["AP" if area == "all" else f"AP{area}"] = by_threshold.mean(axis=1)
         if area == "all":

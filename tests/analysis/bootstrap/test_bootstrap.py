@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +50,9 @@ def duplicated(content: dict, found: np.ndarray, weights: np.ndarray) -> tuple[d
 
 def drawn_metrics(path, found: np.ndarray, resamples: int) -> dict[str, np.ndarray]:
     """Return the metrics of detections in each resample."""
-    return distributions(match_areas(coco.CocoEvaluator(path), found), resamples)[0]
+    evaluator = coco.CocoEvaluator(path)
+    weights = list(draws(len(evaluator.image_ids), resamples))
+    return distributions(match_areas(evaluator, found), weights)[0]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -71,7 +72,7 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
         copy_path.write_text(json.dumps(copy))
         expected = coco.summarise(coco.Referee(copy_path).curves(results))
         of_copies = match(coco.CocoEvaluator(copy_path), results)
-        for name, error in asdict(errors(Annotations.load(copy_path), results, of_copies)).items():
+        for name, error in errors(Annotations.load(copy_path), results, of_copies).items():
             assert lrp[name][index] == pytest.approx(error, abs=1e-9), name
         for metric in (*METRICS, "AR100"):
             wanted = np.nan if expected[metric] is None else expected[metric]

@@ -240,7 +240,7 @@ def test_a_measured_number_has_the_band_of_its_images_that_of_all_and_a_thin_lin
         if value is None:
             points.append((place, Quantity("", missing="not trained"), {}))
         else:
-            sure = Interval(value - 1, value + 2, 1.0, 9)
+            sure = Interval(value - 1, value + 2)
             points.append((place, Quantity("", value, None, sure, 2, None, value - 3, value + 4), {0: value, 1: value}))
     figure, ax = plt.subplots()
     style.plot_measured(ax, points, line, color="red")

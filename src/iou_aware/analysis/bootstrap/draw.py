@@ -38,13 +38,13 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     annotations = experiment.root / manifest.split(split).annotations
     source = experiment.paths.detections(run_name, split)
     truth, evaluator = Annotations.load(annotations), CocoEvaluator(annotations)
+    weights = list(draws(len(evaluator.image_ids), resamples))
     tables = []
     for rule in experiment.rules_for(run):
         detected = detections.read(source, rule).results
         matches = match_areas(evaluator, detected)
-        values, _ = distributions(matches, resamples)
-        drawn = draws(len(evaluator.image_ids), resamples)
-        values |= correlation_distributions(truth, detected, matches["all"], drawn)
+        values, _ = distributions(matches, weights)
+        values |= correlation_distributions(truth, detected, matches["all"], weights)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {

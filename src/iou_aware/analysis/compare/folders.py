@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from iou_aware import detections
-from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.metrics import PROVENANCE, load_metrics
 from iou_aware.common import markdown
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
-from iou_aware.evaluation.intervals import interval
 from iou_aware.experiment.columns import PAPER
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
@@ -78,15 +76,9 @@ def page(sides: Sequence[Side]) -> str:
         f" {len(tables[1]) - len(shared)} only in the second.",
         "",
     ]
-    rows = []
-    for run, split, rule in order[:_SHOWN_ROWS]:
-        change = moved.loc[run, split, rule]
-        terms = [(sign, side.paths.bootstrap(run, split), rule, "AP") for sign, side in [(1.0, second), (-1.0, first)]]
-        limits, word = _certainty(change["AP"], terms)
-        gains = ["" if np.isnan(change[metric]) else f"{change[metric]:+.2f}" for metric in PAPER]
-        rows.append([run, split, rule, *gains, limits, word])
-    if rows:
-        lines.append(markdown.table([*_KEYS, *PAPER, "AP: 95 % interval", "AP"], rows))
+    if len(order):
+        shown = moved.loc[order[:_SHOWN_ROWS]].map("{:+.2f}".format, na_action="ignore").fillna("").reset_index()
+        lines.append(markdown.table([*shown], shown.to_numpy().tolist()))
     if len(order) > _SHOWN_ROWS:
         lines += ["", f"and {len(order) - _SHOWN_ROWS} more, each with a smaller difference of AP."]
     made = [[name, *(_values(table, name) for table in tables)] for name in PROVENANCE]
@@ -135,12 +127,3 @@ def _detected(side: Side, split: str) -> np.ndarray:
     if side.rule is None and len(rules) > 1:
         raise InputError(f"{side.text}: this run is ranked by {', '.join(rules)}; say which, such as @{rules[0]}.")
     return detections.read(file, side.rule or rules[0]).results
-
-
-def _certainty(change: float, terms: list[resamples.Term]) -> list[str]:
-    """Return the interval of a difference, and which way it went, in words."""
-    drawn = None if np.isnan(change) else resamples.combined(terms)
-    sure = None if drawn is None else interval(change, drawn)
-    if sure is None:
-        return ["", ""]
-    return [f"[{sure.low:+.2f}, {sure.high:+.2f}]", sure.verdict]

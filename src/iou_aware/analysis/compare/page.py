@@ -13,8 +13,7 @@ from iou_aware.common import markdown as text
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator
-from iou_aware.evaluation.comparison import FEWEST_IMAGES, Comparison
-from iou_aware.evaluation.intervals import HIGHER, LOWER
+from iou_aware.evaluation.comparison import FEWEST_IMAGES, HIGHER, LOWER, Comparison
 from iou_aware.evaluation.resampled import CORRELATIONS, RESAMPLES
 
 _LABELS = {
@@ -60,7 +59,7 @@ def sections(
     parts = [Section("Comparison", about, ["", "detections"], [*names.items()])]
     for other in others:
         change = f"{other} − {first}"
-        heads = ["metric", first, other, change, "95 % interval", f"{other} higher", ""]
+        heads = ["metric", first, other, change, "95 % interval", "p", ""]
         parts.append(Section(f"{other} against {first}", "", heads, _metrics(_of(found.metrics, other))))
         heads = ["class", first, other, change, "95 % interval", "p (Holm)", ""]
         paragraph, rows = _classes(_of(found.classes, other), shown)
@@ -79,9 +78,8 @@ def _of(frame: pd.DataFrame, side: str) -> pd.DataFrame:
 def _metrics(frame: pd.DataFrame) -> list[list[str]]:
     rows = []
     for one in frame.itertuples():
-        share = "" if np.isnan(one.higher) else f"{100 * one.higher:.0f} %"
-        cells = _cells(one, 3 if one.metric in CORRELATIONS else 2)
-        rows.append([_LABELS.get(one.metric, one.metric), *cells, share, one.verdict])
+        cells = _cells(one, one.p, 3 if one.metric in CORRELATIONS else 2)
+        rows.append([_LABELS.get(one.metric, one.metric), *cells, one.verdict])
     return rows
 
 
@@ -95,18 +93,18 @@ def _classes(frame: pd.DataFrame, shown: int | None) -> tuple[str, list[list[str
     )
     ordered = pd.concat([frame[sure], frame[judged & ~sure], frame[~judged]])
     rows = [
-        [one.name, *_cells(one, 2), "" if np.isnan(one.p_holm) else f"{one.p_holm:.3f}", one.verdict]
+        [one.name, *_cells(one, one.p_holm, 2), one.verdict]
         for one in ordered.rename(columns={"class": "name"})[:shown].itertuples()
     ]
     return paragraph, rows
 
 
-def _cells(one: Any, digits: int) -> list[str]:
-    """Return both values, the difference and its interval; nothing for one that is not known."""
+def _cells(one: Any, p: float, digits: int) -> list[str]:
+    """Return both values, the difference, its interval and probability; nothing for one that is not known."""
     known = [(one.first, ""), (one.value, ""), (one.difference, "+")]
     cells = ["" if np.isnan(value) else f"{value:{sign}.{digits}f}" for value, sign in known]
     interval = "" if np.isnan(one.low) else f"[{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
-    return [*cells, interval]
+    return [*cells, interval, "" if np.isnan(p) else f"{p:.3f}"]
 
 
 def markdown(parts: Sequence[Section]) -> str:

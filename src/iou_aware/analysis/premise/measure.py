@@ -7,7 +7,7 @@ with IoU, the joint density, whether the predicted IoU can be believed (and on w
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
-from iou_aware.evaluation.lrp import Errors, errors
+from iou_aware.evaluation.lrp import ERRORS, errors
 from iou_aware.evaluation.matching import Matches, match
 from iou_aware.evaluation.overlaps import MATCHED, Overlaps, overlaps, placement
 from iou_aware.experiment.experiment import Experiment
@@ -34,7 +34,7 @@ TABLES = {
     "density": ["confidence", "iou", "detections"],
     "reliability": ["from", "to", "detections", "iou_pred", "iou"],
     "bias": ["group", "detections", "iou_pred", "iou", "bias"],
-    "lrp": [field.name for field in fields(Errors)],
+    "lrp": [*ERRORS],
 }
 # Which detections correlations are over. ``found``: one for each object that was found, the true positives at an IoU of
 # one half, which is what AP ranks. ``near``: all that overlap an object of their class by so much, with the duplicates
@@ -79,7 +79,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
                 "density": density(detected, near),
                 "reliability": reliability(detected, near),
                 "bias": bias(detected, near),
-                "lrp": [asdict(errors(truth, array, matches))],
+                "lrp": [errors(truth, array, matches)],
             }
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]

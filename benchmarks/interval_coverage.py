@@ -2,7 +2,7 @@
 
 Random scenes as in ``bootstrap.py``; the AP on all 6,000 images is the truth, each sample some hundred of them.
 
-    python benchmarks/coverage.py [--classes 40] [--images 500] [--samples 120]
+    python benchmarks/interval_coverage.py [--classes 40] [--images 500] [--samples 120]
 """
 
 import argparse

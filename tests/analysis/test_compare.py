@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from builders.detections import entries, noisy, write_dataset, write_detections
+from builders.detections import entries, noisy, official, write_dataset, write_detections
 from builders.results import experiment, finished, paper_shaped, write_results, write_run
 
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.compare.compare import compare
 from iou_aware.common import seal
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.coco import CocoEvaluator, Referee, summarise
+from iou_aware.evaluation.coco import CocoEvaluator, summarise
 from iou_aware.evaluation.resampled import METRICS
 from iou_aware.evaluation.results import read_results
 
@@ -153,7 +153,7 @@ def test_results_files_become_text_tables_a_page_and_pictures(files, capsys):
     metrics = pd.read_csv(folder / "out" / "metrics.csv").set_index("metric")
     evaluator = CocoEvaluator(truth)
     for place, side in enumerate(sides):
-        expected = summarise(Referee(truth).curves(read_results(Path(side), evaluator)))["AP"]
+        expected = summarise(official(truth, read_results(Path(side), evaluator)))["AP"]
         assert metrics.at["AP", "first" if place == 0 else "value"] == expected
         assert rows(text)["AP"][place] == f"{expected:.2f}"
         assert f">{expected:.2f}</td>" in page

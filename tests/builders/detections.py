@@ -1,14 +1,19 @@
 """Ground truth and detections for tests: small scenes, in a project of ``builders.results`` where needed."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from iou_aware import detections
 from iou_aware.common.files import sha256
 from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.evaluation.coco import Curves
 from iou_aware.experiment.experiment import Experiment
 
 CLASSES = 3
@@ -61,6 +66,16 @@ def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:
         mine = found[:, 0] == image
         found[mine, 5] = 0.9 - 0.02 * np.arange(mine.sum())
     return found
+
+
+def official(annotations: Path, found: np.ndarray) -> Curves:
+    """Return precision and recall by pycocotools, the reference implementation."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return Curves(evaluation.eval["precision"], evaluation.eval["recall"])
 
 
 def entries(found: np.ndarray) -> list[dict]:

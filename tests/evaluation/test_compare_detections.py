@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from builders.detections import noisy, scene
+from builders.detections import noisy, official, scene
 from scipy import stats
 
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.coco import CocoEvaluator, Referee, summarise, summarise_classes
+from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
 from iou_aware.evaluation.comparison import compare, differences, holm
 from iou_aware.evaluation.intervals import interval
 from iou_aware.evaluation.matching import match, match_areas
@@ -29,8 +29,7 @@ def sides(tmp_path):
 def test_metrics_are_those_of_pycocotools_with_paired_intervals(sides):
     evaluator, sets = sides
     found = compare(evaluator, sets, resamples=200)
-    referee = Referee(evaluator.annotations)
-    curves = [referee.curves(one) for one in sets.values()]
+    curves = [official(evaluator.annotations, one) for one in sets.values()]
     first, second = map(summarise, curves)
     metrics = found.metrics.set_index("metric")
     for metric, expected in first.items():

@@ -17,7 +17,6 @@ rule evaluate:
         runtime=lambda wildcards, attempt: needs.hours(1, attempt),
     params:
         experiment=paths.resolved,
-        referee=experiment.referee,
     message:
         "Evaluate {wildcards.run} on {wildcards.split}"
     shell:

@@ -20,7 +20,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     """Write ``results/<experiment>/evaluations/<run>/<split>.json`` and return its path.
 
     Args:
-        experiment: The study; its ``referee`` makes pycocotools confirm every number.
+        experiment: The study.
         run_name: One of ``experiment.runs``.
         split: A split of the run's dataset with annotations.
 
@@ -28,7 +28,6 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         InputError: A stage before this one has not run; one of the run's files has changed since it was finished; or
             the files do not belong together: detections of other weights, on other images, of other classes, or without
             a rule of the experiment.
-        RuntimeError: pycocotools comes to other numbers.
     """
     run, paths = experiment.run(run_name), experiment.paths
     manifest = Manifest.load(paths.manifest(run.dataset))
@@ -40,7 +39,6 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     _check_origin(source, record["weights_sha256"], data.counts["images"], rules)
     annotations = experiment.root / data.annotations
     evaluator = coco.CocoEvaluator(annotations)
-    referee = coco.Referee(annotations) if experiment.referee else None
     objects = Annotations.load(annotations) if manifest.layout == "voc" else None
     names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
     classes = [names[category] for category in evaluator.category_ids]
@@ -51,8 +49,6 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         place = f"{source}, rule '{rule}'"
         coco.require_known(results, evaluator.image_ids, evaluator.category_ids, place)
         curves = evaluator.curves(results)
-        if referee:
-            _confirm(curves, referee.curves(results))
         metrics = coco.summarise(curves)
         if objects:
             metrics |= voc07.summarise(voc07.average_precisions(objects, results, evaluator.category_ids))
@@ -68,20 +64,10 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         "detections_sha256": sha256(source),
         "images": data.counts["images"],
         "boxes": data.counts["boxes"],
-        "referee": experiment.referee,
     }
     target = paths.evaluation(run_name, split)
     write_json(target, {"run": run_name, "dataset": run.dataset, "split": split, "rules": measured, "provenance": made})
     return target
-
-
-def _confirm(ours: coco.Curves, theirs: coco.Curves) -> None:
-    difference = coco.disagreement(ours, theirs)
-    if difference:
-        raise RuntimeError(
-            f"hotcoco and pycocotools differ by up to {difference:g} in precision or recall. The numbers of "
-            "pycocotools are the official ones; please report this with the detections."
-        )
 
 
 def _check_origin(source: Path, weights: str, images: int, rules: list[str]) -> None:

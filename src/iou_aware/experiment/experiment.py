@@ -21,7 +21,7 @@ from iou_aware.method.confidence import Rule
 # Settings that change no result, so that a change to one does not train again.
 MACHINE_SETTINGS = ("workers", "device")
 # Keys of the YAML that become fields unchanged.
-_AS_WRITTEN = ("title", "comparison", "referee", "settings", "gpu", "roots", "noise_in")
+_AS_WRITTEN = ("title", "comparison", "settings", "gpu", "roots", "noise_in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,6 @@ class Experiment:
         name: the experiment's name.
         title: one line for people.
         comparison: ``values`` when the paper's numbers can be met, ``pattern`` when only gains and orderings can.
-        referee: whether pycocotools confirms every evaluation.
         rules: how confidence is computed for IoU-aware runs, in order.
         rules_by_run: the same for each run, by its name: ``rules`` and what its entry adds, or ``cls`` alone.
         settings: changes to how the recipe trains.
@@ -49,7 +48,6 @@ class Experiment:
     name: str
     title: str
     comparison: str = "values"
-    referee: bool = False
     rules: tuple[Rule, ...]
     rules_by_run: dict[str, tuple[Rule, ...]]
     settings: dict[str, Any] = field(default_factory=dict)

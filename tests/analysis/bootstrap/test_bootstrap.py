@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders.detections import noisy, scene, write_dataset, write_detections
+from builders.detections import noisy, official, scene, write_dataset, write_detections
 from builders.results import RULES, experiment
 from scipy import stats
 
@@ -70,7 +70,7 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
         copy, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
         copy_path.write_text(json.dumps(copy))
-        expected = coco.summarise(coco.Referee(copy_path).curves(results))
+        expected = coco.summarise(official(copy_path, results))
         of_copies = match(coco.CocoEvaluator(copy_path), results)
         for name, error in errors(Annotations.load(copy_path), results, of_copies).items():
             assert lrp[name][index] == pytest.approx(error, abs=1e-9), name
@@ -82,7 +82,7 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
 def test_every_image_once_is_the_plain_evaluation(tmp_path):
     path = tmp_path / "truth.json"
     found = noisy(scene(path), 3)
-    evaluator, curves = coco.CocoEvaluator(path), coco.Referee(path).curves(found)
+    evaluator, curves = coco.CocoEvaluator(path), official(path, found)
     for index, area in enumerate(AREAS):
         precisions = average_precisions(match(evaluator, found, area), [np.ones((1, IMAGES), dtype=int)])[0]
         expected = curves.precision[:, :, :, index, -1].mean(axis=1)

@@ -2,9 +2,8 @@
 
 import csv
 import re
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from iou_aware.common.documents import Document, Key, one_of, require
@@ -96,7 +95,6 @@ class _Reader:
     runs: Mapping[str, Run]
     rules: Mapping[str, tuple[Rule, ...]]
     datasets: Mapping[str, Dataset]
-    indices: dict[tuple[str, ...], dict[tuple[Any, ...], list[Run]]] = field(default_factory=dict)
 
     def table(self, name: str, content: Mapping[str, Any]) -> Table:
         key = ("tables", name)
@@ -181,7 +179,7 @@ class _Reader:
         """Return the runs that have a row's values, the table's ``select`` among them."""
         values = dict(table.get("select", {})) | own
         selector = {name: values[name] for name in FIELDS if values.get(name) is not None}
-        runs = self._index(tuple(selector)).get(tuple(selector.values()), [])
+        runs = [run for run in self.runs.values() if selector.items() <= run.as_dict().items()]
         wanted = ", ".join(f"{name}: {value}" for name, value in selector.items()) or "anything"
         if not runs:
             raise self.document.error(key, f"no run of this experiment fits ({wanted}); {self._nearest(selector)}")
@@ -194,14 +192,6 @@ class _Reader:
                 f"{', ...' if len(names) > 4 else ''}; say which is meant",
             )
         return tuple(names)
-
-    def _index(self, names: tuple[str, ...]) -> dict[tuple[Any, ...], list[Run]]:
-        """Return the runs by the values of fields, so that a lookup takes the same time however many runs there are."""
-        if names not in self.indices:
-            self.indices[names] = index = defaultdict(list)
-            for run in self.runs.values():
-                index[tuple(getattr(run, name) for name in names)].append(run)
-        return self.indices[names]
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
         """Describe the run that has most of the values, and where it differs."""

@@ -74,7 +74,7 @@ COMMANDS = {
         ("run", "--split"),
     ),
     "export": Command(
-        "Write one rule's detections as COCO's results JSON, or in a zip as COCO's evaluation server took them.",
+        "Write one rule's detections as COCO's results JSON.",
         "iou_aware.evaluation.export:export",
         ("run", "--split", "--rule", "--out"),
     ),
@@ -160,11 +160,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "table": {"metavar": "TABLE", "help": "one of the experiment's tables, such as table1"},
     "notebook": {"metavar": "NOTEBOOK", "help": "a file of reports/, without .ipynb"},
     "--rule": {"required": True, "help": "one of the run's rules, such as alpha=0.50"},
-    "--out": {
-        "metavar": "FILE",
-        "type": Path,
-        "required": True,
-        "help": "the .json to write, or detections_<test set>_<model>_results.zip",
-    },
+    "--out": {"metavar": "FILE", "type": Path, "required": True, "help": "the JSON to write"},
     "--split": {"required": True, "help": "a split of the run's dataset, such as val"},
 }

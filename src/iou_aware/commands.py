@@ -19,7 +19,7 @@ class Command(NamedTuple):
     gpus: str = ""
 
 
-_SIDES = "COCO results files, or runs: results/EXPERIMENT/runs/RUN, with @RULE; or two folders results/EXPERIMENT"
+_SIDES = "COCO results files, or runs: results/EXPERIMENT/runs/RUN, with @RULE"
 _TRAINED = "a finished run: its folder, results/EXPERIMENT/runs/RUN, or the weights.pth there"
 _DRAWN = "where to write the pictures and detections.csv (detected)"
 
@@ -128,7 +128,7 @@ COMMANDS = {
         "Print how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
     ),
     "compare": Command(
-        "Compare detections with the first of them: results files of any framework, runs, or folders of results.",
+        "Compare detections with the first of them: results files of any framework, or runs.",
         "iou_aware.analysis.compare.compare:compare",
         (
             ("sides", {"metavar": "DETECTIONS", "nargs": "+", "help": _SIDES}),

@@ -1,1 +1,1 @@
-"""Sets of detections side by side, of any framework or of runs; and two folders of results."""
+"""Sets of detections side by side, of any framework or of runs."""

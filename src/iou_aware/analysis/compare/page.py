@@ -1,8 +1,7 @@
 """A comparison as Markdown, HTML, CSV and pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,11 +36,6 @@ class Section(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def letters(sides: Iterable[str]) -> dict[str, str]:
-    """Return a letter for each side: its name in tables."""
-    return dict(zip(ascii_uppercase, sides, strict=False))
-
-
 def sections(
     found: Comparison, names: dict[str, str], evaluator: CocoEvaluator, shown: int | None = _SHOWN
 ) -> list[Section]:
@@ -58,29 +52,26 @@ def sections(
     about = f"On {len(evaluator.image_ids):,} images of {evaluator.annotations}. {intervals}"
     parts = [Section("Comparison", about, ["", "detections"], [*names.items()])]
     for other in others:
+        metrics, classes, images = (
+            frame[frame["detections"] == other] for frame in (found.metrics, found.classes, found.images)
+        )
         change = f"{other} − {first}"
         heads = ["metric", first, other, change, "95 % interval", "p", ""]
-        parts.append(Section(f"{other} against {first}", "", heads, _metrics(_of(found.metrics, other))))
+        parts.append(Section(f"{other} against {first}", "", heads, _metrics(metrics)))
         heads = ["class", first, other, change, "95 % interval", "p (Holm)", ""]
-        paragraph, rows = _classes(_of(found.classes, other), shown)
+        paragraph, rows = _classes(classes, shown)
         parts.append(Section("AP by class", paragraph, heads, rows))
-        images = _of(found.images, other)[:_SHOWN].itertuples()
-        rows = [[str(one.image_id), one.file_name, f"{one.influence:+.4f}"] for one in images]
+        rows = [[str(one.image_id), one.file_name, f"{one.influence:+.4f}"] for one in images[:_SHOWN].itertuples()]
         sense = f"By about how many points AP of {change} would rise if the image counted once more:"
         parts.append(Section("Images that decide", sense, ["image", "file", "influence"], rows))
     return parts
 
 
-def _of(frame: pd.DataFrame, side: str) -> pd.DataFrame:
-    return frame[frame["detections"] == side]
-
-
 def _metrics(frame: pd.DataFrame) -> list[list[str]]:
-    rows = []
-    for one in frame.itertuples():
-        cells = _cells(one, one.p, 3 if one.metric in CORRELATIONS else 2)
-        rows.append([_LABELS.get(one.metric, one.metric), *cells, one.verdict])
-    return rows
+    return [
+        [_LABELS.get(one.metric, one.metric), *_cells(one, one.p, 3 if one.metric in CORRELATIONS else 2)]
+        for one in frame.itertuples()
+    ]
 
 
 def _classes(frame: pd.DataFrame, shown: int | None) -> tuple[str, list[list[str]]]:
@@ -92,19 +83,16 @@ def _classes(frame: pd.DataFrame, shown: int | None) -> tuple[str, list[list[str
         f" on fewer than {FEWEST_IMAGES} images is not judged."
     )
     ordered = pd.concat([frame[sure], frame[judged & ~sure], frame[~judged]])
-    rows = [
-        [one.name, *_cells(one, one.p_holm, 2), one.verdict]
-        for one in ordered.rename(columns={"class": "name"})[:shown].itertuples()
-    ]
-    return paragraph, rows
+    shown_classes = ordered.rename(columns={"class": "name"})[:shown].itertuples()
+    return paragraph, [[one.name, *_cells(one, one.p_holm, 2)] for one in shown_classes]
 
 
 def _cells(one: Any, p: float, digits: int) -> list[str]:
-    """Return both values, the difference, its interval and probability; nothing for one that is not known."""
+    """Return both values, the difference, its interval, probability and verdict; empty where it is not known."""
     known = [(one.first, ""), (one.value, ""), (one.difference, "+")]
     cells = ["" if np.isnan(value) else f"{value:{sign}.{digits}f}" for value, sign in known]
     interval = "" if np.isnan(one.low) else f"[{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
-    return [*cells, interval, "" if np.isnan(p) else f"{p:.3f}"]
+    return [*cells, interval, "" if np.isnan(p) else f"{p:.3f}", one.verdict]
 
 
 def markdown(parts: Sequence[Section]) -> str:

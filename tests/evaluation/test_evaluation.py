@@ -102,8 +102,8 @@ def test_same_input_gives_the_same_bytes(study, truth):
     [
         ({"weights": "o" * 64}, "was made with the weights ooo"),
         ({"images": 7}, "covers 7 images, but the split has 12"),
-        ({"rules": ["alpha=0.50"]}, "lacks the rules cls"),
-        ({"category": 4}, "of category id 4"),
+        ({"rules": ["alpha=0.50"]}, "no detections by the rule 'cls'"),
+        ({"category": 4}, "found category_id 4"),
     ],
 )
 def test_detections_that_do_not_belong_are_refused(study, truth, changes, complaint):
@@ -127,7 +127,7 @@ def test_run_with_a_truncated_file_is_named_and_not_evaluated(study, truth, name
 
 def test_detections_of_unknown_images_are_refused(study, truth):
     write_dataset(study, "shapes", "val", images=11)
-    with pytest.raises(InputError, match=r"of image id 120 \(1 such ids\)"):
+    with pytest.raises(InputError, match=r"found image_id 120 .*expected one of the annotations, 10 to 110"):
         prepared(study, truth, images=11)
 
 

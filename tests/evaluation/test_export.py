@@ -43,7 +43,7 @@ def test_pycocotools_reads_the_detections_of_the_rule(study, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("image", "category", "told"), [(20, 3, None), (11, 3, "of image id 11"), (10, 2, "of category id 2")]
+    ("image", "category", "told"), [(20, 3, None), (11, 3, "found image_id 11"), (10, 2, "found category_id 2")]
 )
 def test_ids_are_those_of_the_user(image, category, told):
     scores, file = np.float32([0.25]), io.StringIO()

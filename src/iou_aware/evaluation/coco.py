@@ -36,12 +36,14 @@ class Curves:
 
 def require_known(results: np.ndarray, image_ids: np.ndarray, category_ids: Sequence[int], place: str) -> None:
     """Raise InputError about ``place`` if detections are of ids that are not there; hotcoco would leave them out."""
-    for what, values, known in (("image", results[:, 0], image_ids), ("category", results[:, 6], category_ids)):
-        strange = np.setdiff1d(values, known)
-        if len(strange):
+    for key, values, known in (("image_id", results[:, 0], image_ids), ("category_id", results[:, 6], category_ids)):
+        strange = ~np.isin(values, known)
+        if strange.any():
+            entry = int(np.argmax(strange))
             raise InputError(
-                f"{place}: detections of {what} id {strange[0]:.0f} ({len(strange)} such ids), which the annotations "
-                "do not have. Run `iou-aware predict` again for this run and split."
+                f"{place}, entry {entry}: found {key} {values[entry]:.0f} ({strange.sum()} such detections), expected"
+                f" one of the annotations, {min(known)} to {max(known)}. Evaluate detections with the annotations that"
+                " they were predicted for, or run `iou-aware predict` again."
             )
 
 

@@ -36,7 +36,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         raise InputError(f"dataset {run.dataset}: the split {split!r} has no boxes to evaluate with.")
     source, rules = paths.detections(run_name, split), experiment.rules_for(run)
     record = seal.verify(paths.run_folder(run_name))
-    _check_origin(source, record["weights_sha256"], data.counts["images"], rules)
+    _check_origin(source, record["weights_sha256"], data.counts["images"])
     annotations = experiment.root / data.annotations
     evaluator = coco.CocoEvaluator(annotations)
     objects = Annotations.load(annotations) if manifest.layout == "voc" else None
@@ -70,8 +70,8 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     return target
 
 
-def _check_origin(source: Path, weights: str, images: int, rules: list[str]) -> None:
-    """Refuse detections of other weights, of other images or without one of the rules."""
+def _check_origin(source: Path, weights: str, images: int) -> None:
+    """Refuse detections of other weights or of other images."""
     about = detections.provenance(source)
     if about["weights_sha256"] != weights:
         raise InputError(
@@ -79,6 +79,3 @@ def _check_origin(source: Path, weights: str, images: int, rules: list[str]) -> 
         )
     if about["images"] != images:
         raise InputError(f"{source} covers {about['images']} images, but the split has {images}. {AGAIN}")
-    missing = [rule for rule in rules if rule not in about["rules"]]
-    if missing:
-        raise InputError(f"{source} lacks the rules {', '.join(missing)} of the experiment. {AGAIN}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.coco import CocoEvaluator, summarise
+from iou_aware.evaluation.coco import CocoEvaluator, require_known, summarise
 from iou_aware.evaluation.matching import LIMIT
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,6 @@ def _check_values(path: Path, results: np.ndarray) -> None:
 
 def _check_ids(path: Path, results: np.ndarray, evaluator: CocoEvaluator) -> None:
     """Refuse ids that the annotations do not have, and category ids that are those of other classes."""
-    _require(path, "image_id", results, evaluator.image_ids, evaluator)
     known = np.array(evaluator.category_ids)
     there = np.isin(results[:, 6], known)
     plain = summarise(evaluator.curves(results[there]))["AP50"] or 0.0
@@ -134,18 +133,7 @@ def _check_ids(path: Path, results: np.ndarray, evaluator: CocoEvaluator) -> Non
                 f" {other:.1f}; as they are, {plain:.1f}. Expected the ids of {evaluator.annotations}, {_span(known)}:"
                 f" replace each c by ids[c{' - 1' * first}], ids being those in ascending order."
             )
-    _require(path, "category_id", results, known, evaluator)
-
-
-def _require(path: Path, key: str, results: np.ndarray, known: np.ndarray, evaluator: CocoEvaluator) -> None:
-    values = results[:, _IDS[key]]
-    strange = ~np.isin(values, known)
-    if strange.any():
-        place = int(np.argmax(strange))
-        raise InputError(
-            f"{path}, entry {place}: found {key} {values[place]:.0f} ({strange.sum()} detections of"
-            f" {len(np.unique(values[strange]))} such ids), expected one of {evaluator.annotations}, {_span(known)}."
-        )
+    require_known(results, evaluator.image_ids, evaluator.category_ids, str(path))
 
 
 def _span(ids: np.ndarray) -> str:

@@ -213,12 +213,9 @@ def test_correlations_decide_the_premise(tmp_path):
 def test_damaged_correlations_are_named(tmp_path):
     made = finished(tmp_path)
     made.paths.premise.mkdir()
-    for content, named in [
-        ("", "not a CSV"),
-        ("run,split\n", "column boxes, pearson, rule, score, spearman missing"),
-    ]:
+    for content in ("", "run,split\n"):
         (made.paths.premise / "correlations.csv").write_text(content)
-        with pytest.raises(InputError, match=rf"correlations\.csv.*{named}"):
+        with pytest.raises(InputError, match=r"correlations\.csv: expected the columns run, split, rule, boxes, score"):
             judge(made)
 
 

@@ -298,12 +298,11 @@ def _load_correlations(path: Path) -> pd.DataFrame | None:
     """Read the premise's correlations of confidence over matched detections; None when they are not measured yet."""
     if not path.is_file():
         return None
-    needed = {"run", "split", "rule", "boxes", "score", *CORRELATIONS}
+    needed = ["run", "split", "rule", "boxes", "score", *CORRELATIONS]
     try:
-        table = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise InputError(f"{path} is not a CSV file: {str(fault).strip()}. Run `iou-aware premise` again.") from fault
-    if not needed <= set(table):
-        missing = ", ".join(sorted(needed - set(table)))
-        raise InputError(f"{path}: column {missing} missing; found {', '.join(table)}. Run `iou-aware premise` again.")
+        table = pd.read_csv(path, usecols=needed)
+    except ValueError as fault:
+        raise InputError(
+            f"{path}: expected the columns {', '.join(needed)} ({str(fault).strip()}). Run `iou-aware premise` again."
+        ) from fault
     return table[(table["score"] == "confidence") & (table["boxes"] == "found")]

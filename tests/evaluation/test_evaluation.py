@@ -64,13 +64,6 @@ def test_every_rule_of_the_experiment_has_the_numbers_of_pycocotools(study, trut
     assert len({entry["metrics"]["AP"] for entry in result["rules"].values()}) > 6
 
 
-def test_classes_by_name_and_null_without_ground_truth(study, truth):
-    classes = prepared(study, truth)["rules"]["cls"]["per_class"]
-    assert list(classes) == ["class 1", "class 2", "class 3"]
-    assert classes["class 1"]["AP"] > 0
-    assert set(classes["class 3"].values()) == {None}
-
-
 def test_voc_layout_has_eleven_point_ap_too(study, truth):
     assert not [name for name in prepared(study, truth)["rules"]["cls"]["metrics"] if name.startswith("VOC07")]
     write_dataset(study, "shapes", "val", layout="voc")
@@ -80,21 +73,19 @@ def test_voc_layout_has_eleven_point_ap_too(study, truth):
     assert 0 < metrics["VOC07_AP"] < metrics["VOC07_AP50"]
 
 
-def test_provenance(study, truth):
-    made = prepared(study, truth)["provenance"]
-    folder = study.paths.run_folder(BASELINE)
-    assert made["weights_sha256"] == sha256(folder / "weights.pth")
-    assert made["config_sha256"] == sha256(folder / "config.py")
-    assert made["annotations_sha256"] == sha256(annotations(study))
-    assert made["detections_sha256"] == sha256(study.paths.detections(BASELINE, "val"))
+def test_an_evaluation_names_classes_and_what_made_it_and_is_the_same_twice(study, truth):
+    result = prepared(study, truth)
+    path, folder, made = study.paths.evaluation(BASELINE, "val"), study.paths.run_folder(BASELINE), result["provenance"]
+    classes = result["rules"]["cls"]["per_class"]
+    assert list(classes) == ["class 1", "class 2", "class 3"] and classes["class 1"]["AP"] > 0
+    assert set(classes["class 3"].values()) == {None}  # without ground truth
+    sources = {"weights": folder / "weights.pth", "config": folder / "config.py", "annotations": annotations(study)}
+    for name, file in (sources | {"detections": study.paths.detections(BASELINE, "val")}).items():
+        assert made[f"{name}_sha256"] == sha256(file)
     assert (made["images"], made["boxes"]) == (12, len(truth["annotations"]))
-
-
-def test_same_input_gives_the_same_bytes(study, truth):
-    prepared(study, truth)
-    first = study.paths.evaluation(BASELINE, "val").read_bytes()
+    first = path.read_bytes()
     evaluate(study, BASELINE, "val")
-    assert study.paths.evaluation(BASELINE, "val").read_bytes() == first
+    assert path.read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -113,29 +104,21 @@ def test_detections_that_do_not_belong_are_refused(study, truth, changes, compla
     assert not study.paths.evaluation(BASELINE, "val").exists()
 
 
-@pytest.mark.parametrize("name", seal.SEALED)
-def test_run_with_a_truncated_file_is_named_and_not_evaluated(study, truth, name):
-    prepared(study, truth)
-    study.paths.evaluation(BASELINE, "val").unlink()
-    path = study.paths.run_folder(BASELINE) / name
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputError, match="changed or truncated") as error:
-        evaluate(study, BASELINE, "val")
-    assert str(path) in str(error.value)
-    assert not study.paths.evaluation(BASELINE, "val").exists()
-
-
 def test_detections_of_unknown_images_are_refused(study, truth):
     write_dataset(study, "shapes", "val", images=11)
     with pytest.raises(InputError, match=r"found image_id 120 .*expected one of the annotations, 10 to 110"):
         prepared(study, truth, images=11)
 
 
-def test_stage_before_must_have_run(study, truth):
+def test_stages_before_must_have_run_and_their_files_be_whole(study, truth):
     with pytest.raises(InputError, match="iou-aware train"):
         evaluate(study, BASELINE, "val")
     finish(study)
     with pytest.raises(InputError, match="iou-aware predict"):
+        evaluate(study, BASELINE, "val")
+    weights = study.paths.weights(BASELINE)
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"weights\.pth: changed or truncated"):
         evaluate(study, BASELINE, "val")
     write_dataset(study, "shapes", "val", labelled=False)
     with pytest.raises(InputError, match="no boxes"):

@@ -10,7 +10,6 @@ from iou_aware.evaluation import intervals
 def test_interval_is_that_of_the_normal_distribution():
     found = intervals.interval(1.0, np.random.default_rng(0).normal(1, 2, 100_000))
     assert (found.low, found.high) == pytest.approx((1 - 1.96 * 2, 1 + 1.96 * 2), abs=0.05)
-    assert found.positive == pytest.approx(0.691, abs=0.01)
     assert intervals.interval(1.0, np.array([np.nan, np.nan, 1.0])) is None
 
 
@@ -20,20 +19,17 @@ def test_interval_of_the_least_of_many_knows_that_it_was_chosen():
     for _ in range(200):
         values = random.normal(size=9)
         drawn = values + random.normal(size=(400, 9))
-        wrong["chosen"] += intervals.interval_of_choice(values, drawn, lambda some: some.min(-1)).high < 0
+        wrong["chosen"] += intervals.interval(values, drawn, lambda some: some.min(-1)).high < 0
         wrong["ignorant"] += intervals.interval(values.min(), drawn[:, values.argmin()]).high < 0
     assert wrong["chosen"] < 0.06 * 200 < 0.15 * 200 < wrong["ignorant"]
 
 
-def test_interval_of_one_number_chosen_among_one_and_of_nothing():
+def test_interval_of_what_is_undefined_or_never_varies():
     drawn = np.random.default_rng(2).normal(size=(500, 1)) ** 2
-    assert intervals.interval_of_choice(np.ones(1), drawn, lambda one: one.max(-1)) == intervals.interval(
-        1.0, drawn[:, 0]
-    )
     some = np.column_stack([drawn, np.full(500, np.nan)])
-    assert intervals.interval_of_choice(np.ones(2), some, lambda two: two.max(-1)) is None
-    steady = intervals.interval_of_choice(np.array([0.5, 3.0]), np.tile([0.5, 3.0], (9, 1)), lambda two: two.min(-1))
-    assert (steady.low, steady.high) == (0.5, 0.5)
+    assert intervals.interval(np.ones(2), some, lambda two: two.max(-1)) is None
+    steady = intervals.interval(np.array([0.5, 3.0]), np.tile([0.5, 3.0], (9, 1)), lambda two: two.min(-1))
+    assert steady == (0.5, 0.5)
 
 
 def test_interval_takes_back_what_resampling_adds():

@@ -23,38 +23,27 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(value: float, values: np.ndarray) -> Interval | None:
-    """Return the basic bootstrap interval: what the resamples miss ``value`` by, the other way round.
+def interval(values: float | np.ndarray, drawn: np.ndarray, choose: Choose = first) -> Interval | None:
+    """Return the basic bootstrap interval: what the resamples miss a number by, the other way round.
 
     AP of a sample lies above that of all there is, the more so the fewer objects a class has, and that of a resample
     above that of the sample by as much again. The percentiles themselves would therefore lie too high; mirrored at
-    the value they do not. In a difference this cancels out and the two agree.
+    the value they do not.
+
+    The number may be chosen among several, such as the least of them. What is chosen for being extreme looks more
+    extreme than it is, the more so the more it was chosen from. So the ends are chosen from a band that holds all
+    numbers at once, as often as the basic interval holds a single one: each is as many of its standard deviations wide
+    (Westfall and Young's single-step method).
 
     Args:
-        value: On the images as they are.
-        values: ``(B,)`` on the resamples, NaN where undefined.
-
-    Returns:
-        None if fewer than half of the resamples have a value.
-    """
-    return interval_of_choice(np.array([value]), values[:, np.newaxis], first)
-
-
-def interval_of_choice(values: np.ndarray, drawn: np.ndarray, choose: Choose) -> Interval | None:
-    """Return an interval of what is chosen among several numbers, such as the least of them.
-
-    What is chosen for being extreme looks more extreme than it is, the more so the more it was chosen from. So the ends
-    are chosen from a band that holds all numbers at once, as often as the basic interval holds a single one: each is as
-    many of its standard deviations wide (Westfall and Young's single-step method). For one number it is that interval.
-
-    Args:
-        values: ``(M,)`` on the images as they are.
-        drawn: ``(B, M)`` on the resamples, NaN where undefined.
+        values: One number or ``(M,)`` on the images as they are.
+        drawn: ``(B,)`` or ``(B, M)`` on the resamples, NaN where undefined.
         choose: Makes one number (...) of (..., M), and no smaller one where one of them is larger.
 
     Returns:
         None if fewer than half of the resamples have all values.
     """
+    values, drawn = np.atleast_1d(values), drawn.reshape(len(drawn), -1)
     present = drawn[~np.isnan(drawn).any(1)]
     if 2 * len(present) < len(drawn) or not len(present):
         return None

@@ -19,7 +19,7 @@ from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_T
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import trainings
 from iou_aware.common.errors import InputError
-from iou_aware.evaluation.intervals import Choose, Interval, first, interval_of_choice
+from iou_aware.evaluation.intervals import Choose, Interval, first, interval
 from iou_aware.evaluation.resampled import CORRELATIONS
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.layout import Layout
@@ -118,7 +118,7 @@ class Measurements:
                 another (``rules``), see ``verdict.noise_in``; zero where no training could change anything, None where
                 it is not known. It counts where there are fewer than three seeds. With three, it is measured, see
                 ``trainings``.
-            choose: Chooses among the sums; see ``intervals.interval_of_choice``.
+            choose: Chooses among the sums; see ``intervals.interval``.
         """
         cells = list(dict.fromkeys((row, metric) for terms in sums for _, row, metric in terms))
         # (K cells, M sums): what each cell is multiplied by in each sum.
@@ -142,7 +142,7 @@ class Measurements:
         ours = np.array([np.mean(list(cell.values())) for cell in values]) @ factors
         value, seeds = float(choose(ours)), min(map(len, values))
         drawn = self._resampled(table, rows, metrics, values)
-        interval = None if drawn is None else interval_of_choice(ours, drawn @ factors, choose)
+        images = None if drawn is None else interval(ours, drawn @ factors, choose)
         # Another training moves a single cell, and a difference of two runs; less so a difference of two rules of one.
         alone = bool((abs(factors.sum(0)) > TINY).any())
         kind = "runs" if alone or len({row.runs for row in rows}) > 1 else "rules"
@@ -153,12 +153,12 @@ class Measurements:
             scattered = [self._scatter(table.split, named, column, shared) for column in factors.T]
             halves = trainings.half_widths(*zip(*scattered, strict=True), len(shared))
             below, above = value - float(choose(ours - halves)), float(choose(ours + halves)) - value
-        low = value - math.hypot(value - interval.low if interval else 0.0, below)
-        high = value + math.hypot(interval.high - value if interval else 0.0, above)
+        low = value - math.hypot(value - images.low if images else 0.0, below)
+        high = value + math.hypot(images.high - value if images else 0.0, above)
         if len(shared) > 1:
             single = choose(np.array([[cell[seed] for cell in values] for seed in shared]) @ factors)
             span = float(single.min()), float(single.max())
-        return Quantity(label, value, known, interval, seeds, span, low, high, runs)
+        return Quantity(label, value, known, images, seeds, span, low, high, runs)
 
     def _printed(self, name: str, cells: Sequence[tuple[str, str]]) -> np.ndarray | None:
         """Return ``(K,)``, the paper's values; None if its table lacks a cell."""

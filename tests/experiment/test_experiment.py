@@ -33,8 +33,9 @@ def test_a_baseline_differs_in_nothing_but_the_iou_head(project):
     assert matched_pairs(alone) == []
 
 
-def test_lists_multiply_out_in_the_order_written(project):
-    assert list(load().runs) == [
+def test_lists_multiply_out_in_the_order_written_and_equal_runs_merge(project):
+    again = "  - {dataset: shapes, scale: 96x64, detector: retinanet, backbone: r50}\ntables:"
+    assert list(load(TEXT.replace("tables:", again)).runs) == [
         "shapes.faster_rcnn.r50.quick.96x64.seed0",
         "shapes.faster_rcnn.r101.quick.96x64.seed0",
         "shapes.retinanet.r50.quick.96x64.seed0",
@@ -44,11 +45,6 @@ def test_lists_multiply_out_in_the_order_written(project):
         "shapes.iou_aware_retinanet.r101.bce.quick.96x64.seed0",
         "shapes.iou_aware_retinanet.r101.l2.quick.96x64.seed0",
     ]
-
-
-def test_equal_runs_merge(project):
-    again = "  - {dataset: shapes, scale: 96x64, detector: retinanet, backbone: r50}\ntables:"
-    assert list(load(TEXT.replace("tables:", again)).runs) == list(load().runs)
 
 
 def test_names_tell_runs_apart(project):
@@ -128,28 +124,17 @@ def test_a_sweep_over_rules_that_are_not_computed_is_refused(project):
         load(TEXT + "      sweep: {iou_loss: bce, by_rule: {oracle: null}}\n")
 
 
-def test_splits_come_from_the_dataset(project):
-    experiment = load()
-    assert set(experiment.evaluations()) == {(run, "val") for run in experiment.runs}
-
-
-def test_rows_find_their_runs(project):
+def test_rows_find_their_runs_of_all_seeds(project):
     table = load().tables["table2"]
     assert table.title == "Table 2"
     assert load(TEXT.replace("  table2:", "  per_class:")).tables["per_class"].title == "Per class"
+    seeds = load(TEXT.replace("seed: 0", "seed: [3, 4]")).tables["table2"].rows["baseline"].runs
+    assert seeds == tuple(f"shapes.retinanet.r50.quick.96x64.seed{seed}" for seed in (3, 4))
     assert {key: (row.runs, row.rule, row.label, row.addition) for key, row in table.rows.items()} == {
         "baseline": (("shapes.retinanet.r50.quick.96x64.seed0",), "cls", None, False),
         "bce": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "none", None, False),
         "half": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "alpha=0.50", "Half", True),
     }
-
-
-def test_a_row_gathers_all_seeds(project):
-    experiment = load(TEXT.replace("seed: 0", "seed: [3, 4]"))
-    assert experiment.tables["table2"].rows["baseline"].runs == (
-        "shapes.retinanet.r50.quick.96x64.seed3",
-        "shapes.retinanet.r50.quick.96x64.seed4",
-    )
 
 
 def test_a_row_can_take_back_what_its_table_selects(project):
@@ -166,17 +151,13 @@ def test_overrides_replace_what_the_file_says(project):
     assert experiment.datasets["shapes"].root == Path("elsewhere")
 
 
-def test_the_resolved_copy_is_the_same_experiment(project):
+def test_the_resolved_copy_is_the_same_experiment_and_left_alone_when_nothing_changed(project):
     experiment = load(title="Another")
     path = experiment.write_resolved()
     assert path == Path("results/trial/experiment.yaml")
     assert Experiment.load(path) == experiment
-
-
-def test_the_resolved_copy_is_left_alone_when_nothing_changed(project):
-    path = load().write_resolved()
     before = path.stat().st_mtime_ns, path.stat().st_ino
-    load().write_resolved()
+    experiment.write_resolved()
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 

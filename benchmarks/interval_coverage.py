@@ -20,6 +20,7 @@ from iou_aware.evaluation.resampled import average_precisions, draws
 
 WHOLE, RESAMPLES = 6000, 300
 AP75 = 5  # index of its IoU threshold
+QUANTILE = 1.96  # of the normal distribution, for 95 %
 
 
 def sampled(matches: Matches, images: np.ndarray) -> Matches:
@@ -49,7 +50,7 @@ def metrics(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Print for each metric, and its difference between two models, how often both kinds of interval hold the truth."""
+    """Print for each metric, and its difference between two models, how often each kind of interval holds the truth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=40, help="how many classes (40)")
     parser.add_argument("--images", type=int, default=500, help="images of a sample (500)")
@@ -78,6 +79,7 @@ def main() -> None:
                 low, high = np.percentile(values, [2.5, 97.5])
                 held[what, "percentile"].append(low <= real[0] <= high)
                 held[what, "basic"].append(2 * value[0] - high <= real[0] <= 2 * value[0] - low)
+                held[what, "standard error"].append(abs(value[0] - real[0]) <= QUANTILE * values.std())
     for (what, kind), hits in held.items():
         print(f"{what}, {kind}: {100 * np.mean(hits):.0f} %")
 

@@ -40,6 +40,7 @@ _KINDS = {"array": " a list", "object": " a mapping", "string": " text", "intege
 # Limits that only a hostile file exceeds: bytes, values with aliases expanded, and depth of nesting, for which the
 # parser's stack is good for some thousands.
 _MOST_BYTES, _MOST_VALUES, _DEEPEST = 4 << 20, 100_000, 50
+_NESTED = "lists or mappings within each other"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -86,15 +87,14 @@ def read(path: str | Path, schema: str | None = None) -> Document:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({fault}). Check the name of the file.") from fault
     loader, document = _Loader(text), Document(str(path), None, {})
     try:
-        _refuse_endless(text)
+        _refuse_deep(text)
         node = loader.get_single_node()
         if node is not None:
             document = replace(document, content=_construct(loader, node, (), document))
-    except yaml.MarkedYAMLError as fault:
-        line = "" if fault.problem_mark is None else f", line {fault.problem_mark.line + 1}"
-        raise InputError(f"{path}{line}: this is not valid YAML: {fault.problem}. Correct it there.") from fault
     except yaml.YAMLError as fault:
-        raise InputError(f"{path}: this is not valid YAML: {fault}") from fault
+        mark, problem = getattr(fault, "problem_mark", None), getattr(fault, "problem", fault)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}: this is not valid YAML: {problem}. Correct it there.") from fault
     finally:
         loader.dispose()
     if schema:
@@ -165,17 +165,25 @@ def require(document: Document, key: Key, found: Any, choices: Collection[str], 
 def _construct(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
     """Turn a node into Python values, noting the line of every key below it in the document."""
     document.lines.setdefault(key, node.start_mark.line + 1)
+    if len(document.lines) > _MOST_VALUES:
+        raise document.error(key[:1], f"more than {_MOST_VALUES} values, aliases written out; expected fewer")
+    if len(key) > _DEEPEST:  # an alias within what it refers to
+        raise document.error(key[:1], f"more than {_DEEPEST} {_NESTED}")
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, child, (*key, i), document) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         return _value(loader, node, key, document)
-    _refuse_duplicates(loader, node, key, document)
-    loader.flatten_mapping(node)
-    mapping = {}
+    mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        below = (*key, str(loader.construct_object(key_node)))
-        document.lines[below] = key_node.start_mark.line + 1
-        mapping[below[-1]] = _construct(loader, value_node, below, document)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise InputError(f"{document.name}, line {line}: found a list or a mapping as a key, expected plain text")
+        own = str(loader.construct_object(key_node))
+        first = document.lines.get((*key, own))
+        document.lines[*key, own] = line
+        if own in mapping:
+            raise document.error((*key, own), f"this key is written twice, first in line {first}. Remove one.")
+        mapping[own] = _construct(loader, value_node, (*key, own), document)
     return mapping
 
 
@@ -188,12 +196,7 @@ def _value(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
         if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1 << 63:
             return value
         kind = type(value).__name__
-    except (
-        ValueError,
-        LookupError,
-        OverflowError,
-        AttributeError,
-    ) as fault:  # PyYAML's, such as for the 45th of a month
+    except (ValueError, LookupError, OverflowError, AttributeError) as fault:  # PyYAML's, as for the 45th of a month
         kind = str(fault)
     raise document.error(
         key,
@@ -202,45 +205,13 @@ def _value(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
     )
 
 
-def _refuse_endless(text: str) -> None:
-    """Raise MarkedYAMLError about YAML that is nested too deep, or too long once its aliases are written out.
-
-    Its events are read one by one, which needs no stack.
-    """
-    above: list[list[Any]] = []  # the collections that are open: anchor, values so far
-    sizes: dict[str, int] = {}
+def _refuse_deep(text: str) -> None:
+    """Raise MarkedYAMLError about YAML that is nested too deep: reading its events needs no stack."""
+    depth = 0
     for event in yaml.parse(text, _Loader):
-        problem = ""
-        if isinstance(event, yaml.CollectionStartEvent):
-            above.append([event.anchor, 1])
-            if len(above) > _DEEPEST:
-                problem = f"more than {_DEEPEST} lists or mappings within each other"
-        elif isinstance(event, yaml.CollectionEndEvent | yaml.NodeEvent):
-            anchor, size = above.pop() if isinstance(event, yaml.CollectionEndEvent) else (event.anchor, 1)
-            if isinstance(event, yaml.AliasEvent):
-                size = sizes.get(anchor, 1)
-                if any(anchor == other for other, _ in above):
-                    problem = f"the alias *{anchor} stands within what it refers to"
-            sizes[anchor] = size
-            if above:
-                above[-1][1] += size
-                if above[-1][1] > _MOST_VALUES:
-                    problem = f"more than {_MOST_VALUES} values, aliases written out"
-        if problem:
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-
-
-def _refuse_duplicates(loader: Any, node: yaml.MappingNode, key: Key, document: Document) -> None:
-    seen: dict[str, int] = {}
-    for key_node, _ in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise InputError(f"{document.name}, line {line}: found a list or a mapping as a key, expected plain text")
-        own = str(loader.construct_object(key_node))
-        document.lines[*key, own] = line
-        if own in seen and own != "<<":
-            raise document.error((*key, own), f"this key is written twice, first in line {seen[own]}. Remove one.")
-        seen[own] = line
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"more than {_DEEPEST} {_NESTED}", problem_mark=event.start_mark)
 
 
 def _is_name(text: object) -> bool:

@@ -1,24 +1,24 @@
 """Fetching a dataset from a local server, end to end: it appears complete, or not at all."""
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
 import os
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from builders.data import coco_content, describe, picture, prepared, put, voc_object, voc_xml, write_voc
+from builders.data import coco_content, describe, picture, prepared, voc_object, voc_xml
 from builders.file_server import Served, serving
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.fetch import content_digest, fetch
 
-BOX = [voc_object("cat", 1, 1, 10, 20)]
+DATASETS = Path(__file__).parents[2] / "configs" / "datasets"
 
 
 def zipped(files):
@@ -29,140 +29,98 @@ def zipped(files):
     return buffer.getvalue()
 
 
-def coco_archives():
-    """Return archives of COCO's structure: annotations apart from the images of each split."""
+@contextmanager
+def coco_served(project, **more):
+    """Describe a dataset of COCO's structure, and serve its archives, which are yielded by name."""
     content = coco_content()
     images = {image["file_name"]: picture() for image in content["images"]}
-    return {
-        "annotations.zip": zipped({f"annotations/{split}.json": json.dumps(content) for split in ("train", "val")}),
-        "train.zip": zipped({f"train/{name}": image for name, image in images.items()}),
-        "val.zip": zipped({f"val/{name}": image for name, image in images.items()}),
-    }
+    archives = {
+        "annotations": zipped({f"annotations/{split}.json": json.dumps(content) for split in ("train", "val")}),
+        "train": zipped({f"train/{name}": image for name, image in images.items()}),
+        "val": zipped({f"val/{name}": image for name, image in images.items()}),
+    } | more
+    served = {name: Served(archive) for name, archive in archives.items()}
+    with serving({f"/{name}.zip": file for name, file in served.items()}) as address:
+        describe(
+            project,
+            layout="coco",
+            splits={name: {"annotations": f"annotations/{name}.json", "images": name} for name in ("train", "val")},
+            fetch={
+                "archives": [
+                    {"url": f"{address}/{name}.zip", "md5": hashlib.md5(content).hexdigest()}
+                    for name, content in archives.items()
+                ]
+            },
+        )
+        yield served
 
 
-def describe_coco(project, address, archives, expected=2, **more):
-    md5 = {name: hashlib.md5(content).hexdigest() for name, content in archives.items()}
-    return describe(
-        project,
-        layout="coco",
-        splits={
-            split: {"annotations": f"annotations/{split}.json", "images": split, "expected_images": expected}
-            for split in ("train", "val")
-        },
-        fetch={"archives": [{"url": f"{address}/{name}", "md5": md5[name]} for name in archives], **more},
-    )
-
-
-def fetched(project, **options):
-    return fetch(project, "own", **options)
-
-
-def test_a_dataset_of_several_archives(tmp_path):
-    archives = coco_archives()
-    files = {f"/{name}": Served(content) for name, content in archives.items()}
-    files["/train.zip"].cuts = [len(archives["train.zip"]) // 2]
-    with serving(files) as address:
-        describe_coco(tmp_path, address, archives)
-        assert fetched(tmp_path) == tmp_path / "data" / "own"
-        fetched(tmp_path)
-    assert files["/train.zip"].asked[1:] == [f"bytes={len(archives['train.zip']) // 2}-"]
-    assert sum(len(served.asked) for served in files.values()) == 4, "what is there is not fetched again"
+def test_an_interrupted_fetch_is_continued_and_shows_nothing_before_it_is_complete(tmp_path):
+    with coco_served(tmp_path) as served:
+        served["val"].cuts = [10, 0, 0, 0]
+        with pytest.raises(InputError, match=r"val\.zip could not be fetched"):
+            fetch(tmp_path, "own")
+        assert not (tmp_path / "data" / "own").exists()
+        with pytest.raises(InputError, match="iou-aware fetch own"):
+            prepared(tmp_path)
+        (tmp_path / "data" / "own").mkdir()  # an empty folder counts as absent
+        for _ in range(2):
+            assert fetch(tmp_path, "own") == tmp_path / "data" / "own"
+    # What is there is not fetched again.
+    assert (len(served["annotations"].asked), len(served["train"].asked)) == (1, 1)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["own"]
     assert prepared(tmp_path).split("val").counts["images"] == 2
 
 
 def test_a_file_of_somebodys_does_not_choose_a_folder_outside_of_data(tmp_path):
-    archives = coco_archives()
-    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
-    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
-        file = describe_coco(project, address, archives)
+    project, elsewhere = tmp_path / "project", tmp_path / "scratch" / "coco"
+    with coco_served(project):
+        file = project / "configs" / "datasets" / "own.yaml"
         file.write_text(file.read_text().replace("root: data/own", f"root: {elsewhere}"))
         with pytest.raises(InputError, match=rf"`root` of .*own\.yaml.*expected a folder in .*--into {elsewhere}"):
-            fetched(project)
-        assert not elsewhere.exists() and sorted(path.name for path in tmp_path.iterdir()) == ["project"]
-        assert fetched(project, folder=elsewhere) == elsewhere
-        assert fetched(project) == elsewhere, "what is there is used wherever it is"
-
-
-def test_a_folder_of_ones_own_choice_is_filled_and_used(tmp_path):
-    archives = coco_archives()
-    project, elsewhere = tmp_path / "project", tmp_path / "scratch" / "coco"
-    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
-        describe_coco(project, address, archives)
-        fetched(project, folder=elsewhere, keep_archives=True)
-    assert sorted(path.name for path in (tmp_path / "scratch" / ".coco.download").glob("*.zip")) == sorted(archives)
-    assert prepared(project, own=elsewhere).root == str(elsewhere)
+            fetch(project, "own")
+        assert [path.name for path in tmp_path.iterdir()] == ["project"]
+        assert fetch(project, "own", folder=elsewhere) == elsewhere
+        assert fetch(project, "own") == elsewhere, "what is there is used wherever it is"
+    assert prepared(project).root == str(elsewhere)
     assert not (project / "data").exists()
 
 
-def test_an_interrupted_fetch_is_continued_and_shows_nothing_before_it_is_complete(tmp_path):
-    archives = coco_archives()
-    files = {f"/{name}": Served(content) for name, content in archives.items()}
-    half = len(archives["val.zip"]) // 2
-    files["/val.zip"].cuts = [half, 0, 0, 0]
-    with serving(files) as address:
-        file = describe_coco(tmp_path, address, archives)
-        with pytest.raises(InputError, match=r"val\.zip could not be fetched"):
-            fetched(tmp_path)
-        assert not (tmp_path / "data" / "own").exists()
-        with pytest.raises(InputError, match="iou-aware fetch own"):
-            prepared(tmp_path)
-        fetched(tmp_path)
-    assert file.is_file()
-    assert [len(files[f"/{name}"].asked) for name in archives] == [1, 1, 5]
-    assert files["/val.zip"].asked[-1] == f"bytes={half}-"
-    prepared(tmp_path)
-
-
-def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path):
-    archives = coco_archives()
-    files = {f"/{name}": Served(content) for name, content in archives.items()}
-    files["/train.zip"].content = archives["train.zip"][:-1] + b"x"
-    with serving(files) as address:
-        describe_coco(tmp_path, address, archives)
-        with pytest.raises(InputError, match=r"md5 is .*, expected .*: not the file that was published"):
-            fetched(tmp_path)
-    assert not (tmp_path / "data" / "own").exists()
-
-
 def test_a_hostile_archive_with_the_right_checksum_is_refused(tmp_path):
-    archives = coco_archives() | {"extra.zip": zipped({"annotations/../../../evil": b"evil"})}
-    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
-        describe_coco(tmp_path, address, archives)
-        with pytest.raises(InputError, match="outside of the archive's own folder"):
-            fetched(tmp_path)
+    archive = zipped({"annotations/../../../evil": b"evil"})
+    with coco_served(tmp_path, extra=archive), pytest.raises(InputError, match="evil' leads out of its folder"):
+        fetch(tmp_path, "own")
     assert not list(tmp_path.rglob("evil"))
     assert not (tmp_path / "data" / "own").exists()
 
 
-def test_the_number_of_images_is_checked(tmp_path):
-    archives = coco_archives()
-    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
-        describe_coco(tmp_path, address, archives, expected=3)
-        with pytest.raises(InputError, match=r"own is incomplete: the split 'train' has 2 images, expected 3"):
-            fetched(tmp_path)
-    assert not (tmp_path / "data" / "own").exists()
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, monkeypatch, fault):
+    def full(*_):
+        raise OSError(fault, os.strerror(fault))
+
+    with coco_served(tmp_path) as served:
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=rf"{os.strerror(fault)}\. Make room"):
+            patch.setattr("iou_aware.data.fetch.extract", full)
+            fetch(tmp_path, "own")
+        fetch(tmp_path, "own")
+    assert len(served["annotations"].asked) == 1
+    prepared(tmp_path)
 
 
-def test_a_folder_that_is_there_but_incomplete_is_named(tmp_path):
-    write_voc(tmp_path / "data" / "own", {"train": {"a": BOX}})
-    describe(
-        tmp_path,
-        splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}},
-        fetch={"archives": [{"url": "http://127.0.0.1:9/a.zip"}]},
-    )
-    with pytest.raises(InputError, match="incomplete: the split 'train' has 1 images, expected 2"):
-        fetched(tmp_path)
-
-
-def test_a_dataset_without_an_address_says_so(tmp_path):
-    describe(tmp_path)
-    with pytest.raises(InputError, match=r"own\.yaml: own has no key `fetch`.*by hand"):
-        fetched(tmp_path)
+@pytest.mark.parametrize(
+    ("more", "how"), [({}, "put it there by hand"), ({"generate": {"generator": "micro-voc"}}, "`iou-aware prepare`")]
+)
+def test_a_dataset_without_an_address_says_so(tmp_path, more, how):
+    if more:
+        more["generate"] |= {"seed": 0, "images": {"a": {"b": 1}}}
+    describe(tmp_path, **more)
+    with pytest.raises(InputError, match=rf"own\.yaml: own has no key `fetch`.*{how}"):
+        fetch(tmp_path, "own")
 
 
 VOC_FILES = {
-    "Annotations/a.xml": voc_xml(BOX),
+    "Annotations/a.xml": voc_xml([voc_object("cat", 1, 1, 10, 20)]),
     "ImageSets/Main/train.txt": "a\n",
     "JPEGImages/a.jpg": picture(),
 }
@@ -175,108 +133,72 @@ def repository_archive(**changes):
     )
 
 
-def describe_repository(project, address, digest):
-    archive = {"url": f"{address}/1", "mirrors": [f"{address}/2"], "file": "own.zip", "select": "repo-1/data"}
-    content = {"of": ["Annotations/*.xml", "ImageSets/Main/*.txt", "JPEGImages/*.jpg"], "sha256": digest}
-    describe(project, fetch={"archives": [archive], "content": content})
-
-
-def digest_of(files):
-    """Compute the documented checksum of the content in a second way."""
+@contextmanager
+def repository_served(project, content):
+    """Describe a dataset that is known by the checksum of its content, and serve its archive."""
+    # The documented checksum, computed in a second way.
     lines = [
         f"{hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()}  {name}\n"
-        for name, content in sorted(files.items())
+        for name, content in sorted(VOC_FILES.items())
     ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    served = Served(content, length=False)
+    with serving({"/2": served}) as address:
+        archive = {"url": f"{address}/1", "mirrors": [f"{address}/2"], "file": "own.zip", "select": "repo-1/data"}
+        files = ["Annotations/*.xml", "ImageSets/Main/*.txt", "JPEGImages/*.jpg"]
+        describe(project, fetch={"archives": [archive], "content": {"of": files, "sha256": digest}})
+        yield served, digest
 
 
 def test_an_archive_without_a_checksum_is_verified_by_its_content(tmp_path):
-    with serving({"/2": Served(repository_archive(), length=False)}) as address:
-        describe_repository(tmp_path, address, digest_of(VOC_FILES))
-        fetched(tmp_path)
+    with repository_served(tmp_path, repository_archive()) as (_, digest):
+        fetch(tmp_path, "own")
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
-    assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest_of(VOC_FILES)
+    assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest
 
 
 @pytest.mark.parametrize(
     "changes", [{"Annotations/b.xml": "<annotation/>"}, {"ImageSets/Main/train.txt": "a"}, {"JPEGImages/a.jpg": "x"}]
 )
 def test_other_content_is_refused_and_fetched_again(tmp_path, changes):
-    served = Served(repository_archive(**changes))
-    with serving({"/1": served}) as address:
-        describe_repository(tmp_path, address, digest_of(VOC_FILES))
+    with repository_served(tmp_path, repository_archive(**changes)) as (served, _):
         with pytest.raises(InputError, match=r"the files differ from those that .*own\.yaml, key fetch\.content"):
-            fetched(tmp_path)
+            fetch(tmp_path, "own")
         assert not list((tmp_path / "data").iterdir())
         served.content = repository_archive()
-        fetched(tmp_path)
+        fetch(tmp_path, "own")
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
 
 
 def test_an_archive_without_a_checksum_that_is_cut_is_refused(tmp_path):
     content = repository_archive()
-    with serving({"/1": Served(content[: len(content) // 2], length=False)}) as address:
-        describe_repository(tmp_path, address, digest_of(VOC_FILES))
-        with pytest.raises(InputError, match="truncated"):
-            fetched(tmp_path)
+    with repository_served(tmp_path, content[: len(content) // 2]), pytest.raises(InputError, match="truncated"):
+        fetch(tmp_path, "own")
     assert not (tmp_path / "data" / "own").exists()
 
 
-@pytest.mark.parametrize("fault", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, caplog, fault):
-    def flock(*_):
-        raise OSError(fault, os.strerror(fault))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    archives = coco_archives()
-    with serving({f"/{name}": Served(content) for name, content in archives.items()}) as address:
-        describe_coco(tmp_path, address, archives)
-        fetched(tmp_path)
-    # Where there are no locks at all, filelock falls back to a file that is one.
-    assert ("cannot be locked" in caplog.text) == (fault != errno.ENOSYS)
-    prepared(tmp_path)
-
-
 def test_two_fetches_do_not_mix(tmp_path, monkeypatch):
-    files = {"/1": Served(repository_archive())}
-    with serving(files) as address:
-        describe_repository(tmp_path, address, digest_of(VOC_FILES))
-        refusals = []
+    refusals = []
 
-        def meanwhile(*_: object) -> None:
-            with pytest.raises(InputError, match="another fetch is at work there"):
-                fetched(tmp_path)
-            refusals.append(True)
+    def meanwhile(*_: object) -> None:
+        with pytest.raises(InputError, match="another fetch is at work there"):
+            fetch(tmp_path, "own")
+        refusals.append(True)
 
+    with repository_served(tmp_path, repository_archive()):
         monkeypatch.setattr("iou_aware.data.fetch._check_content", meanwhile)
-        fetched(tmp_path)
+        fetch(tmp_path, "own")
     assert refusals == [True]
 
 
-def test_the_shipped_datasets_that_can_be_fetched_have_something_to_verify_them_by():
-    for path in (Path(__file__).parents[2] / "configs" / "datasets").glob("*.yaml"):
-        content = yaml.safe_load(path.read_text())
+def test_the_shipped_datasets_have_something_to_verify_them_by_and_voc_more_than_one_host():
+    contents = {path.stem: yaml.safe_load(path.read_text()) for path in DATASETS.glob("*.yaml")}
+    for name, content in contents.items():
         for archive in content.get("fetch", {}).get("archives", []):
-            assert "md5" in archive or "sha256" in archive or "content" in content["fetch"], path
-        if "fetch" in content:
-            assert all("expected_images" in split for split in content["splits"].values()), path
-
-
-def test_voc_is_fetched_from_more_than_one_host_each_archive_known_by_its_checksum():
-    content = yaml.safe_load((Path(__file__).parents[2] / "configs" / "datasets" / "voc0712.yaml").read_text())
-    archives = content["fetch"]["archives"]
-    assert len(archives) == 3
-    for archive in archives:
+            assert "md5" in archive or "sha256" in archive or "content" in content["fetch"], name
+        assert "fetch" not in content or all("expected_images" in split for split in content["splits"].values()), name
+    for archive in contents["voc0712"]["fetch"]["archives"]:
         addresses = [archive["url"], *archive["mirrors"]]
-        assert {address.rsplit("/", 1)[-1] for address in addresses} == {archive["url"].rsplit("/", 1)[-1]}
+        assert len({address.rsplit("/", 1)[-1] for address in addresses}) == 1
         owners = {urlsplit(address).hostname.split(".", 1)[-1] for address in addresses}
         assert len(owners - {"com", "pjreddie.com"}) > 1, "two institutions, beside one that redirects in circles"
-        assert len(archive["md5"]) == 32
-
-
-def test_an_empty_folder_counts_as_absent(tmp_path):
-    (tmp_path / "data" / "own").mkdir(parents=True)
-    with serving({"/1": Served(repository_archive())}) as address:
-        describe_repository(tmp_path, address, digest_of(VOC_FILES))
-        fetched(tmp_path)
-    assert put(tmp_path / "data" / "own" / "x", "").exists()

@@ -1,7 +1,6 @@
 """Files that appear whole or not at all: written beside their destination, flushed to disk, then renamed."""
 
 import csv
-import errno
 import hashlib
 import io
 import json
@@ -13,9 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-# Errors of a full disk, in words.
-FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota on the disk is used up"}
 
 # Text that a spreadsheet takes for a formula, with any apostrophes already before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\n].", re.DOTALL)

@@ -1,33 +1,26 @@
 """The command `fetch`: download a dataset's archives, verify and extract them; the dataset appears complete or not."""
 
+import errno
 import hashlib
 import logging
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.errors import InputError, MachineError
 from iou_aware.common.files import sha256
-from iou_aware.data import layouts
 from iou_aware.data.archive import extract
-from iou_aware.data.dataset import Dataset, load, require_own_folder
+from iou_aware.data.dataset import load, require_own_folder
 from iou_aware.data.download import download
 
 log = logging.getLogger(__name__)
 
 
-def fetch(
-    project: Path,
-    name: str,
-    folder: str | Path | None = None,
-    keep_archives: bool = False,
-) -> Path:
+def fetch(project: Path, name: str, folder: str | Path | None = None) -> Path:
     """Fetch a dataset into its root, unless it is there already.
 
     Archives and extracted files are collected beside the root, in ``.<root>.download`` and ``.<root>.partial``, where
@@ -37,19 +30,17 @@ def fetch(
         project: The project's root folder.
         name: The dataset.
         folder: Where to put it instead of the dataset file's ``root``.
-        keep_archives: Leave the archives in ``.<root>.download``.
 
     Returns:
         The dataset's root.
 
     Raises:
         InputError: The dataset names no archives, or a root outside of the project's ``data``; an archive cannot be had
-            or is wrong; the disk is too small; or the result has not as many images as it must have.
+            or is wrong; or the disk is too small.
     """
     dataset = load(project, name, {name: folder} if folder else None)
     root = dataset.root
     if root.is_dir() and any(root.iterdir()):
-        _check_counts(dataset)
         log.info("%s: %s is there already", root, name)
         return root
     if not dataset.fetch:
@@ -58,17 +49,25 @@ def fetch(
     if folder is None:
         require_own_folder(dataset, project, f"to put it there nevertheless, add --into {shlex.quote(str(root))}")
     downloads, partial = (root.parent / f".{root.name}.{what}" for what in ("download", "partial"))
-    with _alone(downloads):
-        for archive in dataset.fetch["archives"]:
-            _fetch_archive(archive, downloads, partial)
-        if "content" in dataset.fetch:
-            _check_content(partial, dataset.fetch["content"], downloads, dataset.file)
-        _check_counts(replace(dataset, root=partial))
-        if root.is_dir():
-            root.rmdir()
-        partial.rename(root)
-        if not keep_archives:
+    downloads.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(downloads / ".lock", blocking=False):
+            for archive in dataset.fetch["archives"]:
+                _fetch_archive(archive, downloads, partial)
+            if "content" in dataset.fetch:
+                _check_content(partial, dataset.fetch["content"], downloads, dataset.file)
+            if root.is_dir():
+                root.rmdir()
+            partial.rename(root)
             shutil.rmtree(downloads)
+    except Timeout as error:
+        raise InputError(f"{downloads}: another fetch is at work there. Wait until it is done.") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise MachineError(
+            f"{root.parent}: {error.strerror}. Make room, then run the same command again: it goes on."
+        ) from error
     log.info("%s: %s is complete", root, name)
     return root
 
@@ -81,7 +80,7 @@ def _fetch_archive(archive: dict[str, Any], downloads: Path, partial: Path) -> N
         return
     checksums = [f"{kind}:{archive[kind]}" for kind in ("sha256", "md5") if kind in archive]
     urls = [archive["url"], *archive.get("mirrors", [])]
-    download(urls, file, checksums[0] if checksums else None, archive.get("bytes"))
+    download(urls, file, checksums[0] if checksums else None)
     number = extract(file, partial, archive.get("select"))
     log.info("%s: %d files", file.name, number)
     done.touch()
@@ -110,33 +109,3 @@ def _check_content(folder: Path, content: dict[str, Any], downloads: Path, datas
             f"expected {content['sha256']}. They were removed. Fetch again; if that does not help, the source has "
             "changed: look at its files, then correct the key."
         )
-
-
-def _check_counts(dataset: Dataset) -> None:
-    """Check that every split has as many images as the dataset file says."""
-    for split in layouts.present(dataset).values():
-        if split.expected_images is None:
-            continue
-        found = layouts.of(dataset).count_images(dataset, split)
-        if found != split.expected_images:
-            raise InputError(
-                f"{dataset.root}: {dataset.name} is incomplete: the split {split.name!r} has {found} images, expected "
-                f"{split.expected_images}. Move the folder away and fetch again."
-            )
-
-
-@contextmanager
-def _alone(downloads: Path) -> Iterator[None]:
-    """Hold a lock, so that two calls do not write into the same files."""
-    downloads.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(downloads / ".lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"{downloads}: another fetch is at work there. Wait until it is done.") from error
-    except (NotImplementedError, OSError) as error:  # Clusters mount some file systems without locks.
-        log.warning("%s: cannot be locked (%s); let no other fetch work there.", downloads, error)
-    try:
-        yield
-    finally:
-        lock.release()

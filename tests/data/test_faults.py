@@ -83,9 +83,12 @@ def test_a_wrong_entry_is_named(tmp_path, changes, told):
     [
         ({"train.txt": None, "trian.txt": "a"}, r"train\.txt: there is no such image list\. Did you mean 'trian'"),
         ({"train.txt": "\n\n"}, r"train\.txt: the image list is empty"),
-        ({"train.txt": "a\n\na\n"}, r"train\.txt, line 3: the image 'a' is named a second time; first on line 1"),
-        ({"train.txt": "a -1\n"}, r"train\.txt, line 1: found 'a -1', expected the name of one image"),
-        ({"train.txt": "Z\xe4hler\n".encode("latin-1")}, r"train\.txt, line 1: found bytes that are not utf-8 text"),
+        (
+            {"train.txt": "a\n\na\n"},
+            r"train\.txt, line 3: the image 'a' is named a second time; first in .*train\.txt, line 1",
+        ),
+        ({"train.txt": "a -1\n"}, r"a -1\.xml: there is no such annotation file, but an image list names it"),
+        ({"train.txt": "Z\xe4hler\n".encode("latin-1")}, r"train\.txt, line 1: cannot be read as 'utf-8'"),
         (
             {"Annotations/a.xml": None, "Annotations/a.xml/folder": ""},
             r"a\.xml: cannot be read \(it is no regular file\)",
@@ -108,45 +111,37 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, spoil, told):
     assert not list(tmp_path.glob("results/**/*.json"))
 
 
-@pytest.mark.parametrize("keep", [0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
-def test_a_file_cut_short_is_named_with_its_line(tmp_path, keep):
-    file = write_own_coco(tmp_path)
-    text = json.dumps(coco_content(), indent=1)
-    file.write_text(text[: int(keep * len(text))])
-    with pytest.raises(InputError, match=r"train\.json, line \d+, column \d+: the file is cut short.*Restore"):
-        prepared(tmp_path)
+WHOLE = json.dumps(coco_content(), indent=1).encode()
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
+        *(
+            (WHOLE[: int(keep * len(WHOLE))], r"line \d+, column \d+: the file is cut short")
+            for keep in (0.1, 0.5, 0.999)
+        ),
         (b"", "line 1, column 1"),
         (b'{"images": [,]}', "line 1, column 13: the file is not JSON"),
-        (b"\xff\xfe\x00", "byte 2 is not utf-16-le text"),
+        (b"\xff\xfe\x00", "cannot be read as JSON .*utf-16-le.* position 2"),
         (b"[1, 2]", "found a JSON list, expected an object"),
-        (b"[" * 100_000, "train.json: cannot be read as JSON"),
-        (b'{"images": ' + b"1" * 5000 + b"}", "train.json: cannot be read as JSON"),
+        (b"[" * 100_000, "cannot be read as JSON"),
+        (b'{"images": ' + b"1" * 5000 + b"}", "cannot be read as JSON"),
+        (
+            WHOLE.replace(b'"categories"', b'"annotations": [], "categories"', 1),
+            r"cannot be read .*key 'annotations' is written twice",
+        ),
+        (None, r"cannot be read as JSON \(it is no regular file\)"),
     ],
 )
 def test_what_is_no_coco_file_is_refused(tmp_path, content, told):
     file = write_own_coco(tmp_path)
-    file.write_bytes(content)
-    with pytest.raises(InputError, match=told):
-        prepared(tmp_path)
-
-
-def test_a_list_that_is_written_twice_is_refused(tmp_path):
-    file = write_own_coco(tmp_path)
-    file.write_text(file.read_text().replace('"categories"', '"annotations": [], "categories"', 1))
-    with pytest.raises(InputError, match=r"train\.json: .*key 'annotations' is written twice"):
-        prepared(tmp_path)
-
-
-def test_a_folder_in_place_of_the_annotations_is_named(tmp_path):
-    file = write_own_coco(tmp_path)
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(InputError, match=r"train\.json: cannot be read \(it is no regular file\)"):
+    if content is None:
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match=rf"train\.json(: |, ){told}.*Restore the file"):
         prepared(tmp_path)
 
 
@@ -154,7 +149,7 @@ def test_faults_are_told_of_names_that_are_no_unicode(tmp_path):
     content = coco_content()
     images = [image | {"file_name": "\ud800.jpg"} for image in content["images"]]
     write_own_coco(tmp_path, content).write_text(json.dumps(content | {"images": images}))
-    with pytest.raises(InputError, match=r"faults: (.|\n)*faults\.txt lists all of them"):
+    with pytest.raises(InputError, match=r"faults:(.|\n)*faults\.txt lists all of them"):
         prepared(tmp_path)
 
 
@@ -201,9 +196,9 @@ OUTSIDE = '<!DOCTYPE x SYSTEM "file:///etc/passwd">'
         (voc_xml([], width="wide"), "key size: found wide by 48"),
         (
             '<?xml version="1.0" encoding="ansi"?>' + voc_xml([]),
-            "line 1: the encoding 'ansi', which the file declares, is",
+            "line 1: cannot be read as 'ansi' .unknown encoding",
         ),
-        ("<annotation>\n\ud8ff</annotation>", "line 2: found bytes that are not utf-8 text"),
+        ("<annotation>\n\ud8ff</annotation>", "line 2: cannot be read as 'utf-8'"),
     ],
 )
 def test_a_bad_annotation_file_is_named_with_its_line(tmp_path, xml, told):
@@ -226,30 +221,8 @@ def test_the_same_image_in_two_lists_of_a_split_is_refused(tmp_path):
     root = tmp_path / "data" / "own"
     write_voc(root, {"train": {"a": []}, "val": {"a": []}})
     describe(tmp_path, splits={"train": {"sets": [{"folder": ".", "list": name} for name in ("train", "val")]}})
-    with pytest.raises(InputError, match=r"splits\.train\.sets: the image \./a is in two lists"):
+    with pytest.raises(InputError, match=r"val\.txt, line 1: the image 'a' is .*; first in .*train\.txt, line 1"):
         prepared(tmp_path)
-
-
-def test_a_split_without_any_box_is_refused(tmp_path):
-    write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20, difficult=1))
-    with pytest.raises(InputError, match="1 images but no box to be found \\(1 ignored"):
-        prepared(tmp_path)
-
-
-def test_all_faults_of_all_files_are_told_at_once(tmp_path):
-    objects = {name: [voc_object("cat", 1, 1, 10, 20)] for name in "abcde"}
-    write_voc(tmp_path / "data" / "own", {"train": objects})
-    root = tmp_path / "data" / "own"
-    put(root / "Annotations" / "a.xml", "<annotation>")
-    put(root / "Annotations" / "b.xml", voc_xml([voc_object("", 1, 1, 5, 5), voc_object("dog", 5, 5, 5, 5)]))
-    put(root / "JPEGImages" / "c.jpg", b"")
-    put(root / "ImageSets" / "Main" / "train.txt", "a\nb\na\nc\nd\n../e\n")
-    describe(tmp_path, classes=["cat"])
-    with pytest.raises(InputError, match=r"6 faults: ") as caught:
-        prepared(tmp_path)
-    kinds = ("file unreadable", "object incomplete", "class not listed", "image unreadable")
-    for kind in (*kinds, "image listed twice", "name outside the folder"):
-        assert f"1 x {kind}" in str(caught.value)
 
 
 def test_all_faults_are_told_at_once_and_listed_in_a_file(tmp_path):
@@ -264,18 +237,12 @@ def test_all_faults_are_told_at_once_and_listed_in_a_file(tmp_path):
     with pytest.raises(InputError) as caught:
         prepared(tmp_path)
     told = str(caught.value)
-    kinds = (
-        "23 faults",
-        "20 x box without area",
-        "1 x image unknown",
-        "1 x image missing",
-        "1 x image of another size",
-    )
+    kinds = ("20 x box without area", "1 x image unknown", "1 x image missing", "1 x image of another size")
     for part in (*kinds, "annotations[0].image_id", "val/gone.jpg", "val/2.jpg", "`invalid_boxes: exclude`"):
         assert part in told
     listed = (tmp_path / "results" / "datasets" / "own" / "faults.txt").read_text().splitlines()
     assert len(listed) == 23 and str(tmp_path / "results/datasets/own/faults.txt") in told
-    assert [line for line in listed if "annotations[21].bbox" in line]
+    assert [line for line in listed if "annotations[21]" in line]
     assert len(told.splitlines()) < 15
 
     two_coco_splits(tmp_path, lambda train, val: None)
@@ -296,17 +263,11 @@ def test_invalid_images_are_left_out_with_their_boxes_where_that_is_asked_for(tm
     write_own_coco(tmp_path, content, invalid_images="exclude")
     split = prepared(tmp_path).split("train")
     (named,) = split.excluded
-    assert (named["image"], "64x48" in named["why"], split.counts["images"], split.counts["boxes"]) == (
-        "2.jpg",
-        True,
-        2,
-        2,
-    )
+    assert named["image"] == "2.jpg" and "64x48" in named["why"]
+    assert (split.counts["images"], split.counts["boxes"]) == (2, 2)
     written = converted(tmp_path, "train")
-    assert [(image["id"], image["file_name"], image.get("source_id")) for image in written["images"]] == [
-        (1, "1.jpg", None),
-        (2, "3.jpg", 3),
-    ]
+    images = [(image["id"], image["file_name"], image.get("source_id")) for image in written["images"]]
+    assert images == [(1, "1.jpg", None), (2, "3.jpg", 3)]
     assert [(a["id"], a["image_id"], a["bbox"][2]) for a in written["annotations"]] == [(1, 1, 10), (2, 2, 30)]
 
 

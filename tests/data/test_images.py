@@ -18,11 +18,10 @@ from builders.data import (
     write_own_voc,
 )
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.images import check_images, read_header, shown_size
-from iou_aware.data.source import SourceImage
+from iou_aware.data.images import check_images, check_size, read_header
+from iou_aware.data.source import SourceImage, outside
 
 
 def turned(orientation, form):
@@ -39,22 +38,15 @@ def test_the_size_shown_is_the_one_that_opencv_loads(tmp_path, orientation, form
     pixels = cv2.imread(str(path))
     try:
         header = read_header(path, "test")
-        shown = [shown_size(header, path, stated, "test") for stated in (None, pixels.shape[1::-1])]
+        for stated in (None, pixels.shape[1::-1]):
+            check_size(header, path, stated, "test")
     except InputError as fault:
         assert form in ("TIFF", "WEBP") and orientation > 1
         assert "cannot decode this TIFF" in str(fault) if pixels is None else f"turns no {form}" in str(fault)
         return
-    assert shown == [pixels.shape[1::-1]] * 2
+    assert header.shown == pixels.shape[1::-1]
     assert (header.width, header.height, header.orientation) == (WIDTH, HEIGHT, orientation)
     assert form in ("JPEG", "MPO", "PNG") or orientation == 1
-
-
-def test_a_picture_that_holds_mostly_text_is_refused_before_all_of_it_is_read(tmp_path):
-    texts = PngInfo()
-    for number in range(18):
-        texts.add_text(str(number), "x" * (1 << 19))
-    with pytest.raises(InputError, match=r"a\.png: the image cannot be read \(Too much memory used in text chunks"):
-        read_header(put(tmp_path / "a.png", picture(form="PNG", pnginfo=texts)), "test")
 
 
 @pytest.mark.parametrize("orientation", range(10))
@@ -72,7 +64,7 @@ def test_an_image_is_turned_only_by_an_orientation_that_moves_its_pixels(tmp_pat
 def test_an_image_cut_short_is_found(tmp_path, form, keep):
     content = picture(640, 480, form)
     read_header(put(tmp_path / "whole", content), "test")
-    with pytest.raises(InputError, match=r"cut: (the image cannot be read|is not an image)"):
+    with pytest.raises(InputError, match="cut: the image cannot be read"):
         read_header(put(tmp_path / "cut", content[: int(keep * len(content))]), "test")
 
 
@@ -101,33 +93,24 @@ def test_images_are_checked_in_order_and_each_bad_one_is_returned(tmp_path):
         put(tmp_path / image.file_name, picture(image.id, 8, "PNG"))
     for bad in (30, 10):
         (tmp_path / images[bad].file_name).write_bytes(b"")
-    found = [size for size, _ in check_images(tmp_path, images, "test")]
-    assert [i for i, size in enumerate(found) if isinstance(size, InputError)] == [10, 30]
-    assert [size for size in found if isinstance(size, tuple)] == [(n, 8) for n in range(8, 60) if n not in (18, 38)]
+    headers = list(check_images(tmp_path, images, "test"))
+    assert [i for i, header in enumerate(headers) if isinstance(header, InputError)] == [10, 30]
+    shown = [header.shown for header in headers if not isinstance(header, InputError)]
+    assert shown == [(n, 8) for n in range(8, 60) if n not in (18, 38)]
 
 
-@pytest.mark.parametrize(
-    ("orientation", "size", "accepted"),
-    [
-        (6, (HEIGHT, WIDTH), True),
-        (6, (WIDTH, HEIGHT), False),
-        (0, (WIDTH, HEIGHT), True),
-        (1, (WIDTH, HEIGHT), True),
-        (3, (WIDTH, HEIGHT), True),
-    ],
-)
-def test_images_that_exif_turns_are_trained_on_only_with_the_size_that_is_seen(tmp_path, orientation, size, accepted):
+@pytest.mark.parametrize("orientation", [0, 1, 3, 6])
+def test_images_that_exif_turns_are_trained_on_only_with_the_size_that_is_seen(tmp_path, orientation):
     content = coco_content()
-    content["images"][0] |= dict(zip(("width", "height"), size, strict=True))
+    sides = (HEIGHT, WIDTH) if orientation == 6 else (WIDTH, HEIGHT)
+    content["images"][0] |= {"width": sides[0], "height": sides[1]}
     file = write_own_coco(tmp_path, content)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    put(file.parent / "train" / "1.jpg", picture(exif=exif))
-    if accepted:
-        assert prepared(tmp_path).split("train").turned == (["1.jpg"] if orientation > 1 else [])
-        return
-    with pytest.raises(InputError, match=r"1\.jpg: a detector sees .* turned by EXIF, 48x64 pixels, but .* says 64x48"):
-        prepared(tmp_path)
+    put(file.parent / "train" / "1.jpg", turned(orientation, "JPEG"))
+    assert prepared(tmp_path).split("train").turned == (["1.jpg"] if orientation > 1 else [])
+    if orientation == 6:
+        file.write_text(json.dumps(coco_content()))
+        with pytest.raises(InputError, match=r"1\.jpg: .* turned by EXIF, 48x64 pixels, but .* says 64x48"):
+            prepared(tmp_path)
 
 
 def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
@@ -146,11 +129,7 @@ def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
     ("content", "told"),
     [
         (None, "there is no such image, but .*key images\\[1\\] names it"),
-        (b"", "is not an image"),
-        (b"<html>not found</html>", "is not an image"),
-        (picture()[: len(picture()) // 2], "cannot be read"),
-        (picture()[:100], "cannot be read|is not an image"),
-        (picture(form="PNG")[:120], "cannot be read"),
+        *((content, "cannot be read") for content in (b"", b"<html>not found</html>", picture()[:100])),
     ],
 )
 def test_an_image_that_is_missing_or_unreadable_is_named(tmp_path, content, told):
@@ -164,28 +143,24 @@ def test_an_image_that_is_missing_or_unreadable_is_named(tmp_path, content, told
     assert str(path) in str(caught.value)
 
 
-def test_an_image_in_a_folder_of_its_folder_is_fine(tmp_path):
-    content = coco_content()
-    content["images"][0]["file_name"] = "more/..1.jpg"
-    write_own_coco(tmp_path, content)
-    assert prepared(tmp_path).split("train").counts["images"] == 2
+@pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/secret.jpg", "a\0b.jpg", ".."])
+def test_a_name_that_leads_out_of_its_folder_is_a_fault(name):
+    assert outside(name, "train.txt, line 2").text.startswith("train.txt, line 2: found ")
+    assert outside("more/..1.jpg", "train.txt, line 2") is None
 
 
 @pytest.mark.parametrize("layout", ["coco", "voc"])
-@pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "{}/secret.jpg", "a\0b.jpg", ".."])
-def test_an_image_outside_of_its_folder_is_named(tmp_path, name, layout):
+def test_an_image_outside_of_its_folder_is_named(tmp_path, layout):
     """Also where the image is there: whoever sends annotations does not choose which files are read."""
-    name = name.format(tmp_path)
+    put(tmp_path / "data" / "own" / "secret.jpg", picture())
     if layout == "coco":
         content = coco_content()
         file = write_own_coco(tmp_path, content)
-        content["images"][1]["file_name"] = name
+        content["images"][1]["file_name"] = "../secret.jpg"
         file.write_text(json.dumps(content))
         place = r"train\.json, key images\[1\]\.file_name"
     else:
-        put(write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20)) / "ImageSets/Main/train.txt", f"a\n{name}\n")
+        put(write_own_voc(tmp_path, voc_object("cat", 1, 1, 9, 9)) / "ImageSets/Main/train.txt", "a\n../secret\n")
         place = r"train\.txt, line 2"
-    for folder in (tmp_path / "data" / "own", tmp_path):
-        put(folder / "secret.jpg", picture())
     with pytest.raises(InputError, match=rf"{place}: found .*expected a path below"):
         prepared(tmp_path)

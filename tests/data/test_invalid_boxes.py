@@ -13,7 +13,7 @@ def write(project, layout, *boxes, **keys):
         for annotation, box in zip(content["annotations"], boxes, strict=True):
             annotation["bbox"] = box
         file = write_own_coco(project, content, **keys)
-        return f"{file}, key annotations[1].bbox: box (cat) of image 1.jpg", "(x, y, width, height)"
+        return f"{file}, key annotations[1]: box 1 (cat) of image 1.jpg", "(x, y, width, height)"
     root = write_own_voc(project, *(voc_object("cat", *box) for box in boxes), **keys)
     return f"{root}/Annotations/a.xml, line 8: box 1 (cat) of image JPEGImages/a.jpg", "(xmin, ymin, xmax, ymax)"
 

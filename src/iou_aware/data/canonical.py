@@ -78,18 +78,18 @@ def _sizes(
 ) -> list[tuple[int, int] | None]:
     """Return the size of each image as a detector sees it, None for one that is left out."""
     sizes: list[tuple[int, int] | None] = []
-    found = check_images(source.folder, source.images, f"{dataset.name} {split}: images")
-    for image, (size, header) in zip(source.images, found, strict=True):
-        if isinstance(size, Fault):
-            named["excluded"].append({"image": image.file_name, "why": size.text})
+    headers = check_images(source.folder, source.images, f"{dataset.name} {split}: images")
+    for image, header in zip(source.images, headers, strict=True):
+        if isinstance(header, Fault):
+            named["excluded"].append({"image": image.file_name, "why": header.text})
             if dataset.invalid_images == "error":
-                faults.append(Fault(size.kind, size.text, f"{size.advice} {dataset.leave_out('invalid_images')}"))
-            size = None
-        else:
-            lists = {"small": min(size) < SMALLEST, "turned": header.turned, "padded": header.padded}
-            for name in (name for name, belongs in lists.items() if belongs):
-                named[name].append(image.file_name)
-        sizes.append(size)
+                faults.append(Fault(header.kind, header.text, f"{header.advice} {dataset.leave_out('invalid_images')}"))
+            sizes.append(None)
+            continue
+        sizes.append(header.shown)
+        lists = {"small": min(header.shown) < SMALLEST, "turned": header.turned, "padded": header.padded}
+        for name in (name for name, belongs in lists.items() if belongs):
+            named[name].append(image.file_name)
     return sizes
 
 
@@ -125,27 +125,28 @@ def _valid(
         if box.category not in classes:
             named["unlisted"][box.category] += 1
             if not exclude:
-                faults.append(_unlisted(dataset, source, box, classes))
+                faults.append(_unlisted(dataset, box, classes))
             continue
-        found = box.defect or defect(box.box, *sizes[box.image])
-        if found:
-            kind, why = found
+        wrong = box.defect or defect(box.box, *sizes[box.image])
+        if wrong:
+            kind, why = wrong
             record = _record(dataset, source, box, f"{source.corners} {why}")
             named["invalid"].append(record)
             if dataset.invalid_boxes == "error":
-                advice = f"Correct the annotation. {dataset.leave_out('invalid_boxes')}"
-                faults.append(Fault(kind, _described(dataset.root, record), advice))
+                text = (
+                    f"{box.place}: box {box.index} ({box.category}) of image {record['image']}: {record['box']} "
+                    f"{record['why']}"
+                )
+                faults.append(Fault(kind, text, f"Correct the annotation. {dataset.leave_out('invalid_boxes')}"))
             if dataset.invalid_boxes != "keep" or box.box is None or not all(map(math.isfinite, box.box)):
                 continue
         yield box
 
 
-def _unlisted(dataset: Dataset, source: Source, box: SourceBox, classes: Mapping[str, int]) -> Fault:
-    file, line = source.locate(box)
-    place = f"line {line}" if line else f"key annotations[{box.index}]"
+def _unlisted(dataset: Dataset, box: SourceBox, classes: Mapping[str, int]) -> Fault:
     return Fault(
         "class not listed",
-        f"{file}, {place}: the class {box.category!r} is unknown",
+        f"{box.place}: the class {box.category!r} is unknown",
         f"{closest(box.category, classes)} {dataset.file}, key classes, lists {', '.join(classes)}: correct the "
         "annotation, add the class there, or set `unlisted_classes: exclude` to do without its boxes.",
     )
@@ -153,24 +154,16 @@ def _unlisted(dataset: Dataset, source: Source, box: SourceBox, classes: Mapping
 
 def _record(dataset: Dataset, source: Source, box: SourceBox, why: str) -> dict[str, Any]:
     """Return what the manifest says of an invalid box; numbers that strict JSON cannot hold are text."""
-    file, line = source.locate(box)
-    numbers = box.written if isinstance(box.written, list | tuple) else [box.written]
+    numbers = box.written if isinstance(box.written, list) else [box.written]
     return {
-        "file": file.relative_to(dataset.root).as_posix(),
-        "line": line,
+        "file": box.file.relative_to(dataset.root).as_posix(),
+        "line": box.line,
         "index": box.index,
         "image": source.images[box.image].file_name,
         "category": box.category,
-        "box": [value if isinstance(value, int) or _finite(value) else str(value) for value in numbers],
+        "box": [
+            value if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)) else str(value)
+            for value in numbers
+        ],
         "why": why,
     }
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
-
-
-def _described(root: Path, box: Mapping[str, Any]) -> str:
-    index = box["index"]
-    place = f"line {box['line']}: box {index}" if box["line"] else f"key annotations[{index}].bbox: box"
-    return f"{root}/{box['file']}, {place} ({box['category']}) of image {box['image']}: {box['box']} {box['why']}"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from iou_aware.common.drawing import UNREADABLE
@@ -83,23 +83,17 @@ def read_header(path: Path, named_by: str) -> Header:
             f"{path}: there is no such image, but {named_by} names it",
             "Put it there, or correct the name.",
         ) from error
-    except UnidentifiedImageError as error:
-        raise Fault(
-            "image unreadable",
-            f"{path}: is not an image of a known format, but {named_by} names it as one",
-            "Replace the file, by a JPEG or PNG say.",
-        ) from error
     except UNREADABLE as error:
         raise Fault(
-            "image unreadable", f"{path}: the image cannot be read ({error}); {named_by} names it", "Replace it."
+            "image unreadable",
+            f"{path}: the image cannot be read ({error}); {named_by} names it",
+            "Replace it, by a JPEG or PNG say.",
         ) from error
     return header
 
 
-def check_images(
-    folder: Path, images: Sequence[SourceImage], label: str
-) -> Iterator[tuple[tuple[int, int] | Fault, Header | None]]:
-    """Yield the size of each image as a detector sees it, or what is wrong with it; and its header, if it can be read.
+def check_images(folder: Path, images: Sequence[SourceImage], label: str) -> Iterator[Header | Fault]:
+    """Yield each image's header, or what is wrong with the image.
 
     Args:
         folder: The folder that file names start from.
@@ -108,27 +102,28 @@ def check_images(
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            found = pool.map(lambda image: _checked(folder, image), images)
+            headers = pool.map(lambda image: _checked(folder, image), images)
             yield from tqdm(
-                found, total=len(images), desc=label, unit="image", mininterval=1, disable=len(images) < 1000
+                headers, total=len(images), desc=label, unit="image", mininterval=1, disable=len(images) < 1000
             )
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _checked(folder: Path, image: SourceImage) -> tuple[tuple[int, int] | Fault, Header | None]:
+def _checked(folder: Path, image: SourceImage) -> Header | Fault:
     if image.fault:
-        return image.fault, None
-    path, header = folder / image.file_name, None
+        return image.fault
+    path = folder / image.file_name
     try:
         header = read_header(path, image.named_by)
-        return shown_size(header, path, image.size, image.named_by), header
+        check_size(header, path, image.size, image.named_by)
+        return header
     except Fault as fault:
-        return fault, header
+        return fault
 
 
-def shown_size(header: Header, path: Path, stated: tuple[int, int] | None, named_by: str) -> tuple[int, int]:
-    """Return width and height as a detector sees them, and hold what an annotation states against them.
+def check_size(header: Header, path: Path, stated: tuple[int, int] | None, named_by: str) -> None:
+    """Hold the size that an annotation states, if it does, against the one that a detector sees.
 
     Raises:
         Fault: The annotation's size is another, or that of an image as it is stored while a detector sees it turned; or
@@ -141,7 +136,7 @@ def shown_size(header: Header, path: Path, stated: tuple[int, int] | None, named
             "Boxes may be drawn on either: turn the pixels, or remove the EXIF orientation.",
         )
     if stated in (None, header.shown):
-        return header.shown
+        return
     says = f"but {named_by} says {stated[0]}x{stated[1]}"
     if stated == (header.width, header.height):
         raise Fault(

@@ -168,24 +168,19 @@ def _relative(path: Path, project: Path) -> str:
 
 
 def _report(manifest: Manifest) -> None:
-    """Log what there is, and all that differs from the user's files, by name."""
+    """Log what there is, and what differs from the user's files."""
     log.info("%s: %d classes (%s)", manifest.dataset, len(manifest.classes), ", ".join(manifest.classes))
     for name, split in manifest.splits.items():
         counts = split.counts
         log.info("%s: %d images, %d boxes, %d ignored", name, counts["images"], counts["boxes"], counts["ignored"])
-        for box in split.invalid:
-            done = "kept" if manifest.invalid_boxes == "keep" else "left out"
-            place = f"{box['file']}, line {box['line']}" if box["line"] else box["file"]
-            log.warning("%s: %s: box %d (%s) %s %s", done, place, box["index"], box["category"], box["box"], box["why"])
-        for image in split.excluded:
-            log.warning("left out: %s", image["why"])
-        for category, boxes in split.unlisted.items():
-            log.warning("%s: left out %d boxes of the class %r, which is not listed", name, boxes, category)
         several = {
-            "are turned by EXIF": split.turned,
-            f"have fewer than {SMALLEST} pixels on a side: training leaves them out": split.small,
-            "end in zeros: the rest of them may be missing": split.padded,
+            "boxes are invalid": split.invalid,
+            "images are left out": split.excluded,
+            "classes are left out, for they are not listed": split.unlisted,
+            "images are turned by EXIF": split.turned,
+            f"images have fewer than {SMALLEST} pixels on a side: training leaves them out": split.small,
+            "images end in zeros: the rest of them may be missing": split.padded,
         }
-        for what, images in several.items():
-            if images:
-                log.warning("%s: %d images %s, first %s", name, len(images), what, images[0])
+        for what, entries in several.items():
+            if entries:
+                log.warning("%s: %d %s; the manifest names them", name, len(entries), what)

@@ -1,14 +1,13 @@
 """What a layout reads from the user's files, the same for every layout, and the faults that are found on the way.
 
-A layout is a module of `iou_aware.data.layouts`, named as the schema's key ``layout`` has it, with three functions:
-``files(dataset, split)`` returns the files that list a split's images, ``count_images(dataset, split)`` how many they
-list, and ``read(dataset, split, faults)`` a `Source`. Whatever is wrong is appended to ``faults``.
+A layout is a module of `iou_aware.data.layouts`, named as the schema's key ``layout`` has it, with two functions:
+``files(dataset, split)`` returns the files that list a split's images, and ``read(dataset, split, faults)`` a `Source`.
+Whatever is wrong is appended to ``faults``.
 """
 
 import os
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
 
-_SHOWN = 8  # faults that a message tells in full
 # How tools write a truth value.
 _FLAGS = {"": False, "0": False, "false": False, "no": False, "none": False, "1": True, "true": True, "yes": True}
 
@@ -68,6 +66,8 @@ class SourceBox:
         box: COCO's ``[x, y, width, height]``, or None where what is written is no box.
         written: What is written.
         index: Its place among the boxes of its image (VOC) or file (COCO), from 0.
+        file: The file that it stands in.
+        line: Where; None where the format has no lines to speak of.
         ignored: Whether it is neither to be found nor false when it is: a crowd, or difficult.
         area: In square pixels, if stated: of a mask, say.
         defect: As `iou_aware.data.boxes.defect` returns it, where the layout knows better.
@@ -78,9 +78,16 @@ class SourceBox:
     box: list[float] | None
     written: Any
     index: int
+    file: Path
+    line: int | None
     ignored: bool
     area: float | None = None
     defect: tuple[str, str] | None = None
+
+    @property
+    def place(self) -> str:
+        """The file with line or key, for messages."""
+        return f"{self.file}, " + (f"line {self.line}" if self.line else f"key annotations[{self.index}]")
 
 
 @dataclass(slots=True)
@@ -94,7 +101,6 @@ class Source:
         classes: What the files call each class by number, or None, by its name, in order.
         declared: Whether the files list their classes, or they are merely those that occur.
         corners: The names of the four numbers of a box as written, for messages.
-        locate: Returns the file and the line of a box, the latter None where the format has no lines to speak of.
     """
 
     folder: Path
@@ -103,7 +109,6 @@ class Source:
     classes: dict[str, int | str | None]
     declared: bool
     corners: str
-    locate: Callable[[SourceBox], tuple[Path, int | None]]
 
 
 def flag(value: Any) -> bool | None:
@@ -145,23 +150,19 @@ def outside(name: str, named_by: str) -> Fault | None:
 def settle(faults: Sequence[InputError], name: str, file: Path) -> None:
     """Raise InputError about the faults of dataset ``name``, if there are any.
 
-    Several are counted by kind; the first few are told, and ``file`` lists all of them. Without any, what an earlier
-    call left there is removed.
+    Several are counted by kind, each with its first; ``file`` lists all of them. Without any, what an earlier call left
+    there is removed.
     """
     file.unlink(missing_ok=True)
     if len(faults) == 1:
         raise faults[0]
     if not faults:
         return
-    known = [
-        fault if isinstance(fault, Fault) else Fault("file missing or unreadable", str(fault), "") for fault in faults
-    ]
-    kinds = Counter(fault.kind for fault in known)
-    write_text(file, "".join(f"{fault.kind}: {fault.text}\n" for fault in known))
-    counts = ", ".join(f"{number} x {kind}" for kind, number in kinds.most_common())
-    # A fault of each kind comes before a second one of any.
-    order = sorted(range(len(known)), key=lambda i: sum(known[i].kind == before.kind for before in known[:i][-_SHOWN:]))
-    shown = "".join(f"\n  {known[i].text}" for i in order[:_SHOWN])
-    more = f"\n  and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    advice = " ".join(dict.fromkeys(fault.advice for fault in known if fault.advice))
-    raise InputError(f"{name}: {len(known)} faults: {counts}.{shown}{more}\n{file} lists all of them. {advice}")
+    kinds: dict[str, list[Fault]] = {}
+    for fault in faults:
+        known = fault if isinstance(fault, Fault) else Fault("file missing or unreadable", str(fault), "")
+        kinds.setdefault(known.kind, []).append(known)
+    write_text(file, "".join(f"{one.kind}: {one.text}\n" for alike in kinds.values() for one in alike))
+    counts = "".join(f"\n  {len(alike)} x {kind}, first: {alike[0].text}" for kind, alike in kinds.items())
+    advice = " ".join(dict.fromkeys(fault.advice for alike in kinds.values() for fault in alike if fault.advice))
+    raise InputError(f"{name}: {len(faults)} faults:{counts}\n{file} lists all of them. {advice}")

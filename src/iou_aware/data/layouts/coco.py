@@ -27,11 +27,6 @@ def files(dataset: Dataset, split: Split) -> list[Path]:
     return [dataset.root / split.keys["annotations"]]
 
 
-def count_images(dataset: Dataset, split: Split) -> int:
-    """Return how many images a split's annotation file lists."""
-    return len(read_json(files(dataset, split)[0]).get("images") or [])
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read an annotation file in UTF-8, with or without a byte order mark, UTF-16 or UTF-32.
 
@@ -48,14 +43,8 @@ def read_json(path: Path) -> dict[str, Any]:
         cut = error.pos >= len(error.doc.rstrip()) - 1 or error.msg.startswith("Unterminated")
         what = "is cut short" if cut else "is not JSON"
         raise InputError(f"{place}: the file {what} ({error.msg}). {_RESTORE}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not {error.encoding} text. {_RESTORE}") from error
-    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+    except (RecursionError, ValueError, OSError) as error:  # nested too deep, no text, or thousands of digits, say
         raise InputError(f"{path}: cannot be read as JSON ({error}). {_RESTORE}") from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); expected an annotation file, JSON."
-        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: found a JSON {type(content).__name__}, expected an object with `images`. {_RESTORE}")
     return content
@@ -86,7 +75,6 @@ def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
         classes={name: number for number, name in names.items() if name is not None},
         declared=True,
         corners="(x, y, width, height)",
-        locate=lambda box: (path, None),
     )
 
 
@@ -225,7 +213,7 @@ def _boxes(
         if image is not None and name is not None:
             box, area = annotation.get("bbox"), annotation.get("area")
             ignored = bool(flag(annotation.get("iscrowd")) or flag(annotation.get("ignore")))
-            yield SourceBox(image, name, box if _is_box(box) else None, box, index, ignored, area)
+            yield SourceBox(image, name, box if _is_box(box) else None, box, index, path, None, ignored, area)
 
 
 def _fault(annotation: Any, images: _Known, names: _Known, place: str) -> Fault | None:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
 from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.layouts.voc_xml import VocAnnotation, decoded, line_of, read_annotation
+from iou_aware.data.layouts.voc_xml import VocAnnotation, decoded, read_annotation
 from iou_aware.data.source import Fault, Source, SourceImage, composed, outside, spelt
 
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -35,28 +35,19 @@ def files(dataset: Dataset, split: Split) -> list[Path]:
     return [_list_file(dataset, entry) for entry in split.keys["sets"]]
 
 
-def count_images(dataset: Dataset, split: Split) -> int:
-    """Return how many images a split's lists name."""
-    faults: list[InputError] = []
-    return sum(len(_names(file, faults)) for file in files(dataset, split))
-
-
 def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
     """Read every annotation of a split; what is wrong with a list or an object is appended to ``faults``.
 
     Raises:
         InputError: A list is missing, empty or not UTF-8.
     """
-    named: dict[tuple[str, str], Path] = {}
+    named: dict[tuple[str, str], str] = {}  # the place in a list, by folder and name
     for entry in split.keys["sets"]:
-        file = _list_file(dataset, entry)
-        for name in _names(file, faults):
-            if named.setdefault((entry["folder"], name), file) != file:
-                text = (
-                    f"{dataset.file}, key splits.{split.name}.sets: the image {entry['folder']}/{name} is in two lists"
-                )
-                faults.append(Fault("image listed twice", text, "Name it in one of them."))
-    images, boxes, xml = [], [], []
+        for place, name in _names(_list_file(dataset, entry), faults):
+            if (first := named.setdefault((entry["folder"], name), place)) != place:
+                text = f"{place}: the image {name!r} is named a second time; first in {first}"
+                faults.append(Fault("image listed twice", text, "Remove one of them: image ids must be unique."))
+    images, boxes = [], []
     pictures: dict[Path, dict[str, list[str]]] = {}
     label = f"{dataset.name} {split.name}: annotations"
     for folder, name in tqdm(named, desc=label, unit="file", mininterval=1, disable=len(named) < 1000):
@@ -67,10 +58,9 @@ def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
         if isinstance(picture, Fault):
             fault, picture = fault or picture, f"{place.name}.jpg"
         path = os.path.normpath(place.with_name(picture))
-        named_by = str(file if file.is_file() else named[folder, name])
+        named_by = str(file) if file.is_file() else named[folder, name]
         images.append(SourceImage(None, path, annotation.size, named_by, fault))
         boxes += annotation.boxes
-        xml.append(file)
     return Source(
         folder=dataset.root,
         images=images,
@@ -78,7 +68,6 @@ def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
         classes=dict.fromkeys(sorted({box.category for box in boxes})),
         declared=False,
         corners="(xmin, ymin, xmax, ymax)",
-        locate=lambda box: (xml[box.image], line_of(xml[box.image], box.index)),
     )
 
 
@@ -86,8 +75,8 @@ def _list_file(dataset: Dataset, entry: dict[str, str]) -> Path:
     return dataset.root / entry["folder"] / "ImageSets" / "Main" / f"{entry['list']}.txt"
 
 
-def _names(path: Path, faults: list[InputError]) -> list[str]:
-    """Return the names that an image list has, in order, without suffixes; entries at fault are appended to ``faults``.
+def _names(path: Path, faults: list[InputError]) -> list[tuple[str, str]]:
+    """Return the names that an image list has, each after its place, in order, without suffixes.
 
     Raises:
         InputError: The list is missing, empty or not UTF-8.
@@ -97,18 +86,18 @@ def _names(path: Path, faults: list[InputError]) -> list[str]:
         raise InputError(
             f"{path}: there is no such image list.{closest(path.stem, known)} Found there: {known or 'nothing'}."
         )
-    annotations = path.parents[2] / "Annotations"
-    first: dict[str, int] = {}
-    for number, line in enumerate(decoded(path.read_bytes(), path).splitlines(), start=1):
-        name = spelt(_stem(line.strip()), annotations, ".xml")
-        fault = _entry_fault(name, line.split(), annotations, f"{path}, line {number}", first)
-        if fault:
-            faults.append(fault)
-        elif name:
-            first[name] = number
-    if not first and not faults:
+    lines = enumerate(decoded(path.read_bytes(), path).splitlines(), start=1)
+    entries = {f"{path}, line {number}": _stem(line.strip()) for number, line in lines if line.strip()}
+    if not entries:
         raise InputError(f"{path}: the image list is empty. A split needs at least one image.")
-    return list(first)
+    names = []
+    for place, entry in entries.items():
+        name = spelt(entry, path.parents[2] / "Annotations", ".xml")
+        if fault := outside(name, place):
+            faults.append(fault)
+        else:
+            names.append((place, name))
+    return names
 
 
 def _stem(entry: str) -> str:
@@ -117,22 +106,6 @@ def _stem(entry: str) -> str:
     name = entry.replace("\\", "/").removeprefix("./").removeprefix("JPEGImages/")
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in _SUFFIXES | {".xml"} else name
-
-
-def _entry_fault(name: str, words: list[str], annotations: Path, place: str, first: dict[str, int]) -> Fault | None:
-    if len(words) == 2 and words[1] in ("-1", "0", "1") and not os.path.isfile(annotations / f"{name}.xml"):
-        return Fault(
-            "list of one class",
-            f"{place}: found {name!r}, expected the name of one image and nothing else",
-            "VOC's lists of one class, with 1 or -1 behind each name, are no lists of a split.",
-        )
-    if name in first:
-        return Fault(
-            "image listed twice",
-            f"{place}: the image {name!r} is named a second time; first on line {first[name]}",
-            "Remove one of them: image ids must be unique.",
-        )
-    return outside(name, place)
 
 
 def _annotation(

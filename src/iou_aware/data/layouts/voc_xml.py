@@ -30,9 +30,6 @@ class VocAnnotation:
 def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnnotation:
     """Read one VOC XML file.
 
-    A first, bare pass of the parser refuses a DOCTYPE, and with it any entity, before anything could be expanded; it
-    costs a seventh of the time.
-
     Args:
         path: The XML file.
         image: The index of its image.
@@ -44,9 +41,7 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     """
     try:
         require_regular(path)
-        content = decoded(path.read_bytes(), path)
-        _refuse_doctype(content, path)
-        tree = ElementTree.fromstring(content)
+        tree, lines = _parsed(decoded(path.read_bytes(), path), path)
     except FileNotFoundError as error:
         raise Fault(
             "annotation file missing",
@@ -70,7 +65,7 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     if lost:
         text = f"{path}: {lost} of {boxes} <bndbox> stands in no <object> of the <annotation>"
         raise Fault("file unreadable", text, "Correct the elements around it.")
-    objects = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
+    objects = [_box(item, path, lines[item], index, image, faults) for index, item in enumerate(tree.findall("object"))]
     file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
     return VocAnnotation(_size(tree, path), file_name or None, [box for box in objects if box])
 
@@ -83,25 +78,23 @@ def decoded(content: bytes, path: Path) -> str:
     try:
         name = codecs.lookup(encoding).name
         # A declaration that can be read byte by byte is not in UTF-16, whatever it says; GB18030 holds the older two.
-        name = name if mark else _TAKEN_FOR.get(name, name)
-        return content.decode(name)
-    except LookupError as error:
-        raise Fault(
-            "file unreadable",
-            f"{path}, line 1: the encoding {encoding!r}, which the file declares, is unknown",
-            "Save it as UTF-8.",
-        ) from error
-    except UnicodeError as error:
+        return content.decode(name if mark else _TAKEN_FOR.get(name, name))
+    except (LookupError, UnicodeError) as error:
         line = content.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raise Fault(
-            "file unreadable",
-            f"{path}, line {line}: found bytes that are not {encoding} text",
-            "Save it as UTF-8.",
+            "file unreadable", f"{path}, line {line}: cannot be read as {encoding!r} ({error})", "Save it as UTF-8."
         ) from error
 
 
-def _refuse_doctype(content: str, path: Path) -> None:
-    parser = expat.ParserCreate()
+def _parsed(content: str, path: Path) -> tuple[ElementTree.Element, dict[ElementTree.Element, int]]:
+    """Return the root element, and the line of each object; no entity is expanded, for a DOCTYPE is refused."""
+    parser, builder = expat.ParserCreate(), ElementTree.TreeBuilder()
+    lines: dict[ElementTree.Element, int] = {}
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        element = builder.start(tag, attributes)
+        if tag == "object":
+            lines[element] = parser.CurrentLineNumber
 
     def refuse(*_: object) -> None:
         raise Fault(
@@ -112,10 +105,15 @@ def _refuse_doctype(content: str, path: Path) -> None:
         )
 
     parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = start, builder.end
+    parser.CharacterDataHandler = builder.data
     parser.Parse(content, True)
+    return builder.close(), lines
 
 
-def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: list[InputError]) -> SourceBox | None:
+def _box(
+    item: ElementTree.Element, path: Path, line: int, index: int, image: int, faults: list[InputError]
+) -> SourceBox | None:
     """Read an ``<object>``; its parts, which VOC2012 gives for some people, have boxes of their own and are left.
 
     Corners become COCO's ``[x, y, width, height]``; `iou_aware.data.layouts.voc` explains the convention.
@@ -130,7 +128,7 @@ def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: 
     if not name or difficult is None or twice:
         what = f"has {fields['difficult'].text!r} as <difficult>" if difficult is None else "has no <name>"
         what, expected = (f"has {tags.count(twice)} <{twice}>", "one") if twice else (what, "its class, and 0 or 1")
-        text = f"{path}, line {line_of(path, index)}: object {index} {what}; expected {expected}"
+        text = f"{path}, line {line}: object {index} {what}; expected {expected}"
         faults.append(Fault("object incomplete", text, "Correct it, or remove the object."))
         return None
     texts = {child.tag: child.text for child in corners}
@@ -139,12 +137,12 @@ def _box(item: ElementTree.Element, path: Path, index: int, image: int, faults: 
         corner = _CORNERS[numbers.index(None)]
         why = f"has {texts[corner]!r} as <{corner}>" if corner in texts else f"has no <{corner}>"
         written = [texts.get(corner) for corner in _CORNERS]
-        return SourceBox(image, name, None, written, index, difficult, defect=("box not four numbers", why))
+        return SourceBox(image, name, None, written, index, path, line, difficult, None, ("box not four numbers", why))
     xmin, ymin, xmax, ymax = numbers
     box = [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
     # One pixel by VOC's convention, and a click without a drag in truth.
     defect = ("box without area", "has no area") if xmax <= xmin or ymax <= ymin else None
-    return SourceBox(image, name, box, numbers, index, difficult, defect=defect)
+    return SourceBox(image, name, box, numbers, index, path, line, difficult, None, defect)
 
 
 def _size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
@@ -167,30 +165,3 @@ def _number(text: Any) -> int | float | None:
     except (TypeError, ValueError):
         return None
     return int(value) if value.is_integer() and abs(value) < 1 << 53 else value
-
-
-def line_of(path: Path, index: int) -> int | None:
-    """Return the line at which an object of an annotation file starts; only errors ask, so the file is read again.
-
-    Args:
-        path: The XML file.
-        index: The object's place in the file, from 0.
-    """
-    lines: list[int] = []
-    depth = 0
-    parser = expat.ParserCreate()
-
-    def start(tag: str, _: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth == 2 and tag == "object":
-            lines.append(parser.CurrentLineNumber)
-
-    def end(_: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.Parse(decoded(path.read_bytes(), path), True)
-    return lines[index] if index < len(lines) else None

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from builders.results import SMALL_RUN, experiment, md_rows, write_results
 
 from iou_aware.analysis.collect.collect import collect
@@ -38,11 +37,6 @@ def test_other_text_and_numbers_are_left():
     assert cells(TEXTS) == TEXTS == [text_of_cell(text) for text in TEXTS]
     assert [float(cell) for cell in cells(NUMBERS)] == [float(number) for number in NUMBERS]
     assert cells([None, True, False, "a\rb", "\r=1"]) == ["", "true", "false", "a\nb", "'\n=1"]
-
-
-def test_a_column_that_is_not_asked_for_is_an_error():
-    with pytest.raises(ValueError, match="b"):
-        csv_text(["a"], [{"a": 1, "b": 2}])
 
 
 def test_classes_and_labels_of_hostile_names_reach_no_spreadsheet_and_every_page(tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,6 @@ class Dataset:
     missing_annotations: str = "error"
     generate: dict[str, Any] | None = None
     fetch: dict[str, Any] | None = None
-    description: str = field(default="", compare=False)
 
     def split(self, name: str) -> Split:
         """Return a split by its name.
@@ -136,7 +135,6 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
         **_picked(content, _POLICIES),
         generate=content.get("generate"),
         fetch=content.get("fetch"),
-        description=content.get("description", ""),
     )
 
 

@@ -16,8 +16,7 @@ _THREADS = 8  # they wait for a network file system rather than for the processo
 _TAIL = 1024
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _PADDING = bytes(256)  # zeros in such number at the end are no picture; a blank one may have fewer
-_MIRRORED = {2, 3, 4}  # values of EXIF's orientation that move pixels and keep width and height
-_TURNED = {5, 6, 7, 8}  # those that swap width and height
+_TURNED = {5, 6, 7, 8}  # values of EXIF's orientation that swap width and height; 2 to 4 keep them and move pixels
 _ORIENTATION = 0x0112
 TURNED_BY_OPENCV = ("JPEG", "MPO", "PNG")  # as Pillow calls the formats of which OpenCV follows EXIF
 
@@ -43,7 +42,7 @@ class Header:
     @property
     def turned(self) -> bool:
         """Whether EXIF makes a detector see something else than is stored."""
-        return self.orientation in _MIRRORED | _TURNED
+        return self.orientation in range(2, 9)
 
     @property
     def shown(self) -> tuple[int, int]:

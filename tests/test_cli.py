@@ -57,7 +57,7 @@ def test_a_module_that_is_not_installed_is_named(project, capsys, monkeypatch):
         (["backbone", "{}", "r5"], "no backbone 'r5'"),
         (["detect", "configs", "--weights", "nowhere"], "there is no picture in this folder"),
         (["times", "{}"], "no benchmark files"),
-        (["fetch", "shape"], "there is no dataset 'shape'"),
+        (["fetch", "shape"], "shape.yaml: there is no such file; expected "),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(project, arguments, expected, capsys):

@@ -96,7 +96,9 @@ def test_an_unlabelled_split_is_neither_trained_on_nor_measured(tmp_path, key):
 
 def test_an_unknown_dataset_is_named_with_the_closest_known(tmp_path):
     describe(tmp_path, "blood-cells")
-    with pytest.raises(InputError, match=r"no dataset 'blood_cells'\. Did you mean 'blood-cells'\?.*docs/data.md"):
+    with pytest.raises(
+        InputError, match=r"blood_cells\.yaml: there is no such file; .* Did you mean '.*blood-cells\.yaml'"
+    ):
         load(tmp_path, "blood_cells")
 
 

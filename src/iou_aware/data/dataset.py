@@ -102,25 +102,16 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
         InputError: There is no such dataset, or its file breaks the schema or contradicts itself.
     """
     file = Path(project) / FOLDER / f"{name}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in file.parent.glob("*.yaml"))
-        raise InputError(
-            f"{file}: there is no dataset {name!r}.{documents.closest(name, known)} "
-            f"Known: {', '.join(known) or 'none'}. Describe a new one in that file; docs/data.md shows how."
-        )
-    content = documents.read(file, "dataset").content
+    document = documents.read(file, "dataset")
+    content = document.content
     if content["dataset"] != name:
-        raise InputError(f"{file}, key dataset: found {content['dataset']!r}, expected {name!r}, the name of the file.")
+        raise document.error(("dataset",), f"found {content['dataset']!r}, expected {name!r}, the name of the file.")
     splits = {split: Split(split, keys, **_picked(keys, _OF_SPLIT)) for split, keys in content["splits"].items()}
     for key, wanted in {"train": [content["train"]], "evaluate": content["evaluate"]}.items():
         for split in wanted:
-            if split not in splits:
-                raise InputError(
-                    f"{file}, key {key}: found the split {split!r}, which is not among `splits`: {', '.join(splits)}."
-                    f"{documents.closest(split, splits)}"
-                )
+            documents.require(document, (key,), split, splits, "split")
             if not splits[split].labelled:
-                raise InputError(f"{file}, key {key}: the split {split!r} is not labelled. Name one that is.")
+                raise document.error((key,), f"the split {split!r} is not labelled. Name one that is.")
     overridden = (roots or {}).get(name)
     return Dataset(
         name=name,

@@ -11,7 +11,6 @@ shown = dict(
         for suffix in ("csv", "html")
     ],
     claims=paths.claims,
-    premise=paths.premise,
     template=stages.page_template(paths),
 )
 
@@ -19,6 +18,7 @@ shown = dict(
 rule notebook:
     input:
         **shown,
+        premise=paths.premise,
         paper=stages.paper_files(paths, experiment.tables.values()),
         resamples=[
             paths.bootstrap(run, split) for run, split in experiment.evaluations()

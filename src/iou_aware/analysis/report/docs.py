@@ -14,7 +14,6 @@ from typing import Any
 from iou_aware.analysis.claims.page import COMPARISONS, anchor
 from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
-from iou_aware.analysis.report.premise_tables import premise_tables
 from iou_aware.analysis.times import COSTS, cost_rows, stage_costs
 from iou_aware.common import markdown
 from iou_aware.common.errors import InputError
@@ -31,7 +30,6 @@ DETAILS = {
     "claims": "every claim with the numbers that decide it, their intervals and how it was read",
     "tables": "the paper's tables with ours beside them, and number by number with gains and intervals",
     "figures": "all figures",
-    "premise": "how confidence goes with IoU, by run and rule",
     "costs": "time and memory, stage by stage",
 }
 
@@ -45,12 +43,10 @@ def write_docs(experiment: Experiment) -> Path:
     paths, title = experiment.paths, experiment.title
     page, folder = experiment.root / "docs" / f"{experiment.name}.md", experiment.root / "docs" / experiment.name
     figures = sorted(paths.figures.glob("*.svg"))
-    premise = premise_tables(paths.premise, experiment.runs, experiment.rules_by_run)
     details = {
         "claims": [_text(paths.claims.with_suffix(".md"))],
         "tables": [f"# {title}: tables", *(_text(paths.table(name, "md")) for name in experiment.tables)],
         "figures": [f"# {title}: figures", *(_figure(file, file.name) for file in figures)],
-        "premise": [f"# {title}: the premise", *(_captioned(*one) for one in premise.items())] if premise else [],
         "costs": [
             f"# {title}: what it cost",
             "Time is by the clock, while at least one job of a stage ran: other work on the machine lengthens it."
@@ -64,16 +60,13 @@ def write_docs(experiment: Experiment) -> Path:
         _verdicts(json.loads(_text(paths.claims)), f"{folder.name}/claims.md"),
         *(_figure(file, f"{folder.name}/{file.name}") for file in first),
         "## Details",
-        "\n".join(
-            f"- [{name}]({folder.name}/{name}.md): {DETAILS[name]}" for name, content in details.items() if content
-        ),
+        "\n".join(f"- [{name}]({folder.name}/{name}.md): {about}" for name, about in DETAILS.items()),
         "## How it was made",
         _made(experiment),
     ]
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in details.items():
-        if content:
-            _write(folder / f"{name}.md", content)
+        _write(folder / f"{name}.md", content)
     for file in figures:
         write_text(folder / file.name, file.read_text(encoding="utf-8"))
     _write(page, parts)
@@ -112,11 +105,6 @@ def _made(experiment: Experiment) -> str:
 def _figure(file: Path, link: str) -> str:
     caption = figure_caption(file.stem)
     return f"![{caption}]({link})\n\n*{caption}*"
-
-
-def _captioned(caption: str, frame: Any) -> str:
-    """Return a table of text, whose first two columns are words, below its caption."""
-    return f"{caption}\n\n{markdown.table(list(frame), frame.to_numpy(), range(2, frame.shape[1]))}"
 
 
 def _text(file: Path) -> str:

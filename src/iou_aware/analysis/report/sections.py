@@ -12,7 +12,6 @@ from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.metrics import load_metrics, load_missing
 from iou_aware.analysis.report.html import Html, figure, items, note, render, table
 from iou_aware.analysis.report.notebook import notebook_title
-from iou_aware.analysis.report.premise_tables import premise_tables
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.tables.layout import shown
 from iou_aware.analysis.times import COSTS, clock, cost_rows, run_costs, stage_costs
@@ -139,12 +138,8 @@ class Results:
         return table(heads, rows, [2, 3, 4]) if rows else Html()
 
     def premise(self) -> Html:
-        """How confidence goes with localisation; the tables of every rule are folded away."""
-        runs, rules = self.experiment.runs, self.experiment.rules_by_run
-        few, every = (premise_tables(self.paths.premise, runs, rules, every=every) for every in (False, True))
-        return Html(
-            self._figures("Premise", "The premise is not measured yet.") + render("premise", few=few, every=every)
-        )
+        """How confidence goes with localisation."""
+        return self._figures("Premise", "The premise is not measured yet.")
 
     def gallery(self) -> Html:
         """The images on which the rule changed the boxes most, either way."""

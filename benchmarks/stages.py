@@ -6,7 +6,7 @@ from typing import Any
 
 from timing import absent, given
 
-from iou_aware.analysis.times import stage_costs
+from iou_aware.analysis.times import costs
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 
@@ -16,10 +16,10 @@ EXPERIMENT = Path(__file__).parents[1] / "configs" / "experiments" / "micro.yaml
 def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield an entry per stage: the time in which at least one of its jobs ran."""
     try:
-        costs = stage_costs(Experiment.load(str(EXPERIMENT)))
+        stages = costs(Experiment.load(str(EXPERIMENT)))["Stage"]
     except InputError:
         yield absent("miniature study per stage", "not there: `make reproduce` writes results/micro/benchmarks")
         return
-    for stage, cost in costs.items():
+    for cost in stages.itertuples():
         what = f"{cost.jobs} jobs, {cost.cpu:.0f} s of CPU time, {cost.peak:.0f} MiB at most in one"
-        yield given(f"miniature study, {stage}", what, [cost.wall], "s")
+        yield given(f"miniature study, {cost.Index}", what, [cost.wall], "s")

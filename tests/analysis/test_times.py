@@ -8,7 +8,7 @@ import pytest
 from builders.data import put
 from builders.results import experiment, write_run
 
-from iou_aware.analysis.times import clock, hours, print_times, run_costs, stage_costs
+from iou_aware.analysis.times import clock, costs, hours, print_times
 from iou_aware.common.errors import InputError
 
 FIRST, SECOND = "shapes.retinanet.tiny.quick.72x72.seed1", "shapes.retinanet.tiny.quick.72x72.seed10"
@@ -37,16 +37,14 @@ def test_a_run_costs_its_training_and_what_was_made_of_it_and_nothing_of_another
         job(study, "predict", f"{name}.val", 10.0, 5.0)
         job(study, "evaluate", f"{name}.val", 4.0, 3.0, peak=300.0)
     job(study, "collect", None, 1.0, 1.0)
-    runs, stages = run_costs(study), stage_costs(study)
-    assert list(runs) == [FIRST, SECOND]
-    assert [(cost.jobs, cost.cpu, cost.peak) for cost in runs.values()] == [(3, 208.0, 300.0), (3, 408.0, 300.0)]
-    assert stages["all"].cpu == sum(cost.cpu for cost in runs.values()) + 1.0
-    assert list(stages) == ["train", "predict", "evaluate", "collect", "all"]
-
-
-def test_what_is_fetched_costs_as_well(study):
-    job(study, "backbone", "x", 3.0, 2.0)
-    assert list(stage_costs(study)) == ["backbone", "all"]
+    job(study, "backbone", "x", 3.0, 2.0)  # which is fetched, and of no run
+    stages, runs = costs(study).values()
+    assert list(runs.index) == [FIRST, SECOND]
+    assert runs[["jobs", "cpu", "peak"]].to_numpy().tolist() == [[3, 208.0, 300.0], [3, 408.0, 300.0]]
+    assert stages["cpu"].to_dict() == {
+        **{"backbone": 2.0, "train": 600.0, "predict": 10.0, "evaluate": 6.0, "collect": 1.0},
+        "all": runs["cpu"].sum() + 3.0,
+    }
 
 
 def test_time_that_jobs_share_counts_once(study):
@@ -54,8 +52,7 @@ def test_time_that_jobs_share_counts_once(study):
     for name, seconds in {"a": 10.0, "b": 10.0, "c": 4.0, "d": 5.0}.items():
         job(study, "evaluate", name, seconds, 1.0)
         os.utime(study.paths.benchmark("evaluate", name), (ends[name], ends[name]))
-    cost = stage_costs(study)["evaluate"]
-    assert (cost.wall, cost.longest, cost.cpu) == (19.0, 10.0, 4.0)
+    assert costs(study)["Stage"].loc["evaluate", ["wall", "longest", "cpu"]].tolist() == [19.0, 10.0, 4.0]
 
 
 def test_times_are_printed_by_stage_and_by_run(study, capsys):
@@ -78,30 +75,30 @@ def test_gpus_are_those_that_the_training_ran_on(study):
         job(study, "train", name, 100.0, 80.0)
         job(study, "predict", f"{name}.val", 10.0, 5.0)
         job(study, "evaluate", f"{name}.val", 10.0, 5.0)
-    assert {name: cost.gpu for name, cost in run_costs(study).items()} == pytest.approx({FIRST: 410.0, SECOND: 0.0})
-    assert stage_costs(study)["train"].gpu == pytest.approx(400.0)
+    stages, runs = costs(study).values()
+    assert runs["gpu"].tolist() == pytest.approx([410.0, 0.0])
+    assert stages.loc["train", "gpu"] == pytest.approx(400.0)
 
 
 def test_gpus_of_a_training_without_a_record_are_those_that_the_experiment_asks_for(study):
     asking = replace(study, settings={"gpus": 2})
     for stage, name in [("train", FIRST), ("predict", f"{FIRST}.val"), ("evaluate", f"{FIRST}.val")]:
         job(study, stage, name, 60.0, 90.0)
-    assert [cost.gpu for cost in stage_costs(asking).values()] == pytest.approx([120, 60, 0, 180])
+    assert costs(asking)["Stage"]["gpu"].tolist() == pytest.approx([120, 60, 0, 180])
 
 
 def test_sessions_before_the_last_count(study):
     trained(study, FIRST, device="Some GPU", processes=2, seconds=900.0, cpu_seconds=700.0)
     job(study, "train", FIRST, 100.0, 80.0)
-    cost = run_costs(study)[FIRST]
-    assert (cost.gpu, cost.cpu) == (1800.0, 700.0)
+    assert costs(study)["Run"].loc[FIRST, ["gpu", "cpu"]].tolist() == [1800.0, 700.0]
 
 
 def test_files_that_are_none_are_named(study):
     with pytest.raises(InputError, match="no benchmark files"):
-        stage_costs(study)
+        costs(study)
     put(study.paths.benchmark("collect"), "seconds\n1\n")
     with pytest.raises(InputError, match=r"collect\.tsv: not a benchmark file"):
-        stage_costs(study)
+        costs(study)
 
 
 @pytest.mark.parametrize(

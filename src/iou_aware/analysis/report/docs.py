@@ -14,7 +14,7 @@ from typing import Any
 from iou_aware.analysis.claims.page import COMPARISONS, anchor
 from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
-from iou_aware.analysis.times import COSTS, cost_rows, stage_costs
+from iou_aware.analysis.times import COSTS, cost_rows, costs
 from iou_aware.common import markdown
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
@@ -51,7 +51,7 @@ def write_docs(experiment: Experiment) -> Path:
             f"# {title}: what it cost",
             "Time is by the clock, while at least one job of a stage ran: other work on the machine lengthens it."
             " CPU-hours are of all jobs and hardly depend on that.",
-            markdown.table(["Stage", *COSTS], cost_rows(stage_costs(experiment)), range(1, len(COSTS) + 1)),
+            markdown.table(["Stage", *COSTS], cost_rows(costs(experiment)["Stage"]), range(1, len(COSTS) + 1)),
         ],
     }
     first = [file for file in figures if file.stem in FIRST_FIGURES] or figures[:2]

@@ -14,7 +14,7 @@ from iou_aware.analysis.report.html import Html, figure, items, note, render, ta
 from iou_aware.analysis.report.notebook import notebook_title
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.tables.layout import shown
-from iou_aware.analysis.times import COSTS, clock, cost_rows, run_costs, stage_costs
+from iou_aware.analysis.times import COSTS, clock, cost_rows, costs
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
 from iou_aware.data.manifest import Manifest, SplitData
@@ -157,11 +157,10 @@ class Results:
     def costs(self) -> Html:
         """Time, memory, and the hours of CPUs and GPUs, by stage and by run, from Snakemake's benchmark files."""
         try:
-            costs = {"Stage": stage_costs(self.experiment), "Run": run_costs(self.experiment)}
+            measured = costs(self.experiment)
         except InputError as fault:
             return note(str(fault))
-        shown = [table([what, *COSTS], cost_rows(some), range(1, 7)) for what, some in costs.items() if some]
-        return Html("".join(shown))
+        return Html("".join(table([what, *COSTS], cost_rows(some), range(1, 7)) for what, some in measured.items()))
 
     def data(self) -> Html:
         """What the datasets hold, and what was wrong with them."""

@@ -33,11 +33,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable
     return Html(_ELEMENTS.table(heads, list(rows), list(numeric)))
 
 
-def items(texts: Sequence[str]) -> Html:
-    """Return a list of plain texts."""
-    return Html(_ELEMENTS.items(texts))
-
-
 def note(text: str) -> Html:
     """Return one plain sentence, such as that something has not been made yet."""
     return Html(_ELEMENTS.note(text))

@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from iou_aware.analysis.claims.page import COMPARISONS, HEADS, NUMERIC, numbers
-from iou_aware.analysis.collect.released_weights import TOLERANCE, checks, described
+from iou_aware.analysis.collect.released_weights import checks, described
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.metrics import load_metrics, load_missing
-from iou_aware.analysis.report.html import Html, figure, items, note, render, table
+from iou_aware.analysis.report.html import Html, figure, note, render, table
 from iou_aware.analysis.report.notebook import notebook_title
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.tables.layout import shown
-from iou_aware.analysis.times import COSTS, clock, cost_rows, costs
+from iou_aware.analysis.times import COSTS, cost_rows, costs
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
 from iou_aware.data.manifest import Manifest, SplitData
@@ -42,32 +42,19 @@ class Results:
         self.metrics = load_metrics(self.paths.metrics)
 
     def heading(self) -> Html:
-        """The title, how many claims hold, and one paragraph on what was run."""
+        """The title, how many claims hold, what was run, and whether released weights have the published AP."""
         experiment = self.experiment
-        trained, fetched = (
-            f"{sum(self.paths.seal(name).is_file() for name in runs)} of {len(runs)}"
-            for runs in (experiment.trained, experiment.released)
-        )
-        about = (
-            f"{trained} models trained on {', '.join(experiment.datasets)} with "
-            f"{_counted(len({run.seed for run in experiment.runs.values()}), 'seed')}"
-            f"{f', {fetched} fetched' if experiment.released else ''}; {_counted(len(self.metrics), 'evaluation')}. "
-            f"Each image passed through a model once; the {_counted(len(experiment.rules), 'confidence rule')} of an "
-            "IoU-aware model rank what came out."
-        )
         best = self.metrics.groupby("run")["AP"].max()
-        if nothing := int((best == 0).sum()):
-            about += (
-                f" AP 0, whatever the rule: {_counted(nothing, 'model')}, of which no detection is right. Train longer "
-                "(`settings.epochs`), or look at the losses under Training."
-            )
         return render(
             "heading",
-            title=experiment.title,
+            experiment=experiment,
             judged=_read(self.paths.claims),
             comparison=COMPARISONS[experiment.comparison],
-            about=about,
-            failed=[described(check) for check in checks(experiment, self.metrics) if check["met"] is False],
+            finished={name for name in experiment.runs if self.paths.seal(name).is_file()},
+            seeds=len({run.seed for run in experiment.runs.values()}),
+            evaluations=len(self.metrics),
+            wrong=int((best == 0).sum()),
+            released=[described(check) for check in checks(experiment, self.metrics)],
             missing=self.missing(),
         )
 
@@ -75,7 +62,7 @@ class Results:
         """What the experiment asks for and has not been measured yet; None where nothing is missing."""
         reasons = load_missing(self.paths.missing).items()
         gaps = list(dict.fromkeys(f"{run} on {split}: {why}" for (run, split, _), why in reasons))
-        return render("missing", gaps=gaps, counted=_counted(len(gaps), "evaluation")) if gaps else None
+        return render("missing", gaps=gaps) if gaps else None
 
     def notebooks(self) -> Html:
         """The notebooks that were executed over these results, each with what it is about."""
@@ -99,47 +86,14 @@ class Results:
             tables.append({"name": name, "title": one.title, "html": html})
         return render("tables", tables=tables)
 
-    def figures(self) -> Html:
-        """The figures of the tables' numbers."""
-        return self._figures("Figures", "No figures were drawn.")
-
-    def _figures(self, section: str, absent: str) -> Html:
-        """The figures of one section; a sentence where there is none."""
+    def figures(self, section: str = "Figures") -> Html:
+        """The figures of one section, see ``captions.FIGURES``; a sentence where there is none."""
         drawn = [
             figure(file.read_bytes(), "svg+xml", figure_caption(file.stem), name=file.stem)
             for file in sorted(self.paths.figures.glob("*.svg"))
             if figure_section(file.stem) == section
         ]
-        return Html("".join(drawn) or note(absent))
-
-    def training(self) -> Html:
-        """How the runs trained: curves, length, speed, memory, final losses; and what released weights measure here."""
-        rows = []
-        for name in self.experiment.trained:
-            seal = _read(self.paths.seal(name))
-            if seal:
-                losses = ", ".join(f"{key.removeprefix('loss_')} {value:.3f}" for key, value in seal["losses"].items())
-                rate, peak = f"{seal['images_per_second']:.0f}", f"{seal['peak_rss_mib']:.0f}"
-                rows.append([name, str(seal["epochs"]), clock(seal["seconds"]), rate, peak, losses])
-        heads = ["Run", "Epochs", "Time", "Images/s", "Memory, MiB", "Losses at the end"]
-        curves = self._figures("Training", "No training curves were drawn.")
-        return Html(curves + table(heads, rows, [1, 2, 3, 4]) + self._released())
-
-    def _released(self) -> Html:
-        """The AP of released weights beside the published AP; nothing where there are none."""
-        rows = []
-        for check in checks(self.experiment, self.metrics):
-            ours = ["-", "-", "not measured yet"]
-            published, measured = check["published"], check["measured"]
-            if measured is not None:
-                ours = [f"{measured:.2f}", f"{measured - published:+.2f}", "met" if check["met"] else "FAILED"]
-            rows.append([check["run"], check["split"], f"{published:.1f}", *ours])
-        heads = ["Released weights", "Split", "AP published", "AP here", "Difference", f"Within {TOLERANCE:g}"]
-        return table(heads, rows, [2, 3, 4]) if rows else Html()
-
-    def premise(self) -> Html:
-        """How confidence goes with localisation."""
-        return self._figures("Premise", "The premise is not measured yet.")
+        return Html("".join(drawn) or note("None of these figures is drawn yet."))
 
     def gallery(self) -> Html:
         """The images on which the rule changed the boxes most, either way."""
@@ -160,25 +114,20 @@ class Results:
             measured = costs(self.experiment)
         except InputError as fault:
             return note(str(fault))
-        return Html("".join(table([what, *COSTS], cost_rows(some), range(1, 7)) for what, some in measured.items()))
+        shown = [table([what, *COSTS], cost_rows(some), range(1, 7)) for what, some in measured.items() if len(some)]
+        return Html("".join(shown))
 
     def data(self) -> Html:
-        """What the datasets hold, and what was wrong with them."""
-        rows, faults = [], []
-        files = {name: self.paths.manifest(name) for name in self.experiment.datasets}
-        for name in [name for name, file in files.items() if file.is_file()]:
-            manifest = Manifest.load(files[name])
-            for split, part in manifest.splits.items():
-                counts, sizes = part.counts, part.counts["areas"]
-                values = [counts["images"], counts["boxes"], sizes["small"], sizes["medium"], sizes["large"]]
-                rows.append([name, split, *map(str, values), part.sha256[:12]])
-                faults += [f"{name} {split}: {told}" for told in _noted(part)]
-                for box in part.invalid:
-                    about = ", ".join(f"{key} {value}" for key, value in box.items())
-                    faults.append(f"{name}: {about} ({manifest.invalid_boxes})")
-        heads = ["Dataset", "Split", "Images", "Boxes", "Small", "Medium", "Large", "Annotations, sha256"]
-        told = note("What was noted, by name in the manifest, and what was done with invalid boxes:")
-        return Html(table(heads, rows, range(2, 7)) + (told + items(faults) if faults else ""))
+        """What the datasets hold, and how much of them was left out or may be wrong."""
+        rows = []
+        for name in self.experiment.datasets:
+            file = self.paths.manifest(name)
+            splits = Manifest.load(file).splits if file.is_file() else {}
+            rows += [{"Dataset": name, "Split": split} | _counts(part) for split, part in splits.items()]
+        if not rows:
+            return note("No dataset is prepared yet.")
+        held = table(list(rows[0]), [list(map(str, row.values())) for row in rows], range(2, len(rows[0])))
+        return Html(held + note("Names and reasons: results/datasets/*/manifest.json."))
 
     def provenance(self) -> Html:
         """What made the numbers: versions, and for every run its config, weights, log and when it was trained."""
@@ -188,21 +137,19 @@ class Results:
         return Html(table(["Of", "Version"], versions) + runs_page(self.paths, self.experiment.runs))
 
 
-def _noted(part: SplitData) -> list[str]:
-    """Return what was left out of a split or may be wrong with its images, each with its number."""
-    images = {
-        "left out": part.excluded,
-        "too small to be trained on": part.small,
-        "turned by EXIF": part.turned,
-        "ending in zeros, of which the rest may be missing": part.padded,
+def _counts(part: SplitData) -> dict[str, int]:
+    """Return what a split holds, and what was left out of it or may be wrong with its images, by heading."""
+    return {
+        "Images": part.counts["images"],
+        "Boxes": part.counts["boxes"],
+        **{f"{size.capitalize()} boxes": part.counts["areas"][size] for size in ("small", "medium", "large")},
+        "Invalid boxes": len(part.invalid),
+        "Boxes of unlisted classes": sum(part.unlisted.values()),
+        "Images left out": len(part.excluded),
+        "Images too small to train on": len(part.small),
+        "Images turned by EXIF": len(part.turned),
+        "Images ending in zeros": len(part.padded),
     }
-    told = [f"{_counted(len(names), 'image')} {what}" for what, names in images.items() if names]
-    boxes = [f"{_counted(n, 'box', 'boxes')} of {name}, which is not listed" for name, n in part.unlisted.items()]
-    return told + boxes
-
-
-def _counted(count: int, noun: str, several: str = "") -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {several or noun + 's'}"
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -20,9 +20,6 @@ rule notebook:
         **shown,
         premise=paths.premise,
         paper=stages.paper_files(paths, experiment.tables.values()),
-        resamples=[
-            paths.bootstrap(run, split) for run, split in experiment.evaluations()
-        ],
         notebook=paths.notebook("{notebook}"),
         code=stages.code("report"),
     output:

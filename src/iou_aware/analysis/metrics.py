@@ -8,7 +8,6 @@ import pandas as pd
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.columns import FURTHER, PAPER
-from iou_aware.method.confidence import ALLOWED, Rule
 
 RUN = ["run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"]
 PROVENANCE = ["git_commit", "config_sha256", "weights_sha256", "torch", "mmdet", "mmcv"]
@@ -23,7 +22,6 @@ MISSING_CSV = ["run", "split", "rule", "why"]
 # Why a number is missing, in the order of what has to happen.
 NOT_FETCHED, NOT_TRAINED, NOT_PREDICTED, NOT_EVALUATED = "not fetched", "not trained", "not predicted", "not evaluated"
 NOT_ASKED_FOR = "evaluated before this rule was asked for"
-_KEY = ["run", "split", "rule"]  # tells one row from the others
 _REMEDY = "run `iou-aware collect`"
 
 
@@ -31,14 +29,14 @@ def load_metrics(path: str | Path) -> pd.DataFrame:
     """Read ``metrics.csv``: one row per run, split and rule; metrics in percent, NaN where there is none.
 
     Raises:
-        InputError: The file is missing, or a column, a value or the uniqueness of its rows is not as it should be.
+        InputError: The file is missing, or a column or a value is not as it should be.
     """
-    return _load(Path(path), METRICS_CSV, [*PAPER, *FURTHER], [*COUNTS, "seed"], _KEY)
+    return _load(Path(path), METRICS_CSV)
 
 
 def load_per_class(path: str | Path) -> pd.DataFrame:
     """Read ``per_class.csv``: one row per run, split, rule and class; see ``load_metrics``."""
-    table = _load(Path(path), PER_CLASS_CSV, PER_CLASS_CSV[len(RUN) + 1 :], ["seed"], [*_KEY, "class"])
+    table = _load(Path(path), PER_CLASS_CSV)
     return table.assign(**{"class": table["class"].map(text_of_cell)})
 
 
@@ -89,31 +87,17 @@ def refuse(path: Path, column: pd.Series, wrong: pd.Series, expected: str) -> No
         )
 
 
-def _load(path: Path, columns: list[str], percents: list[str], counts: list[str], key: list[str]) -> pd.DataFrame:
+def _load(path: Path, columns: list[str]) -> pd.DataFrame:
     table = read_text(path, _REMEDY)
     missing = [column for column in columns if column not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} missing; found {', '.join(table)}: {_REMEDY}.")
-    for column in percents:
-        table[column] = numbers(path, table[column], highest=100)
-    for column in counts:
-        table[column] = numbers(path, table[column])
-    for column in key:
-        refuse(path, table[column], table[column] == "", "a value")
-    refuse(path, table["rule"], ~table["rule"].map(_is_rule).astype(bool), ALLOWED)
-    twice = table.duplicated(key)
-    if twice.any():
-        first = table.index[twice][0]
-        named = ", ".join(table.loc[first, key])
-        raise InputError(f"{path}, line {first + 2}: {named} stands here a second time; expected once.")
+    for column in columns:
+        if column in (*PAPER, *FURTHER):
+            table[column] = numbers(path, table[column], highest=100)
+        elif column in (*COUNTS, "seed"):
+            table[column] = numbers(path, table[column])
     return table
-
-
-def _is_rule(text: str) -> bool:
-    try:
-        return Rule(text) == text
-    except InputError:
-        return False
 
 
 def _number(cell: str) -> float:

@@ -32,16 +32,16 @@ def collected(tmp_path):
     return finished(tmp_path)
 
 
-def test_header_is_the_contract(collected):
-    assert collected.paths.metrics.read_text().splitlines()[0].startswith(CONTRACT + ",")
-
-
 def test_one_row_per_run_split_and_rule_in_order(collected):
+    assert collected.paths.metrics.read_text().startswith(CONTRACT + ",")
     metrics = load_metrics(collected.paths.metrics)
     expected = [(name, rule) for name, run in collected.runs.items() for rule in collected.rules_for(run)]
     assert list(zip(metrics["run"], metrics["rule"], strict=True)) == expected
     assert len(metrics) == 6 + 3 * 12 + 1 + 3 * 12 + 2 + 2 * 12
     assert metrics.loc[metrics["run"] == SWEEP, "rule"].tolist() == RULES
+    classes = load_per_class(collected.paths.per_class)
+    assert len(classes) == 2 * len(metrics)
+    assert classes["class"].tolist()[:2] == ["disc", "bar"]
 
 
 def test_fields_of_a_row(collected):
@@ -71,12 +71,6 @@ def test_values_survive_to_the_last_bit(study):
     row = load_metrics(study.paths.metrics).iloc[0]
     assert row["AP"] == value
     assert pd.isna(row["AP50"])
-
-
-def test_per_class_rows(collected):
-    classes = load_per_class(collected.paths.per_class)
-    assert len(classes) == 2 * len(load_metrics(collected.paths.metrics))
-    assert classes["class"].tolist()[:2] == ["disc", "bar"]
 
 
 def test_collecting_again_gives_the_same_bytes(collected):
@@ -129,63 +123,39 @@ def test_nothing_yet_gives_an_empty_table(study):
     assert load_metrics(study.paths.metrics).empty
 
 
-def test_evaluation_of_other_weights_is_refused(study):
-    write_run(study, BASELINE, weights="n")
+@pytest.mark.parametrize("fault", ["other weights", "damaged", "no record"])
+def test_an_evaluation_that_cannot_be_taken_is_named(study, fault):
+    write_run(study, BASELINE, weights="n" if fault == "other weights" else "w")
     write_evaluation(study, BASELINE, "val", {"cls": {"AP": 20.0}})
-    with pytest.raises(InputError, match=re.escape(str(study.paths.evaluation(BASELINE, "val")))):
+    path = study.paths.evaluation(BASELINE, "val")
+    if fault == "damaged":
+        path.write_text(path.read_text()[:50])
+    if fault == "no record":
+        path = study.paths.seal(BASELINE)
+        path.unlink()
+    with pytest.raises(InputError, match=re.escape(str(path))):
         collect(study)
     assert not study.paths.metrics.exists()
 
 
-def test_damaged_evaluation_is_named(study):
-    write_run(study, BASELINE)
-    write_evaluation(study, BASELINE, "val", {"cls": {"AP": 20.0}})
-    path = study.paths.evaluation(BASELINE, "val")
-    path.write_text(json.dumps(json.loads(path.read_text()))[:50])
-    with pytest.raises(InputError, match=re.escape(str(path))):
-        collect(study)
-
-
-def edited(study, change):
-    """Return the error about metrics.csv after ``change(table)``, a table of text."""
-    table = pd.read_csv(study.paths.metrics, dtype=str, keep_default_na=False)
-    change(table).to_csv(study.paths.metrics, index=False)
-    with pytest.raises(InputError) as error:
-        load_metrics(study.paths.metrics)
-    assert str(study.paths.metrics) in str(error.value)
-    return str(error.value)
-
-
-def test_missing_column_is_named(collected):
-    assert "AP75" in edited(collected, lambda table: table.drop(columns="AP75"))
-
-
-@pytest.mark.parametrize("value", ["high", "120.5", "-1", "nan", "inf"])
-def test_value_that_is_no_percentage_is_named_with_its_line(collected, value):
-    message = edited(collected, lambda table: table.assign(AP80=[*table["AP80"][:4], value, *table["AP80"][5:]]))
-    assert "line 6, column AP80" in message
-    assert value in message
-
-
-def test_row_that_stands_twice_is_named(collected):
-    message = edited(collected, lambda table: pd.concat([table, table.iloc[[3]]]))
-    assert "second time" in message
-
-
-def test_unknown_rule_is_refused(collected):
-    message = edited(collected, lambda table: table.assign(rule=["best", *table["rule"][1:]]))
-    assert "line 2, column rule" in message
-
-
-@pytest.mark.parametrize("content", ["", "\x00\x01", 'a,b\n"1,2\n'])
-def test_file_that_is_no_csv_is_refused(collected, content):
-    collected.paths.metrics.write_text(content)
-    with pytest.raises(InputError, match=r"metrics\.csv"):
+@pytest.mark.parametrize(
+    ("column", "value"), [("AP80", "high"), ("AP80", "120.5"), ("AP", "-1"), ("seed", "nan"), ("AP75", None)]
+)
+def test_a_malformed_value_is_named_with_its_line_and_a_missing_column_by_its_name(collected, column, value):
+    table = pd.read_csv(collected.paths.metrics, dtype=str, keep_default_na=False)
+    table.loc[4, column] = value
+    table = table.drop(columns=column) if value is None else table
+    table.to_csv(collected.paths.metrics, index=False)
+    named = f"line 6, column {column}: found '{value}'" if value else f"column {column} missing"
+    with pytest.raises(InputError, match=re.escape(str(collected.paths.metrics)) + f".*{named}"):
         load_metrics(collected.paths.metrics)
 
 
-def test_absent_file_says_what_to_run(study):
-    with pytest.raises(InputError, match="iou-aware collect"):
+@pytest.mark.parametrize("content", [None, "", "\x00\x01", 'a,b\n"1,2\n'])
+def test_a_file_that_is_absent_or_no_csv_says_what_to_run(study, content):
+    if content is not None:
+        put(study.paths.metrics, content)
+    with pytest.raises(InputError, match=r"metrics\.csv.*iou-aware collect"):
         load_metrics(study.paths.metrics)
 
 

@@ -1,17 +1,13 @@
 """The collected numbers as frames for notebooks: complete, and gains that agree with the tables'."""
 
 import matplotlib
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from builders.results import finished
 
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import frames
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.evaluation import intervals
 from iou_aware.experiment.run import short_names
 
 
@@ -76,25 +72,6 @@ def test_a_name_has_only_what_tells_runs_apart(study):
     first, second = [name for name, run in study.runs.items() if run.detector == "faster_rcnn"][:2]
     assert short_names(study.runs[name] for name in (first, second)) == {first: "tiny", second: "deep"}
     assert short_names([study.runs[first]]) == {first: "faster rcnn"}
-
-
-def test_intervals_are_of_the_difference_to_the_score_alone(study, metrics):
-    sweep = frames.sweep(study.runs, metrics)
-    name, split = sweep[["run", "split"]].iloc[0]
-    random = np.random.default_rng(0)
-    drawn = {rule: random.normal(20, 1, 200) for rule in ("alpha=0.50", "alpha=1.00")}
-    about = {"annotations_sha256": "a", "resamples": 200, "seed": 0, "images": 20}
-    tables = [pa.table({"rule": [rule] * 200, "resample": range(200), "AP": drawn[rule]}) for rule in drawn]
-    path = study.paths.bootstrap(name, split)
-    path.parent.mkdir(parents=True)
-    pq.write_table(pa.concat_tables(tables).replace_schema_metadata({"provenance": str(about).replace("'", '"')}), path)
-    found = frames.alpha_intervals(study.paths, sweep[sweep["metric"] == "AP"]).set_index("alpha")
-    values = sweep[(sweep["run"] == name) & (sweep["metric"] == "AP")].set_index("alpha")["value"]
-    assert set(found.index) == {0.5, 1.0}
-    change = values[0.5] - values[1.0]
-    expected = intervals.interval(change, drawn["alpha=0.50"] - drawn["alpha=1.00"])
-    assert found.loc[0.5, ["change", "low", "high"]].tolist() == pytest.approx([change, expected.low, expected.high])
-    assert found.loc[1.0, ["change", "low", "high"]].tolist() == [0, 0, 0]
 
 
 def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics):

@@ -43,14 +43,12 @@ def load_history(path: Path) -> pd.DataFrame:
     """
     try:
         history = pd.read_csv(path).astype(float)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: not a table of numbers ({error}). Run `iou-aware train` again.") from error
-    missing = [column for column in ("epoch", "iteration", "loss") if column not in history]
-    if missing or history.empty:
-        found = ", ".join(history) if missing else "no rows"
-        raise InputError(f"{path}: expected rows with epoch, iteration and loss; found {found}.")
-    history["epochs"] = history["iteration"] * (history["epoch"].max() / history["iteration"].max())
-    return history
+        epochs = history["iteration"] * (history["epoch"].max() / history["iteration"].max())
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"{path}: expected rows of numbers with epoch, iteration and loss ({error}). Run `iou-aware train` again."
+        ) from error
+    return history.assign(epochs=epochs)
 
 
 def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> Figure:

@@ -5,16 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from iou_aware.analysis import style
-from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.premise.measure import TABLES, load_premise
 from iou_aware.analysis.report.html import Html, figure, note
 from iou_aware.common.files import text_of_cell
-from iou_aware.evaluation import intervals
-from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs, short_names
 from iou_aware.method.confidence import Rule
 
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
 
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 10))
 _TITLE = 36  # letters that fit above a panel
-ALONE = "alpha=1.00"  # the classification score alone, of a model that has the IoU head
 
 
 def long(runs: Mapping[str, Run], metrics: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -84,25 +79,6 @@ def table(file: Path) -> pd.DataFrame:
     lines = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["class", *columns])
     lines = lines.loc[lines["class"].isna(), columns]
     return lines.assign(row=lines["row"].map(text_of_cell))
-
-
-def alpha_intervals(paths: Layout, lines: pd.DataFrame) -> pd.DataFrame:
-    """Return lines of ``sweep`` with ``change``, their points over alpha 1, and its bootstrap interval, low and high.
-
-    Both are of the same trained model on the same images, so that only the ranking differs. Without resamples, or
-    without alpha 1, a line is left out.
-    """
-    key = ["run", "split", "metric"]
-    lines = lines.merge(lines.loc[lines["rule"] == ALONE, [*key, "value"]], on=key, suffixes=("", "_alone"))
-    lines["change"] = lines["value"] - lines["value_alone"]
-    ends = []
-    for line in lines.itertuples():
-        path = paths.bootstrap(line.run, line.split)
-        drawn = resamples.combined([(1, path, line.rule, line.metric), (-1, path, ALONE, line.metric)])
-        interval = None if drawn is None else intervals.interval(line.change, drawn)
-        ends.append((interval.low, interval.high) if interval else (float("nan"),) * 2)
-    lines[["low", "high"]] = np.array(ends).reshape(-1, 2)
-    return lines.drop(columns="value_alone").dropna(subset="low")
 
 
 def shown(data: pd.DataFrame, draw: Callable[[pd.DataFrame], "Figure"], caption: str) -> Html:

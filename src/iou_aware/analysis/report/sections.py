@@ -114,8 +114,8 @@ class Results:
             measured = costs(self.experiment)
         except InputError as fault:
             return note(str(fault))
-        shown = [table([what, *COSTS], cost_rows(some), range(1, 7)) for what, some in measured.items() if len(some)]
-        return Html("".join(shown))
+        tables = [table([what, *COSTS], cost_rows(some), range(1, 7)) for what, some in measured.items() if len(some)]
+        return Html("".join(tables))
 
     def data(self) -> Html:
         """What the datasets hold, and how much of them was left out or may be wrong."""

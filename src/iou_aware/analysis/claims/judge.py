@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from iou_aware.analysis.claims.page import counted, markdown
+from iou_aware.analysis.claims.page import counted, page
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Quantity, Term
 from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
@@ -63,11 +63,11 @@ def write_claims(experiment: Experiment) -> list[Path]:
         **({"trainings": trainings} if trainings else {}),
         "provenance": provenance.collect() | checksums,
     }
-    page = paths.claims.with_suffix(".md")
+    readable = paths.claims.with_suffix(".md")
     write_json(paths.claims, judged)
-    write_text(page, markdown(experiment.title, judged))
+    write_text(readable, page(experiment.title, judged))
     logger.info("%s: %s", paths.claims, counted(judged))
-    return [paths.claims, page]
+    return [paths.claims, readable]
 
 
 def judge(experiment: Experiment) -> list[Claim]:

@@ -1,10 +1,11 @@
 """The content of ``claims.json`` for people: the numbers behind a claim as rows of text, and all claims as Markdown."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, signed
-from iou_aware.common.markdown import table
+from iou_aware.common import markdown
 from iou_aware.evaluation.resampled import RESAMPLES
 
 HEADS = (
@@ -52,45 +53,25 @@ def anchor(claim: Mapping[str, Any]) -> str:
     return f"{claim['id']}-{claim['verdict'].replace(' ', '-')}"
 
 
-def markdown(title: str, judged: Mapping[str, Any]) -> str:
+def page(title: str, judged: Mapping[str, Any]) -> str:
     """Return the page: the verdicts, and a section for each claim, with its numbers where it was run.
 
     Args:
         title: The experiment's.
         judged: The content of ``claims.json``.
     """
-    claims = judged["claims"]
-    lines = [
-        *(f"# {title}: the paper's claims", ""),
-        *(f"{counted(judged)}, of {len(claims)} claims. {COMPARISONS[judged['comparison']]}", ""),
-        f"Intervals: paired bootstrap over the images, {RESAMPLES:,} resamples; beside them, and with the verdicts,"
-        f" with the noise between two trainings as well. {_noise(judged.get('trainings', ()))}",
-        "",
-        table(
-            ["Claim", "Verdict"], [[f"[{claim['statement']}](#{anchor(claim)})", claim["verdict"]] for claim in claims]
-        ),
-    ]
-    for claim in claims:
-        why = f"{claim['why']}: {'; '.join(claim['deciding'])}" if claim["deciding"] else claim["why"]
-        lines += ["", f"## {claim['id']}: {claim['verdict']}", "", f"{claim['statement']} *({claim['place']})*"]
-        lines += ["", f"**{claim['verdict']}**: {why}."]
-        lines += ["", claim["reading"]] if claim["reading"] else []
-        if claim["verdict"] != NOT_RUN:
-            lines += ["", table(HEADS, numbers(claim["findings"]), NUMERIC)]
-    return "\n".join(lines) + "\n"
-
-
-def _noise(trainings: Sequence[Mapping[str, Any]]) -> str:
-    """Say where the noise of trainings is known from."""
-    if not trainings:
-        return "There is no interval over seeds."
-    parts = [
-        f"{one['deviation']:.2f} on {one['dataset']} at {one['scale']} ({one['freedom']:.1f} degrees of freedom)"
-        for one in trainings
-    ]
-    return (
-        "Of rows with three seeds it is measured over these: from training to training, AP has a standard deviation of"
-        f" {', '.join(parts)}."
+    return markdown.render(
+        Path(__file__).with_name("claims.md.j2"),
+        title=title,
+        judged=judged,
+        comparison=COMPARISONS[judged["comparison"]],
+        counted=counted,
+        resamples=RESAMPLES,
+        summary=[[f"[{claim['statement']}](#{anchor(claim)})", claim["verdict"]] for claim in judged["claims"]],
+        not_run=NOT_RUN,
+        heads=HEADS,
+        numbers=numbers,
+        numeric=NUMERIC,
     )
 
 

@@ -68,16 +68,17 @@ def test_times_are_printed_by_stage_and_by_run(study, capsys):
     assert runs.splitlines()[1].split() == [FIRST, *values]
 
 
-def test_gpus_are_those_that_the_training_ran_on(study):
-    trained(study, FIRST, device="Some GPU", processes=4)
+def test_gpus_are_those_that_the_training_ran_on_and_sessions_before_the_last_count(study):
+    trained(study, FIRST, device="Some GPU", processes=4, seconds=900.0, cpu_seconds=700.0)
     trained(study, SECOND, device="cpu", processes=2)
     for name in (FIRST, SECOND):
         job(study, "train", name, 100.0, 80.0)
         job(study, "predict", f"{name}.val", 10.0, 5.0)
         job(study, "evaluate", f"{name}.val", 10.0, 5.0)
     stages, runs = costs(study).values()
-    assert runs["gpu"].tolist() == pytest.approx([410.0, 0.0])
-    assert stages.loc["train", "gpu"] == pytest.approx(400.0)
+    assert runs["gpu"].tolist() == pytest.approx([3610.0, 0.0])
+    assert runs.loc[FIRST, "cpu"] == 710.0
+    assert stages.loc["train", "gpu"] == pytest.approx(3600.0)
 
 
 def test_gpus_of_a_training_without_a_record_are_those_that_the_experiment_asks_for(study):
@@ -85,12 +86,6 @@ def test_gpus_of_a_training_without_a_record_are_those_that_the_experiment_asks_
     for stage, name in [("train", FIRST), ("predict", f"{FIRST}.val"), ("evaluate", f"{FIRST}.val")]:
         job(study, stage, name, 60.0, 90.0)
     assert costs(asking)["Stage"]["gpu"].tolist() == pytest.approx([120, 60, 0, 180])
-
-
-def test_sessions_before_the_last_count(study):
-    trained(study, FIRST, device="Some GPU", processes=2, seconds=900.0, cpu_seconds=700.0)
-    job(study, "train", FIRST, 100.0, 80.0)
-    assert costs(study)["Run"].loc[FIRST, ["gpu", "cpu"]].tolist() == [1800.0, 700.0]
 
 
 def test_files_that_are_none_are_named(study):
@@ -101,12 +96,7 @@ def test_files_that_are_none_are_named(study):
         costs(study)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0"), (45, "0.0125"), (3599.99, "1.00"), (13500, "3.75"), (4428000, "1230")]
-)
-def test_hours_have_three_digits(seconds, text):
-    assert hours(seconds) == text
-
-
-def test_a_clock_is_rounded_to_seconds():
+def test_hours_have_three_digits_and_a_clock_is_rounded_to_seconds():
+    texts = {0: "0", 45: "0.0125", 3599.99: "1.00", 13500: "3.75", 4428000: "1230"}
+    assert {seconds: hours(seconds) for seconds in texts} == texts
     assert [clock(seconds) for seconds in (29.6, 123.4, 600, 3723)] == ["0:30", "2:03", "10:00", "1:02:03"]

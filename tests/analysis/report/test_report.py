@@ -7,15 +7,12 @@ from html import unescape
 from pathlib import Path
 
 import nbformat
-import numpy as np
-import pandas as pd
 import pytest
 from builders.data import put
 from builders.results import experiment, finished, paper_shaped, write_evaluation, write_results, write_run
 
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.report import frames
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
@@ -189,14 +186,6 @@ def test_a_notebook_of_ones_own_that_fails_says_so_on_its_page(study, caplog):
     assert "An Exception was encountered at" in page
     assert "ZeroDivisionError" in page and "42" in page
     assert re.search(r"reports/own\.ipynb: a cell failed(.|\n)*division by zero", caplog.text)
-
-
-def test_a_figure_that_cannot_be_drawn_leaves_the_page_whole():
-    def draw(data):
-        raise ValueError("Could not interpret value `_y`")
-
-    said = frames.shown(pd.DataFrame({"value": [np.nan]}), draw, "AP by α.")
-    assert "Could not interpret value" in said and "AP by α." in said
 
 
 def test_what_was_left_out_of_the_data_is_told_with_its_number(study):

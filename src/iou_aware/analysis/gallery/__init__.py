@@ -1,1 +1,0 @@
-"""Images on which the rule changed most."""

@@ -16,7 +16,6 @@ from iou_aware.analysis.premise.measure import write_premise
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.tables.write import write_table
 from iou_aware.common import seal
-from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.evaluate import evaluate
 
 NOTEBOOKS = Path(__file__).parents[2] / "reports"
@@ -33,7 +32,6 @@ def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path]
     manifest = json.loads(study.paths.manifest("shapes").read_text())
     manifest["splits"]["val"]["counts"] |= {"areas": {"small": 1, "medium": 1, "large": 1}, "ignored": 0, "classes": {}}
     study.paths.manifest("shapes").write_text(json.dumps(manifest))
-    Manifest.load(study.paths.manifest("shapes"))
     for seed, (name, run) in enumerate(study.runs.items()):
         write_run(study, name)
         record = json.loads(study.paths.seal(name).read_text())
@@ -59,8 +57,8 @@ def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path]
 
 @pytest.mark.parametrize(
     ("runs", "detected"),
-    [([RETINANET, AWARE], False), ([RETINANET], False), ([RETINANET], True), ([AWARE], True)],
-    ids=["nothing", "nothing by one", "a baseline alone", "an IoU-aware model alone"],
+    [([RETINANET, AWARE], False), ([RETINANET], True), ([AWARE], True)],
+    ids=["nothing", "a baseline alone", "an IoU-aware model alone"],
 )
 def test_a_report_is_written(tmp_path, monkeypatch, runs, detected):
     monkeypatch.chdir(tmp_path)

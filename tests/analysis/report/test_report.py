@@ -56,34 +56,27 @@ def finish(study) -> None:
     study.write_resolved()
 
 
-def test_every_claim_stands_on_the_page_with_its_verdict_and_numbers(study):
+@pytest.mark.parametrize("comparison", ["pattern", "values"])
+def test_the_page_says_how_many_claims_hold_and_has_each_with_its_numbers(tmp_path, comparison):
+    study = experiment(tmp_path, comparison=comparison)
     finish(study)
     judged = json.loads(study.paths.claims.read_text())
+    first, _, _ = Results(study.results).heading().partition("</p>")
+    words = re.sub("<[^>]+>", "", first)
+    assert f"{len(judged['claims'])} claims" in words
+    assert all(f"{count} {verdict}" in words for verdict, count in judged["verdicts"].items())
+    assert ("sizes are not" in words) == (comparison == "pattern")
     shown = unescape(Results(study.results).claims())
     for claim in judged["claims"]:
         assert claim["statement"] in shown
         assert f'<div id="{claim["id"]}">' in shown
         for finding in claim["findings"]:
-            value = finding["quantity"]["value"]
+            value, *interval = (finding["quantity"][name] for name in ("value", "low", "high"))
             assert value is None or f"{value:+.2f}".replace("-0.00", "+0.00") in shown
-            interval = finding["quantity"]["low"], finding["quantity"]["high"]
             assert value is None or " to ".join(f"{end:+.2f}" for end in interval).replace("-0.00", "+0.00") in shown
     folded = [claim["statement"] for claim in judged["claims"] if claim["verdict"] == "not run"]
     listed, _, rest = shown.partition('<details class="rest">')
     assert folded and all(text in rest and text not in listed for text in folded)
-
-
-@pytest.mark.parametrize("comparison", ["pattern", "values"])
-def test_the_page_begins_with_how_many_claims_hold(study, tmp_path, comparison):
-    changed = experiment(tmp_path, comparison=comparison)
-    finish(changed)
-    first, _, _ = Results(changed.results).heading().partition("</p>")
-    words = re.sub("<[^>]+>", "", first)
-    judged = json.loads(changed.paths.claims.read_text())
-    assert f"{len(judged['claims'])} claims" in words
-    for verdict, count in judged["verdicts"].items():
-        assert f"{count} {verdict}" in words
-    assert ("sizes are not" in words) == (comparison == "pattern")
 
 
 def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_path, monkeypatch):
@@ -91,6 +84,7 @@ def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_p
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    put(study.paths.table("table1", "html"), f'<a href="../report/index.html#run-{next(iter(study.runs))}">1.0</a>')
     before = dict(os.environ)
     text = write_notebook(study).read_text(encoding="utf-8")
     assert dict(os.environ) == before
@@ -99,12 +93,14 @@ def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_p
     for shown in ("A study for tests", "reproduced", "1:02", *study.runs):
         assert shown in text
     assert "<script" not in text and "http" not in text
+    # Cells of tables lead to runs on the page itself.
     links = set(re.findall(r'href="#([^"]+)"', text))
-    assert {"In-short", "Tables", "table1"} <= links <= set(re.findall(r'id="([^"]+)"', text))
+    wanted = {"In-short", "Tables", "table1", f"run-{next(iter(study.runs))}"}
+    assert wanted <= links <= set(re.findall(r'id="([^"]+)"', text))
 
 
-def test_a_page_is_made_of_what_there_is(study):
-    """All runs but one are missing, and so is all that is drawn; the page says so."""
+def test_pages_are_made_of_what_there_is(study):
+    """All runs but one are missing, and so is all that is drawn; the report says so, and each notebook."""
     name = "shapes.retinanet.tiny.quick.72x72.seed0"
     seal(study, name)
     write_evaluation(study, name, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
@@ -113,47 +109,25 @@ def test_a_page_is_made_of_what_there_is(study):
     assert "1 of 17 models" in text
     assert "marks.retinanet.tiny.quick.72x72.seed0 on test" in text
     assert "The claims are not judged yet" in text
+    for notebook in ("alpha", "premise", "tables"):
+        text = write_notebook(study, notebook).read_text(encoding="utf-8")
+        assert "marks.retinanet.tiny.quick.72x72.seed0 on test: not trained" in text
+        assert "results</span>" in text and "<script" not in text
 
 
 def test_every_run_unfolds_to_what_made_it(study):
+    empty = runs_page(study.paths, study.runs)
+    assert all(f'<dl id="run-{run}"><dt>State</dt><dd>not trained</dd></dl>' in empty for run in study.runs)
     finish(study)
     name = "shapes.retinanet.tiny.quick.72x72.seed0"
     put(study.paths.log("train", name), "")
-    shown = Results(study.results).provenance()
-    for run in study.runs:
-        assert f'<dl id="run-{run}">' in shown
-    (mine,) = re.findall(rf'<dl id="run-{name}">(.*?)</dl>', shown)
-    for fact in ("<dd>1:02</dd>", "<dt>Seed</dt><dd>0</dd>", "<dd>abc</dd>", "torch 2.13.0"):
+    (mine,) = re.findall(rf'<dl id="run-{name}">(.*?)</dl>', Results(study.results).provenance())
+    for fact in ("<dd>1:02</dd>", "<dt>Seed</dt><dd>0</dd>", "<dd>abc</dd>", "torch 2.13.0", "cls 0.250", "w" * 64):
         assert fact in mine
     links = re.findall(r'href="([^"]+)"', mine)
     assert [link.rpartition("/")[2] for link in links] == ["run.json", f"{name}.log", "val.json"]
     study.paths.report.parent.mkdir()
     assert all((study.paths.report.parent / link).is_file() for link in links)
-
-
-def test_a_run_that_was_not_trained_has_its_place_all_the_same(study):
-    shown = runs_page(study.paths, study.runs)
-    for run in study.runs:
-        assert f'<dl id="run-{run}"><dt>State</dt><dd>not trained</dd></dl>' in shown
-
-
-def test_cells_of_tables_lead_to_runs_on_the_page_itself(study):
-    finish(study)
-    put(study.paths.table("table1", "html"), '<a href="../report/index.html#run-x">1.0</a>')
-    assert '<a href="#run-x">1.0</a>' in write_notebook(study).read_text(encoding="utf-8")
-    assert '<a href="../report/index.html#run-x">1.0</a>' in write_notebook(study, "tables").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", ["alpha", "premise", "tables"])
-def test_a_notebook_runs_over_a_part_of_the_results(study, name):
-    for run in list(study.runs)[:1]:
-        seal(study, run)
-        write_evaluation(study, run, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
-    collect(study)
-    text = write_notebook(study, name).read_text(encoding="utf-8")
-    assert "Missing:" in text and "not trained" in text
-    assert f"{list(study.runs)[1]} on val" in text
-    assert "results</span>" in text and "<script" not in text
 
 
 def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):

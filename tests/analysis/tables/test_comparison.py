@@ -82,31 +82,21 @@ def test_trainings_on_voc_differ_by_more(tmp_path):
     assert found["gain_verdict"].dropna().tolist() == [REPRODUCED, INCONCLUSIVE]
 
 
-def test_a_gain_has_the_interval_of_the_paired_resamples(tmp_path):
+def test_a_gain_has_the_interval_of_the_paired_resamples_of_the_same_weights(tmp_path):
     study = finished(tmp_path)
-    for name, run in study.runs.items():
-        if run.scale == COCO_RUN["scale"]:
-            spread(study, name, 3.0 if run.is_iou_aware else 1.0)
+    runs = [name for name, run in study.runs.items() if run.scale == COCO_RUN["scale"]]
+    for name in runs:
+        spread(study, name, 3.0 if study.runs[name].is_iou_aware else 1.0)
     found = numbers(study, "table1").xs("AP", level="metric").loc[ROWS]
     # Both move alike with the images, so that of the difference two of the three points are left.
     assert (found["gain_high"] - found["gain_low"]).tolist() == pytest.approx([2.0] * 3, rel=0.1)
     assert (found["gain_low"] < found["gain"]).all() and (found["gain"] < found["gain_high"]).all()
     heads, _, *rows = md_rows(study, "table1", part=1)
-    shown = next(
-        row for row in rows[rows.index(next(row for row in rows if "IoU-aware" in row[0])) :] if row[0] == "AP"
-    )
+    ours = next(place for place, row in enumerate(rows) if "IoU-aware" in row[0])
     low, high = (f"{found.loc['iou_aware_r50', end]:+.2f}".replace("-", "−") for end in ("gain_low", "gain_high"))
-    assert shown[heads.index("95 % interval")] == f"{low} … {high}"
-    for suffix in ("md", "tex", "html"):
-        assert "1,000 resamples" in text(study, "table1", suffix)
-
-
-def test_resamples_of_other_weights_are_refused(tmp_path):
-    study = finished(tmp_path)
-    (run,) = study.tables["table1"].rows["iou_aware_r50"].runs
-    (base,) = study.tables["table1"].rows["retinanet_r50"].runs
-    spread(study, base, 1.0)
-    spread(study, run, 1.0, weights="x")
+    assert rows[ours + 1][0] == "AP" and rows[ours + 1][heads.index("95 % interval")] == f"{low} … {high}"
+    assert all("1,000 resamples" in text(study, "table1", suffix) for suffix in ("md", "tex", "html"))
+    spread(study, runs[-1], 1.0, weights="x")
     with pytest.raises(InputError, match=r"weights xxx"):
         write_table(study, "table1")
 
@@ -146,18 +136,19 @@ def test_seeds_have_number_mean_and_range_and_no_interval(seeded):
     assert "Over seeds there is a range and no interval" in text(seeded, "table1", "md")
 
 
-def test_every_number_of_ours_is_a_link_to_its_run(tmp_path):
+def test_every_number_of_ours_is_a_link_to_its_run_and_a_mean_names_all(tmp_path, seeded):
     study = finished(tmp_path)
-    write_table(study, "table2")
+    found = numbers(study, "table2").loc["l1"]
     main, comparison = text(study, "table2", "html").split("<details")
     runs = [run for row in study.tables["table2"].rows.values() for run in row.runs]
     rows = [links for row in main.split("<tr") if (links := re.findall('href="../report/index.html#run-(.+?)"', row))]
     # Four rows with values, three with gains.
     assert rows == [[run] * 6 for run in [*runs, *runs[1:]]]
     assert set(re.findall('<a href="../report/index.html#run-(.+?)"', comparison)) == set(runs)
+    # What the paper does not say has no verdict.
+    assert found["gain"].notna().all()
+    assert found[["verdict", "gain_verdict", "paper", "gain_paper"]].isna().all(axis=None)
 
-
-def test_a_mean_names_all_its_runs_and_the_comparison_links_to_each(seeded):
     main, comparison = text(seeded, "table1", "html").split("<details")
     row = seeded.tables["table1"].rows["iou_aware_r50"]
     assert f'title="mean of {row.runs[0]}, {row.runs[1]}"' in main
@@ -187,9 +178,3 @@ def test_partial_metrics_give_a_table_in_which_the_rest_is_missing_with_its_reas
         assert text(study, "table1", suffix).count("is not trained") >= 7
     for name in study.tables:
         assert (numbers(study, name)["n"] > 0).any() == (name == "table1")
-
-
-def test_what_the_paper_does_not_say_has_no_verdict(tmp_path):
-    found = numbers(finished(tmp_path), "table2").loc["l1"]
-    assert found["gain"].notna().all()
-    assert found[["verdict", "gain_verdict", "paper", "gain_paper"]].isna().all(axis=None)

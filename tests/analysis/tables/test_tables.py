@@ -79,6 +79,9 @@ def test_row_of_the_paper_that_the_experiment_leaves_out(study, tmp_path):
     write_table(made, "table2")
     assert md_rows(made, "table2")[3][:2] == ["L2 loss", "– (35.1)"]
     assert "l2 (no run in this experiment)" in text(made, "table2", "md")
+    del wanted["table2"]["rows"]["l1"]["addition"]
+    with pytest.raises(InputError, match="has no such row to reproduce"):
+        experiment(tmp_path, tables=wanted)
 
 
 def test_voc_values_stand_beside_the_paper_by_both_protocols(tmp_path):

@@ -62,7 +62,7 @@ def read_text(path: Path, remedy: str) -> pd.DataFrame:
         raise InputError(f"{path} does not exist: {remedy}.")
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not a CSV file ({str(error).strip()}): {remedy}.") from error
 
 
@@ -72,7 +72,7 @@ def numbers(path: Path, column: pd.Series, highest: float = np.inf) -> pd.Series
     Raises:
         InputError: A value is no number from 0 to ``highest``; with its line.
     """
-    parsed = pd.Series([_number(cell) for cell in column], index=column.index, name=column.name, dtype=np.float64)
+    parsed = pd.to_numeric(column, errors="coerce").astype(np.float64)
     wrong = (column != "") & ~((parsed >= 0) & (parsed <= highest))
     refuse(path, column, wrong, "a number" if highest == np.inf else f"a percentage from 0 to {highest:g}")
     return parsed
@@ -98,10 +98,3 @@ def _load(path: Path, columns: list[str]) -> pd.DataFrame:
         elif column in (*COUNTS, "seed"):
             table[column] = numbers(path, table[column])
     return table
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return np.nan

@@ -41,7 +41,7 @@ def draw_premise(
         measurements: How sure the correlations are.
     """
     frames = load_premise(folder)
-    measured = set() if frames is None else set(frames["density"]["run"])  # which have detected something
+    measured = set(frames["density"]["run"])  # which have detected something
     models: dict[Run, list[tuple[str, str]]] = {}
     for pair in matched_pairs({name: run for name, run in runs.items() if name in measured}):
         models.setdefault(replace(runs[pair[0]], seed=0), []).append(pair)

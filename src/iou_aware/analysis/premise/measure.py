@@ -92,12 +92,11 @@ def write_premise(experiment: Experiment) -> list[Path]:
     return written
 
 
-def load_premise(folder: Path) -> dict[str, pd.DataFrame] | None:
-    """Return the tables that ``write_premise`` wrote to a folder, by name; None when it has not run yet."""
+def load_premise(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables that ``write_premise`` wrote to a folder, by name; without lines before it has run."""
+    empty = {name: pd.DataFrame(columns=[*_SHARED, *columns]) for name, columns in TABLES.items()}
     files = {name: folder / f"{name}.csv" for name in TABLES}
-    if not all(file.is_file() for file in files.values()):
-        return None
-    return {name: pd.read_csv(file) for name, file in files.items()}
+    return {name: pd.read_csv(file) if file.is_file() else empty[name] for name, file in files.items()}
 
 
 def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, CocoEvaluator]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from iou_aware.analysis import style
-from iou_aware.analysis.premise.measure import TABLES, load_premise
+from iou_aware.analysis.premise.measure import load_premise
 from iou_aware.analysis.report.html import Html, figure, note
 from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs, short_names
@@ -50,10 +50,7 @@ def named(runs: Mapping[str, Run], lines: pd.DataFrame) -> pd.DataFrame:
 
 def premise(folder: Path, runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
     """Return the tables of the premise by name, see ``premise.write_premise``; without lines before it has run."""
-    tables = load_premise(folder)
-    if tables is None:
-        tables = {name: pd.DataFrame(columns=["run", "split", "rule", *columns]) for name, columns in TABLES.items()}
-    return {name: named(runs, lines) for name, lines in tables.items()}
+    return {name: named(runs, lines) for name, lines in load_premise(folder).items()}
 
 
 def _alpha(rule: str) -> float | None:

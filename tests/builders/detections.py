@@ -100,7 +100,11 @@ def write_dataset(
         annotations=str(annotations.relative_to(study.root)),
         images=str((folder / split).relative_to(study.root)),
         labelled=labelled,
-        counts={"images": images, "boxes": len(content["annotations"])},
+        counts={
+            "images": images,
+            "boxes": len(content["annotations"]),
+            "areas": dict.fromkeys(("small", "medium", "large"), 1),
+        },
         sha256=sha256(annotations),
     )
     names, ids = zip(*((category["name"], category["id"]) for category in content["categories"]), strict=True)

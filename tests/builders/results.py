@@ -124,6 +124,8 @@ def write_run(study: Experiment, name: str, weights: str = "w") -> None:
         "seconds": 61.5,
         "cpu_seconds": 75.0,
         "device": "cpu",
+        "epochs": 8,
+        "losses": {"loss_cls": 0.25},
         "provenance": {"git_commit": "abc", "torch": "2.13.0", "mmdet": "3.5.1", "mmcv": "2.3.6"},
     }
     put(study.paths.seal(name), json.dumps(content))

@@ -102,7 +102,7 @@ def draw(style: Style, entropy: tuple[int, ...]) -> tuple[NDArray[np.uint8], lis
     for _ in range(clutter // 3):
         _scribble(rng, canvas)
     noise = _window(rng, _textures(style.name, style.noise)[0], SIZE, SIZE)
-    image = np.clip(canvas.astype(np.int16) + noise[..., None], 0, 255).astype(np.uint8)
+    image = cv2.add(canvas, cv2.merge([noise] * 3), dtype=cv2.CV_8U)  # saturates
     return image, [_label(item, owner == index) for index, item in enumerate(placed)]
 
 
@@ -247,7 +247,7 @@ def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], it
         colour = rng.integers(0, 256, 3)
     tiles = _textures(style.name, style.noise)
     tile = tiles[rng.integers(1, len(tiles))]
-    strength = rng.integers(0, 3)
+    strength = int(rng.integers(0, 3))
     softness = int(rng.choice([1, 3, 7, 11]))
     patch = canvas[item.window]
     mask = np.zeros(patch.shape[:2], np.uint8)
@@ -255,10 +255,12 @@ def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], it
     offset = np.array([columns.start, rows.start]) << _SHIFT
     cv2.fillPoly(mask, [(contour - offset).astype(np.int32) for contour in item.contours], 255, shift=_SHIFT)
     mask = cv2.GaussianBlur(mask, (softness, softness), 0)  # fixed-point for 8 bits
-    weight = (mask.astype(np.int32) + (mask >> 7))[..., None]  # 0..256
-    texture = _window(rng, tile, *mask.shape)[..., None].astype(np.int32)
-    paint = np.clip(colour + texture * strength // 2, 0, 255)
-    canvas[item.window] = (patch * (256 - weight) + paint * weight + 128) >> 8
+    # One array per channel, and 16 bits, which hold 256 * 255 + 128: several times as fast as broadcasting to channels.
+    weight = mask.astype(np.uint16) + (mask >> 7)  # 0..256
+    texture = _window(rng, tile, *mask.shape) * strength // 2
+    for channel, level in enumerate(colour.tolist()):
+        paint = np.clip(texture + level, 0, 255).astype(np.uint16)
+        patch[..., channel] = (patch[..., channel] * (256 - weight) + paint * weight + 128) >> 8
 
 
 def _label(item: _Placed, visible: NDArray[np.bool_]) -> SceneObject:

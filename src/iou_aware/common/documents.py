@@ -224,8 +224,9 @@ def _validator(name: str) -> "Validator":
 
     Unlike JSON Schema's own it takes 4.0 for no whole number: in the name of a run it is not the same as 4.
     """
-    # With this module jsonschema would spend seconds on a parser of web addresses, a format that no schema here has.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    # jsonschema imports what checks formats that no schema here has, where it is installed; the first takes seconds.
+    for module in ("rfc3987_syntax", "rfc3986_validator", "isoduration", "webcolors"):
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]
     from jsonschema import FormatChecker, validators
 
     schema = yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)

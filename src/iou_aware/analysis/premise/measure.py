@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from iou_aware import detections
 from iou_aware.common.files import write_text
@@ -129,6 +128,8 @@ def correlations(detected: Detections, near: Overlaps, own: np.ndarray) -> list[
         near: What they overlap.
         own: ``(N,)`` IoU of each true positive with the object that it was matched with, NaN for the others.
     """
+    from scipy import stats  # half a second, which readers of the tables do not need
+
     scores = {"confidence": detected.confidences, "cls_score": detected.cls_scores}
     if detected.iou_preds is not None:
         scores["iou_pred"] = detected.iou_preds

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
 from iou_aware.evaluation.intervals import LEVEL
 
@@ -67,7 +67,7 @@ def half_widths(scatters: Sequence[Scatter], factors: Sequence[Sequence[float]],
         seeds: How many seeds a run is the mean of.
     """
     freedom = min(one.freedom for one in scatters)
-    quantile = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    quantile = stdtrit(freedom, (1 + LEVEL) / 2)
     if len(scatters) > 1:
         random = np.random.default_rng(0)
         longest = max(len(one.residuals) for one in scatters)

@@ -189,9 +189,9 @@ def test_an_image_of_which_a_scale_leaves_nothing_is_named_before_training(split
 
 
 def test_data_are_the_manifests():
-    resolved = resolve(run_of(scale="1000x600"), workers=3)
+    resolved = resolve(run_of(scale="1000x600"), workers=3, images=100)
     train, test = resolved.train_dataloader, resolved.test_dataloader
-    assert train.num_workers == 3
+    assert (train.num_workers, train.dataset.indices) == (3, 100)
     assert train.dataset.ann_file.endswith("data/train.json")
     assert test.dataset.data_prefix.img.endswith("data/val")
     assert list(train.dataset.metainfo.classes) == CLASSES

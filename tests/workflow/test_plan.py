@@ -72,6 +72,8 @@ def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
         return Estimates(experiment).training_hours(experiment.run(RETINANET))
 
     assert hours(epochs=3) == pytest.approx(hours() / 4)
+    assert hours(images=1000) == pytest.approx(hours() * 1000 / 118287)
+    assert hours(images=10**9) == hours()
     assert hours(gpus=8) == hours(batch_size=64) == hours()
 
 

@@ -40,7 +40,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
         run: The run (dataset, detector, backbone, recipe, scale, seed, iou_loss, target_grad).
         manifest: What its dataset holds (classes, root, splits with annotations and images, the split to train on).
         root: The project's folder, which holds ``configs/``.
-        settings: The experiment's changes: epochs, batch_size, augmentations, workers, amp, compile,
+        settings: The experiment's changes: epochs, batch_size, augmentations, images, workers, amp, compile,
             channels_last, gpus (a number), normaliser.
         work_dir: The folder that MMDetection's own tools write to.
 
@@ -223,11 +223,14 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
 
     workers = settings.get("workers") or 0
     loading = dict(num_workers=workers, persistent_workers=workers > 0)
+    more = dict(filter_cfg=dict(filter_empty_gt=True, min_size=32))
+    if settings.get("images"):
+        more["indices"] = settings["images"]
     config.train_dataloader.update(
         loading,
         sampler=dict(type="DefaultSampler", shuffle=True),
         batch_sampler=dict(type="AspectRatioBatchSampler"),
-        dataset=dataset(manifest, root, manifest.train, train, filter_cfg=dict(filter_empty_gt=True, min_size=32)),
+        dataset=dataset(manifest, root, manifest.train, train, **more),
     )
     # MMDetection's own tools test on the first split to evaluate; `predict` takes any.
     split = next(iter(manifest.evaluate), manifest.train)

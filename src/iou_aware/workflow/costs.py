@@ -143,9 +143,10 @@ class Estimates:
         if run.is_released:
             return 0.0
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
-        measured = self.costs["measured"]
+        settings, measured = self.experiment.settings, self.costs["measured"]
+        passes = self.epochs(run) * min(images, settings.get("images") or images)
         per_image = self.model(run)["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
-        return self.epochs(run) * images * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
+        return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
 
     def testing_hours(self, run: Run, split: str) -> float:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""

@@ -114,7 +114,7 @@ def done(project) -> list[Job]:
 
 
 @pytest.mark.parametrize(
-    "rule", ["bootstrap", "collect", "table", "figures", "premise", "claims", "notebook", "report"]
+    "rule", ["bootstrap", "collect", "table", "figures", "premise", "gallery", "claims", "notebook", "report"]
 )
 def test_an_analysis_reads_what_its_rule_declares_and_nothing_else(rule, done, project, tmp_path):
     """It opens no other file, and gives the same where all others are empty, which goes for C++ too, as in Parquet."""

@@ -93,6 +93,9 @@ COMMANDS = {
         "Measure what confidence has to do with IoU: correlation, calibration, LRP; with figures.",
         "iou_aware.analysis.premise.measure:write_premise",
     ),
+    "gallery": Command(
+        "Draw the images on which the rule changed the ranking most.", "iou_aware.analysis.gallery.draw:write_gallery"
+    ),
     "claims": Command(
         "Judge the paper's claims by metrics.csv: reproduced, contradicted, inconclusive or not run.",
         "iou_aware.analysis.claims.judge:write_claims",

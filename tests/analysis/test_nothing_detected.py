@@ -12,6 +12,7 @@ from iou_aware.analysis.bootstrap.draw import resample
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.write import write_figures
+from iou_aware.analysis.gallery.draw import write_gallery
 from iou_aware.analysis.premise.measure import write_premise
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.tables.write import write_table
@@ -45,6 +46,7 @@ def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path]
     for table in study.tables:
         write_table(study, table)
     write_premise(study)
+    write_gallery(study)
     write_figures(study)
     write_claims(study)
     pages = [write_notebook(study, name) for name in study.paths.notebooks]

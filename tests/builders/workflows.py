@@ -36,6 +36,7 @@ case $stage in
   table) for suffix in csv md tex html; do put $results/tables/$what.$suffix; done ;;
   bootstrap) put $results/bootstrap/$what/$split.parquet ;;
   premise) put $results/premise/correlations.csv ;;
+  gallery) put $results/gallery/gallery.csv ;;
   claims) put $results/claims.json $results/claims.md ;;
   figures) for name in alpha training; do put $results/figures/$name.svg; done ;;
   notebook) put $results/report/$what.html ;;
@@ -63,7 +64,7 @@ AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 # What runs after a change, in jobs by rule: what reads metrics.csv, and all that follows a training.
 NOTEBOOKS = len(list((REPOSITORY / "reports").glob("*.ipynb"))) - 1  # beside the report's own
 ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NOTEBOOKS, "report": 1}
-PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, **ALL_CHEAP}
+PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
 
 
 class Project:

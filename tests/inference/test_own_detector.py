@@ -53,7 +53,7 @@ def test_every_stage_takes_a_head_of_one_s_own(study, monkeypatch):
             stage(name, run, "--split", "val")
     assert detections.provenance(study.paths.detections(BASELINE, "val"))["rules"] == ["cls"]
     assert detections.provenance(study.paths.detections(AWARE, "val"))["rules"] == RULES
-    for name in ("collect", "figures", "premise"):
+    for name in ("collect", "figures", "premise", "gallery"):
         stage(name)
     stage("table", "mine")
     with (study.results / "tables/mine.csv").open(encoding="utf-8", newline="") as lines:

@@ -35,6 +35,7 @@ def test_a_run_shared_by_tables_is_trained_once(tmp_path):
         "collect": 1,
         "table": 5,
         "premise": 1,
+        "gallery": 1,
         "figures": 1,
         "claims": 1,
         "notebook": NOTEBOOKS,

@@ -52,6 +52,7 @@ rule report:
     input:
         **shown,
         figures=paths.figures,
+        gallery=paths.gallery,
         sources=[paths.notebook(name) for name in ("report", *paths.notebooks)],
         notebooks=[paths.page(notebook) for notebook in paths.notebooks],
         code=stages.code("report"),

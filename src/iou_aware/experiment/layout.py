@@ -10,7 +10,7 @@ REPORT = "report"
 #: The stages of the workflow, which logs and benchmarks are named after, in the order in which people read of them.
 STAGES = (
     *("prepare", "backbone", "pretrain", "train", "release", "predict", "evaluate", "collect", "table", "figures"),
-    *("bootstrap", "premise", "claims", "notebook", "report"),
+    *("bootstrap", "premise", "gallery", "claims", "notebook", "report"),
 )
 
 
@@ -84,6 +84,11 @@ class Layout:
     def premise(self) -> Path:
         """The folder of correlations of confidence with IoU."""
         return self.results / "premise"
+
+    @property
+    def gallery(self) -> Path:
+        """The folder of the images whose ranking a rule changed most."""
+        return self.results / "gallery"
 
     @property
     def statements(self) -> Path:

@@ -112,7 +112,7 @@ def draw(
     into: Path,
 ) -> list[tuple[Path, str]]:
     """Draw the images that decide most for and against each side; return each picture with what it shows."""
-    from iou_aware.analysis.compare.pictures import chosen, in_words, panel, representatives
+    from iou_aware.analysis.gallery.panels import chosen, in_words, panel, representatives
     from iou_aware.common import drawing
 
     truth, pictures = Annotations.load(evaluator.annotations), []

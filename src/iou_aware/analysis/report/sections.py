@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from iou_aware.analysis.claims.page import COMPARISONS, HEADS, NUMERIC, numbers
 from iou_aware.analysis.collect.released_weights import checks, described
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
@@ -11,8 +13,10 @@ from iou_aware.analysis.metrics import load_metrics, load_missing
 from iou_aware.analysis.report.html import Html, figure, note, render, table
 from iou_aware.analysis.report.notebook import notebook_title
 from iou_aware.analysis.report.runs import runs_page
+from iou_aware.analysis.tables.layout import shown
 from iou_aware.analysis.times import COSTS, cost_rows, costs
 from iou_aware.common.errors import InputError
+from iou_aware.common.files import text_of_cell
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.experiment import Experiment
 
@@ -90,6 +94,19 @@ class Results:
             if figure_section(file.stem) == section
         ]
         return Html("".join(drawn) or note("None of these figures is drawn yet."))
+
+    def gallery(self) -> Html:
+        """The images on which the rule changed the boxes most, either way."""
+        file = self.paths.gallery / "gallery.csv"
+        if not file.is_file():
+            return note("The gallery is not drawn yet.")
+        pictures = []
+        for line in pd.read_csv(file).map(text_of_cell).itertuples():
+            title = self.experiment.runs[line.run].title()
+            caption = f"{line.file_name}: IoU {shown(line.change, '+.3f')} ({title})"
+            picture = file.parent / line.file
+            pictures.append(figure(picture.read_bytes(), "jpeg", caption, line.text, picture.stem))
+        return Html("".join(pictures))
 
     def costs(self) -> Html:
         """Time, memory, and the hours of CPUs and GPUs, by stage and by run, from Snakemake's benchmark files."""

@@ -1,0 +1,1 @@
+"""Images on which the rule changed most."""

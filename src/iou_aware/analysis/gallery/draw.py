@@ -1,0 +1,105 @@
+"""The stage ``gallery``: the images on which the rule changed the boxes most, chosen by a criterion and not by hand.
+
+The criterion: for every object of an image, take the most confident detection of its class that overlaps it by half
+or more (the one that represents it), and its IoU with the object. An image's change is the mean over its objects of
+that IoU under the second rule less that under the first; an object that one of the rules has no box for counts 0, since
+that is the score threshold's doing and not the ranking's. The rules are of the same IoU-aware run, so that boxes and
+scores are the same and only their order, and what it suppresses, differs: the classification score alone (alpha 1.00)
+and the paper's alpha 0.50. As many images are shown of those that lost most as of those that gained most; images of no
+change are not.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from iou_aware import detections
+from iou_aware.analysis.gallery.panels import chosen, in_words, panel, representatives
+from iou_aware.common import drawing
+from iou_aware.common.files import csv_text, write_text
+from iou_aware.data.annotations import Annotations
+from iou_aware.data.manifest import Manifest
+from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
+
+logger = logging.getLogger(__name__)
+
+RULES = ("alpha=1.00", "alpha=0.50")
+COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "change", "text"]
+
+
+def changes(
+    truth: Annotations, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
+) -> dict[int, float]:
+    """Return each image's change of IoU from the first rule's representatives to the second's, if it has objects."""
+    both = (first[0] >= 0) & (second[0] >= 0)
+    by = np.where(both, second[1] - first[1], 0.0)
+    plain = {image: objects[~truth.crowd[objects]] for image, objects in truth.of_image.items()}
+    return {image: float(by[objects].mean()) for image, objects in plain.items() if len(objects)}
+
+
+def write_gallery(experiment: Experiment) -> list[Path]:
+    """Write ``results/<experiment>/gallery``: a JPEG per image and ``gallery.csv``, which says what they show.
+
+    For the first IoU-aware run of each dataset that has detections under both rules, with its baseline.
+
+    Raises:
+        InputError: Detections, a manifest or an image are missing or damaged.
+    """
+    folder = experiment.paths.gallery
+    lines, paths = [], []
+    for name, baseline, split in _shown(experiment):
+        for line, picture in _pictures(experiment, name, baseline, split):
+            paths.append(drawing.save(picture, folder / line["file"], quality=80))
+            lines.append(line)
+    for old in set(folder.glob("*.jpg")) - set(paths):
+        old.unlink()
+    write_text(folder / "gallery.csv", csv_text(COLUMNS, lines))
+    logger.info("%d images in %s", len(paths), folder)
+    return [*paths, folder / "gallery.csv"]
+
+
+def _shown(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+    """Yield IoU-aware run, baseline and split: the first of each dataset and split that has been predicted."""
+    if not set(RULES) <= set(experiment.rules):
+        logger.warning("missing: the gallery compares the rules %s, which are not both computed", " and ".join(RULES))
+        return
+    seen = set()
+    for name, baseline in matched_pairs(experiment.runs):
+        run = experiment.runs[name]
+        for split in experiment.splits_for(run):
+            predicted = all(experiment.paths.detections(one, split).is_file() for one in (name, baseline))
+            if predicted and (run.dataset, split) not in seen:
+                seen.add((run.dataset, split))
+                yield name, baseline, split
+
+
+def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> Iterator[tuple[dict[str, Any], Image]]:
+    paths, dataset = experiment.paths, experiment.runs[name].dataset
+    part = Manifest.load(paths.manifest(dataset)).split(split)
+    truth = Annotations.load(paths.root / part.annotations)
+    sides = [
+        (baseline, BASELINE_RULE, experiment.runs[baseline].model),
+        *((name, rule, f"IoU-aware, {rule}") for rule in RULES),
+    ]
+    detected = [detections.read(paths.detections(run, split), rule).results for run, rule, _ in sides]
+    best = [representatives(truth, results) for results in detected]
+    change = changes(truth, best[1], best[2])
+    for number, image in enumerate(chosen(change), 1):
+        picture = drawing.load(paths.root / part.images / truth.file_names[image])
+        panels = [panel(picture, truth, image, *pair) for pair in zip(detected, best, strict=True)]
+        line = {
+            "file": f"{dataset}-{split}-{number}.jpg",
+            "run": name,
+            "baseline": baseline,
+            "split": split,
+            "image_id": image,
+            "file_name": truth.file_names[image],
+            "change": f"{change[image]:+.4f}",
+            "text": in_words(truth, image, best, [title for *_, title in sides]),
+        }
+        yield line, drawing.beside(panels, [title for *_, title in sides])

@@ -69,7 +69,7 @@ class Estimates:
         return self.costs["gpus"][self.costs["gpu"]]
 
     def model(self, run: Run) -> Mapping[str, float]:
-        """Return the measurements of a run's model, see the schema; NaN where none were published.
+        """Return the measurements of a run's model; where none were published an empty mapping, with NaN by any key.
 
         The paper: the IoU head, one convolution, "brings little computation burden".
         """
@@ -101,7 +101,7 @@ class Estimates:
                 "settings.gpus: found auto, but with settings.normaliser: process the number of GPUs decides what "
                 "comes out; expected a number."
             )
-        if math.isnan(model["memory_gb"]):
+        if not model:
             raise InputError(
                 f"settings.gpus: found auto, but configs/costs.yaml does not say how much memory {run.detector} with "
                 f"{run.backbone} takes; expected a number, or an entry of `models` there."
@@ -142,10 +142,12 @@ class Estimates:
         """Return the GPU-hours of training a run: hours times GPUs; 0 where its weights are fetched."""
         if run.is_released:
             return 0.0
+        model, settings, measured = self.model(run), self.experiment.settings, self.costs["measured"]
+        if not model:
+            return math.nan
         images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
-        settings, measured = self.experiment.settings, self.costs["measured"]
         passes = self.epochs(run) * min(images, settings.get("images") or images)
-        per_image = self.model(run)["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
+        per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
         return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
 
     def testing_hours(self, run: Run, split: str) -> float:

@@ -165,34 +165,23 @@ def read(path: Path, rule: str) -> Detections:
         InputError: The file is missing, damaged, changed since it was written, not one of detections, or lacks the
             rule.
     """
-    return _joined([_detections(SCHEMA.empty_table()), *pieces(path, rule)])
-
-
-def pieces(path: Path, rule: str) -> Iterator[Detections]:
-    """Yield the detections of one rule, in the file's order and a piece at a time, however large the file is.
-
-    A changed file is reported after the last piece at the latest.
-
-    Raises:
-        InputError: As ``read`` does.
-    """
     file = _open(path)
     about, made, checksums = _metadata(file, path)
     if rule not in about["rules"]:
         raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(about['rules'])}.")
-    checksum = _checksum(made, rule)
+    checksum, parts = _checksum(made, rule), [_detections(SCHEMA.empty_table())]
     for group in range(file.num_row_groups):
         try:
-            found = _detections(file.read_row_group(group).filter(pc.field("rule") == rule))
+            parts.append(_detections(file.read_row_group(group).filter(pc.field("rule") == rule)))
         except _DAMAGE as fault:
             raise InputError(f"{path}: damaged ({fault}). {AGAIN}") from fault
-        checksum.update(_rows(found).tobytes())
-        yield found
+        checksum.update(_rows(parts[-1]).tobytes())
     if checksum.hexdigest() != checksums.get(rule):
         raise InputError(
             f"{path}: changed after it was written: the detections by the rule '{rule}' have the sha256 "
             f"{checksum.hexdigest()}, written {checksums.get(rule)}. {AGAIN}"
         )
+    return _joined(parts)
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:

@@ -1,8 +1,5 @@
 """Exported detections: pycocotools reads what was measured, under the ids of the user's own annotations."""
 
-import io
-import json
-
 import numpy as np
 import pytest
 from builders.detections import noisy, write_dataset, write_detections
@@ -12,7 +9,7 @@ from pycocotools.coco import COCO
 from iou_aware import cli, detections
 from iou_aware.common.errors import InputError
 from iou_aware.detections import Detections
-from iou_aware.evaluation.export import export, write_results
+from iou_aware.evaluation.export import export, results
 from iou_aware.experiment.experiment import Experiment
 
 AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
@@ -46,15 +43,14 @@ def test_pycocotools_reads_the_detections_of_the_rule(study, tmp_path, monkeypat
     ("image", "category", "told"), [(20, 3, None), (11, 3, "found image_id 11"), (10, 2, "found category_id 2")]
 )
 def test_ids_are_those_of_the_user(image, category, told):
-    scores, file = np.float32([0.25]), io.StringIO()
+    scores = np.float32([0.25])
     found = Detections(np.int64([image]), np.int32([category]), np.float32([[0.5, 1, 20.75, 8]]), scores, scores)
     if told:
         with pytest.raises(InputError, match=told):
-            write_results(file, [found], IMAGES, CATEGORIES)
+            results(found, IMAGES, CATEGORIES)
         return
-    write_results(file, [found], IMAGES, CATEGORIES)
     entry = {"image_id": "b", "category_id": 90, "bbox": [0.5, 1, 20.25, 7], "score": 0.25}
-    assert json.loads(file.getvalue()) == [entry]
+    assert results(found, IMAGES, CATEGORIES) == [entry]
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,7 @@ def test_a_run_is_either_trained_or_released(tiny):
         release(tiny.experiment, RETINANET)
 
 
-@pytest.mark.parametrize(
-    ("measured", "met"), [(36.6, True), (36.4, True), (36.61, False), (None, None)]
-)
+@pytest.mark.parametrize(("measured", "met"), [(36.6, True), (36.4, True), (36.61, False), (None, None)])
 def test_a_check_is_met_within_a_tenth(measured, met):
     assert is_met(36.5, measured) is met
     said = described({"run": "run", "split": "val", "published": 36.5, "measured": measured, "met": met})

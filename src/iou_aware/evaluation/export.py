@@ -1,14 +1,14 @@
 """The command ``export``: one rule's detections as COCO's results JSON."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
 from iou_aware import detections
-from iou_aware.common.files import writing
+from iou_aware.common.files import write_text
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
@@ -32,34 +32,29 @@ def export(experiment: Experiment, run_name: str, split: str, rule: str, target:
     Raises:
         InputError: The rule is none, or the run has no detections by it on the split.
     """
-    found = detections.pieces(experiment.paths.detections(run_name, split), Rule(rule))
     manifest = Manifest.load(experiment.paths.manifest(experiment.run(run_name).dataset), verify=True)
     annotations = Annotations.load(experiment.root / manifest.split(split).annotations)
-    with writing(target) as beside, beside.open("w", encoding="utf-8") as file:
-        write_results(file, found, annotations.source_images, annotations.source_categories)
+    found = detections.read(experiment.paths.detections(run_name, split), Rule(rule))
+    entries = results(found, annotations.source_images, annotations.source_categories)
+    write_text(target, "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n")
 
 
-def write_results(file: IO[str], found: Iterable[Detections], image_ids: Ids, category_ids: Ids) -> None:
-    """Write COCO's results JSON: boxes as x, y, width, height, and the confidence as score.
+def results(found: Detections, image_ids: Ids, category_ids: Ids) -> list[dict[str, Any]]:
+    """Return detections as the entries of COCO's results: boxes as x, y, width, height, and the confidence as score.
 
     Args:
-        file: Where to.
-        found: The detections, a piece at a time; as read, with finite boxes and scores.
+        found: The detections; as read, with finite boxes and scores.
         image_ids: What the user's annotation file calls each image of the split.
         category_ids: What it calls each category.
 
     Raises:
         InputError: A detection is of another image or category.
     """
-    before = "\n"
-    file.write("[")
-    for part in found:
-        require_known(part.results, list(image_ids), list(category_ids), "export")
-        boxes = part.boxes.astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        columns = (part.image_ids, part.category_ids, boxes, part.confidences.astype(np.float64))
-        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True):
-            ids = {"image_id": image_ids[image], "category_id": category_ids[category]}
-            file.write(before + json.dumps({**ids, "bbox": box, "score": score}))
-            before = ",\n"
-    file.write("\n]\n")
+    require_known(found.results, list(image_ids), list(category_ids), "export")
+    boxes = found.boxes.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    columns = (found.image_ids, found.category_ids, boxes, found.confidences.astype(np.float64))
+    return [
+        {"image_id": image_ids[image], "category_id": category_ids[category], "bbox": box, "score": score}
+        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True)
+    ]

@@ -68,15 +68,11 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
     """
     paths, began = experiment.paths, time.process_time()
     settings = backbones.origin(paths.backbone(backbone))
-    if not isinstance(settings, dict):
+    if missing := [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]:
         raise InputError(
-            f"{paths.backbone(backbone)}: describes no pretraining; expected init_cfg=dict(type='Pretrained', "
-            f"checkpoint={backbones.PRETRAINING!r}) and the settings as `{backbones.PRETRAINING}`, as in shapes_r50.py."
-        )
-    if missing := [name for name in NEEDED if name not in settings]:
-        raise InputError(
-            f"{paths.backbone(backbone)}, {backbones.PRETRAINING}: {', '.join(missing)} missing; expected all of "
-            f"{', '.join(NEEDED)}, as in configs/schedules/shapes.py."
+            f"{paths.backbone(backbone)}, {backbones.PRETRAINING}: {', '.join(missing)} missing; expected init_cfg="
+            f"dict(type='Pretrained', checkpoint={backbones.PRETRAINING!r}) and, under that name, all of "
+            f"{', '.join(NEEDED)}, as in shapes_r50.py and configs/schedules/shapes.py."
         )
     torch.manual_seed(settings["seed"])
     init_default_scope("mmdet")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_reduce, barrier, is_distributed, is_main_process
+from mmengine.dist import all_reduce, barrier, get_world_size, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
@@ -143,9 +143,7 @@ class Runner(MMEngineRunner):
         self._channels_last = config.get("channels_last", False)
         init_default_scope(config.default_scope)
         loader = loading.build(config.train_dataloader, config.randomness.seed)
-        launcher = "pytorch" if torch.distributed.is_initialized() else "none"
-        processes = torch.distributed.get_world_size() if launcher == "pytorch" else 1
-        self.progress = Progress(name, config.train_dataloader.batch_size * processes)
+        self.progress = Progress(name, config.train_dataloader.batch_size * get_world_size())
         self.saving = Saving(folder)
         hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
         super().__init__(
@@ -157,7 +155,7 @@ class Runner(MMEngineRunner):
             param_scheduler=config.get("param_scheduler"),
             default_hooks=hooks,
             custom_hooks=[self.progress, self.saving, *config.get("custom_hooks", [])],
-            launcher=launcher,
+            launcher="pytorch" if is_distributed() else "none",
             env_cfg=config.env_cfg,
             log_level="WARNING",
             visualizer=dict(type="Visualizer", vis_backends=[]),

@@ -34,16 +34,10 @@ def load(path: Path) -> Any:
     except FileNotFoundError as fault:
         raise InputError(f"{path} does not exist; expected a file of weights.") from fault
     except Exception as fault:  # damage raises anything: IndexError, KeyError, AssertionError, ...
-        named = FOREIGN.search(str(fault))
-        if named:
-            raise InputError(
-                f"{path}: refused, nothing in it was run: it holds {named['name']}, more than tensors and plain "
-                "values. Take it from a source you trust, or train again."
-            ) from fault
-        raise InputError(
-            f"{path}: truncated, damaged or no PyTorch file ({type(fault).__name__}); nothing in it was run. Fetch "
-            "it, or train again."
-        ) from fault
+        told = f"truncated, damaged or no PyTorch file ({type(fault).__name__}); nothing in it was run"
+        if named := FOREIGN.search(str(fault)):
+            told = f"refused, nothing in it was run: it holds {named['name']}, more than tensors and plain values"
+        raise InputError(f"{path}: {told}. Fetch it from a source you trust, or train again.") from fault
 
 
 def load_into(model: torch.nn.Module, path: Path, name: str | Path, backbone: bool = False) -> None:

@@ -70,7 +70,7 @@ def test_iou_head_defaults_are_for_iou_aware_runs_only(project):
 
 
 def test_rules_are_written_one_way_and_baselines_are_ranked_by_cls(project):
-    experiment = load()
+    experiment = load(TEXT.replace("alpha=1]", "alpha=1, alpha=0.500]"))
     rules = {run.detector: experiment.rules_for(run) for run in experiment.runs.values()}
     assert rules == {
         "faster_rcnn": ["cls"],

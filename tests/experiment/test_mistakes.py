@@ -26,7 +26,6 @@ MISTAKES = {
     "not YAML": ("rules: [none", "rules: {none", 4, "not valid YAML"),
     "unknown rule": ("[none, alpha=0.5,", "[none, beta=0.5,", 4, "key rules[1]", "beta=0.5", "alpha=A"),
     "alpha above 1": ("alpha=0.5,", "alpha=1.5,", 4, "key rules[1]", "alpha=1.5", "[0, 1]"),
-    "rule twice": ("alpha=1]", "alpha=0.500]", 4, "key rules[2]", "alpha=0.50 is here twice"),
     "unknown dataset": ("dataset: shapes\n", "dataset: shape\n", 7, "key runs[1].dataset", "Did you mean 'shapes'?"),
     "unknown detector": ("[faster_rcnn,", "[fast_rcnn,", 6, "runs[0].detector", "'faster_rcnn'", "quick/fast_rcnn.py"),
     "unknown backbone": ("backbone: [r50, r101]\n", "backbone: r51\n", 10, "runs[1].backbone", "r101 or r50"),

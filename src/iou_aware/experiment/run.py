@@ -167,19 +167,13 @@ def read_runs(
 
 
 def read_rules(document: Document, key: Key, texts: Iterable[str], known: Iterable[Rule] = ()) -> tuple[Rule, ...]:
-    """Return the rules at ``key``, each valid and none twice.
+    """Return the rules at ``key``, each valid; equal ones merged.
 
     ``oracle=*`` means an oracle for every alpha among the ``known`` rules.
     """
     oracles = [f"oracle={rule.alpha}" for rule in known if rule.kind == "alpha"]
-    rules: dict[Rule, None] = {}
-    for i, text in enumerate(texts):
-        for one in oracles if text == EVERY_ORACLE else [text]:
-            rule = read_rule(document, (*key, i), one)
-            if rule in rules:
-                raise document.error((*key, i), f"the rule {rule} is here twice")
-            rules[rule] = None
-    return tuple(rules)
+    places = [((*key, i), one) for i, text in enumerate(texts) for one in (oracles if text == EVERY_ORACLE else [text])]
+    return tuple(dict.fromkeys(read_rule(document, place, one) for place, one in places))
 
 
 def read_rule(document: Document, key: Key, text: str) -> Rule:

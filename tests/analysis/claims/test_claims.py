@@ -210,15 +210,6 @@ def test_correlations_decide_the_premise(tmp_path):
     assert {verdicts(made)[name] for name in PREMISE} == {REPRODUCED}
 
 
-def test_damaged_correlations_are_named(tmp_path):
-    made = finished(tmp_path)
-    made.paths.premise.mkdir()
-    for content in ("", "run,split\n"):
-        (made.paths.premise / "correlations.csv").write_text(content)
-        with pytest.raises(InputError, match=r"correlations\.csv: expected the columns run, split, rule, boxes, score"):
-            judge(made)
-
-
 def test_own_data_stand_in_for_a_table_of_the_paper(tmp_path):
     own = tables()["table3"] | {"columns": ["AP"]}
     del own["paper"]

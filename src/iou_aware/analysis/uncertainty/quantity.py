@@ -88,12 +88,14 @@ class Measurements:
             )
         self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
         self._missing = load_missing(paths.missing)
-        correlated = None if correlations is None else _load_correlations(correlations)
-        self._has_correlations = correlated is not None
+        self._has_correlations = correlations is not None and correlations.is_file()
         # By run, split and rule: what was measured, by metric.
         self._values = _by_cell(self._metrics)
-        for key, values in ({} if correlated is None else _by_cell(correlated)).items():
-            self._values.setdefault(key, {}).update({name: values[name] for name in CORRELATIONS})
+        if self._has_correlations:
+            table = pd.read_csv(correlations)
+            over_matches = table[(table["score"] == "confidence") & (table["boxes"] == "found")]
+            for key, values in _by_cell(over_matches).items():
+                self._values.setdefault(key, {}).update({name: values[name] for name in CORRELATIONS})
         # Every model once; its runs differ in their seed only.
         self._models = list(dict.fromkeys(replace(run, seed=0) for run in runs.values()))
 
@@ -292,17 +294,3 @@ def _for_model(model: Run, parts: Iterable[tuple[float, str, str]]) -> list[tupl
         return list(parts)
     alike = [(factor, BASELINE_RULE, metric) for factor, _, metric in parts]
     return alike if len({rule for _, rule, _ in parts}) == 1 else []
-
-
-def _load_correlations(path: Path) -> pd.DataFrame | None:
-    """Read the premise's correlations of confidence over matched detections; None when they are not measured yet."""
-    if not path.is_file():
-        return None
-    needed = ["run", "split", "rule", "boxes", "score", *CORRELATIONS]
-    try:
-        table = pd.read_csv(path, usecols=needed)
-    except ValueError as fault:
-        raise InputError(
-            f"{path}: expected the columns {', '.join(needed)} ({str(fault).strip()}). Run `iou-aware premise` again."
-        ) from fault
-    return table[(table["score"] == "confidence") & (table["boxes"] == "found")]

@@ -31,7 +31,6 @@ COMMANDS = {
         (
             ("name", {"metavar": "DATASET", "help": "a file of configs/datasets/, without .yaml"}),
             ("--into", {"dest": "folder", "metavar": "FOLDER", "help": "where to put it, over its file's root"}),
-            ("--project", {"type": Path, "default": Path(), "help": "the folder that holds configs/ (this folder)"}),
         ),
         on_experiment=False,
     ),

@@ -59,13 +59,13 @@ def test_an_interrupted_fetch_is_continued_and_shows_nothing_before_it_is_comple
     with coco_served(tmp_path) as served:
         served["val"].cuts = [10, 0, 0, 0]
         with pytest.raises(InputError, match=r"val\.zip could not be fetched"):
-            fetch(tmp_path, "own")
+            fetch("own", project=tmp_path)
         assert not (tmp_path / "data" / "own").exists()
         with pytest.raises(InputError, match="iou-aware fetch own"):
             prepared(tmp_path)
         (tmp_path / "data" / "own").mkdir()  # an empty folder counts as absent
         for _ in range(2):
-            assert fetch(tmp_path, "own") == tmp_path / "data" / "own"
+            assert fetch("own", project=tmp_path) == tmp_path / "data" / "own"
     # What is there is not fetched again.
     assert (len(served["annotations"].asked), len(served["train"].asked)) == (1, 1)
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["own"]
@@ -78,10 +78,10 @@ def test_a_file_of_somebodys_does_not_choose_a_folder_outside_of_data(tmp_path):
         file = project / "configs" / "datasets" / "own.yaml"
         file.write_text(file.read_text().replace("root: data/own", f"root: {elsewhere}"))
         with pytest.raises(InputError, match=rf"`root` of .*own\.yaml.*expected a folder in .*--into {elsewhere}"):
-            fetch(project, "own")
+            fetch("own", project=project)
         assert [path.name for path in tmp_path.iterdir()] == ["project"]
-        assert fetch(project, "own", folder=elsewhere) == elsewhere
-        assert fetch(project, "own") == elsewhere, "what is there is used wherever it is"
+        assert fetch("own", elsewhere, project) == elsewhere
+        assert fetch("own", project=project) == elsewhere, "what is there is used wherever it is"
     assert prepared(project).root == str(elsewhere)
     assert not (project / "data").exists()
 
@@ -89,7 +89,7 @@ def test_a_file_of_somebodys_does_not_choose_a_folder_outside_of_data(tmp_path):
 def test_a_hostile_archive_with_the_right_checksum_is_refused(tmp_path):
     archive = zipped({"annotations/../../../evil": b"evil"})
     with coco_served(tmp_path, extra=archive), pytest.raises(InputError, match="evil' leads out of its folder"):
-        fetch(tmp_path, "own")
+        fetch("own", project=tmp_path)
     assert not list(tmp_path.rglob("evil"))
     assert not (tmp_path / "data" / "own").exists()
 
@@ -102,8 +102,8 @@ def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, monkey
     with coco_served(tmp_path) as served:
         with monkeypatch.context() as patch, pytest.raises(InputError, match=rf"{os.strerror(fault)}\. Make room"):
             patch.setattr("iou_aware.data.fetch.extract", full)
-            fetch(tmp_path, "own")
-        fetch(tmp_path, "own")
+            fetch("own", project=tmp_path)
+        fetch("own", project=tmp_path)
     assert len(served["annotations"].asked) == 1
     prepared(tmp_path)
 
@@ -116,7 +116,7 @@ def test_a_dataset_without_an_address_says_so(tmp_path, more, how):
         more["generate"] |= {"seed": 0, "images": {"a": {"b": 1}}}
     describe(tmp_path, **more)
     with pytest.raises(InputError, match=rf"own\.yaml: own has no key `fetch`.*{how}"):
-        fetch(tmp_path, "own")
+        fetch("own", project=tmp_path)
 
 
 VOC_FILES = {
@@ -152,7 +152,7 @@ def repository_served(project, content):
 
 def test_an_archive_without_a_checksum_is_verified_by_its_content(tmp_path):
     with repository_served(tmp_path, repository_archive()) as (_, digest):
-        fetch(tmp_path, "own")
+        fetch("own", project=tmp_path)
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
     assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest
 
@@ -163,17 +163,17 @@ def test_an_archive_without_a_checksum_is_verified_by_its_content(tmp_path):
 def test_other_content_is_refused_and_fetched_again(tmp_path, changes):
     with repository_served(tmp_path, repository_archive(**changes)) as (served, _):
         with pytest.raises(InputError, match=r"the files differ from those that .*own\.yaml, key fetch\.content"):
-            fetch(tmp_path, "own")
+            fetch("own", project=tmp_path)
         assert not list((tmp_path / "data").iterdir())
         served.content = repository_archive()
-        fetch(tmp_path, "own")
+        fetch("own", project=tmp_path)
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
 
 
 def test_an_archive_without_a_checksum_that_is_cut_is_refused(tmp_path):
     content = repository_archive()
     with repository_served(tmp_path, content[: len(content) // 2]), pytest.raises(InputError, match="truncated"):
-        fetch(tmp_path, "own")
+        fetch("own", project=tmp_path)
     assert not (tmp_path / "data" / "own").exists()
 
 
@@ -182,12 +182,12 @@ def test_two_fetches_do_not_mix(tmp_path, monkeypatch):
 
     def meanwhile(*_: object) -> None:
         with pytest.raises(InputError, match="another fetch is at work there"):
-            fetch(tmp_path, "own")
+            fetch("own", project=tmp_path)
         refusals.append(True)
 
     with repository_served(tmp_path, repository_archive()):
         monkeypatch.setattr("iou_aware.data.fetch._check_content", meanwhile)
-        fetch(tmp_path, "own")
+        fetch("own", project=tmp_path)
     assert refusals == [True]
 
 

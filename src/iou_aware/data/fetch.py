@@ -20,16 +20,16 @@ from iou_aware.data.download import download
 log = logging.getLogger(__name__)
 
 
-def fetch(project: Path, name: str, folder: str | Path | None = None) -> Path:
+def fetch(name: str, folder: str | Path | None = None, project: Path = Path()) -> Path:
     """Fetch a dataset into its root, unless it is there already.
 
     Archives and extracted files are collected beside the root, in ``.<root>.download`` and ``.<root>.partial``, where
     an interrupted call is continued by the next; the finished folder is renamed into place.
 
     Args:
-        project: The project's root folder.
         name: The dataset.
         folder: Where to put it instead of the dataset file's ``root``.
+        project: The project's root folder.
 
     Returns:
         The dataset's root.

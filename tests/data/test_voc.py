@@ -140,8 +140,8 @@ def test_the_image_is_that_of_the_lists_name_or_of_filename(tmp_path, images, fi
     [
         ({"a.png": "PNG", "a.jpg": "JPEG"}, None, "a.jpg and a.png are both there, and <filename> names none"),
         ({"a.png": "PNG", "a.jpg": "JPEG"}, "b.png", "both there, and <filename> names b.png"),
-        ({"c.png": "PNG"}, "b.png", "there is no such image, .jpg or the like, nor b.png, which <filename> names"),
-        ({}, "a.png", "a.png: there is no such image, but .*a.xml names it"),
+        ({"c.png": "PNG"}, "b.png", "b.png: there is no such image, but .*a.xml names it"),
+        ({}, ".", "the image cannot be read .it is no regular file.; .*a.xml names it"),
     ],
 )
 def test_an_image_that_is_not_there_or_not_certain_is_named(tmp_path, images, file_name, told):

@@ -57,7 +57,7 @@ def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
         picture = _picture(dataset.root / place, annotation.file_name, pictures)
         if isinstance(picture, Fault):
             fault, picture = fault or picture, f"{place.name}.jpg"
-        path = os.path.normpath(place.with_name(picture))
+        path = os.path.normpath(place.parent / picture)
         named_by = str(file) if file.is_file() else named[folder, name]
         images.append(SourceImage(None, path, annotation.size, named_by, fault))
         boxes += annotation.boxes
@@ -140,10 +140,7 @@ def _picture(place: Path, file_name: str | None, known: dict[Path, dict[str, lis
     if found:
         text = f"{folder}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}"
         return Fault("image ambiguous", text, "Remove what is no image of the dataset, or correct <filename>.")
-    if not file_name or Path(file_name).stem == name:
-        return file_name or f"{name}.jpg"
-    text = f"{place}: there is no such image, .jpg or the like, nor {file_name}, which <filename> names"
-    return Fault("image missing", text, "Put it there, or correct the name.")
+    return file_name or f"{name}.jpg"
 
 
 def _pictures(folder: Path) -> dict[str, list[str]]:

@@ -14,8 +14,7 @@ from iou_aware.data.source import Fault, SourceBox, flag, one_line
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_TAKEN_FOR = {"gb2312": "gb18030", "gbk": "gb18030", "utf-16": "utf-8", "utf-32": "utf-8"}
+_TAKEN_FOR = {"gb2312": "gb18030", "gbk": "gb18030", **dict.fromkeys(("utf-8", "utf-16", "utf-32"), "utf-8-sig")}
 
 
 @dataclass(slots=True)
@@ -72,13 +71,13 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
 
 def decoded(content: bytes, path: Path) -> str:
     """Return a text file's text by its byte order mark or the encoding that it declares, UTF-8 without either."""
-    mark = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     declared = _ENCODING.match(content)
-    encoding = mark or (declared[1].decode() if declared else "utf-8")
+    encoding = "utf-16" if wide else declared[1].decode() if declared else "utf-8"
     try:
         name = codecs.lookup(encoding).name
         # A declaration that can be read byte by byte is not in UTF-16, whatever it says; GB18030 holds the older two.
-        return content.decode(name if mark else _TAKEN_FOR.get(name, name))
+        return content.decode(name if wide else _TAKEN_FOR.get(name, name))
     except (LookupError, UnicodeError) as error:
         line = content.count(b"\n", 0, getattr(error, "start", 0)) + 1
         raise Fault(

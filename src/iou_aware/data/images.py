@@ -1,12 +1,12 @@
 """Checking image files by their headers: all 118,287 of COCO's in seconds, and broken ones before training starts."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from iou_aware.common.drawing import UNREADABLE
 from iou_aware.data.source import Fault, SourceImage
@@ -91,22 +91,16 @@ def read_header(path: Path, named_by: str) -> Header:
     return header
 
 
-def check_images(folder: Path, images: Sequence[SourceImage], label: str) -> Iterator[Header | Fault]:
-    """Yield each image's header, or what is wrong with the image.
+def check_images(folder: Path, images: Sequence[SourceImage], label: str) -> list[Header | Fault]:
+    """Return each image's header, or what is wrong with the image.
 
     Args:
         folder: The folder that file names start from.
         images: The images.
         label: What the progress bar says.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        try:
-            headers = pool.map(lambda image: _checked(folder, image), images)
-            yield from tqdm(
-                headers, total=len(images), desc=label, unit="image", mininterval=1, disable=len(images) < 1000
-            )
-        finally:
-            pool.shutdown(cancel_futures=True)
+    checked, quiet = partial(_checked, folder), len(images) < 1000
+    return thread_map(checked, images, max_workers=_THREADS, desc=label, unit="image", mininterval=1, disable=quiet)
 
 
 def _checked(folder: Path, image: SourceImage) -> Header | Fault:

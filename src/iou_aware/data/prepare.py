@@ -12,7 +12,6 @@ from iou_aware.common.files import sha256
 from iou_aware.data import canonical, layouts
 from iou_aware.data.boxes import count
 from iou_aware.data.dataset import Dataset, Split, load, require_own_folder
-from iou_aware.data.images import SMALLEST
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.data.source import Fault, Source, settle
 
@@ -173,14 +172,6 @@ def _report(manifest: Manifest) -> None:
     for name, split in manifest.splits.items():
         counts = split.counts
         log.info("%s: %d images, %d boxes, %d ignored", name, counts["images"], counts["boxes"], counts["ignored"])
-        several = {
-            "boxes are invalid": split.invalid,
-            "images are left out": split.excluded,
-            "classes are left out, for they are not listed": split.unlisted,
-            "images are turned by EXIF": split.turned,
-            f"images have fewer than {SMALLEST} pixels on a side: training leaves them out": split.small,
-            "images end in zeros: the rest of them may be missing": split.padded,
-        }
-        for what, entries in several.items():
-            if entries:
-                log.warning("%s: %d %s; the manifest names them", name, len(entries), what)
+        for what in ("invalid", "excluded", "unlisted", "turned", "small", "padded"):
+            if entries := getattr(split, what):
+                log.warning("%s: %d x %s, which the manifest names", name, len(entries), what)

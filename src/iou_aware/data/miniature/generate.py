@@ -17,7 +17,7 @@ import numpy as np
 from iou_aware.common.errors import InputError
 from iou_aware.data.miniature.scenes import SIZE, SceneObject, Style, cross, draw, polygon, star
 
-VERSION = 1  # raise it whenever equal settings give other bytes
+VERSION = 2  # raise it whenever equal settings give other bytes
 STAMP = "generated.json"
 _JPEG_QUALITY = 92
 _DIFFICULT = 0.45  # VOC's annotators called an object difficult when too little of it could be seen
@@ -135,34 +135,24 @@ def _write_voc(counts: Mapping[str, Mapping[str, int]], seed: int, root: Path) -
             for index, stem in enumerate(stems, 1):
                 image = base / "JPEGImages" / f"{stem}.jpg"
                 objects = _write_scene(_VOC_STYLE, seed, f"{year}/{name}", index, image)
-                (base / "Annotations" / f"{stem}.xml").write_text(_xml(year, image.name, objects))
+                (base / "Annotations" / f"{stem}.xml").write_text(_xml(image.name, objects))
             (base / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{stem}\n" for stem in stems))
             first += count
 
 
-def _xml(year: str, image: str, objects: list[SceneObject]) -> str:
+def _xml(image: str, objects: list[SceneObject]) -> str:
     """Return a VOC annotation; its corners count pixels from 1."""
-    lines = [
-        "<annotation>",
-        f"\t<folder>{year}</folder>",
-        f"\t<filename>{image}</filename>",
-        f"\t<size>\n\t\t<width>{SIZE}</width>\n\t\t<height>{SIZE}</height>\n\t\t<depth>3</depth>\n\t</size>",
-        "\t<segmented>0</segmented>",
+    parts = [
+        f"<annotation>\n<filename>{image}</filename>\n",
+        f"<size><width>{SIZE}</width><height>{SIZE}</height><depth>3</depth></size>\n",
     ]
     for item in objects:
         corners = zip(("xmin", "ymin", "xmax", "ymax"), item.box, strict=True)
-        lines += [
-            "\t<object>",
-            f"\t\t<name>{item.category}</name>",
-            "\t\t<pose>Unspecified</pose>",
-            f"\t\t<truncated>{int(item.truncated)}</truncated>",
-            f"\t\t<difficult>{int(item.visible < _DIFFICULT)}</difficult>",
-            "\t\t<bndbox>",
-            *(f"\t\t\t<{corner}>{value + 1}</{corner}>" for corner, value in corners),
-            "\t\t</bndbox>",
-            "\t</object>",
-        ]
-    return "\n".join([*lines, "</annotation>"]) + "\n"
+        box = "".join(f"<{corner}>{value + 1}</{corner}>" for corner, value in corners)
+        difficult = int(item.visible < _DIFFICULT)
+        parts.append(f"<object>\n<name>{item.category}</name>\n<difficult>{difficult}</difficult>\n")
+        parts.append(f"<bndbox>{box}</bndbox>\n</object>\n")
+    return "".join(parts) + "</annotation>\n"
 
 
 def _write_scene(style: Style, seed: int, split: str, index: int, path: Path) -> list[SceneObject]:

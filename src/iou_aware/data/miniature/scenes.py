@@ -59,13 +59,11 @@ class SceneObject:
     Attributes:
         category: Its name.
         box: Extent of its visible pixels, x1, y1, x2, y2, the last two inclusive.
-        truncated: Whether it reaches over the image's border.
         visible: Share of its area that can be seen, (0, 1].
     """
 
     category: str
     box: tuple[int, int, int, int]
-    truncated: bool
     visible: float
 
 
@@ -77,7 +75,6 @@ class _Placed:
     contours: tuple[Ints, ...]
     window: tuple[slice, slice]
     area: int
-    truncated: bool
 
 
 def draw(style: Style, entropy: tuple[int, ...]) -> tuple[NDArray[np.uint8], list[SceneObject]]:
@@ -224,7 +221,6 @@ def _propose(rng: np.random.Generator, style: Style) -> _Placed:
         contours=tuple(contours),
         window=(slice(int(y1), int(y2)), slice(int(x1), int(x2))),
         area=max(1, int(doubled >> (2 * _SHIFT + 1))),
-        truncated=bool((low < 0).any() or (high > SIZE).any()),
     )
 
 
@@ -268,4 +264,4 @@ def _label(item: _Placed, visible: NDArray[np.bool_]) -> SceneObject:
     columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
     share = min(1.0, np.count_nonzero(visible) / item.area)
-    return SceneObject(item.category, box, item.truncated, share)
+    return SceneObject(item.category, box, share)

@@ -109,7 +109,7 @@ def _request(url: str, part: Path, resume: bool) -> None:
     if offset:
         headers["Range"] = f"bytes={offset}-"
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
+        if offset and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing, unless the part is another file's
         response.raise_for_status()
         continues = response.status_code == requests.codes.partial_content

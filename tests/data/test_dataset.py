@@ -23,11 +23,21 @@ def test_a_dataset_file_is_read_as_written(tmp_path):
     assert dataset.splits["train"].keys == {"sets": [{"folder": ".", "list": "train"}]}
 
 
-def test_an_experiment_may_say_where_the_data_lie(tmp_path):
-    describe(tmp_path)
-    assert load(tmp_path, "own", {"own": "elsewhere"}).root == tmp_path / "elsewhere"
-    assert load(tmp_path, "own", {"own": "/far/away"}).root == Path("/far/away")
-    assert load(tmp_path, "own", {"other": "/far/away"}).root == tmp_path / "data" / "own"
+@pytest.mark.parametrize(
+    ("root", "roots", "place"),
+    [
+        ("data/cells", {"other": "/far/away"}, "project/data/cells"),
+        ("data/cells", {"own": "elsewhere"}, "project/elsewhere"),
+        ("data/cells", {"own": "/far/away"}, "/far/away"),
+        ("data/cells", {"own": "~/cells"}, "/somewhere/cells"),
+        ("$SCRATCH/cells", {}, "/somewhere/cells"),
+    ],
+)
+def test_the_root_is_the_files_or_the_experiments(monkeypatch, tmp_path, root, roots, place):
+    monkeypatch.setenv("HOME", "/somewhere")
+    monkeypatch.setenv("SCRATCH", "/somewhere")
+    describe(tmp_path / "project", root=root)
+    assert load(tmp_path / "project", "own", roots).root == tmp_path / place
 
 
 @pytest.mark.parametrize(
@@ -35,15 +45,6 @@ def test_an_experiment_may_say_where_the_data_lie(tmp_path):
 )
 def test_every_shipped_dataset_is_valid(path):
     assert load(REPOSITORY, path.stem).name == path.stem
-
-
-@pytest.mark.parametrize("root", ["~/cells", "$SCRATCH/cells"])
-def test_a_root_may_start_at_home_or_from_a_variable(tmp_path, monkeypatch, root):
-    monkeypatch.setenv("HOME", "/somewhere")
-    monkeypatch.setenv("SCRATCH", "/somewhere")
-    describe(tmp_path, root=root)
-    assert load(tmp_path, "own").root == Path("/somewhere/cells")
-    assert load(tmp_path, "own", {"own": f"{root}/more"}).root == Path("/somewhere/cells/more")
 
 
 @pytest.mark.parametrize(

@@ -102,22 +102,12 @@ def test_what_are_no_annotations_is_refused(tmp_path, content):
         Annotations.load(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (None, "no such manifest. Run `iou-aware prepare`"),
-        ("{", "not a manifest"),
-        ("[" * 100_000, "not a manifest"),
-        ("[]", "not a manifest"),
-        ("{}", "not a manifest"),
-        ('{"format": 2, "splits": {}}', "not a manifest"),
-        ('{"format": 1}', "written by another version"),
-    ],
-)
-def test_what_is_no_manifest_is_refused(tmp_path, content, told):
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"format": 2, "splits": {}}', '{"format": 1}', None])
+def test_what_is_no_manifest_is_refused(tmp_path, content):
     path = tmp_path / "manifest.json"
     if content is not None:
         path.write_text(content)
+    told = "not a manifest of this version" if content else "no such manifest. Run `iou-aware prepare`"
     with pytest.raises(InputError, match=told):
         Manifest.load(path)
 

@@ -102,32 +102,22 @@ class Manifest:
         try:
             content = json.loads(path.read_bytes())
             if content.pop("format") != _FORMAT:
-                raise InputError(f"{path}: written by another version. Run `iou-aware prepare` again.")
+                raise ValueError("of another format")
             splits = {name: SplitData(**split) for name, split in content.pop("splits").items()}
             manifest = cls(splits=splits, **content)
         except FileNotFoundError as error:
             raise InputError(f"{path}: there is no such manifest. Run `iou-aware prepare` for the dataset.") from error
-        except (json.JSONDecodeError, UnicodeError, RecursionError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: this is not a manifest ({error}). Run `iou-aware prepare` again.") from error
-        if verify:
-            # As the path is written: `results` may be a link to where there is room.
-            manifest.verify(Path(os.path.abspath(path)).parents[3])
-        return manifest
-
-    def verify(self, project: Path) -> None:
-        """Check the annotation files against their checksums.
-
-        Args:
-            project: The project's root, from which the manifest's paths start.
-
-        Raises:
-            InputError: A file is missing or has changed since `iou_aware.data.prepare`.
-        """
-        for name, split in self.splits.items():
-            file = project / split.annotations
-            found = sha256(file) if file.is_file() else "no such file"
-            if found != split.sha256:
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path}: not a manifest of this version ({error}). Run `iou-aware prepare` again."
+            ) from error
+        for name, split in manifest.splits.items() if verify else ():
+            # The project as the path is written: `results` may be a link to where there is room.
+            file = Path(os.path.abspath(path)).parents[3] / split.annotations
+            checksum = sha256(file) if file.is_file() else "no such file"
+            if checksum != split.sha256:
                 raise InputError(
-                    f"{file}: the annotations of {self.dataset} {name} changed after they were prepared (sha256 "
-                    f"{found}, the manifest says {split.sha256}). Run `iou-aware prepare` again, and what follows."
+                    f"{file}: the annotations of {manifest.dataset} {name} changed after they were prepared (sha256 "
+                    f"{checksum}, the manifest says {split.sha256}). Run `iou-aware prepare` again, and what follows."
                 )
+        return manifest

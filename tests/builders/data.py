@@ -13,7 +13,6 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.data.prepare import prepare
 
 WIDTH, HEIGHT = 64, 48
-VocBox = tuple[str, int, int, int, int]
 
 
 def picture(width: int = WIDTH, height: int = HEIGHT, form: str = "JPEG", **options: Any) -> bytes:

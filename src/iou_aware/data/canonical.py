@@ -5,25 +5,17 @@ images and boxes stand as in the source, images are numbered in the order of the
 numbers, and categories in the order of the classes. Where a source has other ids, they stand beside as ``source_id``.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import write_text
 from iou_aware.data.boxes import defect
 from iou_aware.data.dataset import Dataset
 from iou_aware.data.images import SMALLEST, check_images
 from iou_aware.data.source import Fault, Source, SourceBox, SourceImage
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write annotations on one line: indented, they would take twice as long as their conversion."""
-    write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def convert(

@@ -1,5 +1,6 @@
 """The stage `prepare`: check a dataset, bring it into one canonical form, and write its manifest."""
 
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from typing import Any
 
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256
+from iou_aware.common.files import sha256, write_text
 from iou_aware.data import canonical, layouts
 from iou_aware.data.boxes import count
 from iou_aware.data.dataset import Dataset, Split, load, require_own_folder
@@ -59,12 +60,14 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
     for split in dataset.splits:
         if split in contents:
             content, named = contents.pop(split)
-            canonical.write(folder / f"{split}.json", content)
+            file = folder / f"{split}.json"
+            # On one line: indented, annotations would take twice as long as their conversion.
+            write_text(file, json.dumps(content, allow_nan=False) + "\n")
             splits[split] = SplitData(
-                annotations=_relative(folder / f"{split}.json", project),
+                annotations=_relative(file, project),
                 labelled=dataset.splits[split].labelled,
                 counts=count(len(content["images"]), content["annotations"], list(classes)),
-                sha256=sha256(folder / f"{split}.json"),
+                sha256=sha256(file),
                 **named,
             )
     manifest = Manifest(

@@ -24,15 +24,11 @@ def metrics(study):
     return load_metrics(study.paths.metrics)
 
 
-def test_every_value_of_the_metrics_is_a_line_with_the_gain_of_the_tables(study, metrics):
+def test_every_value_of_the_metrics_is_a_line(study, metrics):
     lines = frames.long(study.runs, metrics, ("AP", "AP75"))
     assert len(lines) == metrics[["AP", "AP75"]].notna().sum().sum()
     lines = lines[lines["metric"] == "AP"].set_index(["run", "rule"])
     assert lines["value"].to_dict() == metrics.set_index(["run", "rule"])["AP"].to_dict()
-    gains = frames.table(study.paths.table("table3", "csv")).query("metric == 'AP'").dropna(subset="gain")
-    for row in gains.itertuples():
-        (run,) = study.tables["table3"].rows[row.row].runs
-        assert lines.loc[(run, row.rule), "gain"] == pytest.approx(row.gain)
 
 
 def test_a_table_has_the_papers_value_where_it_is_printed(study):

@@ -11,7 +11,7 @@ from iou_aware.analysis import style
 from iou_aware.analysis.premise.measure import load_premise
 from iou_aware.analysis.report.html import Html, figure, note
 from iou_aware.common.files import text_of_cell
-from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, matched_pairs, short_names
+from iou_aware.experiment.run import FIELDS, Run, short_names
 from iou_aware.method.confidence import Rule
 
 if TYPE_CHECKING:
@@ -31,15 +31,11 @@ def long(runs: Mapping[str, Run], metrics: pd.DataFrame, columns: tuple[str, ...
 
     Returns:
         ``run``, ``split``, ``rule``, the run's fields, ``model`` (a short name), ``alpha`` (NaN for other rules),
-        ``metric``, ``value`` (percent), and ``gain`` in points over the same model without the IoU head, NaN without.
+        ``metric`` and ``value`` (percent).
     """
     shared = ["run", "split", "rule", *FIELDS]
     lines = metrics.melt(id_vars=shared, value_vars=list(columns), var_name="metric", value_name="value")
-    lines = lines.dropna(subset="value").reset_index(drop=True)
-    baselines = dict(matched_pairs(runs))
-    plain = lines[lines["rule"] == BASELINE_RULE].set_index(["run", "split", "metric"])["value"].to_dict()
-    keys = zip(lines["run"].map(baselines.get), lines["split"], lines["metric"], strict=True)
-    return named(runs, lines.assign(gain=lines["value"] - [plain.get(key, float("nan")) for key in keys]))
+    return named(runs, lines.dropna(subset="value").reset_index(drop=True))
 
 
 def named(runs: Mapping[str, Run], lines: pd.DataFrame) -> pd.DataFrame:

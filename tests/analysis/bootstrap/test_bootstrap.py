@@ -162,7 +162,7 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     about = {"resamples": 50, "seed": SEED, "images": IMAGES, "weights_sha256": "w" * 64}
     assert about.items() <= frame.attrs.items()
     ours, theirs = (1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")
-    assert resamples.combined([ours, theirs]) == pytest.approx(np.zeros(50))
+    assert resamples.columns([[ours, theirs]]) == pytest.approx(np.zeros((50, 1)))
     half = (0.5, paths[1], "none", "AP50")
     sums = resamples.columns([[ours, half], [theirs]])
     expected = by_rule["alpha=0.50"]["AP"] + 0.5 * by_rule["none"]["AP50"], -by_rule["alpha=0.50"]["AP"]
@@ -175,7 +175,7 @@ def test_what_is_not_resampled_has_no_sum(tmp_path):
     write_detections(study, run, "val", {"cls": noisy(write_dataset(study, "shapes", "val"), 1)})
     path = draw.resample(study, run, "val", resamples=5)
     for missing in [(1, path, "none", "AP"), (1, path, "cls", "VOC07_AP"), (1, tmp_path / "none", "cls", "AP")]:
-        assert resamples.combined([(1, path, "cls", "AP"), missing]) is None
+        assert resamples.columns([[(1, path, "cls", "AP"), missing]]) is None
     pq.write_table(pa.table({"rule": ["cls"], "AP": [1.0]}), path)
     with pytest.raises(InputError, match=r"val\.parquet: expected a file that `iou-aware bootstrap` wrote"):
         resamples.load(path)
@@ -203,7 +203,7 @@ def test_resamples_of_different_images_are_not_compared(tmp_path, key):
         table = pa.table({"rule": ["cls"], "AP": [1.0]})
         pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(made)}), path)
     with pytest.raises(InputError, match=rf"first\.parquet and .*second\.parquet cannot.*their {key} are 1 and 2"):
-        resamples.combined([(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")])
+        resamples.columns([[(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")]])
 
 
 def test_missing_rule_is_named(tmp_path):

@@ -46,12 +46,6 @@ def _load(path: Path, version: tuple[int, ...]) -> pd.DataFrame:
     return frame
 
 
-def combined(terms: Sequence[Term]) -> np.ndarray | None:
-    """Return ``(B,)``, one sum in each resample; see ``columns``."""
-    drawn = columns([terms])
-    return None if drawn is None else drawn[:, 0]
-
-
 def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
     """Return ``(B, K)``, each of K sums in each resample; None if one of the terms is not resampled.
 

@@ -172,10 +172,10 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
     drawn = {path.stem for path in write_figures(study)}
     assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
     sweep, bound = panels_of(study)
-    swept = {series.rule.alpha: series.row.ours["AP"] for series in bound.by_alpha("oracle")}
+    swept = {series.row.rule.alpha: series.row.ours["AP"] for series in bound.by_alpha("oracle")}
     assert list(swept.items()) == [(0.0, 92.0), (0.5, 91.0), (1.0, 90.0)]
     assert (sweep.is_bound, bound.is_bound, sweep.is_sweep) == (False, True, True)
-    assert [series.rule.alpha for series in sweep.by_alpha()] == [0.0, 0.5, 1.0]
+    assert [series.row.rule.alpha for series in sweep.by_alpha()] == [0.0, 0.5, 1.0]
     # As long as the oracle is not measured, its table draws nothing that the other does not.
     for evaluation in study.results.glob("evaluations/*iou_aware*/val.json"):
         content = json.loads(evaluation.read_text())

@@ -55,10 +55,10 @@ def _alpha(sweep: Panel) -> Figure:
         for index, metric in enumerate(_ALPHA_METRICS):
             look = style.series(index) | {"label": _name(metric)}
             if title == "Ours":
-                points = [(series.rule.alpha, *series.value(metric)) for series in swept]
+                points = [(series.row.rule.alpha, *series.value(metric)) for series in swept]
                 style.plot_measured(ax, points, **look | style.OURS)
             else:
-                printed = [(series.rule.alpha, series.row.paper.get(metric)) for series in swept]
+                printed = [(series.row.rule.alpha, series.row.paper.get(metric)) for series in swept]
                 style.plot(ax, printed, **look | style.PAPER)
         ax.set_title(title)
     axes[0][0].set_ylim(bottom=0)
@@ -72,40 +72,34 @@ def _alpha(sweep: Panel) -> Figure:
 def _alpha_gain(sweep: Panel) -> Figure:
     """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
     swept = sweep.by_alpha()
-    figure, axes = _by_metric()
+    figure, axes = _by_metric(_ALPHA, _GAIN)
     lowest, highest = 0.0, 0.0
-    for ax, metric in zip(axes, _ALPHA_METRICS, strict=True):
+    for metric, ax in axes.items():
         ax.axhline(0, color="black", linewidth=0.8)
-        ours = [(series.rule.alpha, *series.gain(metric)) for series in swept]
+        ours = [(series.row.rule.alpha, *series.gain(metric)) for series in swept]
         style.plot_measured(ax, ours, label="ours", **style.series(0) | style.OURS)
-        printed = [(series.rule.alpha, series.paper_gain(metric)) for series in swept]
+        printed = [(series.row.rule.alpha, series.paper_gain(metric)) for series in swept]
         style.plot(ax, printed, label="paper", **style.series(1) | style.PAPER)
         ends = [end for _, quantity, _ in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
         ends += [gain for _, gain in printed if gain is not None]
         lowest, highest = min([lowest, *ends]), max([highest, *ends])
-        ax.set_title(_name(metric))
-    axes[0].set_ylim(max(lowest - 0.3, _LOWEST_GAIN), highest + 0.3)
-    figure.supxlabel(_ALPHA, fontsize="medium")
-    figure.supylabel(_GAIN, fontsize="medium")
-    style.explain_bands(figure, axes[0])
+    ax.set_ylim(max(lowest - 0.3, _LOWEST_GAIN), highest + 0.3)
+    style.explain_bands(figure, axes["AP"])
     return figure
 
 
 def _oracle(bound: Panel) -> Figure:
     """Draw AP against alpha with the predicted and with the true IoU, one panel per IoU threshold."""
-    figure, axes = _by_metric()
-    for ax, metric in zip(axes, _ALPHA_METRICS, strict=True):
+    figure, axes = _by_metric("α (0: IoU alone, 1: classification score alone)", "AP (%)")
+    for metric, ax in axes.items():
         for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
-            points = [(series.rule.alpha, *series.value(metric)) for series in bound.by_alpha(kind)]
+            points = [(series.row.rule.alpha, *series.value(metric)) for series in bound.by_alpha(kind)]
             style.plot_measured(ax, points, label=label, **style.series(index) | style.OURS)
         base = bound.series[0].base.ours.get(metric)
         if base is not None:
             ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
-        ax.set_title(_name(metric))
-    axes[0].set_ylim(bottom=0)
-    figure.supxlabel("α (0: IoU alone, 1: classification score alone)", fontsize="medium")
-    figure.supylabel("AP (%)", fontsize="medium")
-    style.explain_bands(figure, axes[0])
+    ax.set_ylim(bottom=0)
+    style.explain_bands(figure, axes["AP"])
     return figure
 
 
@@ -161,10 +155,15 @@ def _class_gains(panels: list[Panel]) -> Figure:
     return figure
 
 
-def _by_metric() -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each of ``_ALPHA_METRICS``."""
+def _by_metric(xlabel: str, ylabel: str) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with a panel for each of ``_ALPHA_METRICS``; their axes are shared."""
     figure, axes = plt.subplots(2, 3, figsize=(style.WIDTH, 2.5 * style.PANEL), sharex=True, sharey=True)
-    return figure, list(axes.flat)
+    by_metric = dict(zip(_ALPHA_METRICS, axes.flat, strict=True))
+    for metric, ax in by_metric.items():
+        ax.set_title(_name(metric))
+    figure.supxlabel(xlabel, fontsize="medium")
+    figure.supylabel(ylabel, fontsize="medium")
+    return figure, by_metric
 
 
 def _grid(panels: list[Panel], height: float) -> tuple[Figure, list[Axes]]:

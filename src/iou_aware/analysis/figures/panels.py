@@ -57,11 +57,6 @@ class Series:
     classes: dict[str, tuple[Values, Values]]
     measured: Measured
 
-    @property
-    def rule(self) -> Rule:
-        """The row's rule."""
-        return self.row.rule
-
     def paper_gain(self, metric: str) -> float | None:
         """Return the paper's gain in points, where both values are there."""
         return difference(self.row.paper, self.base.paper, metric)
@@ -83,29 +78,26 @@ class Panel:
         name: The first table's name.
         title: The tables' titles.
         series: The rows that have a baseline and values of ours.
+        is_sweep: Whether the rows differ in alpha.
         is_bound: Whether its tables have an upper bound beside the rows, which would flatten their gains.
     """
 
     name: str
     title: str
     series: list[Series]
-    is_bound: bool = False
+    is_sweep: bool
+    is_bound: bool
 
     def by_alpha(self, kind: str = "alpha") -> list[Series]:
         """Return the rows whose rule is of a kind that has an alpha, ``alpha`` or ``oracle``, in the order of alpha."""
-        swept = [series for series in self.series if series.rule.kind == kind]
-        return sorted(swept, key=lambda series: series.rule.alpha)
-
-    @property
-    def is_sweep(self) -> bool:
-        """Whether the rows differ in alpha."""
-        return len({series.rule.alpha for series in self.by_alpha()}) >= _FEWEST_ALPHAS
+        swept = [series for series in self.series if series.row.rule.kind == kind]
+        return sorted(swept, key=lambda series: series.row.rule.alpha)
 
     def thinned(self) -> "Panel":
         """Return the panel with a few alphas of a sweep, or as it is."""
         if not self.is_sweep:
             return self
-        return replace(self, series=[series for series in self.series if series.rule.alpha in _SHOWN_ALPHAS])
+        return replace(self, series=[series for series in self.series if series.row.rule.alpha in _SHOWN_ALPHAS])
 
 
 def panels(
@@ -141,15 +133,14 @@ def _panel(measured: Measured, titles: list[str], content: TableContent) -> Pane
     rows = {row.key: row for row in content.rows}
     classes = {label: {row.key: row.ours for row in part} for label, part in content.classes.items()}
     gaining = [row for row in content.rows if row.baseline and row.ours]
-    is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
-    panel = Panel(measured.table.name, _titles(titles), [], is_bound)
+    is_sweep = len({row.rule.alpha for row in gaining if row.rule.kind == "alpha"}) >= _FEWEST_ALPHAS
+    series = []
     for row in gaining:
-        base = rows[row.baseline]
-        parts = {label: (part[row.key], part[base.key]) for label, part in classes.items()}
-        panel.series.append(Series(_label(row, gaining), row, base, parts, measured))
-    if panel.is_sweep:
-        return replace(panel, series=[replace(series, label=_rule_label(series.rule)) for series in panel.series])
-    return panel
+        label = _rule_label(row.rule) if is_sweep else _label(row, gaining)
+        parts = {name: (part[row.key], part[row.baseline]) for name, part in classes.items()}
+        series.append(Series(label, row, rows[row.baseline], parts, measured))
+    is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
+    return Panel(measured.table.name, _titles(titles), series, is_sweep, is_bound)
 
 
 def _titles(titles: list[str]) -> str:

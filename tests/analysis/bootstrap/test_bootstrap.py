@@ -1,7 +1,6 @@
 """The bootstrap against pycocotools: evaluating duplicated images must give what weighting them gives."""
 
 import json
-import os
 
 import numpy as np
 import pyarrow as pa
@@ -179,20 +178,6 @@ def test_what_is_not_resampled_has_no_sum(tmp_path):
     pq.write_table(pa.table({"rule": ["cls"], "AP": [1.0]}), path)
     with pytest.raises(InputError, match=r"val\.parquet: expected a file that `iou-aware bootstrap` wrote"):
         resamples.load(path)
-
-
-def test_what_is_written_anew_within_one_tick_of_the_clock_is_read_anew(tmp_path):
-    study = experiment(tmp_path, tables={})
-    content = write_dataset(study, "shapes", "val")
-    run, moment = next(name for name in study.runs if ".retinanet" in name), 10**18
-    read = []
-    for seed in (1, 2):
-        write_detections(study, run, "val", {"cls": noisy(content, seed)})
-        path = draw.resample(study, run, "val", resamples=5)
-        os.utime(path, ns=(moment, moment))
-        read.append(resamples.load(path))
-        assert resamples.load(path) is read[-1]
-    assert (read[0]["AP"] != read[1]["AP"]).any()
 
 
 @pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed", "images"])

@@ -196,12 +196,8 @@ def test_correlations_decide_the_premise(tmp_path):
         {"run": run, "split": "val", "rule": rule, "boxes": boxes, "score": score, "spearman": value}
         for run in made.runs
         for rule, value in values.items()
-        for boxes, score in [
-            ("found", "confidence"),
-            ("near", "confidence"),
-            ("all", "confidence"),
-            ("found", "cls_score"),
-        ]
+        for boxes in ("found", "near", "all")
+        for score in ("confidence", "cls_score")
     ]
     frame = pd.DataFrame(rows).assign(pearson=0.2)
     frame.loc[(frame["score"] != "confidence") | (frame["boxes"] != "found"), "spearman"] = -1.0

@@ -29,7 +29,7 @@ def test_interval_of_what_is_undefined_or_never_varies():
     some = np.column_stack([drawn, np.full(500, np.nan)])
     assert intervals.interval(np.ones(2), some, lambda two: two.max(-1)) is None
     steady = intervals.interval(np.array([0.5, 3.0]), np.tile([0.5, 3.0], (9, 1)), lambda two: two.min(-1))
-    assert steady == (0.5, 0.5)
+    assert steady == intervals.Interval(0.5, 0.5)
 
 
 def test_interval_takes_back_what_resampling_adds():

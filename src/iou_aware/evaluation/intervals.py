@@ -1,7 +1,7 @@
 """Intervals from the resamples of a number, as far as the images are concerned."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,8 @@ def first(values: np.ndarray) -> np.ndarray:
     return values[..., 0]
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True)
+class Interval:
     """Where a quantity lies at 95 % confidence, as far as the images are concerned."""
 
     low: float

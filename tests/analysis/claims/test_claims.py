@@ -250,6 +250,9 @@ def test_what_the_authors_said_later_is_judged_where_an_experiment_has_it(tmp_pa
 
 def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
     made = finished(tmp_path)
+    for name, run in made.runs.items():
+        if run.scale == COCO_RUN["scale"]:
+            spread(made, name, 1.0)
     data_path, page_path = write_claims(made)
     data = json.loads(data_path.read_text(), parse_constant=pytest.fail)
     assert sum(data["verdicts"].values()) == len(data["claims"]) == len(CLAIMS["claims"])
@@ -261,10 +264,13 @@ def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
         _, _, section = page.partition(f"## {claim['id']}: {claim['verdict']}\n")
         section, _, _ = section.partition("\n## ")
         assert claim["why"] in section and all(number in section for number in claim["deciding"])
+        assert claim["id"] != "coco-ap-gain" or all(finding["quantity"]["interval"] for finding in claim["findings"])
         for finding in claim["findings"]:
             value = finding["quantity"]["value"]
             assert value is None or f"| {finding['quantity']['label']} |" in section
             assert value is None or f"| {value:+.2f} |".replace("-0.00", "+0.00") in section
+            interval = finding["quantity"]["interval"] or {}
+            assert " to ".join(f"{interval[end]:+.2f}" for end in ("low", "high") if interval) in section
 
 
 @pytest.mark.parametrize(

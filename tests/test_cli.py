@@ -23,12 +23,6 @@ def test_every_stage_is_a_command():
     assert set(STAGES) <= set(cli.COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [[], *([command] for command in cli.COMMANDS)])
-def test_help_can_be_shown(arguments):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main([*arguments, "--help"])
-
-
 def test_what_the_machine_refuses_is_one_line_and_status_1(project, capsys, monkeypatch):
     def full(experiment, *rest):
         raise OSError(errno.ENOSPC, "No space left on device", "results/study/metrics.csv")
@@ -76,11 +70,6 @@ def test_make_names_a_mistyped_experiment():
     assert done.stderr.startswith("iou-aware: configs/experiments/mikro.yaml: there is no such file; expected ")
     assert "Did you mean 'configs/experiments/micro.yaml'?" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_runs_are_listed_one_per_line(project, capsys):
-    assert cli.main(["runs", project]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "shapes.faster_rcnn.tiny.quick.96x96.seed0"
 
 
 def test_listing_stages_starts_without_torch():

@@ -86,27 +86,33 @@ def precompile_header(source: Path) -> None:
     subprocess.run([*command, str(header), "-o", f"{header}.gch"], check=True)
 
 
+def environment(work: Path, capabilities: Sequence[str]) -> dict[str, str]:
+    """Return the variables to build mmcv with."""
+    # No GPU is looked for: with one in sight mmcv would want nvcc, and what to compile for has been decided.
+    variables = {"MAX_JOBS": str(len(os.sched_getaffinity(0)))} | os.environ
+    variables |= {"CUDA_VISIBLE_DEVICES": "", "FORCE_CUDA": "0"}
+    variables["TMPDIR"] = str(work)  # so that nothing is left behind by what is stopped
+    if capabilities:
+        variables |= {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": ";".join(capabilities)}
+        variables["CUDA_HOME"] = str(find_nvcc().parent.parent)
+    return variables
+
+
 def build(version: str, work: Path, capabilities: Sequence[str]) -> Path:
     """Download mmcv's source, build its wheel in ``work`` and return the wheel's path."""
-    # No GPU is looked for: with one in sight mmcv would want nvcc, and what to compile for has been decided.
-    environment = {"MAX_JOBS": str(len(os.sched_getaffinity(0)))} | os.environ
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "FORCE_CUDA": "0"}
-    environment["TMPDIR"] = str(work)  # so that nothing is left behind by what is stopped
-    if capabilities:
-        environment |= {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": ";".join(capabilities)}
-        environment["CUDA_HOME"] = str(find_nvcc().parent.parent)
+    variables = environment(work, capabilities)
     pip = [sys.executable, "-m", "pip"]
     fetch = [*pip, "download", "-q", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
-    subprocess.run([*fetch, f"onedl-mmcv=={version}", "-d", str(work)], check=True, env=environment)
+    subprocess.run([*fetch, f"onedl-mmcv=={version}", "-d", str(work)], check=True, env=variables)
     archive = next(work.glob("*.tar.gz"))
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
     source = work / archive.name.removesuffix(".tar.gz")
     precompile_header(source)
     # The header is included by force because a precompiled one counts only where it comes first.
-    environment["CFLAGS"] = f"{CFLAGS} -include {source / HELPER}"
+    variables["CFLAGS"] = f"{CFLAGS} -include {source / HELPER}"
     wheel = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(work / "wheel"), str(source)]
-    subprocess.run(wheel, check=True, env=environment)
+    subprocess.run(wheel, check=True, env=variables)
     return next((work / "wheel").glob("*.whl"))
 
 

@@ -38,38 +38,20 @@ def test_both_files_pin_the_same_versions_but_for_the_named_pair():
     }
 
 
-def test_conda_takes_the_python_that_has_prebuilt_wheels_and_refuses_an_mmcv_without_ops():
-    dependencies = conda_dependencies()
-    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
-    assert "python=3.12" in dependencies
-    assert "--only-binary onedl-mmcv" in pip
-    assert {"torch", "onedl-mmcv"} <= conda_pins().keys()
-
-
 def test_conda_finds_a_torch_and_an_mmcv_that_are_built_for_each_other():
     """The ops of mmcv load only with the PyTorch they were compiled for; its version list says what is published."""
-    pins = conda_pins()
+    pins, dependencies = conda_pins(), conda_dependencies()
     torch, cuda = pins["torch"].split("+")
     assert (pins["onedl-mmcv"], torch, cuda) in {("2.3.6", "2.9.0", "cu129"), ("2.3.6", "2.10.0", "cu129")}
-    pip = next(entry["pip"] for entry in conda_dependencies() if isinstance(entry, dict))
+    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    assert "python=3.12" in dependencies and "--only-binary onedl-mmcv" in pip
     assert f"--extra-index-url https://download.pytorch.org/whl/{cuda}" in pip
     assert f"--extra-index-url https://mmwheels.onedl.ai/{cuda}-torch{torch.replace('.', '')}/simple/" in pip
 
 
-def test_every_line_of_the_lock_is_one_exact_pin():
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-    names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
-    assert len(names) == len(set(names))
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line) for line in lines)
-
-
-def test_whatever_the_package_needs_is_pinned():
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"]
-    assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
-
-
-def test_whatever_the_package_imports_is_named_as_its_need():
+def test_whatever_the_package_imports_is_named_as_its_need_and_pinned():
     needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"])
+    assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
     providers = packages_distributions()
     imported = {name for file in (ROOT / "src").rglob("*.py") for name in top_level_imports(file)}
     assert {"torch", "cv2", "yaml"} <= imported
@@ -114,11 +96,3 @@ def top_level_imports(file: Path) -> set[str]:
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
     return {name.partition(".")[0] for name in names}
-
-
-def test_the_installed_versions_are_the_locked_ones():
-    from importlib.metadata import version
-
-    installed = {name: version(name) for name in ("numpy", "pandas", "snakemake", "onedl-mmdetection")}
-    lock = lock_pins()
-    assert installed == {name: lock[name] for name in installed}

@@ -124,18 +124,3 @@ def test_every_trained_detector_is_in_the_metafile():
     recipes = [ROOT / "configs" / "detectors" / recipe for recipe in ("mmdet3", "paper")]
     assert sorted(files) == sorted(str(file.relative_to(ROOT)) for folder in recipes for file in folder.glob("*.py"))
     assert len({model["Name"] for model in models}) == len(models)
-
-
-def test_workflow_catalogue_finds_what_its_standardised_usage_asks_for():
-    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
-    assert set(usage) == {"mandatory-flags", "software-stack-deployment"}
-    assert set(usage["software-stack-deployment"]) == {"conda", "apptainer", "apptainer+conda", "report"}
-    readme = (ROOT / "README.md").read_text().lower()
-    assert "snakemake" in readme and "workflow" in readme
-    assert (ROOT / "workflow" / "Snakefile").is_file() and (ROOT / "config" / "README.md").is_file()
-
-
-def test_commits_are_checked_by_the_same_commands_as_make_lint():
-    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    (hook,) = repository["hooks"]
-    assert (hook["entry"], hook["pass_filenames"]) == ("make lint", False)

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 from pathlib import Path
 
@@ -62,17 +61,6 @@ def test_a_python_that_the_pins_exclude_is_told_by_its_version(setup, monkeypatc
         setup.check_tools([])
 
 
-def has_pip(setup) -> bool:
-    return not subprocess.run([setup.PYTHON, "-m", "pip", "--version"], check=False, capture_output=True).returncode
-
-
-def test_an_environment_that_was_killed_while_it_was_made_gets_its_pip(setup):
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", setup.VENV], check=True)
-    assert setup.PYTHON.exists() and not has_pip(setup)
-    setup.make_venv([])
-    assert has_pip(setup)
-
-
 def test_an_environment_that_was_moved_is_made_anew_and_a_whole_one_is_left_alone(setup, monkeypatch):
     made = []
     monkeypatch.setattr(setup, "run", lambda *command: made.append(command) or setup.VENV.mkdir(exist_ok=True))
@@ -97,29 +85,21 @@ def test_a_package_is_taken_for_installed_once_pip_has_signed_it(setup, tmp_path
     assert [folder.name for folder in site.iterdir()] == ["whole-1.0.dist-info"]
 
 
-def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, tmp_path, monkeypatch):
+def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, tools, tmp_path, monkeypatch):
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "check_tools", lambda _: None)
     monkeypatch.setattr(setup, "fingerprint", lambda _: "the same sources")
-    made, begun, waiting, go_on = [], threading.Event(), threading.Event(), threading.Event()
-
-    def set_up(_) -> None:
-        made.append(threading.current_thread().name)
+    made, waiting = [], threading.Event()
+    monkeypatch.setattr(setup, "set_up", lambda target: made.append(target) or waiting.set())
+    monkeypatch.setattr("builtins.print", lambda *_, **__: waiting.set())
+    second = threading.Thread(target=setup.main)
+    with tools["build_mmcv"].alone(tmp_path, "set-up"):
+        second.start()
+        waiting.wait()
         setup.VENV.mkdir(exist_ok=True)
-        (begun if made == ["first"] else waiting).set()
-        go_on.wait()
-
-    monkeypatch.setattr(setup, "set_up", set_up)
-    monkeypatch.setattr("builtins.print", lambda text, **_: waiting.set() if "waiting" in text else None)
-    first, second = (threading.Thread(target=setup.main, name=name) for name in ("first", "second"))
-    first.start()
-    begun.wait()
-    second.start()
-    waiting.wait()
-    go_on.set()
-    for thread in (first, second):
-        thread.join()
-    assert made == ["first"]
+        setup.STAMP.write_text("the same sources")
+    second.join()
+    assert made == []
 
 
 def test_what_is_being_built_is_stopped_with_all_that_it_started(setup):
@@ -304,29 +284,12 @@ def test_a_switch_between_cpu_and_cuda_makes_a_new_environment_and_nothing_else_
 
 
 def test_the_build_compiles_for_the_gpus_that_it_is_told(tools, tmp_path, monkeypatch):
-    builder = tools["build_mmcv"]
     says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    called = {}
-
-    def run(command: list, env: dict, **_) -> None:
-        assert env["CUDA_VISIBLE_DEVICES"] == "", "mmcv looks for a GPU even while its source is fetched"
-        if "download" in command:
-            (tmp_path / "onedl_mmcv-2.3.6").mkdir(exist_ok=True)
-            with tarfile.open(tmp_path / "onedl_mmcv-2.3.6.tar.gz", "w:gz") as tar:
-                tar.add(tmp_path / "onedl_mmcv-2.3.6", "onedl_mmcv-2.3.6")
-        else:
-            called.update(env)
-            (tmp_path / "wheel").mkdir(exist_ok=True)
-            (tmp_path / "wheel" / "onedl_mmcv-2.3.6.whl").touch()
-
-    monkeypatch.setattr(builder, "precompile_header", lambda _: None)
-    monkeypatch.setattr(builder.subprocess, "run", run)
-    builder.build("2.3.6", tmp_path, ["8.0", "9.0"])
-    assert called["FORCE_CUDA"] == "1" and called["TORCH_CUDA_ARCH_LIST"] == "8.0;9.0"
-    assert called["CUDA_HOME"] == str(tmp_path / "cuda")
-    builder.build("2.3.6", tmp_path, [])
-    assert called["FORCE_CUDA"] == "0"
+    environment = tools["build_mmcv"].environment
+    told = {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0;9.0", "CUDA_HOME": str(tmp_path / "cuda")}
+    assert environment(tmp_path, ["8.0", "9.0"]).items() >= told.items()
+    assert environment(tmp_path, []).items() >= {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}.items()
 
 
 def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cache(tools, tmp_path, monkeypatch):

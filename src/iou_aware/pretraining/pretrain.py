@@ -45,15 +45,17 @@ class Classifier(nn.Module):
         self.backbone = MODELS.build(dict(detector["backbone"], init_cfg=None))
         self.linear = nn.Linear(detector["neck"]["in_channels"][-1], len(STYLE.shapes))
         pixels = detector["data_preprocessor"]
-        self.register_buffer("mean", torch.tensor(pixels["mean"]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(pixels["std"]).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(pixels["mean"]))
+        self.register_buffer("std", torch.tensor(pixels["std"]))
         self.backbone.init_weights()
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
-        """Return the logits of pictures ``(N, H, W, 3)`` BGR, ``(N, classes)``."""
-        rgb = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2)
-        return self.linear(self.backbone((rgb - self.mean) / self.std)[-1].mean((2, 3)))
+        """Return the logits of pictures ``(N, H, W, 3)`` RGB, ``(N, classes)``."""
+        width = pictures.shape[2]
+        rows = torch.from_numpy(pictures).flatten(2).float()  # whole rows are normalised faster than three channels
+        rows = (rows - self.mean.repeat(width)) / self.std.repeat(width)
+        return self.linear(self.backbone(rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2))[-1].mean((2, 3)))
 
 
 def pretrain(experiment: Experiment, backbone: str) -> None:

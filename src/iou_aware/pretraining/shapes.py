@@ -47,13 +47,13 @@ def draw_shapes(split: str, count: int, side: int, seed: int) -> tuple[NDArray[n
         seed: Everything drawn follows from it.
 
     Returns:
-        The pictures, ``(count, side, side, 3)`` BGR, and of each the index of its shape in the style, ``(count,)``.
+        The pictures, ``(count, side, side, 3)`` RGB, and of each the index of its shape in the style, ``(count,)``.
     """
     pictures, labels = np.empty((count, side, side, 3), np.uint8), np.empty(count, np.int64)
     names = list(STYLE.shapes)
     for index in range(count):
         scene, objects = draw(STYLE, (seed, index, len(split), *split.encode()))
         # OpenCV's fixed-point interpolation, as in the scenes: the same on every processor.
-        pictures[index] = cv2.resize(scene, (side, side), interpolation=cv2.INTER_LINEAR_EXACT)
+        pictures[index] = cv2.resize(scene, (side, side), interpolation=cv2.INTER_LINEAR_EXACT)[..., ::-1]
         labels[index] = names.index(objects[0].category)
     return pictures, labels

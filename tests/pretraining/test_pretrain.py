@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,13 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.pretraining import shapes
 from iou_aware.pretraining.pretrain import Classifier, fit, pretrain
-from iou_aware.pretraining.shapes import STYLE, draw_shapes
+from iou_aware.pretraining.shapes import STYLE, draw_shapes, shared_shapes
 from iou_aware.workflow import stages
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {
-    "seed": 0, "images": 32, "held_out": 8, "side": 64, "epochs": 30, "batch_size": 16,
-    "lr": 3e-3, "weight_decay": 0.0, "label_smoothing": 0.0,
-}  # fmt: skip
+SETTINGS = {"seed": 0, "epochs": 30, "batch_size": 16, "lr": 3e-3, "weight_decay": 0.0, "label_smoothing": 0.0}
 
 
 @pytest.fixture
@@ -40,12 +39,23 @@ def test_pictures_are_named_evenly_and_never_held_out_as_well():
     assert np.array_equal(draw_shapes("train", 300, 32, seed=0)[0], pictures)
 
 
+def test_pictures_are_drawn_once_for_all_that_need_them_at_once(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(shapes, "draw_shapes", lambda *asked: drawn.append(asked) or draw_shapes(*asked))
+    asked = [("train", 50, 32, 0), ("train", 50, 32, 1), ("held out", 50, 32, 0)]
+    with ThreadPoolExecutor(9) as pool:
+        given = list(pool.map(lambda each: shared_shapes(tmp_path, *each), 3 * asked))
+    assert sorted(drawn) == sorted(asked)
+    for each, arrays in zip(3 * asked, given, strict=True):
+        assert all(map(np.array_equal, arrays, draw_shapes(*each)))
+
+
 def test_a_backbone_learns_the_pictures_that_it_is_shown(study):
     detector = assignments.read(study.paths.detector("micro", "retinanet"))
     torch.manual_seed(0)
     network = Classifier(assignments.merged(detector, assignments.read(study.paths.backbone("micro_r50")))["model"])
-    fit(network, SETTINGS)
-    pictures, labels = draw_shapes("train", SETTINGS["images"], SETTINGS["side"], SETTINGS["seed"])
+    pictures, labels = draw_shapes("train", 32, 64, seed=0)
+    fit(network, pictures, labels, SETTINGS)
     with torch.no_grad():
         assert np.mean(network(pictures).argmax(1).numpy() == labels) > 0.9
 

@@ -119,6 +119,11 @@ class Layout:
         """The weights that a backbone starts from, fetched or pretrained."""
         return self.root / "data" / "backbones" / f"{backbone}.pth"
 
+    @property
+    def shapes(self) -> Path:
+        """The pictures that pretrainings share."""
+        return self.root / "data" / "shapes"
+
     def receipt(self, backbone: str) -> Path:
         """The receipt of a backbone's weights; it is Snakemake's output, as Snakemake deletes those of failed jobs."""
         return self.root / "results" / "backbones" / f"{backbone}.json"

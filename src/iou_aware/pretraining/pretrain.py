@@ -21,7 +21,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json, writing
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.pretraining.shapes import STYLE, draw_shapes
+from iou_aware.pretraining.shapes import STYLE, shared_shapes
 from iou_aware.training import weights
 
 logger = logging.getLogger(__name__)
@@ -80,8 +80,12 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
     init_default_scope("mmdet")
     detector = assignments.read(paths.configs / "detectors" / f"{settings['detector']}.py")
     network = Classifier(assignments.merged(detector, assignments.read(paths.backbone(backbone)))["model"])
-    fit(network, settings)
-    accuracy = _accuracy(network, settings)
+    pictures = {
+        split: shared_shapes(paths.shapes, split, settings[count], settings["side"], settings["seed"])
+        for split, count in {"train": "images", "held out": "held_out"}.items()
+    }
+    fit(network, *pictures["train"], settings)
+    accuracy = _accuracy(network, *pictures["held out"])
     target = paths.pretrained(backbone)
     with writing(target) as beside, beside.open("wb") as file:
         torch.save({"state_dict": weights.of(network.backbone)}, file)
@@ -90,9 +94,10 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
     logger.info("%s: %.1f %% of %d held-out pictures named", target, 100 * accuracy, settings["held_out"])
 
 
-def fit(network: Classifier, settings: Mapping[str, Any]) -> None:
-    """Train on the pictures, half of them mirrored, by AdamW with one cycle of the learning rate."""
-    pictures, labels = draw_shapes("train", settings["images"], settings["side"], settings["seed"])
+def fit(
+    network: Classifier, pictures: NDArray[np.uint8], labels: NDArray[np.int64], settings: Mapping[str, Any]
+) -> None:
+    """Train on pictures, half of them mirrored, by AdamW with one cycle of the learning rate."""
     rng = np.random.default_rng(settings["seed"])
     parameters = list(network.parameters())
     optimiser = torch.optim.AdamW(
@@ -121,9 +126,8 @@ def fit(network: Classifier, settings: Mapping[str, Any]) -> None:
 
 
 @torch.no_grad()
-def _accuracy(network: Classifier, settings: Mapping[str, Any]) -> float:
-    """Return the share of held-out pictures that the network names."""
-    pictures, labels = draw_shapes("held out", settings["held_out"], settings["side"], settings["seed"])
+def _accuracy(network: Classifier, pictures: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+    """Return the share of pictures that the network names."""
     network.eval()
     named = [network(batch).argmax(1).numpy() for batch in np.array_split(pictures, -(-len(pictures) // 100))]
     return float((np.concatenate(named) == labels).mean())

@@ -1,9 +1,16 @@
 """A classification set in miniature: one shape per picture, of more classes than any detection set has."""
 
+import contextlib
+import hashlib
+from pathlib import Path
+
 import cv2
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
+from iou_aware.common.files import writing
+from iou_aware.data.miniature import scenes
 from iou_aware.data.miniature.scenes import Style, cross, draw, polygon, star
 
 _DISC, _SQUARE = polygon(48), polygon(4, turn=30)
@@ -35,6 +42,25 @@ STYLE = Style(
     clutter=(1, 5),
     noise=7,
 )
+
+
+def shared_shapes(
+    folder: Path, split: str, count: int, side: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return what ``draw_shapes`` draws, from ``folder``, where the first that needs it keeps it for the others."""
+    code = b"".join(Path(file).read_bytes() for file in (scenes.__file__, __file__))
+    name = hashlib.sha256(code + repr((split, count, side, seed)).encode()).hexdigest()[:12]
+    kept = folder / f"{name}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as alone:
+        with contextlib.suppress(NotImplementedError, OSError):  # clusters mount some file systems without locks
+            alone.enter_context(FileLock(folder / f".{name}.lock"))
+        if not kept.is_file():
+            pictures, labels = draw_shapes(split, count, side, seed)
+            with writing(kept) as beside, beside.open("wb") as file:
+                np.savez(file, pictures=pictures, labels=labels)
+    with np.load(kept) as arrays:
+        return arrays["pictures"], arrays["labels"]
 
 
 def draw_shapes(split: str, count: int, side: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

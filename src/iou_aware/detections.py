@@ -9,11 +9,11 @@ detections are never evaluated.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,7 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over b
 _TYPES = {"image_ids": np.int64, "category_ids": np.int32} | dict.fromkeys(
     ("boxes", "confidences", "cls_scores", "iou_preds"), np.float32
 )
+_Rule = TypeVar("_Rule", bound=str)
 # A row as the checksum reads it.
 _ROW = np.dtype([("ids", "<i8", 2), ("numbers", "<f4", 7)])
 
@@ -162,26 +163,35 @@ def read(path: Path, rule: str) -> Detections:
     """Return all detections of one rule, in the file's order.
 
     Raises:
-        InputError: The file is missing, damaged, changed since it was written, not one of detections, or lacks the
-            rule.
+        InputError: As ``by_rule`` does.
+    """
+    return next(by_rule(path, [rule]))[1]
+
+
+def by_rule(path: Path, rules: Iterable[_Rule]) -> Iterator[tuple[_Rule, Detections]]:
+    """Yield each of some rules with all its detections, in the file's order. The file is read once.
+
+    Raises:
+        InputError: The file is missing, damaged, changed since it was written, not one of detections, or lacks a rule.
     """
     file = _open(path)
     about, made, checksums = _metadata(file, path)
-    if rule not in about["rules"]:
-        raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(about['rules'])}.")
-    checksum, parts = _checksum(made, rule), [_detections(SCHEMA.empty_table())]
-    for group in range(file.num_row_groups):
-        try:
-            parts.append(_detections(file.read_row_group(group).filter(pc.field("rule") == rule)))
-        except _DAMAGE as fault:
-            raise InputError(f"{path}: damaged ({fault}). {AGAIN}") from fault
-        checksum.update(_rows(parts[-1]).tobytes())
-    if checksum.hexdigest() != checksums.get(rule):
-        raise InputError(
-            f"{path}: changed after it was written: the detections by the rule '{rule}' have the sha256 "
-            f"{checksum.hexdigest()}, written {checksums.get(rule)}. {AGAIN}"
-        )
-    return _joined(parts)
+    try:
+        table = file.read()
+        table.validate(full=True)
+    except _DAMAGE as fault:
+        raise InputError(f"{path}: damaged ({fault}). {AGAIN}") from fault
+    for rule in rules:
+        if rule not in about["rules"]:
+            raise InputError(f"{path}: no detections by the rule '{rule}', only by {', '.join(about['rules'])}.")
+        found, checksum = _detections(table.filter(pc.field("rule") == rule)), _checksum(made, rule)
+        checksum.update(_rows(found).tobytes())
+        if checksum.hexdigest() != checksums.get(rule):
+            raise InputError(
+                f"{path}: changed after it was written: the detections by the rule '{rule}' have the sha256 "
+                f"{checksum.hexdigest()}, written {checksums.get(rule)}. {AGAIN}"
+            )
+        yield rule, found
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:

@@ -44,8 +44,8 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     classes = [names[category] for category in evaluator.category_ids]
 
     measured = {}
-    for rule in rules:
-        results = detections.read(source, rule).results
+    for rule, found in detections.by_rule(source, rules):
+        results = found.results
         place = f"{source}, rule '{rule}'"
         coco.require_known(results, evaluator.image_ids, evaluator.category_ids, place)
         curves = evaluator.curves(results)

@@ -40,8 +40,8 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     truth, evaluator = Annotations.load(annotations), CocoEvaluator(annotations)
     weights = list(draws(len(evaluator.image_ids), resamples))
     tables = []
-    for rule in experiment.rules_for(run):
-        detected = detections.read(source, rule).results
+    for rule, found in detections.by_rule(source, experiment.rules_for(run)):
+        detected = found.results
         matches = match_areas(evaluator, detected)
         values, _ = distributions(matches, weights)
         values |= correlation_distributions(truth, detected, matches["all"], weights)

@@ -65,8 +65,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for name, split, truth, evaluator in _sources(experiment):
         run = experiment.runs[name]
-        for rule in experiment.rules_for(run):
-            detected = detections.read(experiment.paths.detections(name, split), rule)
+        for rule, detected in detections.by_rule(experiment.paths.detections(name, split), experiment.rules_for(run)):
             if rule.kind == "oracle":
                 detected = replace(detected, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()

@@ -1,6 +1,5 @@
 """The benchmarks run, and the page shows what they found, whoever was faster."""
 
-import json
 import os
 import subprocess
 import sys
@@ -69,34 +68,20 @@ def test_a_ratio_is_the_median_over_turns_taken_together(modules, monkeypatch):
     assert found["ratio"] == 0.5
 
 
-def test_the_table_says_where_ours_loses_and_which_goals_are_missed(modules):
-    pages, _ = modules
-    lost, won, small, big = (
-        pages.row(one)
-        for one in (
-            entry("lost", side(3.0), side(2.0), goal=1.15),
-            entry("won", side(1.0), side(4.0), goal=0.5),
-            entry("small", side(10.0), None, goal=100),
-            entry("big", side(200.0), None, goal=100),
-        )
-    )
-    assert "ours takes 1.5 times as long" in lost and "missed" in lost
-    assert "4 times as fast" in won and "met" in won
-    assert "met" in small and "missed" in big
-
-
 def test_the_page_shows_the_results_between_its_markers(modules, tmp_path):
     pages, timing = modules
     results = {
         "provenance": PROVENANCE,
         "entries": [
-            entry("sweep", side(3.0), side(2.0)),
+            entry("lost", side(3.0), side(2.0), goal=1.15),
+            entry("won", side(1.0), side(4.0), goal=0.5),
+            entry("small", side(10.0), None, goal=100),
+            entry("big", side(200.0), None, goal=100),
             timing.absent("stages", "not there"),
             entry("instead", side(1.0), side(4.0), group="ablation"),
         ],
     }
     pages.write(tmp_path, results)
-    assert json.loads((tmp_path / "bench.json").read_text()) == results
     page = tmp_path / "page.md"
     marked = [
         f"<!-- {name}: made by `python -m benchmarks --publish` -->\nold {name}\n<!-- end of {name} -->"
@@ -105,18 +90,15 @@ def test_the_page_shows_the_results_between_its_markers(modules, tmp_path):
     page.write_text("# Title\n\n" + "\n\ntext\n\n".join(marked) + "\n")
     pages.publish(tmp_path / "bench.json", page)
     once = page.read_text()
-    for said in ("A processor", "0123456789ab with changes", "shared", "| sweep |", "| instead |", "not there"):
+    rows = {line.split(" | ")[0].strip("| "): line for line in once.splitlines() if line.startswith("| ")}
+    assert "ours takes 1.5 times as long" in rows["lost"] and "missed" in rows["lost"]
+    assert "4 times as fast" in rows["won"] and "met" in rows["won"]
+    assert "met" in rows["small"] and "missed" in rows["big"]
+    assert "not there" in rows["stages"] and "instead" in rows
+    for said in ("A processor", "0123456789ab with changes", "shared"):
         assert said in once
     assert "old" not in once and once.count("text") == 2
     pages.publish(tmp_path / "bench.json", page)
     assert page.read_text() == once
-
-
-def test_a_page_without_markers_or_no_results_are_refused(modules, tmp_path):
-    pages, _ = modules
-    with pytest.raises(InputError, match=r"bench.json: missing; run `make bench`"):
-        pages.publish(tmp_path / "bench.json", tmp_path / "page.md")
-    pages.write(tmp_path, {"provenance": PROVENANCE, "entries": []})
-    (tmp_path / "page.md").write_text("nothing")
     with pytest.raises(InputError, match="found 0 places for machine"):
-        pages.publish(tmp_path / "bench.json", tmp_path / "page.md")
+        pages.publish(tmp_path / "bench.json", tmp_path / "bench.md")

@@ -232,8 +232,8 @@ def _log_steps(first: int, last: int) -> tuple[int, ...]:
 
 def _doubled_area(contour: Ints) -> int:
     """Return twice the signed area of a contour, in its own units squared."""
-    x, y = contour.T
-    return int((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())
+    (x, y), (next_x, next_y) = contour.T, contour[np.arange(1 - len(contour), 1)].T
+    return int(x @ next_y - y @ next_x)
 
 
 def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], item: _Placed) -> None:

@@ -1,6 +1,5 @@
 """COCO annotation files: what tools write is read as it is meant, and written anew in one form."""
 
-import io
 import json
 
 import numpy as np
@@ -21,7 +20,7 @@ from builders.data import (
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
-from iou_aware.evaluation.export import write_results
+from iou_aware.evaluation.export import results
 
 
 def test_a_split_is_written_anew_with_what_is_needed(tmp_path):
@@ -141,9 +140,7 @@ def test_ids_are_names(tmp_path, rename, order):
     corners = annotations.boxes.astype(np.float32)
     corners[:, 2:] += corners[:, :2]
     detections = Detections(annotations.image_ids, annotations.category_ids, corners, np.ones(2), np.ones(2), None)
-    file = io.StringIO()
-    write_results(file, [detections], annotations.source_images, annotations.source_categories)
-    assert json.loads(file.getvalue()) == [
+    assert results(detections, annotations.source_images, annotations.source_categories) == [
         {key: annotation[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0}
         for annotation in content["annotations"]
     ]

@@ -22,7 +22,6 @@ class Served:
         cuts: Connections to close early, by how many bytes each still sends; a negative number answers that status.
         length: Whether the size is announced.
         wrong_range: Answer requests for a part with another part.
-        retry_after: What an answered status says of when to come again.
         redirect: A status and where it leads, answered instead of the content.
         asked: The Range header of each request so far.
     """
@@ -32,7 +31,6 @@ class Served:
     cuts: list[int] = field(default_factory=list)
     length: bool = True
     wrong_range: bool = False
-    retry_after: str = ""
     redirect: tuple[int, str] | None = None
     asked: list[str | None] = field(default_factory=list)
 
@@ -57,8 +55,6 @@ class _Handler(BaseHTTPRequestHandler):
         cut = served.cuts.pop(0) if served.cuts else None
         if cut is not None and cut < 0:
             self.send_response(-cut)
-            if served.retry_after:
-                self.send_header("Retry-After", served.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return

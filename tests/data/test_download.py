@@ -91,12 +91,13 @@ def test_a_wrong_checksum_is_refused_and_the_file_does_not_appear(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("99999", 600.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)])
-def test_a_server_is_left_alone_for_as_long_as_it_asks(tmp_path, monkeypatch, asked, waited):
+def test_pauses_grow_while_nothing_new_arrives(tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    assert fetched(tmp_path, Served(CONTENT, cuts=[-503], retry_after=asked)) == CONTENT
-    assert pauses == [waited]
+    with serving({"/a": Served(CONTENT, cuts=[HALF, -503, 0, 1 << 16, -429])}) as address:
+        monkeypatch.setattr("iou_aware.data.download.PAUSE", 2.0)
+        download([f"{address}/a"], tmp_path / "a.bin", checksum())
+    assert pauses == [2.0, 2.0, 4.0, 2.0, 2.0]
 
 
 def test_a_mirror_continues_what_another_began(tmp_path):

@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 TRIES = 6  # attempts in a row that bring nothing new
 PAUSE = 2.0  # seconds before the second of them; doubled for each further one
 _TIMEOUT = 60.0  # seconds without a byte after which an attempt has failed
-_LONGEST_PAUSE = 600.0  # seconds that a server may ask to be left alone for
 _CHUNK = 1 << 16  # bytes, of which the last ones are lost with a connection
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
@@ -77,7 +76,7 @@ def _complete(url: str, part: Path, checksum: str | None) -> None:
             if failures == TRIES or not _is_passing(failure):
                 raise
             log.warning("%s: %s; trying again", url, failure)
-            time.sleep(_pause(failures, failure.response))
+            time.sleep(PAUSE * 2 ** max(0, failures - 1))
     if wrong := _mismatch(part, checksum):
         part.unlink()
         if not resumed:
@@ -90,12 +89,6 @@ def _is_passing(failure: requests.RequestException) -> bool:
     if failure.response is not None:
         return failure.response.status_code in _RETRIED
     return isinstance(failure, _BROKEN_OFF)
-
-
-def _pause(failures: int, response: requests.Response | None) -> float:
-    """Return the seconds to wait: ever longer, and at least as long as the server asks; a date is not waited for."""
-    asked = "" if response is None else response.headers.get("Retry-After", "")
-    return min(_LONGEST_PAUSE, max(PAUSE * 2 ** (failures - 1), float(asked) if asked.isdecimal() else 0))
 
 
 def _request(url: str, part: Path, resume: bool) -> None:

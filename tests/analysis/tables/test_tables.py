@@ -52,7 +52,7 @@ def test_rows_labels_columns_and_gains_are_the_papers(study, name, metrics, gain
     cited = table[table["kind"] == "cited"]
     assert len(cited) == (7 * 6 if name == "table1" else 0)
     assert cited["ours"].isna().all() and cited["paper"].notna().all()
-    ours = table[table["kind"] == "ours"].drop(index="alpha_0.0", errors="ignore")
+    ours = table[table["kind"] == "ours"].drop(index="alpha_0.0", level="row", errors="ignore")
     assert ours["delta"].to_numpy() == pytest.approx(-SHIFT)
     assert (ours["ours"] - ours["paper"]).to_numpy() == pytest.approx(-SHIFT)
     gains = ours[ours["baseline"].notna()]

@@ -94,6 +94,7 @@ def seeded(tmp_path_factory):
         tmp_path_factory.mktemp("seeded"),
         runs=[
             shared | {"detector": "retinanet", "backbone": ["tiny", "deep"]},
+            shared | {"detector": "faster_rcnn", "backbone": "tiny"},
             shared | {"backbone": "tiny", "detector": "iou_aware_retinanet", "iou_loss": ["bce", "l2"]},
         ],
         rules=["none", "alpha=0.50"],
@@ -108,7 +109,13 @@ def seeded(tmp_path_factory):
         },
     )
     random = np.random.default_rng(0)
-    values = {(run, rule): {"AP": 30 + random.normal()} for run in made.runs for rule in made.rules_for(made.runs[run])}
+    # Faster R-CNN is no detector that the IoU head is compared on: however it scatters, the others do not.
+    spreads = {run: 9 if "faster" in run else 1 for run in made.runs}
+    values = {
+        (run, rule): {"AP": 50 + random.normal(0, spread)}
+        for run, spread in spreads.items()
+        for rule in made.rules_for(made.runs[run])
+    }
     write_results(made, values)
     collect(made)
     by_seed = {}

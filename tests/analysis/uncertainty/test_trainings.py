@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from iou_aware.analysis.uncertainty.trainings import half_widths, scatter
+from iou_aware.analysis.uncertainty.trainings import half_widths, scatter, summed
 
 TRIALS = 4000
 # Three standard errors of a share of 95 % among so many trials are 1.0 points.
@@ -91,3 +91,13 @@ def test_one_run_alone_is_the_t_test_and_trainings_that_are_all_the_same_have_no
     for paired in (True, False):
         same = scatter([np.ones((2, 3))], paired)
         assert same.deviation == 0 and half_widths([same] * 2, [[1, -1]] * 2, 3).tolist() == [0, 0]
+
+
+def test_the_difference_of_runs_of_two_kinds_is_welchs_t_test():
+    random = np.random.default_rng(8)
+    calm, wild = random.normal(0, 1, 4), random.normal(0, 9, 4)
+    expected = stats.ttest_ind(calm, wild, equal_var=False).confidence_interval(0.95)
+    both = summed([scatter([one[np.newaxis]], paired=False) for one in (calm, wild)], [[1], [-1]])
+    half = half_widths([both], [[1, -1]], 4)[0]
+    difference = calm.mean() - wild.mean()
+    assert (difference - half, difference + half) == pytest.approx((expected.low, expected.high))

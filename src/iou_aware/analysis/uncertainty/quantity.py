@@ -98,6 +98,8 @@ class Measurements:
                 self._values.setdefault(key, {}).update({name: values[name] for name in CORRELATIONS})
         # Every model once; its runs differ in their seed only.
         self._models = list(dict.fromkeys(replace(run, seed=0) for run in runs.values()))
+        aware = [model for model in self._models if model.is_iou_aware]
+        self._compared = {one.detector for model in aware for one in (model, model.baseline)}
 
     def quantity(
         self,
@@ -178,10 +180,10 @@ class Measurements:
         made: dict[tuple[str, ...], dict[str, Any]] = {}
         for table, row in [(one, row) for one in tables for row in one.rows.values()]:
             model, seeds = self._runs[row.runs[0]], sorted(self._cell(table, row, "AP"))
-            if model.is_iou_aware and len(seeds) >= trainings.FEWEST_SEEDS and _conditions(model) not in made:
+            if model.is_iou_aware and len(seeds) >= trainings.FEWEST_SEEDS and self._kind(model) not in made:
                 one, _ = self._scatter(table.split, [(row, "AP")], [1.0], seeds)
-                about = dict(zip(("dataset", "scale", "recipe"), _conditions(model), strict=True))
-                made[_conditions(model)] = about | {"deviation": one.deviation, "freedom": one.freedom}
+                about = {key: getattr(model, key) for key in ("dataset", "scale", "recipe")}
+                made[self._kind(model)] = about | {"deviation": one.deviation, "freedom": one.freedom}
         return list(made.values())
 
     def by_seed(self, terms: Sequence[Term], table: Table) -> dict[int, float]:
@@ -220,22 +222,53 @@ class Measurements:
                 parts.setdefault(model, []).append((factor / scale, row.rule, metric))
         if not parts:  # the sum cancels out
             return trainings.Scatter(np.zeros(1), 1.0), []
-        # All models of these datasets and scales tell how much such a number scatters.
+        # All models of a kind tell how much such a number scatters.
         lead = parts[next((model for model in parts if model.is_iou_aware), next(iter(parts)))]
-        blocks: dict[Run, list[list[float]]] = {}
-        for model in self._models:
-            mine = parts.get(model) or _for_model(model, lead)
-            if mine and any(_conditions(model) == _conditions(one) for one in parts):
+        terms = {model: parts.get(model) or _for_model(model, lead) for model in self._models}
+        kinds = {kind: {one: own[one] for one in own if self._kind(one) == kind} for kind in map(self._kind, own)}
+        scatters = [self._scatter_of(kind, factor_of, terms, split, seeds) for kind, factor_of in kinds.items()]
+        return trainings.summed(scatters, [[*mine.values()] for mine in kinds.values()]), list(own.values())
+
+    def _scatter_of(
+        self,
+        kind: tuple[str, ...],
+        factor_of: Mapping[Run, float],
+        terms: Mapping[Run, Sequence[tuple[float, str, str]]],
+        split: str,
+        seeds: Sequence[int],
+    ) -> trainings.Scatter:
+        """Return how a training of one kind scatters, as far as it matters to a sum over models.
+
+        Args:
+            kind: See ``_kind``.
+            factor_of: What the sum multiplies models of that kind by.
+            terms: The cells of all models that are like those of the sum: factor, rule and metric.
+            split: What the cells are measured on.
+            seeds: Those that all cells of the sum have.
+        """
+        # By backbone, as runs of one seed and backbone start from the same weights.
+        blocks: dict[str, list[list[float]]] = {}
+        for model, mine in terms.items():
+            if mine and self._kind(model) == kind:
                 names = [replace(model, seed=seed).name for seed in seeds]
                 values = [sum(f * self._value(run, split, rule, m) for f, rule, m in mine) for run in names]
                 if not any(map(math.isnan, values)):
-                    blocks.setdefault(_block(model), []).append(values)
+                    blocks.setdefault(model.backbone, []).append(values)
         # In a difference within a block, what a seed does to all of its runs cancels out.
-        left: dict[tuple[str, ...], float] = {}
-        for model, factor in own.items():
-            left[_block(model)] = left.get(_block(model), 0.0) + factor
+        left: dict[str, float] = {}
+        for model, factor in factor_of.items():
+            left[model.backbone] = left.get(model.backbone, 0.0) + factor
         paired = all(abs(rest) < TINY for rest in left.values())
-        return trainings.scatter([np.array(block) for block in blocks.values()], paired), list(own.values())
+        return trainings.scatter([np.array(block) for block in blocks.values()], paired)
+
+    def _kind(self, model: Run) -> tuple[str, ...]:
+        """Return what trainings must share to scatter alike.
+
+        Detectors that the IoU head is compared on, with it and without, are of one kind. Any other, such as Faster
+        R-CNN, is one of its own: its trainings may scatter ten times as much.
+        """
+        kind = "" if model.detector in self._compared else model.detector
+        return model.dataset, model.scale, model.recipe, kind
 
     def _resampled(
         self, table: Table, rows: list[Row], metrics: list[str], values: list[dict[int, float]]
@@ -276,16 +309,6 @@ class Measurements:
 def _by_cell(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]]:
     """Return the rows of a frame by run, split and rule."""
     return frame.set_index(["run", "split", "rule"]).to_dict("index")
-
-
-def _conditions(model: Run) -> tuple[str, ...]:
-    """Return what trainings must share to scatter alike."""
-    return model.dataset, model.scale, model.recipe
-
-
-def _block(model: Run) -> tuple[str, ...]:
-    """Return what runs of one seed must share to start from the same weights."""
-    return *_conditions(model), model.backbone
 
 
 def _for_model(model: Run, parts: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, str]]:

@@ -56,6 +56,28 @@ def scatter(blocks: Sequence[np.ndarray], paired: bool) -> Scatter:
     return Scatter(both, float(squares[0] ** 2 / parts) if parts else freedom + own_freedom)
 
 
+def summed(scatters: Sequence[Scatter], factors: Sequence[Sequence[float]]) -> Scatter:
+    """Return how a sum over trainings of several kinds scatters, as that of a training, see ``half_widths``.
+
+    Each kind has a variance of its own; the degrees of freedom are Welch's (1947).
+
+    Args:
+        scatters: Of a training of each kind.
+        factors: What the sum multiplies the runs of each kind by.
+    """
+    if len(scatters) == 1:
+        return scatters[0]
+    squares = np.array([np.square(mine).sum() for mine in factors])
+    weights = squares / squares.sum()
+    freedoms = np.array([one.freedom for one in scatters])
+    variances = weights * np.array([one.deviation**2 for one in scatters])
+    freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum() if variances.any() else freedoms.sum()
+    scales = np.sqrt(weights * freedom / freedoms)
+    return Scatter(
+        np.concatenate([scale * one.residuals for scale, one in zip(scales, scatters, strict=True)]), freedom
+    )
+
+
 def half_widths(scatters: Sequence[Scatter], factors: Sequence[Sequence[float]], seeds: int) -> np.ndarray:
     """Return half of the 95 % interval of each of M sums over runs, which hold at once: ``(M,)``.
 

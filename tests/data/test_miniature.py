@@ -1,10 +1,9 @@
-"""The miniatures: what is drawn, how it lies on disk, and that the detectors made for them fit."""
+"""The miniatures: what is drawn, how it lies on disk, and what the backbones made for them are."""
 
 import hashlib
 import json
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import cv2
@@ -14,12 +13,11 @@ import torch
 import yaml
 from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
-from mmengine.config import Config
 
+from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
 from iou_aware.data.miniature import generate as micro
 from iou_aware.data.miniature import scenes as micro_scenes
-from iou_aware.method import heads
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COCO = {"generator": "micro-coco", "seed": 0, "images": {"train": 6, "val": 3}}
@@ -170,69 +168,18 @@ def test_tiny_sets_are_the_whole_ones_but_for_their_size(name):
     assert whole == tiny
 
 
-DETECTORS = ("faster_rcnn", "retinanet", "iou_aware_retinanet")
-FAMILIES = ("atss", "atss_no_centerness", "fcos", "fcos_no_centerness")
-BACKBONES = ("micro_r50", "micro_r101", "micro_x101")
-
-
-def load(detector: str, backbone: str) -> Config:
-    config = Config.fromfile(str(CONFIGS / "detectors" / "micro" / f"{detector}.py"), import_custom_modules=False)
-    config.merge_from_dict(Config.fromfile(str(CONFIGS / "backbones" / f"{backbone}.py"))._cfg_dict.to_dict())
-    return config
-
-
-@pytest.fixture(scope="module")
-def build():
+def test_backbones_are_deeper_and_grouped_as_those_they_stand_for_and_nothing_is_frozen():
     register_all_modules()
-
-    def built(detector: str, backbone: str = "micro_r50") -> torch.nn.Module:
-        torch.manual_seed(0)
-        model = MODELS.build(load(detector, backbone).model)
-        model.init_weights()
-        return model
-
-    return built
-
-
-@pytest.mark.parametrize("detector", ["retinanet", *FAMILIES])
-def test_iou_aware_starts_from_the_weights_of_its_baseline(build, detector):
-    ours, baseline = build(f"iou_aware_{detector}").state_dict(), build(detector).state_dict()
-    assert len(set(ours) - set(baseline)) == 2
-    assert all(torch.equal(ours[name], weights) for name, weights in baseline.items())
-
-
-def test_heads_start_as_the_paper_has_them(build):
-    head = build("iou_aware_retinanet").bbox_head
-    assert isinstance(head, heads.IoUAwareRetinaHead)
-    for layer in (head.retina_cls, head.retina_reg, head.retina_iou):
-        assert 0.008 < layer.weight.std() < 0.012
-    assert torch.sigmoid(head.retina_cls.bias).allclose(torch.tensor(0.01))
-    assert head.retina_iou.out_channels == head.num_base_priors
-    assert head.cls_convs[0].conv.weight.std() > 0.03
-
-
-@pytest.mark.parametrize(("detector", "backbone"), product(DETECTORS, BACKBONES))
-def test_every_pair_of_detector_and_backbone_fits(build, detector, backbone):
-    model = build(detector, backbone).eval()
-    with torch.no_grad():
-        features = model.extract_feat(torch.rand(2, 3, 72, 72))
-    assert [tuple(feature.shape) for feature in features] == [(2, 48, 9, 9), (2, 48, 5, 5), (2, 48, 3, 3)]
-
-
-def test_backbones_are_deeper_and_grouped_as_those_they_stand_for(build):
-    convolutions = {
-        name: [layer for layer in build("retinanet", name).backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
-        for name in BACKBONES
-    }
-    assert len(convolutions["micro_r101"]) > 1.5 * len(convolutions["micro_r50"])
-    for name, layers in convolutions.items():
+    detector, depths = assignments.read(CONFIGS / "detectors" / "micro" / "retinanet.py"), {}
+    for name in ("micro_r50", "micro_r101", "micro_x101"):
+        settings = assignments.merged(detector, assignments.read(CONFIGS / "backbones" / f"{name}.py"))
+        backbone = MODELS.build(settings["model"]["backbone"])
+        backbone.train()
+        layers = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
         stem, *body = [layer for layer in layers if layer.kernel_size != (1, 1)]
         assert stem.groups == 1
         assert all((layer.in_channels // layer.groups == 8) == (name == "micro_x101") for layer in body)
-
-
-def test_nothing_is_pretrained_or_frozen(build):
-    for backbone in BACKBONES:
-        assert load("retinanet", backbone).model.backbone.init_cfg is None
-    assert all(parameter.requires_grad for parameter in build("retinanet").parameters())
-    assert build("retinanet").train().backbone.bn1.training
+        assert settings["model"]["backbone"]["init_cfg"] is None
+        assert all(parameter.requires_grad for parameter in backbone.parameters()) and backbone.bn1.training
+        depths[name] = len(layers)
+    assert depths["micro_r101"] > 1.5 * depths["micro_r50"]

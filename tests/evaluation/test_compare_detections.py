@@ -90,7 +90,7 @@ def test_equal_detectors_seldom_differ_where_resampling_is_biased():
     assert differences(first, second, IMAGES)["verdict"].isin(["surely higher", "surely lower"]).mean() < 0.06
     changes = (second - first).to_numpy()
     mirrored = [interval(change[0], change[1:]) for change in changes.T]
-    assert np.mean([low > 0 or high < 0 for low, high in mirrored]) > 0.08
+    assert np.mean([one.low > 0 or one.high < 0 for one in mirrored]) > 0.08
 
 
 def test_a_metric_that_most_resamples_lack_has_no_verdict():

@@ -104,6 +104,7 @@ def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
         ("-1", []),
         ("", []),
     ],
+    ids=["unset", "numbers", "uuid", "mig", "beyond", "none", "empty"],  # UUIDs have the process in them
 )
 def test_only_what_is_visible_is_taken(machine, monkeypatch, asked, expected):
     machine(GPUS)

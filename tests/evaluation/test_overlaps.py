@@ -24,7 +24,7 @@ def test_overlaps_are_those_of_every_pair(tmp_path):
         if near.nearest[index] >= 0:
             assert truth.ids[near.nearest[index]] == max(of_class, key=of_class.__getitem__)
         else:
-            assert near.same[index] == 0
+            assert (near.same[index], near.nearest[index]) == (0, -1)
 
 
 def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
@@ -36,10 +36,11 @@ def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
     path = tmp_path / "truth.json"
     path.write_text(json.dumps(content))
     boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
-    assert overlaps(Annotations.load(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False]
+    boxes.append([1, 90, 10, 20, 20, 0.9, 1])  # half of it
+    assert overlaps(Annotations.load(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False, True]
 
 
 def test_paired_iou_of_boxes_apart_touching_and_equal():
-    first = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
-    second = np.array([[5, 5, 1, 1], [1, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0]], dtype=float)
-    assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0])
+    first = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0], [0, 0, 0.5, 0.5]], dtype=float)
+    second = np.array([[5, 5, 1, 1], [1, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0], [0, 0, 0.5, 0.5]], dtype=float)
+    assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0, 1])

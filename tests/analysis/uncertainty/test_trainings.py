@@ -101,3 +101,16 @@ def test_the_difference_of_runs_of_two_kinds_is_welchs_t_test():
     half = half_widths([both], [[1, -1]], 4)[0]
     difference = calm.mean() - wild.mean()
     assert (difference - half, difference + half) == pytest.approx((expected.low, expected.high))
+
+
+def test_intervals_of_two_sums_over_unequal_trainings_hold_at_once():
+    """They are longer than each by itself and, as the two may be alike, no longer than Bonferroni's."""
+    random = np.random.default_rng(9)
+    scatters = [scatter([random.normal(size=(runs, 3))], paired=False) for runs in (4, 2)]
+    freedom = min(one.freedom for one in scatters)
+    alone, bonferroni = (
+        stats.t.ppf(1 - share / 2, freedom) * np.array([one.deviation for one in scatters]) / np.sqrt(3)
+        for share in (0.05, 0.025)
+    )
+    both = half_widths(scatters, [[1], [1]], 3)
+    assert (1.01 * alone < both).all() and (both < 1.02 * bonferroni).all()

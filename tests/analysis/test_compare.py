@@ -1,6 +1,7 @@
 """Results files, and runs with their rules, side by side."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -133,8 +134,11 @@ def test_results_files_become_text_tables_a_page_and_pictures(files, capsys):
         assert f">{expected:.2f}</td>" in page
     assert rows(text)["AP"][5] == "surely higher"
     pictures = sorted((folder / "out").glob("B-*.jpg"))
-    assert len(pictures) == page.count("<img") > 0
-    influences = pd.read_csv(folder / "out" / "images.csv")["influence"]
+    captions = re.findall("<figcaption>(.*?) IoU of the most confident box", page)
+    assert len(pictures) == page.count("<img") == len(captions) > 0
+    listed = pd.read_csv(folder / "out" / "images.csv")
+    assert set(captions) <= {f"{one.file_name}, {one.influence:+.4f}." for one in listed.itertuples()}
+    influences = listed["influence"]
     assert influences.abs().is_monotonic_decreasing and influences.sum() == pytest.approx(0, abs=1e-9)
 
 

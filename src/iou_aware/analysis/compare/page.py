@@ -125,7 +125,8 @@ def draw(
             picture = drawing.load(images / truth.file_names[image])
             panels = [panel(picture, truth, image, *pair) for pair in zip(kept, best, strict=True)]
             path = drawing.save(drawing.beside(panels, [*names]), into / f"{other}-{number}.jpg", quality=80)
-            pictures.append((path, f"{influence[image]:+.4f}: {in_words(truth, image, best, [*names])}"))
+            about = f"{truth.file_names[image]}, {influence[image]:+.4f}."
+            pictures.append((path, f"{about} {in_words(truth, image, best, [*names])}"))
     return pictures
 
 
@@ -139,5 +140,5 @@ def write(found: Comparison, parts: Sequence[Section], pictures: Sequence[tuple[
         (part.heading, part.paragraph, html.table(part.heads, part.rows, range(1, len(part.heads) - 1)))
         for part in parts
     ]
-    figures = [html.figure(path.read_bytes(), "jpeg", path.name, shows) for path, shows in pictures]
+    figures = [html.figure(path.read_bytes(), "jpeg", shows) for path, shows in pictures]
     write_text(into / "index.html", html.render("comparison", parts=tables, figures=figures))

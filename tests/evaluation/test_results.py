@@ -59,6 +59,8 @@ def test_what_is_no_results_file_is_refused(written, text, named):
         ("bbox", [1, 2, 3, "4"], "four numbers"),
         ("bbox", [1, 2, float("nan"), 4], "found bbox .*nan.*expected finite"),
         ("bbox", [1, 2, 3, -4], "found bbox .*-4.*sides of 0 or more"),
+        ("bbox", [1, 2, -3, 4], "found bbox .*-3.*sides of 0 or more"),
+        ("bbox", [float("inf"), 2, 3, 4], "found bbox .*inf.*expected finite"),
         ("score", float("inf"), "found score inf"),
         ("score", -0.5, "found score -0.5, expected a number from 0 to 1"),
         ("score", None, "found score None"),
@@ -121,6 +123,15 @@ def test_logits_and_crowded_images_are_noted(written, caplog):
     write(entries(many))
     assert f"1 images have more than 100 detections, up to {len(many)}" in caplog.text
     assert "probabilities" not in caplog.text
+
+
+def test_scores_of_0_and_1_flat_boxes_and_100_detections_are_fine(written, caplog):
+    write, found = written
+    full = np.repeat(found[:1], 100, axis=0)
+    full[:, 5] = np.linspace(0, 1, 100)
+    full[0, 3] = full[1, 4] = 0
+    assert np.array_equal(write(entries(full)), full)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id"])

@@ -93,6 +93,14 @@ def test_equal_detectors_seldom_differ_where_resampling_is_biased():
     assert np.mean([one.low > 0 or one.high < 0 for one in mirrored]) > 0.08
 
 
+def test_interval_and_p_are_students():
+    drawn = np.random.default_rng(0).normal(2, 1, (51, 1))
+    row = differences(pd.DataFrame(np.zeros((51, 1))), pd.DataFrame(drawn), 8).loc[0]
+    t = stats.t(7, loc=drawn[0, 0], scale=drawn[1:].std())
+    assert (row["low"], row["high"]) == pytest.approx(t.interval(0.95))
+    assert row["p"] == pytest.approx(2 * min(t.cdf(0), t.sf(0)))
+
+
 def test_a_metric_that_most_resamples_lack_has_no_verdict():
     first, second = pd.DataFrame({"APs": [1.0, 1.0, 2.0, 3.0]}), pd.DataFrame({"APs": [2.0, np.nan, np.nan, 5.0]})
     row = differences(first, second, 9).loc["APs"]

@@ -34,6 +34,7 @@ def trial(path: Path, images: int, seed: int) -> pd.Series:
 
 def write_coco(folder: Path) -> None:
     """Write ground truth and two results files of COCO's size."""
+    folder.mkdir(parents=True, exist_ok=True)
     content = scenes.truth(folder / "truth.json", scenes.IMAGES, scenes.BOXES)
     for seed, name in enumerate("AB", 1):
         found = scenes.detections(content, scenes.IMAGES, scenes.DETECTIONS, seed)

@@ -93,6 +93,16 @@ def test_equal_detectors_seldom_differ_where_resampling_is_biased():
     assert np.mean([one.low > 0 or one.high < 0 for one in mirrored]) > 0.08
 
 
+@pytest.mark.parametrize(("before", "counts"), [(99, True), (100, False)])
+def test_the_best_hundred_of_an_image_and_class_count(tmp_path, before, counts):
+    content = scene(tmp_path / "truth.json")
+    one = next(one for one in content["annotations"] if not one["iscrowd"])
+    rows = [[one["image_id"], 0, 0, 0.1, 0.1, 0.9, one["category_id"]] for _ in range(before)]
+    rows.append([one["image_id"], *one["bbox"], 0.5, one["category_id"]])
+    matches = match(CocoEvaluator(tmp_path / "truth.json"), np.array(rows, dtype=float))
+    assert (len(matches.images), matches.true[0].any()) == (100, counts)
+
+
 def test_interval_and_p_are_students():
     drawn = np.random.default_rng(0).normal(2, 1, (51, 1))
     row = differences(pd.DataFrame(np.zeros((51, 1))), pd.DataFrame(drawn), 8).loc[0]

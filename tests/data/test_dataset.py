@@ -60,6 +60,7 @@ def test_every_shipped_dataset_is_valid(path):
         ({"splits": {}}, ["key splits"]),
         ({"train": "trian"}, ["key train", "'trian'", "Did you mean 'train'"]),
         ({"evaluate": ["val"]}, ["key evaluate", "'val'", "train"]),
+        ({"folds": 1}, ["key folds", "1"]),
         ({"dataset": "other"}, ["key dataset", "'other'", "'own'"]),
         (
             {"generate": MICRO | {"generator": "macro"}},
@@ -92,6 +93,13 @@ def test_an_unlabelled_split_is_neither_trained_on_nor_measured(tmp_path, key):
     wanted = {"train": "hidden"} if key == "train" else {"evaluate": ["train", "hidden"]}
     describe(tmp_path, **COCO | {"splits": {**COCO["splits"], "hidden": hidden}} | wanted)
     with pytest.raises(InputError, match=f"key {key}: the split 'hidden' is not labelled"):
+        load(tmp_path, "own")
+
+
+def test_cross_validation_is_of_the_split_that_is_trained_on(tmp_path):
+    splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}
+    describe(tmp_path, **COCO | {"splits": splits, "evaluate": ["val"], "folds": 2})
+    with pytest.raises(InputError, match=r"key evaluate: found \['val'\], expected \[train\]"):
         load(tmp_path, "own")
 
 

@@ -1,13 +1,25 @@
 """The stage as a whole: where data may lie, what the manifest promises, and what its reader checks."""
 
+import json
+from itertools import chain
 from unicodedata import normalize
 
 import pytest
-from builders.data import COCO, coco_content, converted, describe, prepared, voc_object, write_coco, write_voc
+from builders.data import (
+    COCO,
+    coco_content,
+    converted,
+    describe,
+    prepared,
+    voc_object,
+    write_coco,
+    write_own_coco,
+    write_voc,
+)
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
-from iou_aware.data.manifest import Manifest
+from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.data.miniature import generate as micro
 
 BOX = [voc_object("cat", 1, 1, 10, 20)]
@@ -138,3 +150,40 @@ def test_a_miniature_is_drawn_where_data_lead_to(tmp_path):
     split = prepared(tmp_path / "project").split("train")
     assert (split.counts["images"], split.invalid) == (4, [])
     assert (tmp_path / "scratch" / "own" / micro.STAMP).is_file()
+
+
+def test_folds_share_out_the_images_with_their_boxes(tmp_path):
+    content = coco_content(images=7)
+    content["images"] = [image | {"id": 3 * image["id"]} for image in content["images"][::-1]]
+    content["annotations"] = [
+        {
+            "id": n,
+            "image_id": 3 + 3 * (n % 7),
+            "category_id": 1 + n % 2,
+            "bbox": [n, 4, 20, 16],
+            "area": 320,
+            "iscrowd": 0,
+        }
+        for n in range(20)
+    ]
+    write_own_coco(tmp_path, content, folds=3)
+    manifest = prepared(tmp_path)
+
+    def boxes(split: SplitData) -> list[tuple]:
+        held = json.loads((tmp_path / split.annotations).read_text())
+        assert sorted(image["id"] for image in held["images"]) == list(range(1, 1 + len(held["images"])))
+        assert [box["id"] for box in held["annotations"]] == list(range(1, 1 + len(held["annotations"])))
+        images = {image["id"]: (image["file_name"], image["source_id"]) for image in held["images"]}
+        assert split.counts["images"] == len(images)
+        return sorted((*images[box["image_id"]], box["category_id"], box["bbox"]) for box in held["annotations"])
+
+    whole = boxes(manifest.split("train"))
+    assert len(whole) == 20 and {source for _, source, *_ in whole} == {3, 6, 9, 12, 15, 18, 21}
+    views = [manifest.for_seed(seed) for seed in range(3)]
+    tested = [boxes(view.split("train")) for view in views]
+    assert sorted(chain(*tested)) == whole
+    for view, own in zip(views, tested, strict=True):
+        rest = boxes(view.split(view.train))
+        assert sorted(own + rest) == whole
+        assert {file for file, *_ in own}.isdisjoint(file for file, *_ in rest)
+    assert manifest.for_seed(4) == views[1]

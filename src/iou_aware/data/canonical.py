@@ -7,7 +7,7 @@ numbers, and categories in the order of the classes. Where a source has other id
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from iou_aware.common.documents import closest
@@ -63,6 +63,27 @@ def convert(
     named["unlisted"] = dict(named["unlisted"])
     named["flattest"] = max(images, key=_flatness, default=None)
     return {"images": images, "annotations": annotations, "categories": categories}, named
+
+
+def part(content: Mapping[str, Any], named: Mapping[str, Any], indices: Collection[int]) -> tuple[dict, dict]:
+    """Return some images of a split, by their place in it, as ``convert`` returns a split.
+
+    Ids count from 1 again; an image without a ``source_id`` gets the id that it has in the whole. What was left out of
+    the whole is named there alone.
+    """
+    images = [content["images"][i] for i in sorted(indices)]
+    numbers = {old: new for new, old in enumerate(sorted(image["id"] for image in images), start=1)}
+    boxes = [box for box in content["annotations"] if box["image_id"] in numbers]
+    own = {
+        "images": [
+            _with_source(image | {"id": numbers[image["id"]]}, image.get("source_id", image["id"])) for image in images
+        ],
+        "annotations": [box | {"id": i, "image_id": numbers[box["image_id"]]} for i, box in enumerate(boxes, start=1)],
+        "categories": content["categories"],
+    }
+    files = {image["file_name"] for image in images}
+    kept = {name: [file for file in named[name] if file in files] for name in ("turned", "small", "padded")}
+    return own, kept | {"images": named["images"], "flattest": max(own["images"], key=_flatness, default=None)}
 
 
 def _sizes(

@@ -51,6 +51,7 @@ class Dataset:
         invalid_boxes: ``error``, ``exclude`` or ``keep``.
         invalid_images: ``error`` or ``exclude``.
         missing_annotations: ``error`` or ``negative``, for VOC layout.
+        folds: How many parts cross-validation deals the images into; None without it.
         generate: Settings of the generator that makes the data, or None.
         fetch: Where to fetch the data from, or None.
     """
@@ -68,6 +69,7 @@ class Dataset:
     invalid_boxes: str = "error"
     invalid_images: str = "error"
     missing_annotations: str = "error"
+    folds: int | None = None
     generate: dict[str, Any] | None = None
     fetch: dict[str, Any] | None = None
 
@@ -112,6 +114,9 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
             documents.require(document, (key,), split, splits, "split")
             if not splits[split].labelled:
                 raise document.error((key,), f"the split {split!r} is not labelled. Name one that is.")
+    if "folds" in content and content["evaluate"] != [content["train"]]:
+        what = f"found {content['evaluate']}, expected [{content['train']}]: with `folds`, the split to train on."
+        raise document.error(("evaluate",), what)
     overridden = (roots or {}).get(name)
     return Dataset(
         name=name,
@@ -124,6 +129,7 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
         evaluate=tuple(content["evaluate"]),
         classes=tuple(content["classes"]) if "classes" in content else None,
         **_picked(content, _POLICIES),
+        folds=content.get("folds"),
         generate=content.get("generate"),
         fetch=content.get("fetch"),
     )

@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
 
 _FORMAT = 2
+#: The split of a fold that its runs are trained on: the images of all other folds.
+REST = "rest"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Manifest:
         evaluate: The splits that are evaluated.
         invalid_boxes: What was done with invalid boxes: ``error``, ``exclude`` or ``keep``.
         splits: By name.
+        folds: Of cross-validation, each fold's splits by name: the part of the evaluated one, and ``REST``.
     """
 
     dataset: str
@@ -72,6 +76,15 @@ class Manifest:
     evaluate: list[str]
     invalid_boxes: str
     splits: dict[str, SplitData]
+    folds: list[dict[str, SplitData]] = field(default_factory=list)
+
+    def fold(self, seed: int) -> int:
+        """Return the number of the fold that runs of a seed are evaluated on; 0 without cross-validation."""
+        return seed % len(self.folds) if self.folds else 0
+
+    def for_seed(self, seed: int) -> "Manifest":
+        """Return the dataset as runs of a seed have it: with cross-validation, the splits of their fold."""
+        return replace(self, train=REST, splits=self.folds[self.fold(seed)]) if self.folds else self
 
     def split(self, name: str) -> SplitData:
         """Return a split.
@@ -103,15 +116,16 @@ class Manifest:
             content = json.loads(path.read_bytes())
             if content.pop("format") != _FORMAT:
                 raise ValueError("of another format")
-            splits = {name: SplitData(**split) for name, split in content.pop("splits").items()}
-            manifest = cls(splits=splits, **content)
+            splits, folds = _splits(content.pop("splits")), [_splits(fold) for fold in content.pop("folds", [])]
+            manifest = cls(splits=splits, folds=folds, **content)
         except FileNotFoundError as error:
             raise InputError(f"{path}: there is no such manifest. Run `iou-aware prepare` for the dataset.") from error
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: not a manifest of this version ({error}). Run `iou-aware prepare` again."
             ) from error
-        for name, split in manifest.splits.items() if verify else ():
+        parts = [part for one in (splits, *folds) for part in one.items()]
+        for name, split in parts if verify else ():
             # The project as the path is written: `results` may be a link to where there is room.
             file = Path(os.path.abspath(path)).parents[3] / split.annotations
             checksum = sha256(file) if file.is_file() else "no such file"
@@ -121,3 +135,7 @@ class Manifest:
                     f"{checksum}, the manifest says {split.sha256}). Run `iou-aware prepare` again, and what follows."
                 )
         return manifest
+
+
+def _splits(content: Mapping[str, Any]) -> dict[str, SplitData]:
+    return {name: SplitData(**split) for name, split in content.items()}

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from iou_aware.common.files import sha256, write_text
 from iou_aware.data import canonical, layouts
 from iou_aware.data.boxes import count
 from iou_aware.data.dataset import Dataset, Split, load, require_own_folder
-from iou_aware.data.manifest import Manifest, SplitData
+from iou_aware.data.manifest import REST, Manifest, SplitData
 from iou_aware.data.source import Fault, Source, settle
 
 log = logging.getLogger(__name__)
@@ -56,20 +56,24 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
         _check_content(dataset, dataset.splits[split], source, *contents[split], faults)
         contents[split][1]["images"] = _relative(source.folder, project)
     settle(faults, f"{dataset.root}, the data of {name}", folder / "faults.txt")
-    splits = {}
-    for split in dataset.splits:
-        if split in contents:
-            content, named = contents.pop(split)
-            file = folder / f"{split}.json"
-            # On one line: indented, annotations would take twice as long as their conversion.
-            write_text(file, json.dumps(content, allow_nan=False) + "\n")
-            splits[split] = SplitData(
-                annotations=_relative(file, project),
-                labelled=dataset.splits[split].labelled,
-                counts=count(len(content["images"]), content["annotations"], list(classes)),
-                sha256=sha256(file),
-                **named,
-            )
+
+    def written(split: str, file: Path, content: dict[str, Any], named: dict[str, Any]) -> SplitData:
+        # On one line: indented, annotations would take twice as long as their conversion.
+        write_text(file, json.dumps(content, allow_nan=False) + "\n")
+        return SplitData(
+            annotations=_relative(file, project),
+            labelled=dataset.splits[split].labelled,
+            counts=count(len(content["images"]), content["annotations"], list(classes)),
+            sha256=sha256(file),
+            **named,
+        )
+
+    folds = [
+        {part: written(dataset.train, folder / f"{part}-{number}.json", *own) for part, own in fold.items()}
+        for number, fold in enumerate(_folds(dataset, contents))
+    ]
+    listed = [split for split in dataset.splits if split in contents]
+    splits = {split: written(split, folder / f"{split}.json", *contents.pop(split)) for split in listed}
     manifest = Manifest(
         dataset=name,
         layout=dataset.layout,
@@ -80,6 +84,7 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
         evaluate=list(dataset.evaluate),
         invalid_boxes=dataset.invalid_boxes,
         splits=splits,
+        folds=folds,
     )
     _report(manifest)
     manifest.write(folder / "manifest.json")
@@ -148,6 +153,15 @@ def _check_content(
             f"{len(named['invalid'])} invalid, {sum(named['unlisted'].values())} of classes that are not listed)"
         )
         faults.append(Fault("no boxes", text, "Annotate it, or, in COCO layout, mark the split `labelled: false`."))
+
+
+def _folds(dataset: Dataset, contents: Mapping[str, tuple[dict, dict]]) -> Iterator[dict[str, tuple[dict, dict]]]:
+    """Yield what each fold of cross-validation holds, by split; nothing without cross-validation."""
+    for fold in range(dataset.folds or 0):
+        whole = contents[dataset.train]
+        images = range(len(whole[0]["images"]))
+        own = set(images[fold :: dataset.folds])
+        yield {dataset.train: canonical.part(*whole, own), REST: canonical.part(*whole, set(images) - own)}
 
 
 def _require_root(dataset: Dataset) -> None:

@@ -30,7 +30,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
             a rule of the experiment.
     """
     run, paths = experiment.run(run_name), experiment.paths
-    manifest = Manifest.load(paths.manifest(run.dataset))
+    manifest = Manifest.load(paths.manifest(run.dataset)).for_seed(run.seed)
     data = manifest.split(split)
     if not data.labelled:
         raise InputError(f"dataset {run.dataset}: the split {split!r} has no boxes to evaluate with.")

@@ -32,7 +32,8 @@ def export(experiment: Experiment, run_name: str, split: str, rule: str, target:
     Raises:
         InputError: The rule is none, or the run has no detections by it on the split.
     """
-    manifest = Manifest.load(experiment.paths.manifest(experiment.run(run_name).dataset), verify=True)
+    run = experiment.run(run_name)
+    manifest = Manifest.load(experiment.paths.manifest(run.dataset), verify=True).for_seed(run.seed)
     annotations = Annotations.load(experiment.root / manifest.split(split).annotations)
     found = detections.read(experiment.paths.detections(run_name, split), Rule(rule))
     entries = results(found, annotations.source_images, annotations.source_categories)

@@ -54,7 +54,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
     if chosen == "cuda":
         device.try_out(chosen)
     record = seal.verify(paths.run_folder(run_name))
-    manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
+    manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
     rules = experiment.rules_for(run, split)
     left_out = [rule for rule in experiment.rules_for(run) if rule not in rules]
     if not rules:

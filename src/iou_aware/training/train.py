@@ -53,7 +53,7 @@ def train(experiment: Experiment, run_name: str) -> None:
         return
     if chosen == "cuda":
         device.try_out(chosen)
-    manifest = Manifest.load(paths.manifest(run.dataset), verify=True)
+    manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
     start = backbones.weights(experiment, run.backbone)
     start_sha256 = start and sha256(start)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))

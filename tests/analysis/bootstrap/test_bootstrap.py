@@ -180,15 +180,27 @@ def test_what_is_not_resampled_has_no_sum(tmp_path):
         resamples.load(path)
 
 
-@pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed", "images"])
+@pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed"])
 def test_resamples_of_different_images_are_not_compared(tmp_path, key):
     paths = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
-    about = {"annotations_sha256": 1, "resamples": 1, "seed": 1, "images": 1}
+    about = {"annotations_sha256": 1, "resamples": 1, "seed": 1}
     for path, made in zip(paths, (about, about | {key: 2}), strict=True):
         table = pa.table({"rule": ["cls"], "AP": [1.0]})
         pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(made)}), path)
     with pytest.raises(InputError, match=rf"first\.parquet and .*second\.parquet cannot.*their {key} are 1 and 2"):
         resamples.columns([[(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")]])
+
+
+def test_folds_of_cross_validation_are_drawn_apart_and_add_up(tmp_path):
+    made, parts = [], np.random.default_rng(0).random((2, 5))
+    for fold, values in enumerate(parts):
+        made.append((0.5, tmp_path / f"{fold}.parquet", "cls", "AP"))
+        about = {"annotations_sha256": fold, "resamples": 5, "seed": fold}
+        table = pa.table({"rule": ["cls"] * 5, "AP": values})
+        pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), made[-1][1])
+    assert resamples.columns([made]) == pytest.approx(parts.mean(0)[:, None])
+    drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3
 
 
 def test_missing_rule_is_named(tmp_path):

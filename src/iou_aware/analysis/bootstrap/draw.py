@@ -35,10 +35,11 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     """
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
     manifest = Manifest.load(experiment.paths.manifest(run.dataset))
-    annotations = experiment.root / manifest.split(split).annotations
+    seed = SEED + manifest.fold(run.seed)  # the draws of one fold are not those of another
+    annotations = experiment.root / manifest.for_seed(run.seed).split(split).annotations
     source = experiment.paths.detections(run_name, split)
     truth, evaluator = Annotations.load(annotations), CocoEvaluator(annotations)
-    weights = list(draws(len(evaluator.image_ids), resamples))
+    weights = list(draws(len(evaluator.image_ids), resamples, seed))
     tables = []
     for rule, found in detections.by_rule(source, experiment.rules_for(run)):
         detected = found.results
@@ -54,7 +55,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         "detections_sha256": sha256(source),
         "images": len(evaluator.image_ids),
         "resamples": resamples,
-        "seed": SEED,
+        "seed": seed,
     }
     table = pa.concat_tables(tables).replace_schema_metadata({"provenance": json.dumps(made)})
     with writing(target) as beside:

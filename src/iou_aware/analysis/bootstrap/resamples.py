@@ -70,11 +70,18 @@ def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
 
 
 def _check_paired(frames: Mapping[Path, pd.DataFrame]) -> None:
-    """Raise InputError unless the images of the last frame were drawn as those of the first."""
-    first, last = next(iter(frames)), next(reversed(frames))
-    for key in ("annotations_sha256", "resamples", "seed", "images"):
-        values = [frames[path].attrs[key] for path in (first, last)]
-        if values[0] != values[1]:
+    """Raise InputError unless the images of the last frame were drawn as those of the others.
+
+    Folds of cross-validation are other images, drawn from another seed.
+    """
+    last = next(reversed(frames))
+    for first in frames:
+        attributes = [frames[path].attrs for path in (first, last)]
+        differ = [
+            key for key in ("resamples", "annotations_sha256", "seed") if len({one[key] for one in attributes}) > 1
+        ]
+        if differ and differ != ["annotations_sha256", "seed"]:
+            key, values = differ[0], [one[differ[0]] for one in attributes]
             raise InputError(
                 f"{first} and {last} cannot be compared: their {key} are {values[0]} and {values[1]}."
                 " Run `iou-aware bootstrap` again for both."

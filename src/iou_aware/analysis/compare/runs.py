@@ -43,8 +43,9 @@ def load(sides: Sequence[str], split: str | None) -> tuple[Path, dict[str, np.nd
         raise InputError(f"found detections of all on {known}; expected --split to name one of them.")
     parts = []
     for one in runs:
-        dataset = json.loads(one.paths.seal(one.run).read_text())["run"]["dataset"]
-        parts.append(Manifest.load(one.paths.manifest(dataset), verify=True).split(split))
+        run = json.loads(one.paths.seal(one.run).read_text())["run"]
+        manifest = Manifest.load(one.paths.manifest(run["dataset"]), verify=True).for_seed(run["seed"])
+        parts.append(manifest.split(split))
         if parts[-1].sha256 != parts[0].sha256:
             raise InputError(f"{runs[0].text} and {one.text}: only runs on the same images can be compared.")
     return runs[0].paths.root / parts[0].annotations, {one.text: _detected(one, split) for one in runs}

@@ -79,8 +79,8 @@ def _shown(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
 
 
 def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> Iterator[tuple[dict[str, Any], Image]]:
-    paths, dataset = experiment.paths, experiment.runs[name].dataset
-    part = Manifest.load(paths.manifest(dataset)).split(split)
+    paths, run = experiment.paths, experiment.runs[name]
+    part = Manifest.load(paths.manifest(run.dataset)).for_seed(run.seed).split(split)
     truth = Annotations.load(paths.root / part.annotations)
     sides = [
         (baseline, BASELINE_RULE, experiment.runs[baseline].model),
@@ -93,7 +93,7 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
         picture = drawing.load(paths.root / part.images / truth.file_names[image])
         panels = [panel(picture, truth, image, *pair) for pair in zip(detected, best, strict=True)]
         line = {
-            "file": f"{dataset}-{split}-{number}.jpg",
+            "file": f"{run.dataset}-{split}-{number}.jpg",
             "run": name,
             "baseline": baseline,
             "split": split,

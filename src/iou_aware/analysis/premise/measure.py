@@ -104,7 +104,8 @@ def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, CocoEvalua
         if not experiment.paths.detections(name, split).is_file():
             logger.warning("missing: %s, %s: not predicted", name, split)
             continue
-        manifest = Manifest.load(experiment.paths.manifest(experiment.runs[name].dataset))
+        run = experiment.runs[name]
+        manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
         annotations = experiment.root / manifest.split(split).annotations
         if annotations not in loaded:
             loaded[annotations] = Annotations.load(annotations), CocoEvaluator(annotations)

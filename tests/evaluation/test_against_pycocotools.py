@@ -11,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
 from iou_aware.evaluation import coco, voc07
+from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.overlaps import overlaps
 
 THRESHOLDS = [f"AP{percent}" for percent in range(50, 100, 5)]
@@ -86,6 +87,15 @@ def test_metrics_are_those_that_pycocotools_prints(crowded):
         assert metrics[name] == 100 * precision[precision > -1].mean()
         assert np.mean([one[name] for one in classes[:-1]]) == pytest.approx(metrics[name])
     assert classes[-1] == dict.fromkeys(ALL)  # the last class has no object
+
+
+def test_an_object_under_a_pixel_is_a_small_one(tmp_path):
+    path = write(tmp_path / "truth.json", [1], [1], [(1, 1, 20, 20, 0.75, 0.75, 0)])
+    found = results([(1, 1, 20, 20, 20.75, 20.75, 0.5)])
+    metrics = coco.summarise(official(path, found))
+    assert coco.summarise(coco.CocoEvaluator(path).curves(found)) == metrics
+    sizes = {area: bool(matches.true.any()) for area, matches in match_areas(coco.CocoEvaluator(path), found).items()}
+    assert sizes == {area: metrics[f"AP{area.removeprefix('all')}"] is not None for area in ("all", "s", "m", "l")}
 
 
 def test_sizes_without_ground_truth_have_no_value(tmp_path):

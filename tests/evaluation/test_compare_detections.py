@@ -49,6 +49,9 @@ def test_metrics_are_those_of_pycocotools_with_paired_intervals(sides):
         expected = [np.nan if side["AP"] is None else side["AP"] for side in one]
         assert classes.loc[place, ["first", "value"]].tolist() == pytest.approx(expected, nan_ok=True)
     assert classes["verdict"].tolist() == ["surely lower", "surely lower", ""]  # the third class has no object
+    shown = ["detections", "class", "first", "value", "difference", "low", "high", "p", "p_holm", "verdict"]
+    assert list(classes) == shown
+    assert list(found.images)[:3] == ["detections", "image_id", "file_name"]
 
 
 def test_equal_detections_are_equal_everywhere(sides):
@@ -61,21 +64,30 @@ def test_equal_detections_are_equal_everywhere(sides):
 
 def test_logits_have_no_calibration_and_one_set_nothing_to_compare_with(sides):
     evaluator, sets = sides
-    logits = sets["good"].copy()
-    logits[:, 5] *= 7
-    metrics = compare(evaluator, {"one": sets["good"], "logits": logits}, resamples=20).metrics.set_index("metric")
+    one, logits = sets["good"].copy(), sets["good"].copy()
+    one[:, 5] /= one[:, 5].max()
+    logits[:, 5] = 1.5 * one[:, 5]
+    metrics = compare(evaluator, {"one": one, "logits": logits}, resamples=20).metrics.set_index("metric")
+    assert not np.isnan(metrics.at["laece", "first"])
     assert np.isnan(metrics.at["laece", "value"]) and metrics.at["laece", "verdict"] == ""
     assert metrics.at["AP", "verdict"] == metrics.at["spearman", "verdict"] == "equal"
     with pytest.raises(InputError, match="found 1 set"):
         compare(evaluator, {"one": sets["good"]})
 
 
-def test_a_class_on_few_images_is_not_judged(tmp_path):
-    content = scene(tmp_path / "truth.json", images=8)
+@pytest.mark.parametrize("images", [9, 10])
+def test_a_class_on_few_images_is_not_judged(tmp_path, images):
+    content = scene(tmp_path / "truth.json", images=30)
+    ids = sorted({one["image_id"] for one in content["annotations"] if one["category_id"] == 1 and not one["iscrowd"]})
+    content["annotations"] = [
+        one for one in content["annotations"] if one["category_id"] == 2 or one["image_id"] in ids[:images]
+    ]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
     evaluator = CocoEvaluator(tmp_path / "truth.json")
     classes = compare(evaluator, {"A": noisy(content, 1), "B": noisy(content, 2)}, resamples=20).classes
-    assert classes["difference"].notna().sum() == 2
-    assert classes["p"].isna().all() and set(classes["verdict"]) == {""}
+    assert classes["difference"].notna().tolist() == [True, True, False]
+    assert classes["p"].notna().tolist() == [images == 10, True, False]
+    assert (classes["verdict"] != "").tolist() == [images == 10, True, False]
 
 
 def test_equal_detectors_seldom_differ_where_resampling_is_biased():
@@ -103,10 +115,11 @@ def test_the_best_hundred_of_an_image_and_class_count(tmp_path, before, counts):
     assert (len(matches.images), matches.true[0].any()) == (100, counts)
 
 
-def test_interval_and_p_are_students():
+@pytest.mark.parametrize("images", [2, 8])
+def test_interval_and_p_are_students(images):
     drawn = np.random.default_rng(0).normal(2, 1, (51, 1))
-    row = differences(pd.DataFrame(np.zeros((51, 1))), pd.DataFrame(drawn), 8).loc[0]
-    t = stats.t(7, loc=drawn[0, 0], scale=drawn[1:].std())
+    row = differences(pd.DataFrame(np.zeros((51, 1))), pd.DataFrame(drawn), images).loc[0]
+    t = stats.t(images - 1, loc=drawn[0, 0], scale=drawn[1:].std())
     assert (row["low"], row["high"]) == pytest.approx(t.interval(0.95))
     assert row["p"] == pytest.approx(2 * min(t.cdf(0), t.sf(0)))
 
@@ -117,6 +130,8 @@ def test_a_metric_that_most_resamples_lack_has_no_verdict():
     assert (row["difference"], row["verdict"]) == (1.0, "") and np.isnan([row["low"], row["p"]]).all()
     second.loc[2] = 4.0
     assert differences(first, second, 9).at["APs", "verdict"] == "surely higher"
+    half = [pd.concat([one, one.iloc[1:2]]) for one in (first, second)]
+    assert differences(*half, 9).at["APs", "verdict"] == "surely higher"
 
 
 def test_holm_by_hand():

@@ -7,6 +7,7 @@ swept, as the sweep's memory is that of one batch; its detections are written fo
 import multiprocessing
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def entries(quick: bool = False) -> Iterator[dict[str, Any]]:
     if quick:
         grown, rows = stream(images, batch)
     else:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            grown, rows = pool.apply(stream, [images, batch])
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            grown, rows = pool.submit(stream, images, batch).result()
     what = f"batches of {batch} at COCO's geometry, {rows:,} rows of Parquet; beyond the model's outputs"
     yield given(name, what, [grown], "MiB", goal=LIMIT)

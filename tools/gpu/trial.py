@@ -1,9 +1,10 @@
 """The project that the GPU test works in: this repository's recipes at the paper's size, on scenes that are drawn."""
 
 import json
-import multiprocessing
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,8 @@ def _draw_split(split: str, count: int) -> None:
     """Draw a split's images, on all cores, and write its annotations."""
     Path("scenes", split).mkdir(parents=True)
     numbers = range(1, count + 1)
-    with multiprocessing.get_context("fork").Pool() as pool:
-        scenes = pool.starmap(_draw, [(split, number) for number in numbers])
+    with ThreadPoolExecutor() as pool:  # OpenCV lets other threads compute
+        scenes = list(pool.map(partial(_draw, split), numbers))
     images = [{"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT} for number in numbers]
     objects = [(number, *box) for number, scene in zip(numbers, scenes, strict=True) for box in scene]
     annotations = [

@@ -215,6 +215,14 @@ def test_a_mistake_is_told_before_anything_runs(study):
     assert re.search(r"configs/experiments/study\.yaml, line \d+, key rules\[1\]: .*alpha=1\.5.*\[0, 1\]", done.stderr)
 
 
+def test_braces_in_the_path_of_the_project_are_told(tmp_path):
+    folder = tmp_path / "a{b}"
+    project = Project(folder, **SMALL)
+    stopped = project.snakemake("--dry-run")
+    assert stopped.returncode != 0
+    assert "a{b}: Snakemake takes braces in a path for wildcards" in stopped.stdout + stopped.stderr
+
+
 def test_snakemakes_report_has_a_category_per_table(tmp_path):
     names = ["table1", "table2", "table3", "table4", "table5"]
     (tmp_path / "secret").write_text("a secret of the machine's")

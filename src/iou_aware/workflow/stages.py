@@ -33,8 +33,10 @@ def load(files: Sequence[str | Path], config: Mapping[str, Any]) -> Experiment:
         config: Snakemake's merge of them and of ``--config``.
 
     Raises:
-        InputError: no configuration file, or the experiment is at fault.
+        InputError: no configuration file, or the experiment or the name of a folder is at fault.
     """
+    if not {"{", "}"}.isdisjoint(str(Path.cwd())):
+        raise InputError(f"{Path.cwd()}: Snakemake takes braces in a path for wildcards; expected none. Rename it.")
     if not files:
         raise InputError("no experiment was given; expected --configfile configs/experiments/<name>.yaml")
     return Experiment.load(files[-1], _typed(config, documents.read(files[-1]).content))

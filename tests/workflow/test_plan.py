@@ -77,6 +77,13 @@ def test_hours_follow_the_settings_and_the_speed_of_the_gpus(tmp_path):
     assert hours(gpus=8) == hours(batch_size=64) == hours()
 
 
+def test_a_run_of_cross_validation_has_one_fold_less_to_train_on_and_one_to_detect_on(paper):
+    whole, run = Estimates(paper), paper.run(RETINANET)
+    folded = Estimates(replace(paper, datasets={"coco": replace(paper.datasets["coco"], folds=5)}))
+    assert folded.training_hours(run) == pytest.approx(0.8 * whole.training_hours(run))
+    assert folded.testing_hours(run, "val") == pytest.approx(0.2 * whole.testing_hours(run, "val"))
+
+
 def test_days_and_limits_follow_the_type_of_gpu(tmp_path):
     """By hand, from the published numbers: RetinaNet R50 in 12 epochs of 16 images, on GPUs 7 times as fast."""
     plain, fast = (paper_with(tmp_path / gpu, gpu, gpus=4) for gpu in ("V100-16GB", "H100-80GB"))

@@ -145,7 +145,9 @@ class Estimates:
         model, settings, measured = self.model(run), self.experiment.settings, self.costs["measured"]
         if not model:
             return math.nan
-        images = self.images(run.dataset, self.experiment.datasets[run.dataset].train)
+        dataset = self.experiment.datasets[run.dataset]
+        images = self.images(run.dataset, dataset.train)
+        images -= images / dataset.folds if dataset.folds else 0
         passes = self.epochs(run) * min(images, settings.get("images") or images)
         per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
         return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
@@ -153,7 +155,8 @@ class Estimates:
     def testing_hours(self, run: Run, split: str) -> float:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""
         per_second = self.model(run)["images_per_second"] * self.gpu["speed"] / self._relative_pixels(run)
-        return self.images(run.dataset, split) / per_second / SECONDS_PER_HOUR
+        images = self.images(run.dataset, split) / (self.experiment.datasets[run.dataset].folds or 1)
+        return images / per_second / SECONDS_PER_HOUR
 
     def gpu_hours(self, run: Run) -> float:
         """Return the GPU-hours of training a run and of its detections on all its splits."""

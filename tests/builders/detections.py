@@ -86,12 +86,10 @@ def entries(found: np.ndarray) -> list[dict]:
     ]
 
 
-def write_dataset(
-    study: Experiment, dataset: str, split: str, seed: int = 0, images: int = 12, layout="coco", labelled=True
-) -> dict:
+def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, layout="coco", labelled=True) -> dict:
     """Write a prepared dataset with grey images; return its ground truth."""
     folder = study.paths.dataset_folder(dataset)
-    content = scene(folder / f"{split}.json", seed, images)
+    content = scene(folder / f"{split}.json", seed)
     (folder / split).mkdir(exist_ok=True)
     for image in content["images"]:
         Image.new("RGB", (SIDE, SIDE), "grey").save(folder / split / image["file_name"])
@@ -101,7 +99,7 @@ def write_dataset(
         images=str((folder / split).relative_to(study.root)),
         labelled=labelled,
         counts={
-            "images": images,
+            "images": len(content["images"]),
             "boxes": len(content["annotations"]),
             "areas": dict.fromkeys(("small", "medium", "large"), 1),
         },

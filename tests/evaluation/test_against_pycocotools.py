@@ -47,7 +47,10 @@ def results(rows):
 
 @pytest.fixture
 def crowded(tmp_path):
-    """40 images, five classes with gaps in their ids (the last one without boxes), jittered detections with ties."""
+    """40 images, five classes with gaps in their ids (the last one without boxes), jittered detections with ties.
+
+    Of one class and image there are more than the hundred that count.
+    """
     random = np.random.default_rng(7)
     truth, found = [], []
     for image in range(1, 41):
@@ -56,7 +59,7 @@ def crowded(tmp_path):
             x, y = random.uniform(0, 200, 2).tolist()
             width, height = random.uniform(5, 130, 2).tolist()
             truth.append((image, category, x, y, width, height, int(random.random() < 0.1)))
-            for _ in range(random.integers(0, 30)):
+            for _ in range(random.integers(0, 30) if len(truth) > 1 else 150):
                 corners = np.array([x, y, x + width, y + height]) + random.normal(0, 6, 4)
                 corners[2:] = np.maximum(corners[2:], corners[:2] + 1)
                 found.append((image, category, *corners.astype(np.float32), round(random.random(), 1)))
@@ -98,26 +101,6 @@ def test_an_object_under_a_pixel_is_a_small_one(tmp_path):
     assert sizes == {area: metrics[f"AP{area.removeprefix('all')}"] is not None for area in ("all", "s", "m", "l")}
 
 
-def test_sizes_without_ground_truth_have_no_value(tmp_path):
-    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 10, 10, 50, 50, 0)])
-    metrics = coco.summarise(coco.CocoEvaluator(annotations).curves(results([(1, 1, 10, 10, 60, 60, 0.9)])))
-    assert (metrics["APs"], metrics["APl"]) == (None, None)
-    assert metrics["APm"] == pytest.approx(100)
-
-
-def test_box_of_iou_0_72_counts_up_to_threshold_0_70(tmp_path):
-    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 0, 0, 100, 100, 0)])
-    metrics = coco.summarise(coco.CocoEvaluator(annotations).curves(results([(1, 1, 0, 0, 100, 72, 0.9)])))
-    assert [metrics[name] for name in THRESHOLDS] == pytest.approx([100] * 5 + [0] * 5)
-    assert metrics["AP"] == pytest.approx(50)
-
-
-def test_confident_false_positive_halves_ap(tmp_path):
-    annotations = write(tmp_path / "truth.json", [1, 2], [1], [(1, 1, 0, 0, 100, 100, 0)])
-    rows = [(2, 1, 0, 0, 100, 100, 0.95), (1, 1, 0, 0, 100, 100, 0.9)]
-    assert coco.summarise(coco.CocoEvaluator(annotations).curves(results(rows)))["AP"] == pytest.approx(50)
-
-
 def test_no_detections_at_all(tmp_path):
     annotations = write(tmp_path / "truth.json", [1, 2], [1, 2], [(1, 1, 10, 10, 50, 50, 0)])
     curves = coco.CocoEvaluator(annotations).curves(results([]))
@@ -138,14 +121,6 @@ def test_detections_without_area_are_wrong_wherever_they_lie(tmp_path):
     assert eleven == pytest.approx(np.full((10, 1), 1 / 6))
     assert near.same.tolist() == near.any.tolist() == [0, 0, 0, 0, 0, 1]
     assert not near.crowd.any()
-
-
-def test_only_the_hundred_most_confident_of_an_image_count(tmp_path):
-    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 0, 0, 100, 100, 0)])
-    rows = [(1, 1, 200, 200, 210, 210, 0.9 - index / 1000) for index in range(100)]
-    assert (
-        coco.summarise(coco.CocoEvaluator(annotations).curves(results([*rows, (1, 1, 0, 0, 100, 100, 0.1)])))["AP"] == 0
-    )
 
 
 def test_results_convert_corners_exactly():

@@ -41,7 +41,6 @@ def test_metrics_are_those_of_pycocotools_with_paired_intervals(sides):
     student = stats.t(IMAGES - 1, second["AP75"] - first["AP75"], (drawn[1] - drawn[0]).std())
     ap75 = metrics.loc["AP75"]
     assert (ap75["low"], ap75["high"]) == pytest.approx(student.interval(0.95))
-    assert ap75["p"] == pytest.approx(2 * student.sf(0)) or ap75["p"] == pytest.approx(2 * student.cdf(0))
     assert metrics.at["AP75", "verdict"] == metrics.at["AR100", "verdict"] == "surely lower"
     assert metrics.at["olrp", "verdict"] == "surely higher"
     classes = found.classes.set_index("category_id")

@@ -104,12 +104,6 @@ def test_detections_that_do_not_belong_are_refused(study, truth, changes, compla
     assert not study.paths.evaluation(BASELINE, "val").exists()
 
 
-def test_detections_of_unknown_images_are_refused(study, truth):
-    write_dataset(study, "shapes", "val", images=11)
-    with pytest.raises(InputError, match=r"found image_id 120 .*expected one of the annotations, 10 to 110"):
-        prepared(study, truth, images=11)
-
-
 def test_stages_before_must_have_run_and_their_files_be_whole(study, truth):
     with pytest.raises(InputError, match="iou-aware train"):
         evaluate(study, BASELINE, "val")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,23 +13,18 @@ from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.results import read_results
 
 
+def read(folder, truth: dict, results: list | str) -> np.ndarray:
+    """Write ground truth and a results file, and read the results."""
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "A.json").write_text(results if isinstance(results, str) else json.dumps(results))
+    return read_results(folder / "A.json", CocoEvaluator(folder / "truth.json"))
+
+
 @pytest.fixture
 def written(tmp_path):
     """A function that writes a results file and reads it again, and good detections."""
-    content = scene(tmp_path / "truth.json")
-    evaluator = CocoEvaluator(tmp_path / "truth.json")
-
-    def write(results):
-        path = tmp_path / "A.json"
-        path.write_text(results if isinstance(results, str) else json.dumps(results))
-        return read_results(path, evaluator)
-
-    return write, noisy(content, 1)
-
-
-def test_what_is_written_is_read(written):
-    write, found = written
-    assert np.array_equal(write(entries(found)), found)
+    truth = scene(tmp_path / "truth.json")
+    return partial(read, tmp_path, truth), noisy(truth, 1)
 
 
 @pytest.mark.parametrize(
@@ -81,48 +77,42 @@ def test_an_entry_that_is_no_detection_is_named(written, entry):
         written[0]([*entries(written[1][:1]), entry])
 
 
-def renumbered(content: dict, ids: list[int]) -> dict:
+def renumbered(truth: dict, ids: list[int]) -> dict:
     """Return ground truth whose categories 1, 2, 3 have other ids."""
-    categories = [one | {"id": ids[one["id"] - 1]} for one in content["categories"]]
-    annotations = [one | {"category_id": ids[one["category_id"] - 1]} for one in content["annotations"]]
-    return content | {"categories": categories, "annotations": annotations}
+    categories = [one | {"id": ids[one["id"] - 1]} for one in truth["categories"]]
+    annotations = [one | {"category_id": ids[one["category_id"] - 1]} for one in truth["annotations"]]
+    return truth | {"categories": categories, "annotations": annotations}
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 3], [0, 1, 2], [1, 2, 7], [5, 6, 9], [0, 1, 90]])
 @pytest.mark.parametrize("first", [0, 1])
 def test_category_ids_that_count_the_classes_are_recognised(tmp_path, ids, first):
-    content = scene(tmp_path / "truth.json")
-    found = noisy(content, 1)
-    (tmp_path / "truth.json").write_text(json.dumps(renumbered(content, ids)))
-    evaluator = CocoEvaluator(tmp_path / "truth.json")
-    (tmp_path / "A.json").write_text(json.dumps(entries(found - np.eye(7)[6] * (1 - first))))
+    truth = scene(tmp_path / "truth.json")
+    found = noisy(truth, 1)
+    results = entries(found - np.eye(7)[6] * (1 - first))
     if ids == [first, first + 1, first + 2]:
-        assert len(read_results(tmp_path / "A.json", evaluator)) == len(found)
+        assert len(read(tmp_path, renumbered(truth, ids), results)) == len(found)
         return
     with pytest.raises(InputError, match=rf"category ids .* count the classes from {first}.*, {ids[0]} to {ids[2]}:"):
-        read_results(tmp_path / "A.json", evaluator)
+        read(tmp_path, renumbered(truth, ids), results)
 
 
 def test_a_shift_shows_where_all_ids_exist(tmp_path):
     """Detections of the first class only, one id too high: an id that the annotations have."""
-    content = scene(tmp_path / "truth.json")
-    (tmp_path / "truth.json").write_text(json.dumps(renumbered(content, [0, 1, 2])))
-    found = noisy(content, 1)
-    (tmp_path / "A.json").write_text(json.dumps(entries(found[found[:, 6] == 1])))
+    truth = scene(tmp_path / "truth.json")
+    found = noisy(truth, 1)
     with pytest.raises(InputError, match="count the classes from 1"):
-        read_results(tmp_path / "A.json", CocoEvaluator(tmp_path / "truth.json"))
+        read(tmp_path, renumbered(truth, [0, 1, 2]), entries(found[found[:, 6] == 1]))
 
 
 def test_ids_that_fit_as_they_are_are_not_taken_for_others(tmp_path):
     """Objects of two classes at one place: read as the next class, the ids fit nearly as well."""
-    content = scene(tmp_path / "truth.json")
-    found = noisy(content, 1)
+    truth = scene(tmp_path / "truth.json")
+    found = noisy(truth, 1)
     found[:, 6] = 1
-    doubled = [one | {"id": one["id"] + 1000, "category_id": one["category_id"] + 1} for one in content["annotations"]]
-    content["annotations"] += doubled
-    (tmp_path / "truth.json").write_text(json.dumps(renumbered(content, [0, 1, 2])))
-    (tmp_path / "A.json").write_text(json.dumps(entries(found)))
-    assert len(read_results(tmp_path / "A.json", CocoEvaluator(tmp_path / "truth.json"))) == len(found)
+    doubled = [one | {"id": one["id"] + 1000, "category_id": one["category_id"] + 1} for one in truth["annotations"]]
+    truth["annotations"] += doubled
+    assert len(read(tmp_path, renumbered(truth, [0, 1, 2]), entries(found))) == len(found)
 
 
 def test_logits_and_crowded_images_are_noted(written, caplog):

@@ -68,11 +68,6 @@ def test_cases_worked_out_by_hand(tmp_path, case):
     assert precisions(ground, rows).item() == pytest.approx(expected)
 
 
-def test_classes_and_images_are_kept_apart(tmp_path):
-    ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 2, *BOX, 0)])
-    assert precisions(ground, [(1, 2, *BOX, 0.9), (2, 1, *BOX, 0.9)]).tolist() == [[0, 0]]
-
-
 def test_no_detections_and_no_ground_truth(tmp_path):
     ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 2, *BOX, 1)], classes=3)
     values = precisions(ground, [], THRESHOLDS)

@@ -31,7 +31,7 @@ def found_of(results, confidences=None, iou_preds=None) -> Detections:
 def near_of(same, crowd=None) -> Overlaps:
     same = np.asarray(same, dtype=float)
     crowd = np.zeros(len(same), bool) if crowd is None else crowd
-    return Overlaps(same, same, np.full(len(same), -1), crowd)
+    return Overlaps(same, same, crowd)
 
 
 def drawn_premise(study) -> list:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from builders.detections import entries, noisy, official, write_dataset, write_detections
-from builders.results import experiment, write_run
+from builders.results import experiment, write_sealed_run
 
 from iou_aware.analysis.compare.compare import compare
-from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 from iou_aware.evaluation.resampled import METRICS
@@ -29,12 +28,7 @@ def ranked(tmp_path):
     baseline = next(name for name in study.runs if name.startswith("shapes.retinanet"))
     worse, better = noisy(content, 1, 0.1), noisy(content, 2, 0.01)
     for run, found in {ours: {"none": worse, "alpha=0.50": better}, baseline: {"cls": worse}}.items():
-        write_run(study, run)
-        folder = study.paths.run_folder(run)
-        for name in seal.SEALED:
-            (folder / name).write_text(name)
-        record = seal.write(folder, json.loads(study.paths.seal(run).read_text()))
-        write_detections(study, run, "val", found, weights=record["weights_sha256"])
+        write_detections(study, run, "val", found, weights=write_sealed_run(study, run))
     return study, ours, baseline, (worse, better)
 
 

@@ -1,12 +1,11 @@
 """A first trial: models that detect nothing, or one model alone, all the same end in a report."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders.detections import noisy, write_dataset, write_detections
-from builders.results import SMALL_RUN, experiment, write_run
+from builders.results import SMALL_RUN, experiment, write_sealed_run
 
 from iou_aware.analysis.bootstrap.draw import resample
 from iou_aware.analysis.claims.judge import write_claims
@@ -16,10 +15,8 @@ from iou_aware.analysis.gallery.draw import write_gallery
 from iou_aware.analysis.premise.measure import write_premise
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.common import seal
 from iou_aware.evaluation.evaluate import evaluate
 
-NOTEBOOKS = Path(__file__).parents[2] / "reports"
 RETINANET = SMALL_RUN | {"detector": "retinanet"}
 AWARE = SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}
 
@@ -27,19 +24,12 @@ AWARE = SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}
 def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path], str]:
     """Return the pages of a study whose models have detected something or nothing, and the report's text."""
     study = experiment(folder, runs=runs, tables={}, rules=["none", "alpha=1.00", "alpha=0.50"])
-    for source in [NOTEBOOKS / "page", *NOTEBOOKS.glob("*.ipynb")]:
-        (folder / "reports" / source.name).symlink_to(source)
     content = write_dataset(study, "shapes", "val")
     for seed, (name, run) in enumerate(study.runs.items()):
-        write_run(study, name)
-        record = json.loads(study.paths.seal(name).read_text())
-        for file in seal.SEALED:
-            study.paths.run_folder(name).joinpath(file).write_text("epoch,iteration,lr,loss\n1,1,0.1,2.5\n")
-        weights = seal.write(study.paths.run_folder(name), record)["weights_sha256"]
         found = noisy(content, seed) if detected else np.zeros((0, 7))
         rules = study.rules_for(run)
         ious = dict.fromkeys(rules, np.full(len(found), 0.5)) if run.is_iou_aware else None
-        write_detections(study, name, "val", dict.fromkeys(rules, found), ious, weights)
+        write_detections(study, name, "val", dict.fromkeys(rules, found), ious, write_sealed_run(study, name))
         evaluate(study, name, "val")
         resample(study, name, "val", 20)
     collect(study)

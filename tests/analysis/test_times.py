@@ -1,6 +1,5 @@
 """What stages and runs cost: the jobs' own files, GPUs where there were any, and sessions before the last."""
 
-import json
 import os
 from dataclasses import replace
 
@@ -23,12 +22,6 @@ def study(tmp_path, monkeypatch):
 
 def job(study, stage: str, name: str | None, seconds: float, cpu: float | str, peak: float | str = 100.0) -> None:
     put(study.paths.benchmark(stage, name), f"s\tmax_rss\tcpu_time\n{seconds}\t{peak}\t{cpu}\n")
-
-
-def trained(study, name: str, **record) -> None:
-    write_run(study, name)
-    seal = study.paths.seal(name)
-    seal.write_text(json.dumps(json.loads(seal.read_text()) | record))
 
 
 def test_a_run_costs_its_training_and_what_was_made_of_it_and_nothing_of_another(study):
@@ -69,8 +62,8 @@ def test_times_are_printed_by_stage_and_by_run(study, capsys):
 
 
 def test_gpus_are_those_that_the_training_ran_on_and_sessions_before_the_last_count(study):
-    trained(study, FIRST, device="Some GPU", processes=4, seconds=900.0, cpu_seconds=700.0)
-    trained(study, SECOND, device="cpu", processes=2)
+    write_run(study, FIRST, device="Some GPU", processes=4, seconds=900.0, cpu_seconds=700.0)
+    write_run(study, SECOND, device="cpu", processes=2)
     for name in (FIRST, SECOND):
         job(study, "train", name, 100.0, 80.0)
         job(study, "predict", f"{name}.val", 10.0, 5.0)

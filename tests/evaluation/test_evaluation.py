@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders.detections import noisy, official, write_dataset, write_detections
-from builders.results import RULES, experiment, write_run
+from builders.results import RULES, experiment, write_sealed_run
 
 from iou_aware import detections
-from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.evaluation import coco
@@ -35,22 +34,13 @@ def annotations(study) -> Path:
     return study.paths.dataset_folder("shapes") / "val.json"
 
 
-def finish(study, run=BASELINE) -> str:
-    """Write a finished training, sealed; return the checksum of its weights."""
-    write_run(study, run)
-    folder = study.paths.run_folder(run)
-    for name in seal.SEALED:
-        (folder / name).write_text(f"what {name} holds")
-    return seal.write(folder, json.loads(study.paths.seal(run).read_text()))["weights_sha256"]
-
-
 def prepared(study, truth, run=BASELINE, *, category=None, **changes):
     """Write a run's record and detections, other ones for every rule, and evaluate them."""
     rules = changes.pop("rules", study.rules_for(study.runs[run]))
     found = {rule: noisy(truth, seed) for seed, rule in enumerate(rules)}
     for results in found.values():
         results[:, 6] = category or results[:, 6]
-    write_detections(study, run, "val", found, **{"weights": finish(study, run)} | changes)
+    write_detections(study, run, "val", found, **{"weights": write_sealed_run(study, run)} | changes)
     return json.loads(evaluate(study, run, "val").read_text())
 
 
@@ -107,7 +97,7 @@ def test_detections_that_do_not_belong_are_refused(study, truth, changes, compla
 def test_stages_before_must_have_run_and_their_files_be_whole(study, truth):
     with pytest.raises(InputError, match="iou-aware train"):
         evaluate(study, BASELINE, "val")
-    finish(study)
+    write_sealed_run(study, BASELINE)
     with pytest.raises(InputError, match="iou-aware predict"):
         evaluate(study, BASELINE, "val")
     weights = study.paths.weights(BASELINE)

@@ -4,12 +4,11 @@ import json
 import os
 import re
 from html import unescape
-from pathlib import Path
 
 import nbformat
 import pytest
 from builders.data import put
-from builders.results import experiment, finished, paper_shaped, write_evaluation, write_results, write_run
+from builders.results import REPORTS, experiment, finished, paper_shaped, write_evaluation, write_results, write_run
 
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
@@ -19,16 +18,11 @@ from iou_aware.analysis.report.sections import Results
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 
-NOTEBOOKS = Path(__file__).parents[3] / "reports"
-
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    loaded = experiment(tmp_path)
-    for source in [NOTEBOOKS / "page", *NOTEBOOKS.glob("*.ipynb")]:
-        (tmp_path / "reports" / source.name).symlink_to(source)
-    return loaded
+    return experiment(tmp_path)
 
 
 def finish(study) -> None:
@@ -126,7 +120,7 @@ def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
 
     made = finished(tmp_path, name="micro")
     made.write_resolved()
-    notebook = nbformat.read(NOTEBOOKS / "tables.ipynb", as_version=4)
+    notebook = nbformat.read(REPORTS / "tables.ipynb", as_version=4)
     folder = {"metadata": {"path": str(tmp_path / "reports")}}
     NotebookClient(notebook, kernel_name="python3", resources=folder).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
@@ -180,7 +174,7 @@ def test_a_folder_without_results_is_named(tmp_path):
         Results(tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(REPORTS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks_are_kept_without_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)

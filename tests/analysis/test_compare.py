@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from builders.detections import entries, noisy, official, write_dataset, write_detections
-from builders.results import experiment, write_sealed_run
+from builders.results import AWARE, BASELINE, cells, experiment, write_sealed_run
 
 from iou_aware.analysis.compare.compare import compare
 from iou_aware.common.errors import InputError
@@ -24,12 +24,10 @@ def ranked(tmp_path):
     """A run whose two rules differ in how well their boxes are placed, and its baseline, equal to the worse."""
     study = experiment(tmp_path, rules=RULES, tables={})
     content = write_dataset(study, "shapes", "val")
-    ours = next(name for name in study.runs if "iou_aware" in name)
-    baseline = next(name for name in study.runs if name.startswith("shapes.retinanet"))
     worse, better = noisy(content, 1, 0.1), noisy(content, 2, 0.01)
-    for run, found in {ours: {"none": worse, "alpha=0.50": better}, baseline: {"cls": worse}}.items():
+    for run, found in {AWARE: {"none": worse, "alpha=0.50": better}, BASELINE: {"cls": worse}}.items():
         write_detections(study, run, "val", found, weights=write_sealed_run(study, run))
-    return study, ours, baseline, (worse, better)
+    return study, (worse, better)
 
 
 def side(study, run, rule=None):
@@ -38,15 +36,12 @@ def side(study, run, rule=None):
 
 def rows(text: str) -> dict[str, list[str]]:
     """Return the cells of every line of a table by their first."""
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
-    ]
-    return {line[0]: line[1:] for line in lines}
+    return {first: rest for first, *rest in cells(text)}
 
 
 def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
-    study, ours, _, found = ranked
-    compare([side(study, ours, "none"), side(study, ours, "alpha=0.5")])
+    study, found = ranked
+    compare([side(study, AWARE, "none"), side(study, AWARE, "alpha=0.5")])
     text = capsys.readouterr().out
     table = rows(text)
     evaluator = CocoEvaluator(study.paths.dataset_folder("shapes") / "val.json")
@@ -60,8 +55,8 @@ def test_two_rules_differ_by_what_pycocotools_would_say(ranked, capsys):
 
 
 def test_a_run_against_its_equal_is_equal(ranked, capsys):
-    study, ours, baseline, _ = ranked
-    compare([side(study, baseline), side(study, ours, "none")], split="val")
+    study, _ = ranked
+    compare([side(study, BASELINE), side(study, AWARE, "none")], split="val")
     table = rows(capsys.readouterr().out)
     assert {cells[5] for metric, cells in table.items() if metric in METRICS} == {"equal"}
 
@@ -79,29 +74,29 @@ def test_a_run_against_its_equal_is_equal(ranked, capsys):
     ],
 )
 def test_what_cannot_be_compared_is_named(ranked, first, second, named):
-    study, ours, baseline, _ = ranked
-    names = {"ours": side(study, ours), "base": side(study, baseline), "results": study.results}
+    study, _ = ranked
+    names = {"ours": side(study, AWARE), "base": side(study, BASELINE), "results": study.results}
     with pytest.raises(InputError, match=named):
         compare([first.format(**names), second.format(**names)])
 
 
 def test_different_images_are_not_compared(ranked, tmp_path):
-    study, ours, baseline, _ = ranked
+    study, _ = ranked
     other = tmp_path / "other"
     shutil.copytree(study.root / "results", other / "results")
     (other / "results" / "datasets").rename(other / "unused")
     moved = experiment(other, rules=RULES, tables={}, name=study.name)
     write_dataset(moved, "shapes", "val", seed=1)
     with pytest.raises(InputError, match="same images"):
-        compare([side(study, ours, "none"), side(moved, baseline)])
+        compare([side(study, AWARE, "none"), side(moved, BASELINE)])
 
 
 def test_two_splits_ask_for_one(ranked):
-    study, ours, baseline, _ = ranked
-    for run in (ours, baseline):
+    study, _ = ranked
+    for run in (AWARE, BASELINE):
         shutil.copy(study.paths.detections(run, "val"), study.paths.detections(run, "extra"))
     with pytest.raises(InputError, match="extra, val; expected --split"):
-        compare([side(study, ours, "none"), side(study, baseline)])
+        compare([side(study, AWARE, "none"), side(study, BASELINE)])
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders.detections import noisy, write_dataset, write_detections
-from builders.results import SMALL_RUN, experiment, write_sealed_run
+from builders.results import IOU_AWARE, SMALL_RUN, experiment, write_sealed_run
 
 from iou_aware.analysis.bootstrap.draw import resample
 from iou_aware.analysis.claims.judge import write_claims
@@ -18,7 +18,7 @@ from iou_aware.analysis.tables.write import write_table
 from iou_aware.evaluation.evaluate import evaluate
 
 RETINANET = SMALL_RUN | {"detector": "retinanet"}
-AWARE = SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}
+AWARE = SMALL_RUN | IOU_AWARE
 
 
 def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path], str]:

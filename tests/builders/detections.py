@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,34 +21,40 @@ CLASSES = 3
 SIDE = 400
 
 
-def scene(path: Path, seed: int = 0, images: int = 12) -> dict:
-    """Write an annotation file with boxes of all sizes, crowds, an image without objects and a class without any."""
-    random = np.random.default_rng(seed)
-    annotations = []
-    for image in range(2, images + 1):
-        for _ in range(random.integers(1, 7)):
-            side = np.exp(random.uniform(2.2, 5.3, 2))
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image * 10,
-                    "category_id": int(random.integers(1, CLASSES)),
-                    "bbox": [*random.uniform(0, 200, 2), *side],
-                    "area": float(side.prod()),
-                    "iscrowd": int(random.random() < 0.1),
-                }
-            )
+def write_truth(path: Path, boxes: Iterable, images: Iterable[int] = (1,), categories: Iterable[int] = (1,)) -> Path:
+    """Write an annotation file of (image, category, x, y, width, height, iscrowd) rows; their ids count from 1."""
     content = {
-        "images": [
-            {"id": image * 10, "width": SIDE, "height": SIDE, "file_name": f"{image}.jpg"}
-            for image in range(1, images + 1)
+        "images": [{"id": one, "width": SIDE, "height": SIDE, "file_name": f"{one}.jpg"} for one in images],
+        "categories": [{"id": one, "name": f"class {one}"} for one in categories],
+        "annotations": [
+            {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3]}
+            | {"iscrowd": crowd}
+            for number, (image, category, *box, crowd) in enumerate(boxes, 1)
         ],
-        "annotations": annotations,
-        "categories": [{"id": k, "name": f"class {k}"} for k in range(1, CLASSES + 1)],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
-    return content
+    return path
+
+
+def results(rows: Iterable) -> np.ndarray:
+    """Return (image, category, x1, y1, x2, y2, confidence) rows as the evaluators load them: ``(N, 7)``."""
+    columns = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    arrays = (columns[:, 0], columns[:, 1], columns[:, 2:6], columns[:, 6], columns[:, 6])
+    return detections.Detections(*arrays).results
+
+
+def scene(path: Path, seed: int = 0, images: int = 12) -> dict:
+    """Write an annotation file with boxes of all sizes, crowds, an image without objects and a class without any."""
+    random = np.random.default_rng(seed)
+    boxes = []
+    for image in range(2, images + 1):
+        for _ in range(random.integers(1, 7)):
+            side = np.exp(random.uniform(2.2, 5.3, 2))
+            category, corner = int(random.integers(1, CLASSES)), random.uniform(0, 200, 2)
+            boxes.append((image * 10, category, *corner, *side, int(random.random() < 0.1)))
+    ids = range(10, 10 * images + 1, 10)
+    return json.loads(write_truth(path, boxes, ids, range(1, CLASSES + 1)).read_text())
 
 
 def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:

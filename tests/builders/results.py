@@ -15,19 +15,26 @@ from builders.data import describe, put
 from builders.experiments import with_a_table
 
 from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.tables.write import write_table
 from iou_aware.common import seal
 from iou_aware.evaluation.resampled import METRICS
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import Run
 
 REPORTS = Path(__file__).parents[2] / "reports"
 RULES = ["none", *(f"alpha={tenths / 10:.2f}" for tenths in range(10, -1, -1))]
 COCO_RUN = {"dataset": "shapes", "scale": "96x96"}
 SMALL_RUN = {"dataset": "shapes", "scale": "72x72", "backbone": "tiny"}
+IOU_AWARE = {"detector": "iou_aware_retinanet", "iou_loss": "bce"}
+# Two runs of the study, the second the baseline of the first.
+AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
+BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 BACKBONES = {"r50": "tiny", "r101": "deep", "x101": "grouped"}
+CLASSES = ("red_cell", "bar")
 SHIFT = 4.0  # how far below the paper's values ours are made up to be
 
 
-def experiment(folder: Path, name: str = "study", comparison: str = "pattern", **changes) -> Experiment:
+def experiment(folder: Path, name: str = "study", **changes) -> Experiment:
     """Write a project with one experiment below ``folder`` and load it; ``changes`` replace top-level keys.
 
     For ``tables={}`` it has one of its first run.
@@ -41,36 +48,31 @@ def experiment(folder: Path, name: str = "study", comparison: str = "pattern", *
         put(folder / "configs" / "backbones" / f"{backbone}.py", "")
     put(folder / "configs" / "schedules" / "quick.py", "")
     shutil.copytree(REPORTS, folder / "reports", dirs_exist_ok=True)
-    content = _content(name, comparison) | changes
+    backbones = list(BACKBONES.values())
+    content = {
+        "experiment": name,
+        "title": "A study for tests",
+        "comparison": "pattern",
+        "defaults": {"recipe": "quick", "seed": 0, "target_grad": False},
+        "rules": RULES,
+        "runs": [
+            COCO_RUN | {"detector": ["faster_rcnn", "retinanet"], "backbone": backbones},
+            COCO_RUN | IOU_AWARE | {"backbone": backbones},
+            SMALL_RUN | {"detector": "retinanet"},
+            SMALL_RUN | IOU_AWARE | {"iou_loss": ["l2", "bce", "l1"]},
+            SMALL_RUN | {"dataset": "marks", "backbone": backbones[:2], "detector": "retinanet"},
+            SMALL_RUN | IOU_AWARE | {"dataset": "marks", "backbone": backbones[:2]},
+        ],
+        "tables": tables(),
+    } | changes
     split = "test" if content["runs"][0].get("dataset") == "marks" else "val"
     text = yaml.safe_dump(with_a_table(content, split), sort_keys=False)
     return Experiment.load(put(folder / "configs" / "experiments" / f"{name}.yaml", text))
 
 
-def _content(name: str, comparison: str) -> dict:
-    backbones = list(BACKBONES.values())
-    return {
-        "experiment": name,
-        "title": "A study for tests",
-        "comparison": comparison,
-        "defaults": {"recipe": "quick", "seed": 0, "target_grad": False},
-        "rules": RULES,
-        "runs": [
-            COCO_RUN | {"detector": ["faster_rcnn", "retinanet"], "backbone": backbones},
-            COCO_RUN | {"detector": "iou_aware_retinanet", "backbone": backbones, "iou_loss": "bce"},
-            SMALL_RUN | {"detector": "retinanet"},
-            SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": ["l2", "bce", "l1"]},
-            SMALL_RUN | {"dataset": "marks", "backbone": backbones[:2], "detector": "retinanet"},
-            SMALL_RUN
-            | {"dataset": "marks", "backbone": backbones[:2], "detector": "iou_aware_retinanet", "iou_loss": "bce"},
-        ],
-        "tables": tables(),
-    }
-
-
 def tables() -> dict:
     """Return the paper's five tables, as an experiment asks for them."""
-    ours = {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"}
+    ours = IOU_AWARE | {"rule": "alpha=0.50"}
     alphas = {f"alpha_{tenths / 10:.1f}": ours | {"rule": f"alpha={tenths / 10:.2f}"} for tenths in range(10, -1, -1)}
     base = {"detector": "retinanet"}
     losses = {loss: ours | {"iou_loss": loss, "rule": "none"} for loss in ("l2", "bce", "l1")}
@@ -92,6 +94,18 @@ def _table(number: int, caption: str, split: str, select: dict, rows: dict) -> d
     return {"paper": f"table{number}", "caption": caption, "split": split, "select": select, "rows": rows}
 
 
+def own_table(rows: dict, **changes) -> dict:
+    """Return a table that the paper does not have, of the runs at 72x72."""
+    return {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN, "rows": rows} | changes
+
+
+def by_run(metrics: Callable[[Run, str], dict[str, float]]) -> Callable[[Experiment], dict]:
+    """Return values for ``finished``: the metrics of each run and rule."""
+    return lambda study: {
+        (name, rule): metrics(run, rule) for name, run in study.runs.items() for rule in study.rules_for(run)
+    }
+
+
 def paper_shaped(study: Experiment) -> dict[tuple[str, str], dict[str, float]]:
     """Return made-up metrics by run and rule: the paper's values of the rows that show them, less ``SHIFT``."""
     values: dict[tuple[str, str], dict[str, float]] = {}
@@ -106,7 +120,7 @@ def paper_shaped(study: Experiment) -> dict[tuple[str, str], dict[str, float]]:
     return values
 
 
-def write_results(study: Experiment, values: dict[tuple[str, str], dict[str, float]], classes=("disc", "bar")) -> None:
+def write_results(study: Experiment, values: dict[tuple[str, str], dict[str, float]], classes=CLASSES) -> None:
     """Write a ``run.json``, a ``history.csv`` and an evaluation per run, which ``collect`` reads."""
     for name, run in study.runs.items():
         rules = {rule: values.get((name, rule), {"AP": 1.0}) for rule in study.rules_for(run)}
@@ -140,7 +154,7 @@ def write_sealed_run(study: Experiment, name: str) -> str:
     return seal.write(study.paths.run_folder(name), record)["weights_sha256"]
 
 
-def write_evaluation(study, name, split, rules: dict[str, dict[str, float]], classes=("disc", "bar")) -> None:
+def write_evaluation(study, name, split, rules: dict[str, dict[str, float]], classes=CLASSES) -> None:
     """Write one evaluation; every class gets the metrics of the whole."""
     content = {
         "run": name,
@@ -181,12 +195,24 @@ def spread(study: Experiment, run: str, width: float, weights: str = "w", alike:
     pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), path)
 
 
+def written_table(study: Experiment, name: str) -> pd.DataFrame:
+    """Write a table and return its CSV by row and metric, without the lines of single classes."""
+    write_table(study, name)
+    lines = pd.read_csv(study.paths.table(name, "csv"), dtype={"α": str, "runs": str}).query("`class`.isna()")
+    return lines.set_index(["row", "metric"])
+
+
 def text(study: Experiment, table: str, suffix: str) -> str:
     """Return a table that was written."""
     return study.paths.table(table, suffix).read_text()
 
 
+def cells(markdown: str) -> list[list[str]]:
+    """Return the cells of every line of Markdown's tables."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 def md_rows(study: Experiment, table: str, part: int = 0) -> list[list[str]]:
     """Return the cells of a Markdown table, its heading and rule included; part 1 is the comparison below it."""
-    lines = [line for line in text(study, table, "md").split("<details>")[part].splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return cells(text(study, table, "md").split("<details>")[part])

@@ -1,10 +1,8 @@
 """COCO's AP: hotcoco against pycocotools to the last bit, and cases worked out by hand."""
 
-import json
-
 import numpy as np
 import pytest
-from builders.detections import official
+from builders.detections import official, results, write_truth
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -16,33 +14,6 @@ from iou_aware.evaluation.overlaps import overlaps
 
 THRESHOLDS = [f"AP{percent}" for percent in range(50, 100, 5)]
 ALL = ["AP", *THRESHOLDS, "APs", "APm", "APl"]
-
-
-def write(path, images, categories, annotations):
-    """Write an instances file; ``annotations`` are (image, category, x, y, width, height, iscrowd)."""
-    content = {
-        "images": [{"id": image, "width": 320, "height": 240, "file_name": f"{image}.png"} for image in images],
-        "categories": [{"id": category, "name": f"class {category}"} for category in categories],
-        "annotations": [
-            {
-                "id": index + 1,
-                "image_id": image,
-                "category_id": category,
-                "bbox": [x, y, width, height],
-                "area": width * height,
-                "iscrowd": crowd,
-            }
-            for index, (image, category, x, y, width, height, crowd) in enumerate(annotations)
-        ],
-    }
-    path.write_text(json.dumps(content))
-    return path
-
-
-def results(rows):
-    """Return the results array of (image, category, x1, y1, x2, y2, confidence) rows."""
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    return Detections(columns[:, 0], columns[:, 1], columns[:, 2:6], columns[:, 6], columns[:, 6]).results
 
 
 @pytest.fixture
@@ -64,7 +35,7 @@ def crowded(tmp_path):
                 corners[2:] = np.maximum(corners[2:], corners[:2] + 1)
                 found.append((image, category, *corners.astype(np.float32), round(random.random(), 1)))
         found.append((image, 11, 0, 0, 10, 10, 0.5))
-    return write(tmp_path / "truth.json", range(1, 41), [1, 2, 5, 9, 11], truth), results(found)
+    return write_truth(tmp_path / "truth.json", truth, range(1, 41), [1, 2, 5, 9, 11]), results(found)
 
 
 def test_curves_are_bit_equal_with_pycocotools(crowded):
@@ -93,7 +64,7 @@ def test_metrics_are_those_that_pycocotools_prints(crowded):
 
 
 def test_an_object_under_a_pixel_is_a_small_one(tmp_path):
-    path = write(tmp_path / "truth.json", [1], [1], [(1, 1, 20, 20, 0.75, 0.75, 0)])
+    path = write_truth(tmp_path / "truth.json", [(1, 1, 20, 20, 0.75, 0.75, 0)])
     found = results([(1, 1, 20, 20, 20.75, 20.75, 0.5)])
     metrics = coco.summarise(official(path, found))
     assert coco.summarise(coco.CocoEvaluator(path).curves(found)) == metrics
@@ -102,7 +73,7 @@ def test_an_object_under_a_pixel_is_a_small_one(tmp_path):
 
 
 def test_no_detections_at_all(tmp_path):
-    annotations = write(tmp_path / "truth.json", [1, 2], [1, 2], [(1, 1, 10, 10, 50, 50, 0)])
+    annotations = write_truth(tmp_path / "truth.json", [(1, 1, 10, 10, 50, 50, 0)], [1, 2], [1, 2])
     curves = coco.CocoEvaluator(annotations).curves(results([]))
     metrics = coco.summarise(curves)
     assert (metrics["AP"], metrics["AP50"], metrics["APm"], metrics["AR100"], metrics["APs"]) == (0, 0, 0, 0, None)
@@ -110,7 +81,7 @@ def test_no_detections_at_all(tmp_path):
 
 
 def test_detections_without_area_are_wrong_wherever_they_lie(tmp_path):
-    annotations = write(tmp_path / "truth.json", [1], [1], [(1, 1, 0, 0, 100, 100, 0), (1, 1, 0, 120, 100, 100, 1)])
+    annotations = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, 100, 100, 0), (1, 1, 0, 120, 100, 100, 1)])
     beside = [(50, 50, 50, 50), (10, 30, 90, 30), (100, 0, 100, 100), (50, 150, 50, 150), (320, 240, 320, 240)]
     found = results([*((1, 1, *corners, 0.9) for corners in beside), (1, 1, 0, 0, 100, 100, 0.5)])
     with np.errstate(all="raise"):

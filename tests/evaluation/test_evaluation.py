@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders.detections import noisy, official, write_dataset, write_detections
-from builders.results import RULES, experiment, write_sealed_run
+from builders.results import AWARE, BASELINE, RULES, experiment, write_sealed_run
 
 from iou_aware import detections
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.evaluate import evaluate
-
-BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
-SWEEP = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 
 
 @pytest.fixture
@@ -45,11 +42,11 @@ def prepared(study, truth, run=BASELINE, *, category=None, **changes):
 
 
 def test_every_rule_of_the_experiment_has_the_numbers_of_pycocotools(study, truth):
-    result = prepared(study, truth, SWEEP)
-    assert (result["run"], result["dataset"], result["split"]) == (SWEEP, "shapes", "val")
+    result = prepared(study, truth, AWARE)
+    assert (result["run"], result["dataset"], result["split"]) == (AWARE, "shapes", "val")
     assert list(result["rules"]) == RULES
     for rule, entry in result["rules"].items():
-        found = detections.read(study.paths.detections(SWEEP, "val"), rule).results
+        found = detections.read(study.paths.detections(AWARE, "val"), rule).results
         assert entry["metrics"] == coco.summarise(official(annotations(study), found))
     assert len({entry["metrics"]["AP"] for entry in result["rules"].values()}) > 6
 

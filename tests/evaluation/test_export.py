@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from builders.detections import noisy, write_dataset, write_detections
-from builders.results import experiment
+from builders.results import AWARE, experiment
 from pycocotools.coco import COCO
 
 from iou_aware import cli, detections
@@ -12,7 +12,6 @@ from iou_aware.detections import Detections
 from iou_aware.evaluation.export import export, results
 from iou_aware.experiment.experiment import Experiment
 
-AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 IMAGES, CATEGORIES = {10: 1 << 60, 20: "b"}, {1: 1, 3: 90}
 
 
@@ -53,17 +52,9 @@ def test_ids_are_those_of_the_user(image, category, told):
     assert results(found, IMAGES, CATEGORIES) == [entry]
 
 
-@pytest.mark.parametrize(
-    ("split", "rule", "told"),
-    [
-        ("val", "none", "there is no split 'val'"),
-        ("hidden", "oracle", "no detections by the rule 'oracle=0.50'"),
-        ("hidden", "beta", "found 'beta', expected 'cls'"),
-    ],
-)
-def test_what_is_not_there_to_export_is_told(study, split, rule, told, capsys):
+def test_what_is_not_there_to_export_is_told(study, capsys):
     path = str(study.root / "configs" / "experiments" / "study.yaml")
     out = study.root / "results.json"
-    assert cli.main(["export", path, AWARE, "--split", split, "--rule", rule, "--out", str(out)]) == 2
-    assert told in capsys.readouterr().err
+    assert cli.main(["export", path, AWARE, "--split", "hidden", "--rule", "oracle", "--out", str(out)]) == 2
+    assert "no detections by the rule 'oracle=0.50'" in capsys.readouterr().err
     assert not out.exists()

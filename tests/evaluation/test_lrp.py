@@ -1,11 +1,10 @@
 """Optimal LRP and LaECE against their definitions, counted out by hand."""
 
-import json
 import math
 
 import numpy as np
 import pytest
-from builders.detections import CLASSES, iou, noisy, scene
+from builders.detections import CLASSES, iou, noisy, scene, write_truth
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator
@@ -14,6 +13,7 @@ from iou_aware.evaluation.matching import match
 from iou_aware.evaluation.overlaps import overlaps, placement
 
 HALF = np.array([0.5])
+ONE = [(1, 1, 0, 0, 10, 10, 0)]  # an object, 10 pixels wide and high
 
 
 def measured(path, found):
@@ -48,19 +48,11 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
     assert 0 < (matches.true[0].sum()) < len(found)
 
 
-def one_object(folder):
-    """Write ground truth of one object, 10 pixels wide and high."""
-    marked = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0}
-    path = folder / "truth.json"
-    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": [marked]}))
-    return path
-
-
 @pytest.mark.parametrize("boxes", [[], [[50, 50, 10, 10]], [[50, 50, 10, 10], [20, 20, 10, 10]]])
 def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes):
     """No threshold is better than the one that leaves every detection out: nothing is false there, or placed."""
     found = np.array([[1, *box, 0.9, 1] for box in boxes], dtype=float).reshape(-1, 7)
-    ours, *_ = measured(one_object(tmp_path), found)
+    ours, *_ = measured(write_truth(tmp_path / "truth.json", ONE), found)
     expected = [100, np.nan, np.nan, 100, 90 if boxes else np.nan]
     assert [*ours.values()] == pytest.approx(expected, nan_ok=True)
 
@@ -76,7 +68,7 @@ def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes):
     ],
 )
 def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
-    path = one_object(tmp_path)
+    path = write_truth(tmp_path / "truth.json", ONE)
     found = np.array([[1, 0, 0, 10, 10, scores[0], 1], [1, 50, 50, 10, 10, scores[1], 1]])
     ours, *_ = measured(path, found)
     assert ours["laece"] == pytest.approx(laece)
@@ -124,8 +116,7 @@ def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(t
 
 
 def test_no_objects_and_no_detections(tmp_path):
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []}))
+    path = write_truth(tmp_path / "truth.json", [])
     for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
         assert overlaps(Annotations.load(path), found).same.tolist() == [0.0] * len(found)
         assert np.isnan(measured(path, found)[0]["olrp"])

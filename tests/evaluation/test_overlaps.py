@@ -1,10 +1,8 @@
 """What detections overlap, against every pair of boxes by hand, and crowds and boxes whose answer is plain."""
 
-import json
-
 import numpy as np
 import pytest
-from builders.detections import iou, noisy, scene
+from builders.detections import iou, noisy, scene, write_truth
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.overlaps import overlaps, paired_iou
@@ -23,13 +21,7 @@ def test_overlaps_are_those_of_every_pair(tmp_path):
 
 
 def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
-    content = {
-        "images": [{"id": 1}],
-        "categories": [{"id": 1}, {"id": 2}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 100], "iscrowd": 1}],
-    }
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(content))
+    path = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, 100, 100, 1)], categories=[1, 2])
     boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
     boxes.append([1, 90, 10, 20, 20, 0.9, 1])  # half of it
     assert overlaps(Annotations.load(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False, True]

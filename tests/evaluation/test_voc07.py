@@ -1,42 +1,30 @@
 """VOC2007's 11-point AP: hand-made cases, and MMDetection's eval_map as the independent implementation."""
 
-import json
 from importlib import import_module
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
+from builders.detections import results, write_truth
 from mmdet.evaluation.functional import eval_map
 
 from iou_aware.data.annotations import Annotations
-from iou_aware.detections import Detections
 from iou_aware.evaluation import voc07
 from iou_aware.evaluation.coco import THRESHOLDS
 
 BOX = [0, 0, 100, 100]
 
 
-def truth(path, boxes, images=3, classes=2):
-    """Return ground truth of (image, category, x1, y1, x2, y2, difficult) rows, with its classes; ids start at 1."""
-    content = {
-        "images": [{"id": image + 1} for image in range(images)],
-        "categories": [{"id": category + 1} for category in range(classes)],
-        "annotations": [
-            {"id": number, "image_id": image, "category_id": category, "bbox": box, "iscrowd": difficult}
-            for number, (image, category, x1, y1, x2, y2, difficult) in enumerate(boxes, start=1)
-            for box in [[x1, y1, x2 - x1, y2 - y1]]
-        ],
-    }
-    (path / "truth.json").write_text(json.dumps(content))
-    return Annotations.load(path / "truth.json"), list(range(1, classes + 1))
+def truth(folder, boxes, images=3, classes=2):
+    """Return ground truth of (image, category, x, y, width, height, difficult) rows, with its classes."""
+    ids = range(1, classes + 1)
+    return Annotations.load(write_truth(folder / "truth.json", boxes, range(1, images + 1), ids)), list(ids)
 
 
 def precisions(ground, rows, thresholds=(0.5,)):
     """Return ``(T, K)`` of (image, category, x1, y1, x2, y2, confidence) rows."""
-    found = np.array(rows, dtype=np.float64).reshape(-1, 7)
     objects, classes = ground
-    array = Detections(found[:, 0], found[:, 1], found[:, 2:6], found[:, 6], found[:, 6]).results
-    return voc07.average_precisions(objects, array, classes, np.array(thresholds))
+    return voc07.average_precisions(objects, results(rows), classes, np.array(thresholds))
 
 
 # Of one class: objects (image, box, whether difficult), detections (image, box, confidence), and the AP by hand.
@@ -98,14 +86,15 @@ def test_equals_mmdet(tmp_path, monkeypatch, seed):
         for _ in range(random.integers(0, 7)):
             category = int(random.integers(1, classes + 1))
             corner, side = random.uniform(0, 150, 2), random.uniform(20, 100, 2)
-            box = np.concatenate([corner, corner + side]).astype(np.float32).tolist()
-            boxes.append((image, category, *box, int(random.random() < 0.2)))
+            boxes.append((image, category, *corner, *side, int(random.random() < 0.2)))
             for _ in range(random.integers(0, 4)):
-                found.append((image, category, *(box + random.normal(0, 5, 4)), random.random()))
+                corners = np.concatenate([corner, corner + side]) + random.normal(0, 5, 4)
+                found.append((image, category, *corners, random.random()))
         found.append((image, 1, *random.uniform(0, 50, 2), *random.uniform(60, 150, 2), random.random()))
     ours = precisions(truth(tmp_path, boxes, images, classes), found, THRESHOLDS)
 
     marked, detected = np.array(boxes), np.array(found)
+    marked[:, 4:6] += marked[:, 2:4]
     annotations = [
         {
             "bboxes": marked[mine & (marked[:, 6] == 0), 2:6],

@@ -4,7 +4,6 @@ import io
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -63,9 +62,9 @@ GRIDS = {
 }
 
 
-def styled(own: Mapping[str, Any] = MappingProxyType({})) -> AbstractContextManager[None]:
+def styled(own: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
     """Return a context that draws in this style, with changes of one's own."""
-    return matplotlib.rc_context({**_PARAMETERS, **own})
+    return matplotlib.rc_context(_PARAMETERS | (own or {}))
 
 
 def series(index: int) -> dict[str, Any]:
@@ -73,9 +72,9 @@ def series(index: int) -> dict[str, Any]:
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
-def plot(ax: Axes, points: Iterable[tuple[float, float | None]], **look: Any) -> None:
-    """Draw the points whose second number is known as one series; nothing where there are none."""
-    known = [point for point in points if point[1] is not None]
+def plot(ax: Axes, points: Iterable[tuple[float | None, float | None]], **look: Any) -> None:
+    """Draw the points both of whose numbers are known as one series; nothing where there are none."""
+    known = [point for point in points if None not in point]
     if known:
         ax.plot(*zip(*known, strict=True), **look)
 
@@ -108,14 +107,12 @@ def plot_measured(ax: Axes, points: Iterable[tuple[float, Any, Mapping[int, floa
 
 def explain_bands(figure: Figure, ax: Axes) -> None:
     """Put one legend above all panels: the series of one of them, and what its bands and thin lines are."""
-    handles, labels = ax.get_legend_handles_labels()
+    handles, _ = ax.get_legend_handles_labels()
     grey = {"color": COLOURS[7], "linewidth": 0}
     handles += [Patch(alpha=0.45, label=IMAGES, **grey), Patch(alpha=0.15, label=TRAININGS, **grey)]
-    labels += [IMAGES, TRAININGS]
     if any(line.get_linewidth() == SINGLE["linewidth"] for line in ax.get_lines()):
-        handles.append(Line2D([], [], color=COLOURS[7], **SINGLE))
-        labels.append("single seeds")
-    figure.legend(handles, labels, loc="outside upper left", ncols=5 if figure.get_figwidth() == WIDTH else 2)
+        handles.append(Line2D([], [], color=COLOURS[7], label="single seeds", **SINGLE))
+    figure.legend(handles=handles, loc="outside upper left", ncols=5 if figure.get_figwidth() == WIDTH else 2)
 
 
 def save(figure: Figure, path: Path) -> Path:

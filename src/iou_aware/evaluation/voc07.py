@@ -58,12 +58,12 @@ def summarise(precisions: np.ndarray) -> Metrics:
     Args:
         precisions: ``(10, K)`` from ``average_precisions`` at the default thresholds.
     """
+    names = ["VOC07_AP", *(f"VOC07_AP{round(100 * threshold)}" for threshold in THRESHOLDS)]
     present = precisions[:, ~np.isnan(precisions[0])]
     if not present.size:
-        return dict.fromkeys(["VOC07_AP", *(f"VOC07_AP{round(100 * t)}" for t in THRESHOLDS)])
+        return dict.fromkeys(names)
     parts = 100.0 * present.mean(axis=1)
-    named = {f"VOC07_AP{round(100 * t)}": float(part) for t, part in zip(THRESHOLDS, parts, strict=True)}
-    return {"VOC07_AP": float(parts.mean())} | named
+    return dict(zip(names, [float(parts.mean()), *parts.tolist()], strict=True))
 
 
 def _nearest(

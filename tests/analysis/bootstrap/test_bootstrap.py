@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders.detections import noisy, official, scene, write_dataset, write_detections
-from builders.results import RULES, experiment
+from builders.results import AWARE, BASELINE, RULES, experiment
 from scipy import stats
 
 from iou_aware.analysis.bootstrap import draw, resamples
@@ -143,12 +143,9 @@ def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
 def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     study = experiment(tmp_path, rules=["none", "alpha=0.50"], tables={})
     content = write_dataset(study, "shapes", "val")
-    baseline, ours = (next(name for name in study.runs if detector in name) for detector in (".retinanet", "iou_aware"))
-    write_detections(study, baseline, "val", {"cls": noisy(content, 1)})
-    write_detections(
-        study, ours, "val", {rule: noisy(content, seed) for seed, rule in enumerate(["none", "alpha=0.50"])}
-    )
-    paths = [draw.resample(study, name, "val", resamples=50) for name in (baseline, ours)]
+    write_detections(study, BASELINE, "val", {"cls": noisy(content, 1)})
+    write_detections(study, AWARE, "val", {"none": noisy(content, 0), "alpha=0.50": noisy(content, 1)})
+    paths = [draw.resample(study, name, "val", resamples=50) for name in (BASELINE, AWARE)]
     frame = resamples.load(paths[1])
     assert frame["rule"].value_counts().to_dict() == {"none": 50, "alpha=0.50": 50}
     by_rule = {rule: part.set_index("resample") for rule, part in frame.groupby("rule")}
@@ -170,9 +167,8 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
 
 def test_what_is_not_resampled_has_no_sum(tmp_path):
     study = experiment(tmp_path, tables={})
-    run = next(name for name in study.runs if ".retinanet" in name)
-    write_detections(study, run, "val", {"cls": noisy(write_dataset(study, "shapes", "val"), 1)})
-    path = draw.resample(study, run, "val", resamples=5)
+    write_detections(study, BASELINE, "val", {"cls": noisy(write_dataset(study, "shapes", "val"), 1)})
+    path = draw.resample(study, BASELINE, "val", resamples=5)
     for missing in [(1, path, "none", "AP"), (1, path, "cls", "VOC07_AP"), (1, tmp_path / "none", "cls", "AP")]:
         assert resamples.columns([[(1, path, "cls", "AP"), missing]]) is None
     pq.write_table(pa.table({"rule": ["cls"], "AP": [1.0]}), path)
@@ -180,13 +176,18 @@ def test_what_is_not_resampled_has_no_sum(tmp_path):
         resamples.load(path)
 
 
+def write_resamples(path, values, **about) -> None:
+    """Write a file of resamples of AP under one rule."""
+    table = pa.table({"rule": ["cls"] * len(values), "AP": values})
+    pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), path)
+
+
 @pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed"])
 def test_resamples_of_different_images_are_not_compared(tmp_path, key):
     paths = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
     about = {"annotations_sha256": 1, "resamples": 1, "seed": 1}
     for path, made in zip(paths, (about, about | {key: 2}), strict=True):
-        table = pa.table({"rule": ["cls"], "AP": [1.0]})
-        pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(made)}), path)
+        write_resamples(path, [1.0], **made)
     with pytest.raises(InputError, match=rf"first\.parquet and .*second\.parquet cannot.*their {key} are 1 and 2"):
         resamples.columns([[(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")]])
 
@@ -195,9 +196,7 @@ def test_folds_of_cross_validation_are_drawn_apart_and_add_up(tmp_path):
     made, parts = [], np.random.default_rng(0).random((2, 5))
     for fold, values in enumerate(parts):
         made.append((0.5, tmp_path / f"{fold}.parquet", "cls", "AP"))
-        about = {"annotations_sha256": fold, "resamples": 5, "seed": fold}
-        table = pa.table({"rule": ["cls"] * 5, "AP": values})
-        pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), made[-1][1])
+        write_resamples(made[-1][1], values, annotations_sha256=fold, resamples=5, seed=fold)
     assert resamples.columns([made]) == pytest.approx(parts.mean(0)[:, None])
     drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3
@@ -206,7 +205,6 @@ def test_folds_of_cross_validation_are_drawn_apart_and_add_up(tmp_path):
 def test_missing_rule_is_named(tmp_path):
     study = experiment(tmp_path, rules=RULES, tables={})
     content = write_dataset(study, "shapes", "val")
-    run = next(name for name in study.runs if "iou_aware" in name)
-    write_detections(study, run, "val", {"none": noisy(content, 1)})
+    write_detections(study, AWARE, "val", {"none": noisy(content, 1)})
     with pytest.raises(InputError, match=r"alpha=1\.00"):
-        draw.resample(study, run, "val")
+        draw.resample(study, AWARE, "val")

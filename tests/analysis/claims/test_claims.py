@@ -8,12 +8,17 @@ import pandas as pd
 import pytest
 import yaml
 from builders.results import (
+    AWARE,
     BACKBONES,
     COCO_RUN,
+    IOU_AWARE,
     REPORTS,
+    RULES,
     SMALL_RUN,
+    by_run,
     experiment,
     finished,
+    own_table,
     paper_shaped,
     spread,
     tables,
@@ -31,13 +36,6 @@ PREMISE = {"premise-low-correlation", "premise-better-correlation"}
 
 def verdicts(made) -> dict[str, str]:
     return {claim.id: claim.verdict for claim in judge(made)}
-
-
-def replaced(made, **changes) -> dict[str, str]:
-    """Return the verdicts on one claim with ``changes``, the first of the file."""
-    content = CLAIMS | {"claims": [CLAIMS["claims"][2] | changes]}
-    (made.root / "reports" / "claims.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    return verdicts(made)
 
 
 @pytest.mark.parametrize("comparison", ["pattern", "values"])
@@ -102,18 +100,10 @@ def test_gains_of_several_backbones_are_judged_by_their_mean_where_each_has_thre
     tmp_path, gains, alone, verdict, seeds
 ):
     """From seed to seed gains differ by a deviation of 0.8: one is sure to 1.13 points, their mean to 0.65."""
-
-    def values(made) -> dict:
-        means = dict(zip(BACKBONES.values(), gains, strict=True))
-        return {
-            (name, made.rules_for(run)[0]): {
-                "AP": 30.0 + run.is_iou_aware * (means[run.backbone] + 0.8 * (run.seed - 1))
-            }
-            for name, run in made.runs.items()
-        }
-
+    means = dict(zip(BACKBONES.values(), gains, strict=True))
+    values = by_run(lambda run, _: {"AP": 30.0 + run.is_iou_aware * (means[run.backbone] + 0.8 * (run.seed - 1))})
     shared = COCO_RUN | {"backbone": list(BACKBONES.values()), "seed": list(range(seeds))}
-    runs = [shared | {"detector": "retinanet"}, shared | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}]
+    runs = [shared | {"detector": "retinanet"}, shared | IOU_AWARE]
     rows = {key: row for key, row in tables()["table1"]["rows"].items() if not key.startswith("faster")}
     wanted = {"table1": tables()["table1"] | {"rows": rows}}
     made = finished(tmp_path, values, runs=runs, rules=["alpha=0.50"], tables=wanted)
@@ -136,13 +126,9 @@ def test_gains_of_several_backbones_are_judged_by_their_mean_where_each_has_thre
 def sweep(folder: Path, values: list[float], width: float):
     """Return the findings on the best alpha and on a rise, where AP and AP90 at alpha 1.0, 0.9, ... are ``values``."""
     wanted = {name: tables()[name] for name in ("table3", "table4")}
-    rules = [f"alpha={tenths / 10:.2f}" for tenths in range(10, -1, -1)]
-    runs = experiment(folder / "all").content["runs"][2:4]
-    changes = {"runs": runs, "rules": ["none", *rules], "tables": wanted}
-    names = [name for name in experiment(folder, **changes).runs if ".bce." in name]
-    measured = {(names[0], rule): {"AP": ap, "AP90": ap} for rule, ap in zip(rules, values, strict=True)}
-    made = finished(folder, lambda _: measured, **changes)
-    spread(made, names[0], width, alike=False)
+    measured = {(AWARE, rule): {"AP": ap, "AP90": ap} for rule, ap in zip(RULES[1:], values, strict=True)}
+    made = finished(folder, lambda _: measured, tables=wanted)
+    spread(made, AWARE, width, alike=False)
     claims = {claim.id: claim for claim in judge(made)}
     rising = [finding for finding in claims["strict-ap-rises"].findings if finding.quantity.label.startswith("AP90")]
     return claims["best-alpha"].findings[0], rising
@@ -217,10 +203,8 @@ def test_own_data_stand_in_for_a_table_of_the_paper(tmp_path):
 
 
 def test_what_the_authors_said_later_is_judged_where_an_experiment_has_it(tmp_path):
-    aware = {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"}
     base = {"baseline": {"detector": "retinanet"}}
-    detached, attached = (aware | {"target_grad": moved} for moved in (False, True))
-    shared = {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN}
+    detached, attached = (IOU_AWARE | {"rule": "alpha=0.50", "target_grad": moved} for moved in (False, True))
     wanted = {
         "oracle": base | {"alpha_0.5": detached, "oracle_0.5": detached | {"rule": "oracle"}},
         "target_gradient": base | {"detached": detached, "attached": attached},
@@ -228,21 +212,14 @@ def test_what_the_authors_said_later_is_judged_where_an_experiment_has_it(tmp_pa
     changes = {
         "runs": [
             SMALL_RUN | {"detector": "retinanet"},
-            SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce", "target_grad": [False, True]},
-            SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rules": ["oracle"]},
+            SMALL_RUN | IOU_AWARE | {"target_grad": [False, True]},
+            SMALL_RUN | IOU_AWARE | {"rules": ["oracle"]},
         ],
         "rules": ["alpha=0.50"],
-        "tables": {name: shared | {"rows": rows} for name, rows in wanted.items()},
+        "tables": {name: own_table(rows) for name, rows in wanted.items()},
     }
     percents = {"cls": 30.0, "alpha=0.50": 31.0, "oracle=0.50": 36.0}
-
-    def values(made) -> dict:
-        return {
-            (name, rule): {"AP": percents[rule] + (4.0 if run.target_grad else 0.0)}
-            for name, run in made.runs.items()
-            for rule in made.rules_for(run)
-        }
-
+    values = by_run(lambda run, rule: {"AP": percents[rule] + (4.0 if run.target_grad else 0.0)})
     for comparison, gradient in [("pattern", REPRODUCED), ("values", CONTRADICTED)]:
         found = verdicts(finished(tmp_path / comparison, values, comparison=comparison, **changes))
         assert [found[name] for name in sorted(LATER)] == [REPRODUCED, gradient, NOT_RUN]
@@ -265,12 +242,12 @@ def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
         section, _, _ = section.partition("\n## ")
         assert claim["why"] in section and all(number in section for number in claim["deciding"])
         assert claim["id"] != "coco-ap-gain" or all(finding["quantity"]["interval"] for finding in claim["findings"])
-        for finding in claim["findings"]:
-            value = finding["quantity"]["value"]
-            assert value is None or f"| {finding['quantity']['label']} |" in section
-            assert value is None or f"| {value:+.2f} |".replace("-0.00", "+0.00") in section
-            interval = finding["quantity"]["interval"] or {}
-            assert " to ".join(f"{interval[end]:+.2f}" for end in ("low", "high") if interval) in section
+        for quantity in (finding["quantity"] for finding in claim["findings"]):
+            if quantity["value"] is not None:
+                interval = quantity["interval"] or quantity
+                numbers = (quantity["value"], interval["low"], interval["high"])
+                value, low, high = (f"{number:+.2f}".replace("-0.00", "+0.00") for number in numbers)
+                assert all(f"| {cell} |" in section for cell in (quantity["label"], value, f"{low} to {high}"))
 
 
 @pytest.mark.parametrize(
@@ -287,18 +264,13 @@ def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
         ({"expected": [{"table": "table1", "metrics": ["AP"], "sine": "positive"}]}, "Did you mean 'sign'"),
         ({"expected": []}, "expected"),
         ({"id": "An Id"}, "id"),
+        ({"id": CLAIMS["claims"][0]["id"]}, "is in this file twice"),
     ],
 )
 def test_mistakes_in_the_claims_file_are_named_with_their_line(tmp_path, changes, named):
     made = finished(tmp_path)
+    content = CLAIMS | {"claims": [CLAIMS["claims"][0], CLAIMS["claims"][2] | changes]}
+    made.paths.statements.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(InputError, match=named) as fault:
-        replaced(made, **changes)
-    assert "claims.yaml, line " in str(fault.value)
-
-
-def test_one_claim_twice_is_refused(tmp_path):
-    made = finished(tmp_path)
-    content = CLAIMS | {"claims": [CLAIMS["claims"][2]] * 2}
-    (made.root / "reports" / "claims.yaml").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(InputError, match="is in this file twice"):
         judge(made)
+    assert "claims.yaml, line " in str(fault.value)

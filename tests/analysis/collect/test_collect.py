@@ -6,7 +6,17 @@ import re
 import pandas as pd
 import pytest
 from builders.data import put
-from builders.results import RULES, SMALL_RUN, experiment, finished, write_evaluation, write_run
+from builders.results import (
+    AWARE,
+    BASELINE,
+    RULES,
+    SMALL_RUN,
+    experiment,
+    finished,
+    own_table,
+    write_evaluation,
+    write_run,
+)
 
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
@@ -17,8 +27,6 @@ CONTRACT = (
     "run,dataset,split,detector,backbone,iou_loss,target_grad,recipe,scale,seed,rule,"
     "AP,AP50,AP60,AP70,AP75,AP80,AP90,APs,APm,APl"
 )
-SWEEP = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
-BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 
 
 @pytest.fixture
@@ -37,15 +45,15 @@ def test_one_row_per_run_split_and_rule_in_order(collected):
     expected = [(name, rule) for name, run in collected.runs.items() for rule in collected.rules_for(run)]
     assert list(zip(metrics["run"], metrics["rule"], strict=True)) == expected
     assert len(metrics) == 6 + 3 * 12 + 1 + 3 * 12 + 2 + 2 * 12
-    assert metrics.loc[metrics["run"] == SWEEP, "rule"].tolist() == RULES
+    assert metrics.loc[metrics["run"] == AWARE, "rule"].tolist() == RULES
     classes = load_per_class(collected.paths.per_class)
     assert len(classes) == 2 * len(metrics)
-    assert classes["class"].tolist()[:2] == ["disc", "bar"]
+    assert classes["class"].tolist()[:2] == ["red_cell", "bar"]
 
 
 def test_fields_of_a_row(collected):
     metrics = load_metrics(collected.paths.metrics).set_index(["run", "rule"])
-    row = metrics.loc[(SWEEP, "none")]
+    row = metrics.loc[(AWARE, "none")]
     fields = ["dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "scale"]
     assert row[fields].tolist() == ["shapes", "val", "iou_aware_retinanet", "tiny", "bce", "false", "72x72"]
     assert row[["git_commit", "torch", "weights_sha256"]].tolist() == ["abc", "2.13.0", "w" * 64]
@@ -64,21 +72,21 @@ def test_collecting_again_gives_the_same_bytes(collected):
 def test_unfinished_study_says_what_is_missing_and_why(study):
     write_run(study, BASELINE)
     write_evaluation(study, BASELINE, "val", {"cls": {"AP": 100 / 3, "AP50": None}})
-    write_run(study, SWEEP)
-    write_evaluation(study, SWEEP, "val", {rule: {"AP": 21.0} for rule in RULES[:-1]})
-    other = SWEEP.replace("bce", "l2")
+    write_run(study, AWARE)
+    write_evaluation(study, AWARE, "val", {rule: {"AP": 21.0} for rule in RULES[:-1]})
+    other = AWARE.replace("bce", "l2")
     write_run(study, other)
     collect(study)
     metrics = load_metrics(study.paths.metrics)
-    assert metrics["run"].unique().tolist() == [BASELINE, SWEEP]
+    assert metrics["run"].unique().tolist() == [BASELINE, AWARE]
     assert metrics["AP"][0] == 100 / 3 and math.isnan(metrics["AP50"][0])  # to the last bit
     missing = load_missing(study.paths.missing)
     assert {run for run, _, _ in missing} == set(study.runs) - {BASELINE}
-    of_sweep = {rule: why for (run, _, rule), why in missing.items() if run == SWEEP}
+    of_sweep = {rule: why for (run, _, rule), why in missing.items() if run == AWARE}
     assert of_sweep == {"alpha=0.00": "evaluated before this rule was asked for"}
     assert [rule for run, _, rule in missing if run == other] == RULES
     assert missing[other, "val", "none"] == "not predicted"
-    assert missing[SWEEP.replace("bce", "l1"), "val", "none"] == "not trained"
+    assert missing[AWARE.replace("bce", "l1"), "val", "none"] == "not trained"
     put(study.paths.detections(other, "val"), "")
     collect(study)
     assert load_missing(study.paths.missing)[other, "val", "none"] == "not evaluated"
@@ -88,9 +96,8 @@ def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path)
     for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
         put(tmp_path / "configs" / file, "released = dict(tiny='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')")
     rows = {"ours": {"recipe": "quick"}, "theirs": {"recipe": "zoo"}}
-    table = {"caption": "Both.", "split": "val", "columns": ["AP"], "rows": rows}
     runs = [SMALL_RUN | {"detector": "retinanet", "recipe": ["quick", "zoo"]}]
-    study = experiment(tmp_path, runs=runs, tables={"both": table})
+    study = experiment(tmp_path, runs=runs, tables={"both": own_table(rows)})
     expected = {BASELINE: "not trained", BASELINE.replace("quick", "zoo"): "not fetched"}
     assert {gap["run"]: gap["why"] for gap in collect(study)} == expected
     told = [
@@ -150,9 +157,8 @@ def test_a_file_that_is_absent_or_no_csv_says_what_to_run(study, content):
 )
 def test_time_of_training_is_that_of_the_device(tmp_path, record, expected):
     study = experiment(tmp_path)
-    name = next(iter(study.runs))
-    write_run(study, name, **record)
-    write_evaluation(study, name, "val", {"cls": {"AP": 20.0}})
+    write_run(study, BASELINE, **record)
+    write_evaluation(study, BASELINE, "val", {"cls": {"AP": 20.0}})
     collect(study)
     row = load_metrics(study.paths.metrics).iloc[0]
     found = row[["train_seconds", "train_cpu_seconds", "train_device_seconds"]]

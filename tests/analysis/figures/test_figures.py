@@ -6,7 +6,20 @@ import xml.dom.minidom
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from builders.results import SMALL_RUN, experiment, finished, paper_shaped, tables, write_evaluation, write_run
+from builders.results import (
+    AWARE,
+    BASELINE,
+    IOU_AWARE,
+    SMALL_RUN,
+    by_run,
+    experiment,
+    finished,
+    own_table,
+    paper_shaped,
+    tables,
+    write_evaluation,
+    write_run,
+)
 
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
@@ -35,10 +48,6 @@ def write_history(study, name):
     lines = ["epoch,iteration,lr,loss,loss_cls,loss_bbox" + ",loss_iou" * iou]
     lines += [",".join(map(str, [row[0], row[1], 0.003, *row[2:], *[0.2] * iou])) for row in ROWS]
     study.paths.history(name).write_text("\n".join(lines) + "\n")
-
-
-def everywhere_30(study) -> dict:
-    return {(name, rule): {"AP": 30.0} for name, run in study.runs.items() for rule in study.rules_for(run)}
 
 
 def panels_of(study):
@@ -101,7 +110,7 @@ def test_tables_of_the_same_detections_may_name_their_rows_differently(tmp_path)
     assert panel.title == "Mine and 2"
     assert [series.label for series in panel.series] == ["my_l2", "my_bce", "L1 loss"]
     assert [series.row.paper.get("AP") for series in panel.series] == [35.1, 35.4, None]
-    assert [list(series.classes) for series in panel.series] == [["disc", "bar"]] * 3
+    assert [list(series.classes) for series in panel.series] == [["red_cell", "bar"]] * 3
 
 
 def test_a_figure_has_a_section_and_a_caption_that_says_which_of_several_it_is():
@@ -123,8 +132,8 @@ def test_gains_are_the_papers(study):
     assert voc.series[0].paper_gain("AP90") == pytest.approx(4.2)
     assert [series.label for series in losses.series] == ["L2 loss", "BCE loss", "L1 loss"]
     assert losses.series[2].paper_gain("AP") is None
-    assert list(models.series[0].classes) == ["disc", "bar"]
-    ours, base = models.series[0].classes["disc"]
+    assert list(models.series[0].classes) == ["red_cell", "bar"]
+    ours, base = models.series[0].classes["bar"]
     assert ours["AP"] - base["AP"] == pytest.approx(1.0)
 
 
@@ -134,41 +143,34 @@ def test_half_finished_study(tmp_path):
     collect(study)
     assert write_figures(study) == []
     assert study.paths.figures.is_dir()
-    baseline = "shapes.retinanet.tiny.quick.96x96.seed0"
-    ours = "shapes.iou_aware_retinanet.tiny.bce.quick.96x96.seed0"
-    for name, rule, percent in [(baseline, "cls", 20.0), (ours, "alpha=0.50", 21.0)]:
+    for name, rule, percent in [(BASELINE, "cls", 20.0), (AWARE, "alpha=0.50", 21.0)]:
         write_run(study, name)
         write_evaluation(study, name, "val", {rule: {"AP": percent, "AP50": percent + 9}})
-    write_history(study, ours)
+    write_history(study, AWARE)
     collect(study)
     drawn = {path.stem for path in write_figures(study)}
-    assert drawn == {"gain_per_class", "gain_per_size", "gain_per_threshold", "training_shapes_96x96"}
+    assert drawn == {"gain_per_class", "gain_per_size", "gain_per_threshold", "training_shapes_72x72"}
 
 
 def test_own_table_without_the_paper_is_drawn(tmp_path):
     wanted = tables()["table4"]
     del wanted["paper"]
-    study = finished(tmp_path, everywhere_30, tables={"cells": wanted | {"columns": ["AP"]}})
+    study = finished(tmp_path, by_run(lambda *_: {"AP": 30.0}), tables={"cells": wanted | {"columns": ["AP"]}})
     assert {path.stem for path in write_figures(study)} >= {"alpha", "alpha_gain", "gain_per_threshold"}
     assert "Paper" not in (study.paths.figures / "alpha.svg").read_text()
 
 
 def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_path):
     alphas, oracles = ([f"{kind}={tenths / 10:.2f}" for tenths in (10, 5, 0)] for kind in ("alpha", "oracle"))
-    runs = [SMALL_RUN | {"detector": "retinanet"}, SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}]
-    rows = {rule: {"detector": "iou_aware_retinanet", "rule": rule} for rule in (*alphas, *oracles)}
+    runs = [SMALL_RUN | {"detector": "retinanet"}, SMALL_RUN | IOU_AWARE | {"rules": oracles}]
+    rows = {rule: IOU_AWARE | {"rule": rule} for rule in (*alphas, *oracles)}
     base = {"baseline": {"detector": "retinanet"}}
-    shared = {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN}
     wanted = {
-        "sweep": shared | {"rows": base | {rule: rows[rule] for rule in alphas}},
-        "bound": shared | {"rows": base | rows},
+        "sweep": own_table(base | {rule: rows[rule] for rule in alphas}),
+        "bound": own_table(base | rows),
     }
-
-    def values(study) -> dict:
-        aware = next(name for name, run in study.runs.items() if run.is_iou_aware)
-        return everywhere_30(study) | {(aware, rule): {"AP": 90.0 + place} for place, rule in enumerate(oracles)}
-
-    study = finished(tmp_path, values, rules=alphas, runs=[runs[0], runs[1] | {"rules": oracles}], tables=wanted)
+    values = by_run(lambda _, rule: {"AP": 90.0 + oracles.index(rule) if rule in oracles else 30.0})
+    study = finished(tmp_path, values, rules=alphas, runs=runs, tables=wanted)
     drawn = {path.stem for path in write_figures(study)}
     assert drawn == {"oracle", "alpha", "alpha_gain", "gain_per_class", "gain_per_size", "gain_per_threshold"}
     sweep, bound = panels_of(study)

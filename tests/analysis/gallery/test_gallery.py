@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 from builders.detections import noisy, write_dataset, write_detections
-from builders.results import experiment
+from builders.results import AWARE, BASELINE, experiment
 from PIL import Image
 
 from iou_aware import detections
@@ -48,8 +48,8 @@ def test_the_most_confident_box_represents_an_object_even_if_another_fits_better
 
 def test_images_that_gained_most_come_first_and_then_those_that_lost_most():
     change = {1: 0.1, 2: 0.3, 3: 0.0, 4: -0.2, 5: -0.4, 6: 0.3, 7: 0.2}
-    assert chosen(change, 3) == [2, 6, 7, 5, 4]
-    assert chosen({}, 3) == []
+    assert chosen(change) == [2, 6, 7, 5, 4]
+    assert chosen({}) == []
 
 
 def test_change_is_of_objects_that_both_rules_have_a_box_for():
@@ -62,30 +62,28 @@ def test_change_is_of_objects_that_both_rules_have_a_box_for():
 
 @pytest.fixture
 def shown(tmp_path):
-    """An experiment whose second rule places the boxes of one image best; its first IoU-aware run and the baseline."""
+    """An experiment whose second rule places the boxes of one image best; a run and its baseline."""
     study = experiment(tmp_path, rules=RULES, tables={})
     content = write_dataset(study, "shapes", "val")
-    ours = next(name for name in study.runs if name.startswith("shapes.iou_aware"))
-    baseline = next(name for name in study.runs if name.startswith("shapes.retinanet"))
     first = noisy(content, 1, 0.1)
     second = first.copy()
     image = next(a["image_id"] for a in content["annotations"] if not a["iscrowd"])
     perfect = [[image, *a["bbox"], 0.99, a["category_id"]] for a in content["annotations"] if a["image_id"] == image]
     second = np.concatenate([second[second[:, 0] != image], perfect])
-    write_detections(study, ours, "val", dict(zip(RULES, [first, second], strict=True)))
-    write_detections(study, baseline, "val", {"cls": first})
-    return study, ours, baseline, image
+    write_detections(study, AWARE, "val", dict(zip(RULES, [first, second], strict=True)))
+    write_detections(study, BASELINE, "val", {"cls": first})
+    return study, image
 
 
 def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
-    study, ours, baseline, image = shown
+    study, image = shown
     *pictures, table = gallery.write_gallery(study)
     lines = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [path.name for path in pictures] == [line["file"] for line in lines] == ["shapes-val-1.jpg"]
-    assert (lines[0]["run"], lines[0]["baseline"], int(lines[0]["image_id"])) == (ours, baseline, image)
+    assert (lines[0]["run"], lines[0]["baseline"], int(lines[0]["image_id"])) == (AWARE, BASELINE, image)
     truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
-    found = [detections.read(study.paths.detections(ours, "val"), rule).results for rule in RULES]
+    found = [detections.read(study.paths.detections(AWARE, "val"), rule).results for rule in RULES]
     before, after = (representatives(truth, results) for results in found)
     assert after[1][objects] == pytest.approx(1)
     kept = [after[1][index] - before[1][index] for index in objects if before[0][index] >= 0]
@@ -109,7 +107,7 @@ def test_gallery_of_what_is_not_predicted_is_empty(tmp_path, caplog):
 
 
 def test_missing_image_is_named(shown):
-    study, *_ = shown
+    study, _ = shown
     for path in (study.paths.dataset_folder("shapes") / "val").glob("*.jpg"):
         path.unlink()
     with pytest.raises(InputError, match=r"\.jpg: there is no such file"):

@@ -1,12 +1,10 @@
 """The premise's measures against formulas written out and cases whose answer is plain."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
-from builders.detections import noisy, write_dataset, write_detections
-from builders.results import experiment
+from builders.detections import noisy, write_dataset, write_detections, write_truth
+from builders.results import AWARE, BASELINE, experiment
 
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.premise import draw_premise
@@ -43,11 +41,8 @@ def drawn_premise(study) -> list:
 
 def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
     """Two objects that overlap: the second detection is nearer to the first object, which the first one has taken."""
-    plain = {"image_id": 1, "category_id": 1, "iscrowd": 0}
-    boxes = {1: [0, 0, 100, 100], 2: [0, 30, 100, 100], 3: [300, 0, 50, 50], 4: [500, 0, 50, 50]}
-    marked = [plain | {"id": key, "bbox": box, "area": box[2] * box[3]} for key, box in boxes.items()]
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": marked}))
+    boxes = [[0, 0, 100, 100], [0, 30, 100, 100], [300, 0, 50, 50], [500, 0, 50, 50]]
+    path = write_truth(tmp_path / "truth.json", [(1, 1, *box, 0) for box in boxes])
     placed = {0.9: [0, 0, 100, 100], 0.8: [0, 12, 100, 100], 0.7: [300, 0, 50, 40], 0.6: [500, 0, 50, 30]}
     duplicate = [1, 0, 0, 100, 52, 0.1, 1]
     found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
@@ -105,17 +100,13 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50", "oracle=0.50"], tables={})
     content = write_dataset(study, "shapes", "val")
     truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
-    baseline, ours = (
-        next(n for n in study.runs if f"shapes.{d}.tiny" in n and "96" in n)
-        for d in ("retinanet", "iou_aware_retinanet")
-    )
     found = noisy(content, 1)
-    write_detections(study, baseline, "val", {"cls": found})
+    write_detections(study, BASELINE, "val", {"cls": found})
     near = overlaps(truth, found)
     placed = found.copy()
     placed[:, 5] = near.same
     rules = {"none": placed, "alpha=1.00": found, "alpha=0.50": placed, "oracle=0.50": found}
-    write_detections(study, ours, "val", rules, dict.fromkeys(rules, near.any))
+    write_detections(study, AWARE, "val", rules, dict.fromkeys(rules, near.any))
     paths = premise.write_premise(study)
     assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
     assert set(dict(drawn_premise(study))) == {
@@ -124,18 +115,18 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
         "premise_reliability",
     }
     table = pd.read_csv(study.paths.premise / "correlations.csv")
-    assert set(table["run"]) == {baseline, ours}
+    assert set(table["run"]) == {BASELINE, AWARE}
     shown = table[table["score"] == "confidence"].set_index(["boxes", "run", "rule"])["spearman"]
-    assert shown["near", ours, "none"] == pytest.approx(1)
-    assert shown["found", ours, "none"] > shown["found", ours, "alpha=1.00"]
+    assert shown["near", AWARE, "none"] == pytest.approx(1)
+    assert shown["found", AWARE, "none"] > shown["found", AWARE, "alpha=1.00"]
     for boxes in premise.BOXES:
-        assert shown[boxes, ours, "alpha=1.00"] == pytest.approx(shown[boxes, baseline, "cls"])
+        assert shown[boxes, AWARE, "alpha=1.00"] == pytest.approx(shown[boxes, BASELINE, "cls"])
     density = pd.read_csv(study.paths.premise / "density.csv")
     counts = density.groupby(["run", "rule"])["detections"].sum()
     assert (counts == (~near.crowd).sum()).all()
     assert (density.loc[density["rule"] == "none", "confidence"] == density.loc[density["rule"] == "none", "iou"]).all()
     lrp = pd.read_csv(study.paths.premise / "lrp.csv").set_index(["run", "rule"])["olrp"]
-    assert lrp[ours, "none"] < lrp[baseline, "cls"]
+    assert lrp[AWARE, "none"] < lrp[BASELINE, "cls"]
     assert {rule for _, rule in lrp.index} == set(density["rule"]) == {"cls", *rules}
     # An oracle's IoU is the truth, and no prediction to be judged.
     for judged in (pd.read_csv(study.paths.premise / f"{name}.csv") for name in ("reliability", "bias")):
@@ -148,7 +139,7 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
 def test_annotations_that_went_missing_are_named(tmp_path):
     study = experiment(tmp_path)
     found = noisy(write_dataset(study, "shapes", "val"), 1)
-    write_detections(study, next(name for name in study.runs if ".retinanet" in name), "val", {"cls": found})
+    write_detections(study, BASELINE, "val", {"cls": found})
     (study.paths.dataset_folder("shapes") / "val.json").unlink()
     with pytest.raises(InputError, match=r"val\.json: expected COCO's annotations.*iou-aware prepare"):
         premise.write_premise(study)

@@ -3,20 +3,10 @@
 import matplotlib
 import pandas as pd
 import pytest
-from builders.results import finished
 
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import frames
-from iou_aware.analysis.tables.write import write_table
 from iou_aware.experiment.run import short_names
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    made = finished(tmp_path_factory.mktemp("frames"))
-    for name in made.tables:
-        write_table(made, name)
-    return made
 
 
 @pytest.fixture(scope="module")

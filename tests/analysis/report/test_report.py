@@ -8,13 +8,23 @@ from html import unescape
 import nbformat
 import pytest
 from builders.data import put
-from builders.results import REPORTS, experiment, finished, paper_shaped, write_evaluation, write_results, write_run
+from builders.results import (
+    BASELINE,
+    REPORTS,
+    experiment,
+    finished,
+    paper_shaped,
+    write_evaluation,
+    write_results,
+    write_run,
+)
 
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
+from iou_aware.analysis.uncertainty.verdict import signed
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 
@@ -54,10 +64,8 @@ def test_the_page_says_how_many_claims_hold_and_has_each_with_its_numbers(tmp_pa
     for claim in judged["claims"]:
         assert claim["statement"] in shown
         assert f'<div id="{claim["id"]}">' in shown
-        for finding in claim["findings"]:
-            value, *interval = (finding["quantity"][name] for name in ("value", "low", "high"))
-            assert value is None or f"{value:+.2f}".replace("-0.00", "+0.00") in shown
-            assert value is None or " to ".join(f"{end:+.2f}" for end in interval).replace("-0.00", "+0.00") in shown
+        for quantity in (finding["quantity"] for finding in claim["findings"]):
+            assert quantity["value"] is None or all(signed(quantity[end]) in shown for end in ("value", "low", "high"))
     folded = [claim["statement"] for claim in judged["claims"] if claim["verdict"] == "not run"]
     listed, _, rest = shown.partition('<details class="rest">')
     assert folded and all(text in rest and text not in listed for text in folded)
@@ -85,9 +93,8 @@ def test_the_page_is_made_in_a_folder_of_its_own_and_away_from_home(study, tmp_p
 
 def test_pages_are_made_of_what_there_is(study):
     """All runs but one are missing, and so is all that is drawn; the report says so, and each notebook."""
-    name = "shapes.retinanet.tiny.quick.72x72.seed0"
-    write_run(study, name)
-    write_evaluation(study, name, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
+    write_run(study, BASELINE)
+    write_evaluation(study, BASELINE, "val", {"cls": {"AP": 12.5, "AP50": 30.0}})
     collect(study)
     text = write_notebook(study).read_text(encoding="utf-8")
     assert "1 of 17 models" in text
@@ -103,13 +110,12 @@ def test_every_run_unfolds_to_what_made_it(study):
     empty = runs_page(study.paths, study.runs)
     assert all(f'<dl id="run-{run}"><dt>State</dt><dd>not trained</dd></dl>' in empty for run in study.runs)
     finish(study)
-    name = "shapes.retinanet.tiny.quick.72x72.seed0"
-    put(study.paths.log("train", name), "")
-    (mine,) = re.findall(rf'<dl id="run-{name}">(.*?)</dl>', Results(study.results).provenance())
+    put(study.paths.log("train", BASELINE), "")
+    (mine,) = re.findall(rf'<dl id="run-{BASELINE}">(.*?)</dl>', Results(study.results).provenance())
     for fact in ("<dd>1:02</dd>", "<dt>Seed</dt><dd>0</dd>", "<dd>abc</dd>", "torch 2.13.0", "cls 0.250", "w" * 64):
         assert fact in mine
     links = re.findall(r'href="([^"]+)"', mine)
-    assert [link.rpartition("/")[2] for link in links] == ["run.json", f"{name}.log", "val.json"]
+    assert [link.rpartition("/")[2] for link in links] == ["run.json", f"{BASELINE}.log", "val.json"]
     study.paths.report.parent.mkdir()
     assert all((study.paths.report.parent / link).is_file() for link in links)
 

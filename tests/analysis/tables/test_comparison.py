@@ -6,15 +6,16 @@ import pandas as pd
 import pytest
 from builders.results import (
     COCO_RUN,
-    experiment,
+    IOU_AWARE,
+    by_run,
     finished,
     md_rows,
     paper_shaped,
     spread,
     tables,
     text,
-    write_results,
     write_run,
+    written_table,
 )
 
 from iou_aware.analysis.claims.judge import judge
@@ -24,12 +25,6 @@ from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, N
 from iou_aware.common.errors import InputError
 
 ROWS = ["iou_aware_r50", "iou_aware_r101", "iou_aware_x101"]
-
-
-def numbers(study, name: str) -> pd.DataFrame:
-    """Write a table and return its CSV by row and metric."""
-    write_table(study, name)
-    return pd.read_csv(study.paths.table(name, "csv"), dtype={"α": str, "runs": str}).set_index(["row", "metric"])
 
 
 def shifted(folder, shift: float, table: str = "table1", comparison: str = "pattern"):
@@ -50,27 +45,23 @@ def shifted(folder, shift: float, table: str = "table1", comparison: str = "patt
     ("comparison", "shift", "gain", "value"),
     [
         ("pattern", 0.0, REPRODUCED, NOT_COMPARED),
-        ("pattern", 5.0, REPRODUCED, NOT_COMPARED),
         ("pattern", -1.6, INCONCLUSIVE, NOT_COMPARED),
-        ("pattern", -5.0, CONTRADICTED, NOT_COMPARED),
         ("values", 0.0, REPRODUCED, CONTRADICTED),
         ("values", 4.0, CONTRADICTED, REPRODUCED),
-        ("values", 0.3, INCONCLUSIVE, CONTRADICTED),
-        ("values", -5.0, CONTRADICTED, CONTRADICTED),
     ],
 )
 def test_gains_are_judged_by_sign_and_where_sizes_can_be_met_by_size_as_values_are(
     tmp_path, comparison, shift, gain, value
 ):
     """All made-up values are 4.0 below the paper's; its gain with ResNeXt is 1.6, noise 0.3."""
-    found = numbers(shifted(tmp_path, shift, comparison=comparison), "table1").loc[("iou_aware_x101", "AP")]
+    found = written_table(shifted(tmp_path, shift, comparison=comparison), "table1").loc[("iou_aware_x101", "AP")]
     assert (found["gain_verdict"], found["verdict"]) == (gain, value)
 
 
 def test_verdicts_are_those_of_the_claims(tmp_path):
     study = shifted(tmp_path, -1.1)
     claim = next(claim for claim in judge(study) if claim.id == "coco-ap-gain")
-    found = numbers(study, "table1").xs("AP", level="metric").loc[ROWS]
+    found = written_table(study, "table1").xs("AP", level="metric").loc[ROWS]
     assert found["gain_verdict"].tolist() == [finding.verdict for finding in claim.findings]
     assert found["gain"].tolist() == [finding.quantity.value for finding in claim.findings]
     assert len(set(found["gain_verdict"])) > 1
@@ -78,7 +69,7 @@ def test_verdicts_are_those_of_the_claims(tmp_path):
 
 def test_trainings_on_voc_differ_by_more(tmp_path):
     shift = -0.6  # which leaves 1.6 of 2.2 AP, and of 1.1 half a point
-    found = numbers(shifted(tmp_path, shift, "table5"), "table5").xs("AP", level="metric")
+    found = written_table(shifted(tmp_path, shift, "table5"), "table5").xs("AP", level="metric")
     assert found["gain_verdict"].dropna().tolist() == [REPRODUCED, INCONCLUSIVE]
 
 
@@ -87,7 +78,7 @@ def test_a_gain_has_the_interval_of_the_paired_resamples_of_the_same_weights(tmp
     runs = [name for name, run in study.runs.items() if run.scale == COCO_RUN["scale"]]
     for name in runs:
         spread(study, name, 3.0 if study.runs[name].is_iou_aware else 1.0)
-    found = numbers(study, "table1").xs("AP", level="metric").loc[ROWS]
+    found = written_table(study, "table1").xs("AP", level="metric").loc[ROWS]
     # Both move alike with the images, so that of the difference two of the three points are left.
     assert (found["gain_high"] - found["gain_low"]).tolist() == pytest.approx([2.0] * 3, rel=0.1)
     assert (found["gain_low"] < found["gain"]).all() and (found["gain"] < found["gain_high"]).all()
@@ -107,13 +98,13 @@ def seeded(tmp_path_factory):
     wanted = tables()["table1"]
     wanted["rows"] = {key: row for key, row in wanted["rows"].items() if key in ("retinanet_r50", "iou_aware_r50")}
     run = COCO_RUN | {"backbone": "tiny", "seed": [0, 1, 2]}
-    runs = [run | {"detector": "retinanet"}, run | {"detector": "iou_aware_retinanet", "iou_loss": "bce"}]
-    study = experiment(tmp_path_factory.mktemp("seeded"), runs=runs, rules=["alpha=0.50"], tables={"table1": wanted})
-    values = {
-        (name, study.rules_for(run)[0]): {"AP": 30.0 + run.seed * (1 if run.is_iou_aware else 0.5)}
-        for name, run in study.runs.items()
-    }
-    write_results(study, values)
+    study = finished(
+        tmp_path_factory.mktemp("seeded"),
+        by_run(lambda run, _: {"AP": 30.0 + run.seed * (1 if run.is_iou_aware else 0.5)}),
+        runs=[run | {"detector": "retinanet"}, run | IOU_AWARE],
+        rules=["alpha=0.50"],
+        tables={"table1": wanted},
+    )
     name = next(name for name, run in study.runs.items() if run.is_iou_aware and run.seed == 2)
     study.paths.evaluation(name, "val").unlink()
     study.paths.seal(name).unlink()
@@ -123,22 +114,17 @@ def seeded(tmp_path_factory):
 
 
 def test_seeds_have_number_mean_and_range_and_no_interval(seeded):
-    found = numbers(seeded, "table1")
+    found = written_table(seeded, "table1")
     base, ours = found.loc[("retinanet_r50", "AP")], found.loc[("iou_aware_r50", "AP")]
     assert base[["n", "seeds", "ours", "lowest", "highest"]].tolist() == [3, 3, 30.5, 30.0, 31.0]
     assert ours[["n", "seeds", "ours", "lowest", "highest"]].tolist() == [2, 3, 30.5, 30.0, 31.0]
     # The range of a gain is over the seeds that both have.
     assert ours[["gain", "gain_lowest", "gain_highest"]].tolist() == [0.0, 0.0, 0.5]
     assert found[["low", "high", "gain_low", "gain_high"]].isna().all(axis=None)
-    rows = [row for row in md_rows(seeded, "table1", part=1) if row[0] == "AP" and row[-1]]
-    assert [row[-1] for row in rows] == ["3", "2 of 3"]
-    assert "30.0 … 31.0" in rows[1]
-    assert "Over seeds there is a range and no interval" in text(seeded, "table1", "md")
 
 
-def test_every_number_of_ours_is_a_link_to_its_run_and_a_mean_names_all(tmp_path, seeded):
-    study = finished(tmp_path)
-    found = numbers(study, "table2").loc["l1"]
+def test_every_number_of_ours_is_a_link_to_its_run_and_a_mean_names_all(study, seeded):
+    found = written_table(study, "table2").loc["l1"]
     main, comparison = text(study, "table2", "html").split("<details")
     runs = [run for row in study.tables["table2"].rows.values() for run in row.runs]
     rows = [links for row in main.split("<tr") if (links := re.findall('href="../report/index.html#run-(.+?)"', row))]
@@ -168,7 +154,7 @@ def test_partial_metrics_give_a_table_in_which_the_rest_is_missing_with_its_reas
     write_run(study, trained)
     collect(study)
     assert len(pd.read_csv(study.paths.metrics)) == 1
-    found = numbers(study, "table1").xs("AP", level="metric")
+    found = written_table(study, "table1").xs("AP", level="metric")
     assert found.loc["retinanet_r50", "ours"] == pytest.approx(31.9)
     assert found.loc[ROWS, "gain_verdict"].tolist() == [NOT_RUN] * 3
     assert "is not trained" in found.loc["iou_aware_r50", "gain_why"]
@@ -176,5 +162,3 @@ def test_partial_metrics_give_a_table_in_which_the_rest_is_missing_with_its_reas
     assert found.loc["yolov2", ["verdict", "why"]].isna().all()
     for suffix in ("md", "tex", "html"):
         assert text(study, "table1", suffix).count("is not trained") >= 7
-    for name in study.tables:
-        assert (numbers(study, name)["n"] > 0).any() == (name == "table1")

@@ -24,6 +24,7 @@ AWARE = replace(
 )
 ADDED = replace(AWARE, key="added", labels=("Added", ""), kind="addition", ours={"AP": 99.0}, paper={})
 CONTENT = TableContent(("Model", "Backbone"), ("AP",), [CITED, BASE, AWARE, ADDED], {})
+PLAIN = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
 GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
 
 
@@ -84,8 +85,7 @@ def test_number_by_number_leaves_out_what_would_be_empty():
         [["AP", "36.9", "31.2", "−5.7", "contradicted", "+1.0", "+1.24", "+0.50 … +2.00", "reproduced", "1"]],
     ]
     assert [cell.runs for cell in table.sections[1].rows[0]][1:7] == [(), ("a0",), (), (), (), ("a0",)]
-    plain = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
-    assert one_by_one("T", "", "", plain, NUMBERS, by_size=True).heads == ("Column", "Ours", "Seeds")
+    assert one_by_one("T", "", "", PLAIN, NUMBERS, by_size=True).heads == ("Column", "Ours", "Seeds")
     assert "Verdict" not in one_by_one("T", "", "", CONTENT, NUMBERS, by_size=False).heads
 
 
@@ -130,8 +130,7 @@ def test_notes_explain_what_is_there_and_nothing_else(by_size):
     assert ("by its sign and size: ✓ reproduced." in notes) == by_size
     assert ("by its sign: ✓ reproduced." in notes) == (not by_size)
     assert "Missing" not in notes and "VOC07" not in notes
-    plain = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
-    assert notes_below("val", plain, NUMBERS, False, by_size, {}) == ["All values in percent.", "One seed per row."]
+    assert notes_below("val", PLAIN, NUMBERS, False, by_size, {}) == ["All values in percent.", "One seed per row."]
 
 
 def test_columns_and_verdicts_are_told():

@@ -1,8 +1,7 @@
 """Tables: the paper's rows, labels, order and values; ours beside; gains, additions and gaps; four formats."""
 
-import pandas as pd
 import pytest
-from builders.results import SHIFT, experiment, finished, md_rows, paper_shaped, tables, text
+from builders.results import SHIFT, experiment, finished, md_rows, paper_shaped, tables, text, written_table
 
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.paper import headings_of, load_paper
@@ -11,20 +10,6 @@ from iou_aware.common.errors import InputError
 
 SIZES = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
 THRESHOLDS = ["AP", "AP50", "AP60", "AP70", "AP80", "AP90"]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    done = finished(tmp_path_factory.mktemp("study"))
-    for name in done.tables:
-        write_table(done, name)
-    return done
-
-
-def lines(study, name) -> pd.DataFrame:
-    """Return a table's CSV by row and metric, without the lines of single classes."""
-    table = pd.read_csv(study.paths.table(name, "csv"), dtype={"α": str, "runs": str}).query("`class`.isna()")
-    return table.set_index(["row", "metric"])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +24,7 @@ def lines(study, name) -> pd.DataFrame:
 )
 def test_rows_labels_columns_and_gains_are_the_papers(study, name, metrics, gaining):
     """Ours are the paper's values less a constant, so that the gains must be equal."""
-    paper, table = load_paper(study.paths.paper(name)), lines(study, name)
+    paper, table = load_paper(study.paths.paper(name)), written_table(study, name)
     added = [key for key, row in study.tables[name].rows.items() if row.addition]
     assert list(table.index) == [(key, metric) for key in (*paper.index, *added) for metric in metrics]
     assert set(table["table"]) == {name}
@@ -66,7 +51,7 @@ def test_tables_of_a_study_without_any_result(tmp_path):
     for name in study.tables:
         written = write_table(study, name)
         assert [path.suffix for path in written] == [".csv", ".md", ".tex", ".html"]
-        assert lines(study, name)["n"].sum() == 0
+        assert written_table(study, name)["n"].sum() == 0
         before = [path.read_bytes() for path in written]
         assert [path.read_bytes() for path in write_table(study, name)] == before
 
@@ -95,8 +80,7 @@ def test_voc_values_stand_beside_the_paper_by_both_protocols(tmp_path):
         return values
 
     study = finished(tmp_path, with_voc07, tables=wanted)
-    write_table(study, "table5")
-    row = lines(study, "table5").loc["iou_aware_r50"]
+    row = written_table(study, "table5").loc["iou_aware_r50"]
     assert row.loc[["AP", "VOC07_AP", "VOC07_AP70"], "paper"].tolist() == [53.6, 53.6, 66.1]
     assert row.loc[["AP", "VOC07_AP"], "delta"].tolist() == pytest.approx([-4.0, -5.0])
     assert row.loc["VOC07_AP", "gain"] == pytest.approx(2.2)

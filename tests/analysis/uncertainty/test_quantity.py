@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from builders.results import SMALL_RUN, experiment, spread, write_results
+from builders.results import IOU_AWARE, SMALL_RUN, by_run, finished, own_table, spread
 from scipy import stats
 
 from iou_aware.analysis.bootstrap import resamples
-from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation import intervals
@@ -17,30 +17,21 @@ from iou_aware.evaluation import intervals
 NOISE = {"runs": 0.6, "rules": 0.2}
 # AP by row and seed.
 VALUES = {"baseline": (30.0, 31.0), "none": (31.0, 33.0), "half": (32.0, 34.5)}
-AWARE = {"detector": "iou_aware_retinanet", "iou_loss": "bce"}
+# Rows by the rule that they show.
+KEYS = {"cls": "baseline", "none": "none", "alpha=0.50": "half"}
+MODELS = {"cls": {"detector": "retinanet"}} | {rule: IOU_AWARE | {"rule": rule} for rule in ("none", "alpha=0.50")}
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Two seeds of a baseline and an IoU-aware run, with resamples, whose rules and runs vary each for itself."""
-    rows = {
-        "baseline": {"detector": "retinanet"},
-        "none": AWARE | {"rule": "none"},
-        "half": AWARE | {"rule": "alpha=0.50"},
-    }
-    made = experiment(
+    made = finished(
         tmp_path_factory.mktemp("quantity"),
-        runs=[SMALL_RUN | {"seed": [0, 1], "detector": "retinanet"}, SMALL_RUN | {"seed": [0, 1]} | AWARE],
+        by_run(lambda run, rule: {"AP": VALUES[KEYS[rule]][run.seed]}),
+        runs=[run | {"seed": [0, 1]} for run in (SMALL_RUN | {"detector": "retinanet"}, SMALL_RUN | IOU_AWARE)],
         rules=["none", "alpha=0.50"],
-        tables={"gains": {"caption": "Ours.", "split": "val", "columns": ["AP"], "select": SMALL_RUN, "rows": rows}},
+        tables={"gains": own_table({key: MODELS[rule] for rule, key in KEYS.items()})},
     )
-    values = {
-        (run, row.rule): {"AP": VALUES[key][made.runs[run].seed]}
-        for key, row in made.tables["gains"].rows.items()
-        for run in row.runs
-    }
-    write_results(made, values)
-    collect(made)
     for place, run in enumerate(made.runs):
         spread(made, run, 1.0 + place, alike=False)
     return made
@@ -82,46 +73,35 @@ def test_a_sum_has_the_mean_the_interval_and_the_noise_of_its_runs(study, terms,
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory):
     """Three seeds of two IoU-aware runs and of two baselines, one of another backbone, without resamples."""
+    tiny = {"backbone": "tiny"}
     rows = {
-        "baseline": {"detector": "retinanet"},
-        "bce": AWARE | {"rule": "none"},
-        "half": AWARE | {"rule": "alpha=0.50"},
+        "baseline": tiny | MODELS["cls"],
+        "bce": tiny | MODELS["none"],
+        "half": tiny | MODELS["alpha=0.50"],
+        "deep": {"backbone": "deep"} | MODELS["cls"],
+        "l2": tiny | MODELS["none"] | {"iou_loss": "l2"},
     }
-    rows["deep"], rows["l2"] = rows["baseline"] | {"backbone": "deep"}, rows["bce"] | {"iou_loss": "l2"}
     select = {"dataset": "shapes", "scale": "72x72"}
-    shared = {"seed": [0, 1, 2], **select}
-    made = experiment(
+    random = np.random.default_rng(0)
+    made = finished(
         tmp_path_factory.mktemp("seeded"),
+        # Faster R-CNN is no detector that the IoU head is compared on: however it scatters, the others do not.
+        by_run(lambda run, _: {"AP": 50 + random.normal(0, 9 if run.detector == "faster_rcnn" else 1)}),
         runs=[
-            shared | {"detector": "retinanet", "backbone": ["tiny", "deep"]},
-            shared | {"detector": "faster_rcnn", "backbone": "tiny"},
-            shared | {"backbone": "tiny", "detector": "iou_aware_retinanet", "iou_loss": ["bce", "l2"]},
+            run | select | {"seed": [0, 1, 2]}
+            for run in (
+                {"detector": "retinanet", "backbone": ["tiny", "deep"]},
+                {"detector": "faster_rcnn", "backbone": "tiny"},
+                tiny | IOU_AWARE | {"iou_loss": ["bce", "l2"]},
+            )
         ],
         rules=["none", "alpha=0.50"],
-        tables={
-            "gains": {
-                "caption": "Ours.",
-                "split": "val",
-                "columns": ["AP"],
-                "select": select,
-                "rows": {key: {"backbone": "tiny"} | row for key, row in rows.items()},
-            }
-        },
+        tables={"gains": own_table(rows, select=select)},
     )
-    random = np.random.default_rng(0)
-    # Faster R-CNN is no detector that the IoU head is compared on: however it scatters, the others do not.
-    spreads = {run: 9 if "faster" in run else 1 for run in made.runs}
-    values = {
-        (run, rule): {"AP": 50 + random.normal(0, spread)}
-        for run, spread in spreads.items()
-        for rule in made.rules_for(made.runs[run])
-    }
-    write_results(made, values)
-    collect(made)
-    by_seed = {}
-    for key, row in made.tables["gains"].rows.items():
-        by_seed[key] = np.array([values[run, row.rule]["AP"] for run in row.runs])
-    by_seed["l2 half"] = np.array([values[run, "alpha=0.50"]["AP"] for run in made.tables["gains"].rows["l2"].runs])
+    metrics = load_metrics(made.paths.metrics).set_index(["run", "rule"])["AP"]
+    shown = [(key, row.runs, row.rule) for key, row in made.tables["gains"].rows.items()]
+    shown.append(("l2 half", made.tables["gains"].rows["l2"].runs, "alpha=0.50"))
+    by_seed = {key: np.array([metrics[run, rule] for run in runs]) for key, runs, rule in shown}
     return made, by_seed
 
 

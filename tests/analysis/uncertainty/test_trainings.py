@@ -17,22 +17,13 @@ def drawn(random, runs: int, backbones: int, by_seed: float, seeds: int = 3) -> 
 
 
 @pytest.mark.parametrize("by_seed", [0.0, 3.0])
-@pytest.mark.parametrize(("runs", "backbones"), [(2, 1), (5, 1), (2, 3)])
-def test_of_a_difference_95_of_100_intervals_hold_the_truth(runs, backbones, by_seed):
+@pytest.mark.parametrize(("runs", "backbones", "over"), [(2, 1, 1), (5, 1, 1), (2, 3, 1), (2, 3, 3)])
+def test_of_a_difference_and_of_a_mean_of_several_95_of_100_intervals_hold_the_truth(runs, backbones, over, by_seed):
     random, held = np.random.default_rng(1), 0
     for _ in range(TRIALS):
         blocks = drawn(random, runs, backbones, by_seed)
-        half = half_widths([scatter(list(blocks), paired=True)], [[1, -1]], 3)
-        held += abs(blocks[0, 0].mean() - blocks[0, 1].mean()) <= half[0]
-    assert held / TRIALS == pytest.approx(0.95, abs=ERROR)
-
-
-def test_of_the_mean_of_differences_95_of_100_intervals_hold_the_truth():
-    random, held = np.random.default_rng(2), 0
-    for _ in range(TRIALS):
-        blocks = drawn(random, 2, 3, 2.0)
-        half = half_widths([scatter(list(blocks), paired=True)], [[1 / 3, -1 / 3] * 3], 3)
-        held += abs((blocks[:, 0] - blocks[:, 1]).mean()) <= half[0]
+        half = half_widths([scatter(list(blocks), paired=True)], [[1 / over, -1 / over] * over], 3)
+        held += abs((blocks[:over, 0] - blocks[:over, 1]).mean()) <= half[0]
     assert held / TRIALS == pytest.approx(0.95, abs=ERROR)
 
 
@@ -75,32 +66,24 @@ def test_the_interval_of_the_least_of_several_sums_knows_that_it_was_chosen(alik
     assert surely_below < 0.08 * trials and (alike > 0 or ignorant > 0.12 * trials)
 
 
-def test_the_difference_of_two_runs_alone_is_the_paired_t_test():
-    block = np.random.default_rng(5).normal(size=(2, 4))
-    expected = stats.ttest_rel(*block).confidence_interval(0.95)
-    half = half_widths([scatter([block], paired=True)], [[1, -1]], 4)[0]
-    difference = (block[0] - block[1]).mean()
-    assert (difference - half, difference + half) == pytest.approx((expected.low, expected.high))
+def test_of_one_or_two_runs_alone_intervals_are_those_of_the_t_tests():
+    """Student's, the paired one, and, for two kinds of runs, Welch's."""
+    one, other = block = np.random.default_rng(5).normal(0, [[1], [9]], (2, 4))
+    each = [scatter([run[np.newaxis]], paired=False) for run in block]
+    difference = one.mean() - other.mean()
+    for test, value, of_sum, factors in [
+        (stats.ttest_1samp(one, 0), one.mean(), each[0], [1]),
+        (stats.ttest_rel(one, other), difference, scatter([block], paired=True), [1, -1]),
+        (stats.ttest_ind(one, other, equal_var=False), difference, summed(each, [[1], [-1]]), [1, -1]),
+    ]:
+        half = half_widths([of_sum], [factors], 4)[0]
+        assert (value - half, value + half) == pytest.approx(tuple(test.confidence_interval(0.95)))
 
 
-def test_one_run_alone_is_the_t_test_and_trainings_that_are_all_the_same_have_no_noise():
-    block = np.random.default_rng(6).normal(size=(1, 3))
-    expected = stats.ttest_1samp(block[0], 0).confidence_interval(0.95)
-    half = half_widths([scatter([block], paired=False)], [[1]], 3)[0]
-    assert (block.mean() - half, block.mean() + half) == pytest.approx((expected.low, expected.high))
-    for paired in (True, False):
-        same = scatter([np.ones((2, 3))], paired)
-        assert same.deviation == 0 and half_widths([same] * 2, [[1, -1]] * 2, 3).tolist() == [0, 0]
-
-
-def test_the_difference_of_runs_of_two_kinds_is_welchs_t_test():
-    random = np.random.default_rng(8)
-    calm, wild = random.normal(0, 1, 4), random.normal(0, 9, 4)
-    expected = stats.ttest_ind(calm, wild, equal_var=False).confidence_interval(0.95)
-    both = summed([scatter([one[np.newaxis]], paired=False) for one in (calm, wild)], [[1], [-1]])
-    half = half_widths([both], [[1, -1]], 4)[0]
-    difference = calm.mean() - wild.mean()
-    assert (difference - half, difference + half) == pytest.approx((expected.low, expected.high))
+@pytest.mark.parametrize("paired", [True, False])
+def test_trainings_that_are_all_the_same_have_no_noise(paired):
+    same = scatter([np.ones((2, 3))], paired)
+    assert same.deviation == 0 and half_widths([same] * 2, [[1, -1]] * 2, 3).tolist() == [0, 0]
 
 
 def test_intervals_of_two_sums_over_unequal_trainings_hold_at_once():

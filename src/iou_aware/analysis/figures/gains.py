@@ -145,9 +145,7 @@ def _class_gains(panels: list[Panel]) -> Figure:
         ax.axvline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
             gains = [(difference(*series.classes[name], "AP"), place) for place, name in enumerate(names)]
-            gains = [point for point in gains if point[0] is not None]
-            if gains:
-                ax.plot(*zip(*gains, strict=True), linestyle="", label=series.label, **style.series(index))
+            style.plot(ax, gains, linestyle="", label=series.label, **style.series(index))
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set(title=panel.title, xlabel="gain in AP over the baseline (points)")

@@ -10,7 +10,7 @@ from iou_aware.common.drawing import Mark
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.overlaps import MATCHED, paired_iou
 
-EACH_WAY = 3
+_EACH_WAY = 3
 _SIDE = 320
 
 
@@ -39,11 +39,11 @@ def representatives(truth: Annotations, results: np.ndarray) -> tuple[np.ndarray
     return rows, ious
 
 
-def chosen(change: dict[int, float], each_way: int = EACH_WAY) -> list[int]:
+def chosen(change: dict[int, float]) -> list[int]:
     """Return the images that gained most, most first, then those that lost most, most first; ties by image id."""
     gained = sorted((image for image in change if change[image] > 0), key=lambda image: (-change[image], image))
     lost = sorted((image for image in change if change[image] < 0), key=lambda image: (change[image], image))
-    return gained[:each_way] + lost[:each_way]
+    return gained[:_EACH_WAY] + lost[:_EACH_WAY]
 
 
 def panel(

@@ -82,12 +82,11 @@ def write_premise(experiment: Experiment) -> list[Path]:
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]
             logger.info("%s, %s, %s: %d detections", name, split, rule, len(detected.confidences))
-    frames = {name: pd.DataFrame(rows, columns=[*_SHARED, *TABLES[name]]) for name, rows in tables.items()}
-    written = []
-    for name, frame in frames.items():
-        written.append(experiment.paths.premise / f"{name}.csv")
-        write_text(written[-1], frame.to_csv(index=False, lineterminator="\n"))
-    return written
+    files = {name: experiment.paths.premise / f"{name}.csv" for name in TABLES}
+    for name, rows in tables.items():
+        frame = pd.DataFrame(rows, columns=[*_SHARED, *TABLES[name]])
+        write_text(files[name], frame.to_csv(index=False, lineterminator="\n"))
+    return list(files.values())
 
 
 def load_premise(folder: Path) -> dict[str, pd.DataFrame]:

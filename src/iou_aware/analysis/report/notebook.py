@@ -39,10 +39,8 @@ def write_notebook(experiment: Experiment, name: str = REPORT) -> Path:
         _execute(source, executed, experiment, whole=not with_code)
         about = {"title": experiment.title}
         if with_code:
-            about = {
-                "title": f"{notebook_title(source)[0]} - {experiment.title}",
-                "report": experiment.paths.report.name,
-            }
+            title = f"{notebook_title(source)[0]} - {experiment.title}"
+            about = {"title": title, "report": experiment.paths.report.name}
         page = _page(executed, source.parent, about, with_code)
     # The tables, which are read by themselves as well, link to the report from beside it; in it, that is here.
     write_text(target, page.replace(f'href="../{target.parent.name}/{target.name}#', 'href="#'))

@@ -98,14 +98,14 @@ COCO = {
 }
 
 
-def prepared(project: Path, name: str = "own", **roots: str | Path) -> Manifest:
-    """Run the stage and return the manifest it wrote."""
-    return Manifest.load(prepare(project, name, roots), verify=True)
+def prepared(project: Path, **roots: str | Path) -> Manifest:
+    """Run the stage on the dataset ``own`` and return the manifest it wrote."""
+    return Manifest.load(prepare(project, "own", roots), verify=True)
 
 
-def converted(project: Path, split: str, name: str = "own") -> dict[str, Any]:
-    """Return the COCO file that a prepared split names."""
-    manifest = Manifest.load(project / "results" / "datasets" / name / "manifest.json")
+def converted(project: Path, split: str) -> dict[str, Any]:
+    """Return the COCO file that a prepared split of ``own`` names."""
+    manifest = Manifest.load(project / "results" / "datasets" / "own" / "manifest.json")
     return json.loads((project / manifest.split(split).annotations).read_text())
 
 
@@ -115,14 +115,14 @@ def write_own_coco(project: Path, content: Mapping[str, Any] | None = None, **ke
     return write_coco(project / "data" / "own", "train", content or coco_content())
 
 
-def write_own_voc(project: Path, *objects: str, name: str = "a", **keys: Any) -> Path:
+def write_own_voc(project: Path, *objects: str, **keys: Any) -> Path:
     """Write a VOC dataset ``own`` of one image and its description; return its folder."""
     describe(project, **keys)
-    write_voc(project / "data" / "own", {"train": {name: list(objects)}})
+    write_voc(project / "data" / "own", {"train": {"a": list(objects)}})
     return project / "data" / "own"
 
 
-def two_coco_splits(project: Path, change: Callable[[dict, dict], Any], **keys: Any) -> list[dict[str, Any]]:
+def two_coco_splits(project: Path, change: Callable[[dict, dict], Any], **keys: Any) -> None:
     """Write a train split of a cat and a dog, and a val split that is changed."""
     splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}
     contents = [coco_content([(0, 0, 10, 10), (0, 0, 20, 20)]) for _ in splits]
@@ -131,4 +131,3 @@ def two_coco_splits(project: Path, change: Callable[[dict, dict], Any], **keys: 
     change(*contents)
     write_own_coco(project, contents[0], splits=splits, **keys)
     write_coco(project / "data" / "own", "val", contents[1])
-    return contents

@@ -1,17 +1,12 @@
 """The zoo's list of released models: each one that the paper's experiment names is found in it, with address and AP."""
 
-from pathlib import Path
-
 import pytest
+from builders.configs import ROOT, manifest, run_of
 from mmengine.config import Config
 
 from iou_aware.common.errors import InputError
 from iou_aware.data import released
-from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.experiment.run import Run
 from iou_aware.training import config
-
-ROOT = Path(__file__).parents[2]
 
 # From the tables of the zoo itself: detector, backbone, box AP, the checksum's beginning.
 ZOO = [
@@ -31,11 +26,8 @@ def test_each_release_of_the_papers_experiment_is_in_mmdetections_metafiles(dete
     assert released.ADDRESS.fullmatch(found.address)["digits"] == digits
     assert found.address.startswith(tuple(released.MIRRORS))
 
-    splits = {name: SplitData(f"{name}.json", name, True, {}, name) for name in ("train", "val")}
-    manifest = Manifest("coco", "coco", "data", ["a"], [1], "train", ["val"], "error", splits)
-    run = Run("coco", detector, backbone, "zoo", "1333x800", 0)
     stock = Config.fromfile(found.config)
-    resolved = config.released(run, manifest, ROOT, {}, "work", stock)
+    resolved = config.released(run_of("zoo", detector, backbone), manifest(), ROOT, {}, "work", stock)
     assert resolved.model.to_dict() == stock.model.to_dict()
     ours, theirs = (
         [step | {"backend_args": None} for step in cfg.test_dataloader.dataset.pipeline] for cfg in (resolved, stock)

@@ -6,20 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders.experiments import TEXT, load, with_a_table, write
+from builders.experiments import TEXT, load, with_a_table
 
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import matched_pairs
 
 EXPERIMENTS = Path(__file__).parents[2] / "configs" / "experiments"
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_a_baseline_differs_in_nothing_but_the_iou_head(project):

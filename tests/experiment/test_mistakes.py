@@ -3,19 +3,11 @@
 import os
 
 import pytest
-from builders.experiments import TEXT, load, write
+from builders.experiments import TEXT, load
 
 from iou_aware.common.documents import one_of
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
 MISTAKES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders.data import COCO, coco_content, describe, prepared, write_coco
-from builders.experiments import TEXT, load, write
+from builders.experiments import TEXT, load
 from builders.workflows import REPOSITORY, SMALL, Project
 
 from iou_aware.common.errors import InputError
@@ -44,9 +44,7 @@ PLACES = {
 
 @pytest.mark.parametrize("name", ["../../x", "val$(touch x)", "-x", "a\0b", "a\n"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_hostile_name_in_an_experiment_is_told_with_its_line(tmp_path, monkeypatch, place, name):
-    write(tmp_path)
-    monkeypatch.chdir(tmp_path)
+def test_a_hostile_name_in_an_experiment_is_told_with_its_line(project, place, name):
     before, after = PLACES[place]
     assert before in TEXT
     quoted = '"' + name.replace("\0", "\\0").replace("\n", "\\n") + '"'

@@ -1,5 +1,7 @@
 """Targets of a whole batch at once: MMDetection's, bit for bit, whatever the boxes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from builders.heads import CODER, SCALED, build_head, sizes_of
@@ -9,18 +11,11 @@ from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
-from torch import nn
 
 from iou_aware.method import targets
 from iou_aware.method.targets import batch_targets
 
 SHAPE = (48, 64)
-
-
-class Detector(nn.Module):
-    def __init__(self, head: nn.Module):
-        super().__init__()
-        self.bbox_head = head
 
 
 def asked(head, boxes: list[torch.Tensor], pads: list[tuple[int, int]], kind=torch.Tensor):
@@ -35,7 +30,7 @@ def same(head, boxes, pads=None, kind=torch.Tensor) -> int:
     """Hold the anchors and targets of a batch against MMDetection's; return the number of positives."""
     arguments = asked(head, boxes, pads or [SHAPE] * len(boxes), kind)
     expected = AnchorHead.get_targets(head, *arguments)
-    batch_targets(Detector(head))
+    batch_targets(SimpleNamespace(bbox_head=head))
     for _ in range(2):  # the second time, the anchors are remembered
         ours = asked(head, boxes, pads or [SHAPE] * len(boxes), kind)
         for of_ours, of_theirs in zip(ours[:2], arguments[:2], strict=True):
@@ -99,12 +94,12 @@ def test_heads_with_other_targets_are_left_alone(part, name, value):
     head = build_head("RetinaHead")
     setattr(getattr(head, part) if part else head, name, value)
     before = head.get_targets
-    batch_targets(Detector(head))
+    batch_targets(SimpleNamespace(bbox_head=head))
     assert head.get_targets == before
 
 
 def test_a_head_with_anchors_of_its_own_keeps_them():
     head = build_head("RetinaHead")
     head.__class__ = type("Own", (type(head),), {"get_anchors": lambda self, *_, **__: "own"})
-    batch_targets(Detector(head))
+    batch_targets(SimpleNamespace(bbox_head=head))
     assert head.get_anchors() == "own"

@@ -83,16 +83,6 @@ def test_processes_at_once_never_have_a_gpu_in_common(machine, holders):
     assert sorted(name for names in taken for name in names) == GPUS
 
 
-def test_a_gpu_is_free_again_when_who_had_it_is_killed(machine, holders):
-    machine(GPUS[:1])
-    first = holders()
-    assert has(first) == GPUS[:1]
-    second = holders()
-    assert "in use by other processes" in second.stderr.readline()
-    first.kill()
-    assert has(second) == GPUS[:1]
-
-
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

@@ -32,63 +32,36 @@ TEST_CFG = {
 }
 
 
-def build_head(
-    kind="IoUAwareRetinaHead", num_classes=3, coder=CODER, anchors="AnchorGenerator", test_cfg=None, **options
-):
-    """Return a narrow head of three levels with three anchors per place."""
+def build_head(kind="IoUAwareRetinaHead", coder=CODER, anchors="AnchorGenerator", test_cfg=None, **options):
+    """Return a narrow head of three levels by its registered name, RetinaNet's with three anchors per place."""
     assert iou_aware.method.heads
-    generator = {"type": anchors, "octave_base_scale": 3, "scales_per_octave": 1, "ratios": [0.5, 1.0, 2.0]}
-    generator |= {"strides": STRIDES}
-    assigner = {
-        "type": "MaxIoUAssigner",
-        "pos_iou_thr": 0.5,
-        "neg_iou_thr": 0.4,
-        "min_pos_iou": 0,
-        "ignore_iof_thr": -1,
-    }
-    head = {
-        "type": kind,
-        "num_classes": num_classes,
-        "in_channels": 8,
-        "feat_channels": 8,
-        "stacked_convs": 1,
-        "anchor_generator": generator,
-        "bbox_coder": coder,
-        "loss_cls": {"type": "FocalLoss", "use_sigmoid": True},
-        "loss_bbox": {"type": "SmoothL1Loss", "beta": 0.11},
-        "train_cfg": {
-            "assigner": assigner,
-            "sampler": {"type": "PseudoSampler"},
-            "allowed_border": -1,
-            "pos_weight": -1,
-            "debug": False,
-        },
-        "test_cfg": TEST_CFG | (test_cfg or {}),
-    }
-    return MODELS.build(ConfigDict(head | options))
-
-
-def build_dense_head(kind, test_cfg=None, **options):
-    """Return a narrow ATSS or FCOS head of three levels, by its registered name."""
     head = {
         "type": kind,
         "num_classes": 3,
         "in_channels": 8,
         "feat_channels": 8,
         "stacked_convs": 1,
-        "norm_cfg": {"type": "GN", "num_groups": 2},
         "loss_cls": {"type": "FocalLoss", "use_sigmoid": True},
-        "loss_bbox": {"type": "GIoULoss"},
         "test_cfg": TEST_CFG | (test_cfg or {}),
     }
-    if "FCOS" in kind:
+    generator = {"type": anchors, "octave_base_scale": 3, "scales_per_octave": 1, "strides": STRIDES}
+    train_cfg = {"allowed_border": -1, "pos_weight": -1, "debug": False}
+    if "ATSS" in kind or "FCOS" in kind:
+        head |= {"norm_cfg": {"type": "GN", "num_groups": 2}, "loss_bbox": {"type": "GIoULoss"}}
+    if "ATSS" in kind:
+        head |= {"anchor_generator": generator | {"ratios": [1.0]}, "bbox_coder": SCALED}
+        head["train_cfg"] = train_cfg | {"assigner": {"type": "ATSSAssigner", "topk": 9}}
+    elif "FCOS" in kind:
         ranges = ((-1, 16), (16, 32), (32, 1e8))
         head |= {"strides": STRIDES, "regress_ranges": ranges, "norm_on_bbox": True, "centerness_on_reg": True}
     else:
-        generator = {"type": "AnchorGenerator", "octave_base_scale": 3, "scales_per_octave": 1, "ratios": [1.0]}
-        head |= {"anchor_generator": generator | {"strides": STRIDES}, "bbox_coder": SCALED}
-        assigner = {"type": "ATSSAssigner", "topk": 9}
-        head["train_cfg"] = {"assigner": assigner, "allowed_border": -1, "pos_weight": -1, "debug": False}
+        head |= {"anchor_generator": generator | {"ratios": [0.5, 1.0, 2.0]}, "bbox_coder": coder}
+        head["loss_bbox"] = {"type": "SmoothL1Loss", "beta": 0.11}
+        assigner = {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4, "min_pos_iou": 0}
+        head["train_cfg"] = train_cfg | {
+            "assigner": assigner | {"ignore_iof_thr": -1},
+            "sampler": {"type": "PseudoSampler"},
+        }
     return MODELS.build(ConfigDict(head | options))
 
 

@@ -169,10 +169,9 @@ def interrupt(experiment: Experiment, run: str, monkeypatch, step: int) -> None:
     assert not experiment.paths.seal(run).exists()
 
 
-def command(experiment: Experiment, *arguments: str) -> list[str]:
-    """Return the command line of a stage over the experiment."""
-    stage, *rest = arguments
-    return [sys.executable, "-m", "iou_aware.cli", stage, "configs/experiments/study.yaml", *rest]
+def command(stage: str, *arguments: str) -> list[str]:
+    """Return the command line of a stage over the experiment, from the project's folder."""
+    return [sys.executable, "-m", "iou_aware.cli", stage, "configs/experiments/study.yaml", *arguments]
 
 
 def _experiment() -> dict:

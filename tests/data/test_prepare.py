@@ -6,14 +6,13 @@ from unicodedata import normalize
 
 import pytest
 from builders.data import (
-    COCO,
     coco_content,
     converted,
     describe,
     prepared,
     voc_object,
-    write_coco,
     write_own_coco,
+    write_own_voc,
     write_voc,
 )
 
@@ -22,7 +21,7 @@ from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.data.miniature import generate as micro
 
-BOX = [voc_object("cat", 1, 1, 10, 20)]
+BOX = voc_object("cat", 1, 1, 10, 20)
 
 
 def test_data_that_are_absent_are_explained(tmp_path):
@@ -42,25 +41,22 @@ def test_data_that_are_absent_are_explained(tmp_path):
 
 def test_data_outside_of_the_project_are_used_where_they_are(tmp_path):
     outside, project = tmp_path / "outside", tmp_path / "project"
-    write_voc(outside, {"train": {"a": BOX}})
-    describe(project)
+    write_own_voc(project, BOX).rename(outside)
     manifest = prepared(project, own=outside)
     split = manifest.split("train")
     assert (manifest.root, split.images) == (str(outside), str(outside))
     assert split.annotations == "results/datasets/own/train.json"
-    assert not (project / "data").exists()
+    assert not (project / "data" / "own").exists()
 
 
 def test_the_wrong_number_of_images_is_named(tmp_path):
-    write_voc(tmp_path / "data" / "own", {"train": {"a": BOX}})
-    describe(tmp_path, splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}})
+    write_own_voc(tmp_path, BOX, splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}})
     with pytest.raises(InputError, match=r"has 1 images, but .*own\.yaml, key splits\.train\.expected_images, says 2"):
         prepared(tmp_path)
 
 
 def test_a_changed_annotation_file_is_noticed(tmp_path):
-    describe(tmp_path, **COCO)
-    write_coco(tmp_path / "data" / "own", "train", coco_content())
+    write_own_coco(tmp_path)
     path = tmp_path / "results" / "datasets" / "own" / "manifest.json"
     file = tmp_path / prepared(tmp_path).split("train").annotations
     file.write_text(file.read_text().replace("dog", "cow"))
@@ -75,11 +71,10 @@ def test_a_changed_annotation_file_is_noticed(tmp_path):
 @pytest.mark.parametrize("linked", ["results", "results/datasets", "data", "data/own"])
 def test_folders_may_be_links_to_where_there_is_room(tmp_path, linked):
     project = tmp_path / "my project"
-    write_voc(project / "data" / "own", {"train": {"a": BOX}})
+    write_own_voc(project, BOX)
     (project / linked).mkdir(parents=True, exist_ok=True)
     (project / linked).rename(tmp_path / "scratch")
     (project / linked).symlink_to(tmp_path / "scratch")
-    describe(project)
     split = prepared(project).split("train")
     assert (split.annotations, split.images) == ("results/datasets/own/train.json", "data/own")
 
@@ -92,13 +87,12 @@ def test_letters_with_accents_may_be_one_character_or_two(tmp_path, layout, writ
     name, file_name = normalize(written, "Zähler"), normalize(stored, "Zähler")
     if layout == "coco":
         content = coco_content(images=1)
-        describe(tmp_path, **COCO)
         content["images"][0]["file_name"] = f"{name}.jpg"
-        write_coco(root, "train", content)
+        write_own_coco(tmp_path, content)
         (root / "train" / f"{name}.jpg").rename(root / "train" / f"{file_name}.jpg")
     else:
         describe(tmp_path)
-        write_voc(root, {"train": {file_name: BOX}})
+        write_voc(root, {"train": {file_name: [BOX]}})
         (root / "ImageSets" / "Main" / "train.txt").write_text(name)
     prepared(tmp_path)
     (image,) = converted(tmp_path, "train")["images"]

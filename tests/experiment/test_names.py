@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders.data import COCO, coco_content, describe, prepared, write_coco
+from builders.data import COCO, describe, prepared, write_own_coco
 from builders.experiments import TEXT, load
 from builders.workflows import REPOSITORY, SMALL, Project
 
@@ -21,9 +21,8 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_split_is_named_and_nothing_is_written(tmp_path, name):
     project = tmp_path / "a" / "b" / "project"
-    splits = {"train": COCO["splits"]["train"] | {"images": "train"}, name: COCO["splits"]["train"]}
-    describe(project, **COCO | {"splits": splits})
-    write_coco(project / "data" / "own", "train", coco_content([(0, 0, 10, 10)] * 2))
+    splits = {"train": COCO["splits"]["train"], name: COCO["splits"]["train"]}
+    write_own_coco(project, splits=splits)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=r"own\.yaml, line \d+, key splits.*letters, digits"):
         prepared(project)

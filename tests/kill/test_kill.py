@@ -31,7 +31,7 @@ def fresh(folder: Path) -> Experiment:
 
 def start(experiment: Experiment) -> subprocess.Popen:
     log = (experiment.root / "train.log").open("a")
-    return subprocess.Popen(command(experiment, "train", IOU_AWARE), cwd=experiment.root, env=ENVIRONMENT, stderr=log)
+    return subprocess.Popen(command("train", IOU_AWARE), cwd=experiment.root, env=ENVIRONMENT, stderr=log)
 
 
 def files_in_writing(experiment: Experiment) -> set[Path]:

@@ -11,7 +11,6 @@ from builders.heads import (
     SHAPE,
     STRIDES,
     assert_equals_reference,
-    build_dense_head,
     build_head,
     features,
     has_centerness,
@@ -33,10 +32,6 @@ FAMILIES = ["ATSSHead", "FCOSHead"]
 STOCK = ["RetinaHead", *(f"{family}{rest}" for family in FAMILIES for rest in ("", "WithoutCenterness"))]
 RETINA, *DENSE = AWARE = [f"IoUAware{kind}" for kind in STOCK]
 LEGACY = {"coder": SCALED, "anchors": "RoundedAnchorGenerator"}  # those of the recipe `paper`
-
-
-def build(kind, **options):
-    return (build_head if "Retina" in kind or "Own" in kind else build_dense_head)(kind, **options)
 
 
 def box_around(point, distances) -> list[float]:
@@ -106,7 +101,7 @@ OF_RETINANET = [(RETINA, options) for options in (LEGACY, DECODED, LEGACY | DECO
 
 @pytest.mark.parametrize(("kind", "options"), [*((kind, {}) for kind in AWARE), *OF_RETINANET])
 def test_the_iou_loss_is_equation_3(kind, options):
-    head, batch = build(kind, **options), samples(BOXES, BOXES[:1], torch.zeros(0, 4))
+    head, batch = build_head(kind, **options), samples(BOXES, BOXES[:1], torch.zeros(0, 4))
     outs = random_outputs(head, SHAPE, len(batch))
     if not isinstance(head, AnchorHead):
         outs = (outs[0], [level / stride for level, stride in zip(outs[1], STRIDES, strict=True)], *outs[2:])
@@ -118,14 +113,14 @@ def test_the_iou_loss_is_equation_3(kind, options):
 @pytest.mark.parametrize("kind", AWARE)
 @pytest.mark.parametrize("boxes", [(BOXES, BOXES[:1]), (torch.zeros(0, 4), torch.zeros(0, 4))])
 def test_the_other_losses_are_mmdetection_s(kind, boxes):
-    head = build(kind)
+    head = build_head(kind)
     family = next((family for family in FAMILIES if family in kind), "RetinaHead")
     outs, batch = random_outputs(head, SHAPE), samples(*boxes)
     if has_centerness(head):
         given = outs[:3]
     else:
         given = outs[:2] if kind == RETINA else (*outs[:2], [level[:, :1] * 0 for level in outs[0]])
-    losses, expected = losses_of(head, batch, outs), losses_of(build(family), batch, given)
+    losses, expected = losses_of(head, batch, outs), losses_of(build_head(family), batch, given)
     wanted = {"loss_cls", "loss_bbox"} | ({"loss_centerness"} if has_centerness(head) else set())
     assert set(losses) == wanted | {"loss_iou"}
     for name in wanted:
@@ -135,7 +130,7 @@ def test_the_other_losses_are_mmdetection_s(kind, boxes):
 @pytest.mark.parametrize("kind", AWARE)
 @pytest.mark.parametrize("target_grad", [False, True])
 def test_the_target_s_gradient_reaches_the_boxes_only_if_asked(kind, target_grad):
-    head, batch = build(kind, target_grad=target_grad), samples(BOXES, BOXES[:1])
+    head, batch = build_head(kind, target_grad=target_grad), samples(BOXES, BOXES[:1])
     outs = random_outputs(head, SHAPE)
     for level in (*outs[1], *outs[-1]):
         level.requires_grad_()
@@ -169,7 +164,7 @@ def test_an_attached_target_gives_the_box_deltas_their_true_gradient(kind, optio
 @pytest.mark.parametrize("kind", AWARE)
 @pytest.mark.parametrize("target_grad", [False, True])
 def test_without_ground_truth_every_parameter_still_has_a_gradient(kind, target_grad):
-    head = build(kind, target_grad=target_grad)
+    head = build_head(kind, target_grad=target_grad)
     losses = losses_of(head, samples(torch.zeros(0, 4), torch.zeros(0, 4)))
     assert losses["loss_iou"].item() == 0
     sum(losses.values()).backward()
@@ -182,7 +177,7 @@ def test_the_iou_is_one_convolution_more_and_all_else_starts_as_without_it(kind)
     started = []
     for name in (f"IoUAware{kind}", kind):
         torch.manual_seed(0)
-        head = build(name)
+        head = build_head(name)
         head.init_weights()
         started.append({name: weights.clone() for name, weights in head.state_dict().items()} | {"next": torch.rand(3)})
         head.init_weights()
@@ -211,10 +206,10 @@ def test_the_iou_convolution_starts_as_the_paper_s_does(override):
 def test_rule_cls_gives_mmdetection_s_detections(kind, options):
     """With a centerness MMDetection ranks by p * centerness too; no candidate is left out before in either."""
     torch.manual_seed(3)
-    stock = build(kind.removeprefix("IoUAware"), test_cfg={"score_thr": 0.0}, **options).eval()
+    stock = build_head(kind.removeprefix("IoUAware"), test_cfg={"score_thr": 0.0}, **options).eval()
     for parameter in stock.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    head = build(kind, test_cfg={"score_thr": 0.0, "rule": "cls"}, **options)
+    head = build_head(kind, test_cfg={"score_thr": 0.0, "rule": "cls"}, **options)
     head.load_state_dict(stock.state_dict(), strict=False)
     batch = samples(BOXES, BOXES)
     for sample in batch:
@@ -241,7 +236,7 @@ def test_rule_cls_gives_mmdetection_s_detections(kind, options):
 @examples(max_examples=60)
 def test_every_rule_s_detections_equal_the_reference(kind, seed, coarse, shape, nms_pre, score_thr, cap):
     limits = {"nms_pre": nms_pre, "score_thr": score_thr, "max_per_img": cap}
-    head = build_dense_head(kind, test_cfg=limits).eval()
+    head = build_head(kind, test_cfg=limits).eval()
     outs = random_outputs(head, shape, 2, seed, coarse)
     truth = [BOXES, torch.zeros(0, 4)]
     rules = ["cls", "none", "alpha=0.50", "alpha=0.30", "alpha=0.00", "oracle=0.40"]
@@ -266,13 +261,13 @@ def test_a_head_of_one_s_own_needs_nothing_else(batched):
 
 @pytest.mark.parametrize("kind", [RETINA, "IoUAwareOwnHead"])
 def test_training_and_inference_compute_the_same_outputs(kind):
-    head = build(kind)
+    head = build_head(kind)
     torch.testing.assert_close(head.train()(features(SHAPE)), head.eval()(features(SHAPE)), rtol=1e-5, atol=1e-5)
 
 
 def test_a_head_of_one_level():
     options = {"strides": [8], "regress_ranges": ((-1, 1e8),)}
-    head, stock = build_dense_head("IoUAwareFCOSHead", **options), build_dense_head("FCOSHead", **options)
+    head, stock = build_head("IoUAwareFCOSHead", **options), build_head("FCOSHead", **options)
     x, batch = features(SHAPE)[:1], samples(BOXES, BOXES[:1])
     head.load_state_dict(stock.state_dict(), strict=False)
     losses, expected = losses_of(head, batch, head(x)), losses_of(stock, batch, stock(x))

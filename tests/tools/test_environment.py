@@ -62,13 +62,15 @@ def test_whatever_the_package_imports_is_named_as_its_need_and_pinned():
 def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
     """Installed on its own, the package asks for nothing: it must not put another PyTorch or mmcv over a project's."""
     assert not tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("dependencies")
-    code = (
-        "import sys, mmdet.models; before = set(sys.modules);"
-        "import iou_aware.method.heads, iou_aware.method.normaliser;"
-        "print({name.partition('.')[0] for name in set(sys.modules) - before})"
-    )
+    assert not further_imports("mmdet.models", "import iou_aware.method.heads, iou_aware.method.normaliser")
+
+
+def further_imports(known: str, code: str) -> set[str]:
+    """Return the packages that code imports beside those of a known one, without Python's and this project's."""
+    code = f"import sys, {known}; before = set(sys.modules); {code}; print(set(sys.modules) - before)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ast.literal_eval(answer.stdout.splitlines()[-1]) == {"iou_aware"}
+    names = {name.partition(".")[0] for name in ast.literal_eval(answer.stdout.splitlines()[-1])}
+    return names - sys.stdlib_module_names - {"iou_aware"}
 
 
 @pytest.mark.parametrize(("before", "known"), [("", "False False"), ("import mmdet.registry", "True True")])
@@ -83,10 +85,7 @@ def test_snakemake_needs_little_beside_itself_where_jobs_run_in_a_container():
     text = (ROOT / "docs" / "cluster.md").read_text()
     named = set(re.search(r"pip install -c requirements\.lock (.*)", text)[1].split())
     imports = re.findall(r"^(?:from|import) iou_aware.*", (ROOT / "workflow" / "Snakefile").read_text(), re.MULTILINE)
-    code = "import sys, snakemake.utils; before = set(sys.modules);" + "; ".join(imports)
-    code += "; print({name.partition('.')[0] for name in set(sys.modules) - before})"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    needed = ast.literal_eval(answer.stdout.splitlines()[-1]) - sys.stdlib_module_names - {"iou_aware"}
+    needed = further_imports("snakemake.utils", "; ".join(imports))
     providers = packages_distributions()
     assert {provider.lower() for name in needed & providers.keys() for provider in providers[name]} <= named
 

@@ -3,7 +3,7 @@
 The packages are stood in for, so that nothing is fetched or compiled.
 """
 
-import importlib.util
+import importlib
 import os
 import platform
 import re
@@ -27,13 +27,9 @@ INDEXES = re.findall(r"--extra-index-url (\S+)", (ROOT / "environment.yml").read
 def tools(monkeypatch):
     """The modules of tools/ as a script there sees them: `setup` and `build_mmcv`."""
     monkeypatch.syspath_prepend(str(TOOLS))
-    loaded = {}
     for name in ("build_mmcv", "setup"):
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-        loaded[name] = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, loaded[name])
-        spec.loader.exec_module(loaded[name])
-    return loaded
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return {name: importlib.import_module(name) for name in ("build_mmcv", "setup")}
 
 
 @pytest.fixture

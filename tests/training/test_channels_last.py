@@ -52,7 +52,7 @@ def test_a_training_corrupts_no_memory(tmp_path, backbone):
     (tmp_path / "configs" / "backbones" / "tiny.py").write_text(backbone)
     checked = {"LD_PRELOAD": CHECKER, "MALLOC_CHECK_": "3", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
     start = {"cwd": tmp_path, "env": ENVIRONMENT | checked, "capture_output": True, "text": True}
-    done = subprocess.run(command(experiment, "train", IOU_AWARE), check=False, **start)
+    done = subprocess.run(command("train", IOU_AWARE), check=False, **start)
     assert done.returncode == 0, done.stderr
     assert ("channels_last is ignored" in done.stderr) == (backbone == NARROW)
     seal.verify(experiment.paths.run_folder(IOU_AWARE))

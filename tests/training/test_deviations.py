@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from builders.configs import ROOT, resolve, run_of
-from builders.data import COCO, coco_content, describe, prepared, write_coco
+from builders.data import coco_content, prepared, write_own_coco
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -61,8 +61,7 @@ def test_both_targets_stand_side_by_side_and_the_main_tables_have_one():
 def test_images_with_crowds_alone_are_background_and_boxes_scale_with_their_edges(tmp_path):
     content = coco_content(boxes=[(4, 4, 20, 16), (0, 0, 64, 48)], images=3)
     content["annotations"][1] |= {"image_id": 2, "iscrowd": 1}
-    write_coco(tmp_path / "data" / "own", "train", content)
-    describe(tmp_path, **COCO)
+    write_own_coco(tmp_path, content)
     for part in ("detectors", "schedules", "backbones"):
         (tmp_path / "configs" / part).symlink_to(ROOT / "configs" / part)
     settings = {"augmentations": []}

@@ -1,6 +1,5 @@
 """What an experiment asks to compute on, told before anything waits for it or runs for long."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +10,6 @@ from iou_aware.common.errors import InputError, MachineError
 from iou_aware.inference.predict import predict
 from iou_aware.training import device
 from iou_aware.training.train import train
-
-PAPER = Path(__file__).parents[2] / "configs" / "experiments" / "paper.yaml"
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_nothing_in_the_config_of_an_experiments_run_is_run_either(trained, tmp_
         predict(copied, IOU_AWARE, "val")
 
 
-def test_parts_beyond_the_studys_own_are_known(trained):
+def test_parts_beyond_the_studys_own_are_known():
     require_parts({"bbox_head": {"type": "ATSSHead", "norm_cfg": {"type": "GN"}}, "type": "ATSS"}, "a model")
     registries = (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
     named = {name for registry in registries for name in (*registry.module_dict, *registry.parent.module_dict)}

@@ -37,7 +37,6 @@ from iou_aware.training import weights
 from iou_aware.training.release import release
 from iou_aware.training.train import train
 
-ROOT = Path(__file__).parents[2]
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
 RELEASED = "shapes.retinanet.tiny.zoo.64x64.seed0"
 # A config of the form that MMDetection's have: its own names for data that lie elsewhere.
@@ -84,12 +83,8 @@ class Zoo:
             "Weights": f"{self.url}/{name}",
         }
         listed = {"Collections": [], "Models": [{"Name": "other", "Config": "configs/released/other.py"}, entry]}
-        self.folder.joinpath("configs/released/metafile.yml").write_text(yaml.safe_dump(listed))
+        self.experiment.root.joinpath("configs/released/metafile.yml").write_text(yaml.safe_dump(listed))
         return self.experiment.paths.released(name)
-
-    @property
-    def folder(self) -> Path:
-        return self.experiment.root
 
     def release(self) -> dict:
         """Release the run; return its record."""
@@ -133,7 +128,7 @@ def checkpoint(weights: dict[str, torch.Tensor], zipped: bool = False, **meta) -
 
 def some_weights(tiny: Zoo) -> dict[str, torch.Tensor]:
     """Return weights of the released model, as they are before training."""
-    stock = Config.fromfile(tiny.folder / "configs" / "released" / "tiny_1x.py")
+    stock = Config.fromfile(tiny.experiment.root / "configs" / "released" / "tiny_1x.py")
     init_default_scope("mmdet")
     return MODELS.build(stock.model).state_dict()
 
@@ -162,7 +157,7 @@ def test_the_whole_way_from_a_release_to_its_check(tiny):
     assert record["released"]["sha256"][:8] == record["released"]["address"][-12:-4]
 
     command = [sys.executable, TOOLS / "test.py", paths.config(RELEASED), paths.weights(RELEASED), "--work-dir", "work"]
-    done = subprocess.run(command, cwd=tiny.folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=study.root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     theirs = float(re.search(r"bbox_mAP: ([\d.]+)", done.stdout + done.stderr)[1])
     assert theirs == pytest.approx(expected["AP"] / 100, abs=0.0005001)  # it rounds to three decimals
@@ -208,7 +203,7 @@ def test_a_checkpoint_that_holds_more_than_weights_is_refused_and_not_run(tiny, 
 
 def test_data_of_other_classes_are_refused_before_anything_is_fetched(tiny):
     file = tiny.publish(checkpoint(some_weights(tiny)))
-    stock = tiny.folder / "configs" / "released" / "tiny_1x.py"
+    stock = tiny.experiment.root / "configs" / "released" / "tiny_1x.py"
     stock.write_text(STOCK.replace('("small", "large")', '("cat", "dog")'))
     with pytest.raises(InputError, match=r"dataset shapes: its 2 classes \(small, large.* trained on \(cat, dog"):
         tiny.release()
@@ -216,7 +211,7 @@ def test_data_of_other_classes_are_refused_before_anything_is_fetched(tiny):
 
 
 def test_at_another_scale_nothing_is_expected(tiny):
-    stock = tiny.folder / "configs" / "released" / "tiny_1x.py"
+    stock = tiny.experiment.root / "configs" / "released" / "tiny_1x.py"
     stock.write_text(STOCK.replace("(64, 64)", "(96, 96)"))
     tiny.publish(checkpoint(some_weights(tiny)))
     assert tiny.release()["released"]["AP"] is None

@@ -93,7 +93,7 @@ def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch, every_
     assert not fresh.paths.weights(FASTER_RCNN).exists()
     assert f"iteration_{iteration:08d}" in saved(fresh, FASTER_RCNN)[-1].name
     start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
-    resumed = subprocess.run(command(fresh, "train", FASTER_RCNN), check=True, **start)
+    resumed = subprocess.run(command("train", FASTER_RCNN), check=True, **start)
     assert "Resuming from" in resumed.stderr
     assert "epoch 1/2" not in resumed.stderr
     assert outcome(fresh, FASTER_RCNN) == outcome(trained, FASTER_RCNN)
@@ -216,7 +216,7 @@ def test_processes_are_started_and_stopped_as_one_command(tmp_path):
     """After the first epoch, of so many that they cannot be over before the signal arrives."""
     experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu", "gpus": 2})
     start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(experiment, "train", IOU_AWARE), **start) as process:
+    with subprocess.Popen(command("train", IOU_AWARE), **start) as process:
         for line in process.stderr:
             if "epoch 1/500" in line:
                 process.send_signal(signal.SIGTERM)

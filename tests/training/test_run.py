@@ -44,7 +44,7 @@ def test_a_finished_run_is_complete_and_sealed(trained, run):
     assert all(math.isfinite(value) for value in record["losses"].values())
     assert ("loss_iou" in record["losses"]) == trained.runs[run].is_iou_aware
     assert len(saved(trained, run)) == 1
-    assert record["provenance"]["torch"] == torch.__version__.partition("+")[0] or record["provenance"]["torch"]
+    assert record["provenance"]["torch"]
 
 
 def test_history_has_the_schedule_and_the_losses(trained):

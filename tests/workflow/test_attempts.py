@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from builders.data import program, put
 from builders.training import ENVIRONMENT, RETINANET, command, project
-from builders.workflows import SMALL, Project
+from builders.workflows import BASELINE, SMALL, Project
 
 from iou_aware.workflow import attempts
 from iou_aware.workflow.needs import Needs
 
-BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
 RETRIES = 3
 # Stands before what stands in for the stages: notes each attempt at a training, and lets it end in some way.
 TRIED = """\
@@ -54,7 +53,7 @@ def test_a_training_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp_p
     experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu"})
     start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
     said = []
-    with subprocess.Popen(command(experiment, "train", RETINANET), **start) as training:
+    with subprocess.Popen(command("train", RETINANET), **start) as training:
         for line in training.stderr:
             said.append(line)
             if "epoch 1/500" in line:

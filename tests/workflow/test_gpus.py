@@ -124,8 +124,8 @@ def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders):
     ],
 )
 def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, settings, stage, count):
-    experiment = project(tmp_path, settings=settings)
-    arguments = command(experiment, stage, RETINANET, *(["--split", "val"] if stage == "predict" else []))[3:]
+    project(tmp_path, settings=settings)
+    arguments = command(stage, RETINANET, *(["--split", "val"] if stage == "predict" else []))[3:]
     done = subprocess.run(
         [sys.executable, "-c", ASKED, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -135,12 +135,12 @@ def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, se
 def test_no_process_of_a_killed_training_keeps_its_gpus(machine, tmp_path):
     """What torchrun has started would train on by itself, on GPUs that others take meanwhile."""
     machine(GPUS[:2])
-    experiment = project(tmp_path, settings={"epochs": 500, "gpus": 2})
-    with subprocess.Popen(command(experiment, "train", RETINANET), cwd=tmp_path, **PIPES) as training:
+    project(tmp_path, settings={"epochs": 500, "gpus": 2})
+    with subprocess.Popen(command("train", RETINANET), cwd=tmp_path, **PIPES) as training:
         assert any("epoch 1/500" in line for line in training.stderr)
         ranks = psutil.Process(training.pid).children()
         assert [rank.environ()["CUDA_VISIBLE_DEVICES"] for rank in ranks] == [",".join(GPUS[:2])] * 2
-        predict = command(experiment, "predict", RETINANET, "--split", "val")
+        predict = command("predict", RETINANET, "--split", "val")
         with subprocess.Popen(predict, cwd=tmp_path, **PIPES) as waiting:
             assert "in use by other processes" in waiting.stderr.readline()
             training.kill()

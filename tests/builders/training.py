@@ -89,18 +89,31 @@ model = dict(
 """
 
 
+EXPERIMENT = """
+experiment: study
+title: A study for tests
+defaults: {recipe: quick, dataset: shapes, scale: 64x64, backbone: tiny, seed: 0, target_grad: false}
+runs:
+  - {detector: [retinanet, faster_rcnn]}
+  - {detector: iou_aware_retinanet, iou_loss: bce}
+settings: {epochs: 2, device: cpu}
+tables: {}
+"""
+
+
 def project(folder: Path, images: int = 18, **changes) -> Experiment:
     """Write and prepare a project with one experiment below ``folder``; ``changes`` replace top-level keys.
 
     Of its ``images`` to train on every fifth is higher than wide.
     """
+    content = yaml.safe_load(EXPERIMENT) | {"rules": RULES} | changes
     for name, text in {
         "schedules/quick.py": SCHEDULE,
         "detectors/quick/retinanet.py": RETINANET_CONFIG,
         "detectors/quick/iou_aware_retinanet.py": IOU_AWARE_CONFIG,
         "detectors/quick/faster_rcnn.py": FASTER_RCNN_CONFIG,
         "backbones/tiny.py": BACKBONE,
-        "experiments/study.yaml": yaml.safe_dump(with_a_table(_experiment() | changes, "val")),
+        "experiments/study.yaml": yaml.safe_dump(with_a_table(content, "val")),
     }.items():
         put(folder / "configs" / name, text)
     counts = {"train": images, "val": 7, "unlabelled": 2}
@@ -172,28 +185,6 @@ def interrupt(experiment: Experiment, run: str, monkeypatch, step: int) -> None:
 def command(stage: str, *arguments: str) -> list[str]:
     """Return the command line of a stage over the experiment, from the project's folder."""
     return [sys.executable, "-m", "iou_aware.cli", stage, "configs/experiments/study.yaml", *arguments]
-
-
-def _experiment() -> dict:
-    return {
-        "experiment": "study",
-        "title": "A study for tests",
-        "defaults": {
-            "recipe": "quick",
-            "dataset": "shapes",
-            "scale": "64x64",
-            "backbone": "tiny",
-            "seed": 0,
-            "target_grad": False,
-        },
-        "rules": RULES,
-        "runs": [
-            {"detector": ["retinanet", "faster_rcnn"]},
-            {"detector": "iou_aware_retinanet", "iou_loss": "bce"},
-        ],
-        "settings": {"epochs": 2, "device": "cpu"},
-        "tables": {},
-    }
 
 
 def _draw(root: Path, split: str, count: int) -> None:

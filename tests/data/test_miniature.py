@@ -1,6 +1,5 @@
 """The miniatures: what is drawn, how it lies on disk, and what the backbones made for them are."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mmdet.utils import register_all_modules
 
 from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
+from iou_aware.data.fetch import content_digest
 from iou_aware.data.miniature import generate as micro
 from iou_aware.data.miniature import scenes as micro_scenes
 
@@ -33,9 +33,7 @@ def described(name: str) -> dict:
 def test_sets_are_byte_identical(tmp_path, name):
     micro.generate(described(name)["generate"], tmp_path / "set")
     (tmp_path / "set" / micro.STAMP).unlink()
-    paths = {path.relative_to(tmp_path / "set").as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}
-    lines = [f"{hashlib.sha256(paths[name].read_bytes()).hexdigest()}  {name}\n" for name in sorted(paths)]
-    assert hashlib.sha256("".join(lines).encode()).hexdigest() == CHECKSUMS[name]
+    assert content_digest(tmp_path / "set", ["**/*.*"]) == CHECKSUMS[name]
 
 
 @pytest.mark.parametrize(

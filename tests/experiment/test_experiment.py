@@ -100,14 +100,7 @@ def test_a_new_alpha_is_one_edit(project):
         assert list(rows) == expected + [f"{kind}_{alpha}" for alpha in alphas for kind in ("oracle", "alpha")]
         assert [rows[f"oracle_{alpha}"].label for alpha in alphas] == [f"{alpha} {{true}}" for alpha in alphas]
         assert {str(float(rows[f"alpha_{alpha}"].rule.partition("=")[2])) for alpha in alphas} == set(alphas)
-        assert all(rows[f"alpha_{alpha}"].addition and rows[f"alpha_{alpha}"].label is None for alpha in alphas)
-
-
-def test_rows_of_the_paper_are_no_additions_when_they_are_swept(project):
-    (project / "reports/paper/table2.csv").write_text("row,cited,Loss,AP\nalpha_0.5,0,half,2.0\n")
-    text = TEXT[: TEXT.index("      baseline:")] + "      sweep: {iou_loss: bce, by_rule: {alpha: null}}\n"
-    rows = load(text).tables["table2"].rows
-    assert {key: row.addition for key, row in rows.items()} == {"alpha_1.0": True, "alpha_0.5": False}
+        assert all(rows[f"alpha_{alpha}"].label is None for alpha in alphas)
 
 
 def test_a_sweep_over_rules_that_are_not_computed_is_refused(project):
@@ -123,10 +116,10 @@ def test_rows_find_their_runs_of_all_seeds(project):
     assert load(TEXT.replace("  table2:", "  per_class:")).tables["per_class"].title == "Per class"
     seeds = load(TEXT.replace("seed: 0", "seed: [3, 4]")).tables["table2"].rows["baseline"].runs
     assert seeds == tuple(f"shapes.retinanet.r50.quick.96x64.seed{seed}" for seed in (3, 4))
-    assert {key: (row.runs, row.rule, row.label, row.addition) for key, row in table.rows.items()} == {
-        "baseline": (("shapes.retinanet.r50.quick.96x64.seed0",), "cls", None, False),
-        "bce": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "none", None, False),
-        "half": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "alpha=0.50", "Half", True),
+    assert {key: (row.runs, row.rule, row.label) for key, row in table.rows.items()} == {
+        "baseline": (("shapes.retinanet.r50.quick.96x64.seed0",), "cls", None),
+        "bce": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "none", None),
+        "half": (("shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",), "alpha=0.50", "Half"),
     }
 
 

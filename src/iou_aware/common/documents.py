@@ -261,6 +261,6 @@ def _fault(document: Document, fault: "ValidationError") -> tuple[Key, str]:
     return key, f"found {_shortened(found)}, expected{kind}: {meaning}"
 
 
-def _shortened(found: Any, limit: int = 80) -> str:
+def _shortened(found: Any) -> str:
     text = repr(found)
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    return text if len(text) <= 80 else f"{text[:80]}..."

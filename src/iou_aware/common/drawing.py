@@ -111,10 +111,10 @@ def draw(picture: Image.Image, factor: float, marks: Sequence[Mark], size: int =
     return drawn
 
 
-def beside(pictures: Sequence[Image.Image], titles: Sequence[str], size: int = 13, gap: int = 6) -> Image.Image:
+def beside(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
     """Return pictures of equal size in one row on white, each below its title."""
+    size, head, gap = 13, 21, 6  # of the letters, of the row of titles, between the pictures
     font = ImageFont.load_default(size)
-    head = round(1.6 * size)
     width, height = pictures[0].size
     sheet = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + head), WHITE)
     pen = ImageDraw.Draw(sheet)

@@ -23,14 +23,12 @@ class Row:
         runs: names of the runs that it shows, which differ in their seed only; their mean is the value.
         rule: the rule whose detections it shows.
         label: its heading; None for the paper's label, or else the key.
-        addition: whether the row is not in the paper.
     """
 
     key: str
     runs: tuple[str, ...]
     rule: Rule
     label: str | None = None
-    addition: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class _Reader:
             known = sorted(file.stem for file in self.paths.paper(paper).parent.glob("*.csv"))
             require(self.document, (*key, "paper"), paper, known, "table of the paper")
             printed = self._printed(paper)
-        written = self._written_out((*key, "rows"), content, printed)
+        written = self._written_out((*key, "rows"), content)
         if paper is None and "columns" not in content:
             raise self.document.error(key, "columns is missing, which a table that is not the paper's needs")
         for row, own in written.items():
@@ -131,11 +129,11 @@ class _Reader:
         with self.paths.paper(paper).open(encoding="utf-8", newline="") as lines:
             return [row["row"] for row in csv.DictReader(lines) if row["cited"] != "1"]
 
-    def _written_out(self, key: Key, table: Mapping[str, Any], printed: list[str]) -> dict[str, Mapping[str, Any]]:
+    def _written_out(self, key: Key, table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         """Return a table's rows by key, each row with ``by_rule`` as one row per rule, named ``alpha_0.5``.
 
-        The rules are those of the row's runs, in the order of falling alpha, then of the kinds as written. Where the
-        paper's table has no such row, it is an addition.
+        The rules are those of the row's runs, in the order of falling alpha, then of the kinds as written. The paper
+        need not have such a row.
         """
         rows: dict[str, Mapping[str, Any]] = {}
         for name, own in table["rows"].items():
@@ -155,7 +153,7 @@ class _Reader:
             for rule in sorted(swept, key=lambda rule: (-rule.alpha, kinds.index(rule.kind))):
                 row = f"{rule.kind}_{rule.alpha}"
                 label = labels[rule.kind] and labels[rule.kind].replace("{alpha}", str(rule.alpha))
-                rows[row] = own | {"rule": rule, "label": label, "addition": bool(printed) and row not in printed}
+                rows[row] = own | {"rule": rule, "label": label, "addition": True}
         return rows
 
     def _row(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> Row:
@@ -172,7 +170,6 @@ class _Reader:
             runs=runs,
             rule=self._rule(key, own.get("rule", table.get("select", {}).get("rule")), runs),
             label=own.get("label"),
-            addition=own.get("addition", False),
         )
 
     def _find(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:

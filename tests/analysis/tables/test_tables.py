@@ -25,7 +25,7 @@ THRESHOLDS = ["AP", "AP50", "AP60", "AP70", "AP80", "AP90"]
 def test_rows_labels_columns_and_gains_are_the_papers(study, name, metrics, gaining):
     """Ours are the paper's values less a constant, so that the gains must be equal."""
     paper, table = load_paper(study.paths.paper(name)), written_table(study, name)
-    added = [key for key, row in study.tables[name].rows.items() if row.addition]
+    added = [key for key, row in study.content["tables"][name]["rows"].items() if row.get("addition")]
     assert list(table.index) == [(key, metric) for key in (*paper.index, *added) for metric in metrics]
     assert set(table["table"]) == {name}
     first = table.xs("AP", level="metric")

@@ -122,8 +122,6 @@ def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(predi
         f"{images[1].stem}.jpg",
         "detections.csv",
     }
-    with pytest.raises(InputError, match="there is no picture in this folder"):
-        detect([predicted.root / "configs"], run, None, tmp_path / "out")
 
 
 def test_what_is_no_photograph_in_a_folder_is_passed_over_with_a_word(predicted, tmp_path, caplog):

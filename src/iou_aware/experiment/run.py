@@ -73,12 +73,6 @@ class Run:
         """Whether its weights are fetched and not trained."""
         return self.recipe == RELEASED
 
-    @property
-    def width_height(self) -> tuple[int, int]:
-        """The scale as numbers: ``(1333, 800)``."""
-        width, height = self.scale.split("x")
-        return int(width), int(height)
-
     def title(self, apart: str = ", ") -> str:
         """Return its description for people; ``apart`` separates the model from how it was trained."""
         loss = f"{self.iou_loss}{' with target gradient' if self.target_grad else ''}, " if self.iou_loss else ""
@@ -90,6 +84,12 @@ class Run:
 
 
 FIELDS = tuple(field.name for field in fields(Run))
+
+
+def width_height(scale: str) -> tuple[int, int]:
+    """Return the numbers of a scale, such as ``1333x800``, in pixels."""
+    width, height = scale.split("x")
+    return int(width), int(height)
 
 
 def is_iou_aware(detector: str) -> bool:

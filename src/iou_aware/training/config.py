@@ -15,7 +15,7 @@ from iou_aware.common import assignments
 from iou_aware.common.errors import InputError
 from iou_aware.experiment import recipe
 from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import IOU_AWARE
+from iou_aware.experiment.run import IOU_AWARE, width_height
 from iou_aware.method.iou_branch import IOU_LOSS
 from iou_aware.training import parts
 
@@ -209,7 +209,7 @@ def _require_pixels(part, scale: tuple[int, int], root: Path) -> None:
 
 
 def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, Any]) -> None:
-    resize = dict(type="Resize", scale=tuple(int(side) for side in run.scale.split("x")), keep_ratio=True)
+    resize = dict(type="Resize", scale=width_height(run.scale), keep_ratio=True)
     annotations = dict(type="LoadAnnotations", with_bbox=True)
     shown = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     train = [

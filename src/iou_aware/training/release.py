@@ -15,6 +15,7 @@ from iou_aware.common.files import sha256, write_text
 from iou_aware.data import released
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.experiment.run import width_height
 from iou_aware.training import config, weights
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def release(experiment: Experiment, run_name: str) -> None:
             "address": model.address,
             "sha256": sha256(file),
             # At another scale the published AP does not apply.
-            "AP": model.box_ap if _scale(stock) == run.width_height else None,
+            "AP": model.box_ap if _scale(stock) == width_height(run.scale) else None,
         },
         "provenance": provenance.collect(),
     }

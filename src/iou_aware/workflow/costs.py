@@ -13,7 +13,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import recipe
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.run import Run
+from iou_aware.experiment.run import Run, width_height
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4
@@ -165,9 +165,4 @@ class Estimates:
 
     def _relative_pixels(self, run: Run) -> float:
         """Return the size of a run's images over that of the measurements."""
-        return _pixels(run.scale) / _pixels(self.costs["measured"]["scale"])
-
-
-def _pixels(scale: str) -> int:
-    width, height = scale.split("x")
-    return int(width) * int(height)
+        return math.prod(width_height(run.scale)) / math.prod(width_height(self.costs["measured"]["scale"]))

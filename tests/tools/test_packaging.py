@@ -58,17 +58,10 @@ def build(project: Path, kind: str, into: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def names(built: Path) -> dict[str, set[str]]:
-    """Return the files of both, below the project's or the package's folder."""
-    (archive,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
-    with tarfile.open(archive) as file:
-        source = {name.partition("/")[2] for name in file.getnames()}
-    with zipfile.ZipFile(wheel) as file:
-        return {"sdist": source, "wheel": set(file.namelist())}
-
-
 def test_both_hold_what_commands_need_and_nothing_else(built):
-    found = names(built)
+    (archive,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    with tarfile.open(archive) as source, zipfile.ZipFile(wheel) as installed:
+        in_source, in_wheel = {name.partition("/")[2] for name in source.getnames()}, set(installed.namelist())
     package = {
         str(file.relative_to(ROOT / "src"))
         for pattern in ("**/*.py", "schemas/*.yaml", "**/*.j2")
@@ -81,11 +74,11 @@ def test_both_hold_what_commands_need_and_nothing_else(built):
     }
     assert "reports/paper/table1.csv" in data and "iou_aware/schemas/experiment.schema.yaml" in package
     assert package | {f"iou_aware/.mim/{name}" for name in data} == {
-        name for name in found["wheel"] if not re.match(r"iou_aware-[^/]*dist-info/", name)
+        name for name in in_wheel if not re.match(r"iou_aware-[^/]*dist-info/", name)
     }
-    assert {f"src/{name}" for name in package} | data <= found["sdist"]
-    assert {"workflow/Snakefile", "workflow/rules/train.smk", "Makefile", "LICENSE"} <= found["sdist"]
-    assert not {name for name in found["sdist"] if re.match(r"(tests|data|results|docs|benchmarks)/", name)}
+    assert {f"src/{name}" for name in package} | data <= in_source
+    assert {"workflow/Snakefile", "workflow/rules/train.smk", "Makefile", "LICENSE"} <= in_source
+    assert not {name for name in in_source if re.match(r"(tests|data|results|docs|benchmarks)/", name)}
 
 
 def test_wheel_runs_its_commands(built, tmp_path):

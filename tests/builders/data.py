@@ -1,5 +1,6 @@
 """Small projects with data of their own, for the tests of `iou_aware.data`."""
 
+import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,12 @@ def put(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def program(path: Path, script: str) -> Path:

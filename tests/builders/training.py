@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from builders.data import describe, put
+from builders.data import csv_rows, describe, put
 from builders.experiments import with_a_table
 from torch.distributed import TCPStore
 
@@ -153,6 +153,11 @@ def outcome(experiment: Experiment, run: str) -> tuple[str, str]:
     """Return what must not depend on how a run came about."""
     folder = experiment.paths.run_folder(run)
     return sha256(folder / "weights.pth"), (folder / "history.csv").read_text()
+
+
+def history(experiment: Experiment, run: str) -> list[dict[str, float]]:
+    """Return the rows of a run's history."""
+    return [{key: float(value) for key, value in row.items()} for row in csv_rows(experiment.paths.history(run))]
 
 
 def saved(experiment: Experiment, run: str) -> list[Path]:

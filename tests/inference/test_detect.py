@@ -1,11 +1,11 @@
 """Boxes on own photographs: the same as the stage ``predict`` finds, and every bad input named."""
 
-import csv
 import os
 import re
 
 import numpy as np
 import pytest
+from builders.data import csv_rows
 from builders.training import IOU_AWARE, RETINANET
 from PIL import Image
 
@@ -23,17 +23,12 @@ def photos(predicted) -> dict[int, object]:
     return {number: predicted.root / "data" / "shapes" / "val" / name for number, name in file_names.items()}
 
 
-def lines(path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.parametrize(("run", "rule", "stored"), [(IOU_AWARE, "alpha=0.3", "alpha=0.30"), (RETINANET, None, "cls")])
 def test_boxes_are_those_of_the_stage(predicted, tmp_path, run, rule, stored):
     images = photos(predicted)
     written = detect([*images.values()], predicted.paths.run_folder(run), rule, tmp_path / "out")
     assert [path.name for path in written] == [*(f"{path.stem}.jpg" for path in images.values()), "detections.csv"]
-    found = lines(written[-1])
+    found = csv_rows(written[-1])
     expected = detections.read(predicted.paths.detections(run, "val"), stored)
     by_id = {str(path): image for image, path in images.items()}
     assert [by_id[line["photo"]] for line in found] == expected.image_ids.tolist()
@@ -52,7 +47,7 @@ def test_only_sure_boxes_are_drawn_and_small_photographs_are_enlarged(predicted,
     pictures = {}
     for least in (0.0, 1.0):
         picture, table = detect([photo], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / str(least), least)
-        assert lines(table)
+        assert csv_rows(table)
         pictures[least] = np.asarray(Image.open(picture), dtype=int)
         assert max(pictures[least].shape) >= 900
     with Image.open(photo) as original:
@@ -113,7 +108,7 @@ def test_a_folder_stands_for_its_photographs_and_the_weights_for_their_run(predi
         "detections.csv",
     ]
     detect(images, run, None, other)
-    found, expected = ([{**line, "photo": ""} for line in lines(out / "detections.csv")] for out in (one, other))
+    found, expected = ([{**line, "photo": ""} for line in csv_rows(out / "detections.csv")] for out in (one, other))
     assert found == expected != []
     twin = folder / f"{images[0].stem}.tif"
     Image.open(images[0]).save(twin)
@@ -150,7 +145,7 @@ def test_a_photograph_of_an_impossible_shape_leaves_the_others_drawn(predicted, 
     Image.new("RGB", (3000, 20)).save(wide)
     with pytest.raises(InputError, match=r"^\S*awide\.png: 3000 x 20 pixels cannot be worked on .* or crop them\.$"):
         detect([wide, photo], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / "out")
-    assert {line["photo"] for line in lines(tmp_path / "out" / "detections.csv")} == {str(photo)}
+    assert {line["photo"] for line in csv_rows(tmp_path / "out" / "detections.csv")} == {str(photo)}
     assert (tmp_path / "out" / f"{photo.stem}.jpg").is_file()
 
 
@@ -166,5 +161,5 @@ def test_turned_photograph_is_detected_as_it_is_seen(predicted, tmp_path, form):
     found = {}
     for name in ("seen.png", f"turned.{form}"):
         *_, table = detect([tmp_path / name], predicted.paths.run_folder(IOU_AWARE), None, tmp_path / f"{name}.out")
-        found[name] = [{key: value for key, value in line.items() if key != "photo"} for line in lines(table)]
+        found[name] = [{key: value for key, value in line.items() if key != "photo"} for line in csv_rows(table)]
     assert found[f"turned.{form}"] == found["seen.png"]

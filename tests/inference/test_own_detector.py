@@ -1,10 +1,8 @@
 """A detector of the user's own with the IoU mixin goes through every stage; nothing in the package knows its name."""
 
-import csv
-
 import pytest
 from builders.configs import ROOT
-from builders.data import put
+from builders.data import csv_rows, put
 from builders.heads import IoUAwareOwnHead, OwnHead
 from builders.training import IOU_AWARE_CONFIG, RETINANET_CONFIG, RULES, project
 
@@ -56,11 +54,9 @@ def test_every_stage_takes_a_head_of_one_s_own(study, monkeypatch):
     for name in ("collect", "figures", "premise", "gallery"):
         stage(name)
     stage("table", "mine")
-    with (study.results / "tables/mine.csv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = csv_rows(study.results / "tables/mine.csv")
     assert {row["baseline"] for row in rows if row["rule"] != "cls"} == {"baseline"}
     photo = next((study.root / "data/shapes/val").iterdir())
     assert cli.main(["detect", str(photo), "--weights", str(study.paths.run_folder(AWARE)), "--out", "drawn"]) == 0
-    with (study.root / "drawn/detections.csv").open(encoding="utf-8", newline="") as lines:
-        drawn = list(csv.DictReader(lines))
+    drawn = csv_rows(study.root / "drawn/detections.csv")
     assert drawn and all(0 <= float(line["iou_pred"]) <= 1 for line in drawn)

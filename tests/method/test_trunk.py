@@ -1,12 +1,10 @@
 """Mixed precision and compilation: the network alone is computed otherwise, and a run still goes on bit for bit."""
 
-import csv
-
 import pytest
 import torch
 from builders.configs import resolve, run_of
 from builders.heads import build_head, features, metas_of
-from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, interrupt, outcome, project, saved
+from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, history, interrupt, outcome, project, saved
 from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -20,12 +18,6 @@ from iou_aware.training.train import train
 
 RULES = ["none", "alpha=0.50", "alpha=0.00"]
 EPSILON = {torch.float16: 2**-10, torch.bfloat16: 2**-7}
-
-
-def losses_of(experiment, run) -> list[dict[str, float]]:
-    """Return the losses of a run's history."""
-    rows = csv.DictReader(experiment.paths.history(run).open())
-    return [{key: float(row[key]) for key in row if key.startswith("loss")} for row in rows]
 
 
 @pytest.fixture
@@ -103,7 +95,7 @@ def test_what_is_compiled_keeps_its_names_and_its_losses(step, run):
 def test_a_run_in_mixed_precision_learns_as_one_in_single_precision(tmp_path, trained, amp):
     experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "amp": amp})
     train(experiment, IOU_AWARE)
-    rows, expected = losses_of(experiment, IOU_AWARE), losses_of(trained, IOU_AWARE)
+    rows, expected = history(experiment, IOU_AWARE), history(trained, IOU_AWARE)
     # Later fp16 is behind: it leaves out a step whose gradients overflow, and halves the scale of the loss.
     for i in range(2):
         assert rows[i] == pytest.approx(expected[i], rel=0.05)

@@ -1,11 +1,10 @@
 """Several training processes are one: the same images per step, and the same gradients from them."""
 
-import csv
 from pathlib import Path
 
 import pytest
 import torch
-from builders.training import BACKBONE, FASTER_RCNN, IOU_AWARE, RETINANET, project, together
+from builders.training import BACKBONE, FASTER_RCNN, IOU_AWARE, RETINANET, history, project, together
 from mmengine.optim import OptimWrapper
 
 from iou_aware.data.manifest import Manifest
@@ -63,12 +62,6 @@ def steps_of(folder: Path, run: str, processes: int, recorder: list, monkeypatch
     return [torch.load(folder / f"rank{rank}.pth") for rank in range(processes)]
 
 
-def first_row(folder: Path, run: str) -> dict[str, float]:
-    """Return the first step's row of a run's history."""
-    rows = csv.DictReader((folder / "results" / "study" / "runs" / run / "history.csv").open())
-    return {key: float(value) for key, value in next(rows).items()}
-
-
 def greatest_difference(gradients: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     """Return the greatest difference, as a part of the greatest gradient of the same parameter."""
     assert len(gradients) == len(expected) > 20
@@ -100,8 +93,8 @@ def test_two_processes_of_8_images_give_the_gradients_of_one_of_16(tmp_path, mon
     assert len(first["images"]) == len(second["images"]) == len(one["images"]) // 2 == 8
     assert greatest_difference(first["gradients"], one["gradients"]) < 1e-4
     assert greatest_difference(first["gradients"], second["gradients"]) == 0
-    one_row, two_row = (first_row(tmp_path / folder, run) for folder in ("one", "two"))
-    assert two_row == pytest.approx(one_row, rel=1e-5)
+    studies = [Experiment.load(tmp_path / name / "configs/experiments/study.yaml") for name in ("one", "two")]
+    assert history(studies[1], run)[0] == pytest.approx(history(studies[0], run)[0], rel=1e-5)
     if positives != "everywhere":
         assert second["losses"]["loss_bbox"] == 0 < first["losses"]["loss_bbox"]
 

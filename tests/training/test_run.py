@@ -1,6 +1,5 @@
 """Training really: what comes out, what is refused, and that MMDetection takes it."""
 
-import csv
 import math
 import pickle
 import shutil
@@ -17,6 +16,7 @@ from builders.training import (
     IOU_AWARE,
     RETINANET,
     STEPS,
+    history,
     project,
     saved,
 )
@@ -48,15 +48,14 @@ def test_a_finished_run_is_complete_and_sealed(trained, run):
 
 
 def test_history_has_the_schedule_and_the_losses(trained):
-    rows = list(csv.DictReader(trained.paths.history(IOU_AWARE).open()))
-    assert [(int(row["epoch"]), int(row["iteration"])) for row in rows] == [
-        (1 + step // STEPS, step + 1) for step in (1, 3, 4, 6, 8, 9)
-    ]
+    rows = history(trained, IOU_AWARE)
+    steps = [(1 + step // STEPS, step + 1) for step in (1, 3, 4, 6, 8, 9)]
+    assert [(row["epoch"], row["iteration"]) for row in rows] == steps
     # Linear warm-up over three steps from a tenth of 0.01, then a tenth of it from the second of two epochs.
-    assert [float(row["lr"]) for row in rows] == pytest.approx([0.0055, 0.01, 0.01, 0.001, 0.001, 0.001])
+    assert [row["lr"] for row in rows] == pytest.approx([0.0055, 0.01, 0.01, 0.001, 0.001, 0.001])
     for row in rows:
-        parts = sum(float(row[key]) for key in ("loss_cls", "loss_bbox", "loss_iou"))
-        assert float(row["loss"]) == pytest.approx(parts, rel=1e-5)
+        parts = sum(row[key] for key in ("loss_cls", "loss_bbox", "loss_iou"))
+        assert row["loss"] == pytest.approx(parts, rel=1e-5)
 
 
 def test_loss_that_is_no_number_stops_the_run(tmp_path):

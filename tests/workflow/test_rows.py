@@ -1,9 +1,9 @@
 """The rows of the paper's experiment: each has its runs, its configs, and its line in the documentation."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
+from builders.data import csv_rows
 from builders.experiments import REPOSITORY
 
 from iou_aware.common.assignments import place
@@ -14,8 +14,7 @@ def test_every_row_of_the_papers_tables_that_is_not_cited_has_its_runs(paper):
     reproduced = {table.paper: table for table in paper.tables.values() if table.paper}
     assert list(reproduced) == [f"table{number}" for number in range(1, 6)]
     for name, table in reproduced.items():
-        with (REPOSITORY / "reports" / "paper" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-            ours = {row["row"] for row in csv.DictReader(file) if row["cited"] == "0"}
+        ours = {row["row"] for row in csv_rows(paper.paths.paper(name)) if row["cited"] == "0"}
         assert ours <= set(table.rows), name
     needed = {run for table in paper.tables.values() for row in table.rows.values() for run in row.runs}
     assert needed == set(paper.runs)

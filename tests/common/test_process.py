@@ -3,11 +3,10 @@
 import ctypes
 import gc
 import os
-import subprocess
-import sys
 from importlib import import_module
 
 import pytest
+from builders.processes import python
 
 from iou_aware.common import process
 
@@ -30,7 +29,7 @@ print(before, faults())
 
 
 def test_freed_memory_is_used_again_without_the_systems_help():
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    done = python("-c", FAULTS, check=True)
     before, after = (int(count) for count in done.stdout.split())
     assert after < 1000 < before
 
@@ -54,8 +53,7 @@ def test_a_home_and_an_environment_that_cannot_be_written_stop_nothing(kept):
     environment |= {"HOME": "/proc", "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator,UserWideCacheLocator"}
     lines = ["from iou_aware.common import process", "process.cache_where_there_is_room()"] * kept
     lines += ["import imgaug, matplotlib.pyplot, os", "print(os.environ.get('NUMBA_CACHE_DIR'))"]
-    command = [sys.executable, "-c", "\n".join(lines)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = python("-c", "\n".join(lines), env=environment)
     assert (done.returncode == 0) is kept, done.stderr
     assert ("no locator available" in done.stderr) is not kept
     assert "Matplotlib created a temporary" not in done.stderr

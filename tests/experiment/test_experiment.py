@@ -1,12 +1,11 @@
 """An experiment's YAML: what it becomes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from builders.experiments import TEXT, load, with_a_table
+from builders.processes import python
 
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
@@ -177,7 +176,7 @@ def test_reading_one_needs_neither_torch_nor_a_second(project):
         "print([name for name in ('torch', 'mmengine', 'pandas') if name in sys.modules])"
     )
     load()
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = python("-c", code, check=True)
     assert answer.stdout.strip() == "[]"
 
 

@@ -1,11 +1,10 @@
 """The benchmarks run, and the page shows what they found, whoever was faster."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from builders.processes import python
 
 from iou_aware.common.errors import InputError
 
@@ -39,14 +38,8 @@ def entry(name, ours, peer, goal=None, **rest):
 
 
 def test_every_benchmark_runs():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--threads", "1"],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = python("-m", "benchmarks", "--quick", "--threads", "1", cwd=REPOSITORY, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     for said in (
         *("one pass: 12 rules against one", "one pass against 12", "COCO's geometry", "NMS of", "training step"),

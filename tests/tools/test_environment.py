@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 #: torch and mmcv come as a pair of prebuilt CUDA wheels on a cluster, and pip's resolver asks for OpenCV's full build.
@@ -68,7 +68,7 @@ def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
 def further_imports(known: str, code: str) -> set[str]:
     """Return the packages that code imports beside those of a known one, without Python's and this project's."""
     code = f"import sys, {known}; before = set(sys.modules); {code}; print(set(sys.modules) - before)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = python("-c", code, check=True)
     names = {name.partition(".")[0] for name in ast.literal_eval(answer.stdout.splitlines()[-1])}
     return names - sys.stdlib_module_names - {"iou_aware"}
 
@@ -76,7 +76,7 @@ def further_imports(known: str, code: str) -> set[str]:
 @pytest.mark.parametrize(("before", "known"), [("", "False False"), ("import mmdet.registry", "True True")])
 def test_importing_the_package_registers_the_head_only_in_an_mmdetection_process(before, known):
     code = f"{before}\nimport sys, iou_aware; print('torch' in sys.modules, 'iou_aware.method.heads' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = python("-c", code, check=True)
     assert answer.stdout.splitlines()[-1] == known
 
 

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from builders.processes import python
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.heads import IoUAwareRetinaHead
@@ -152,17 +152,14 @@ def test_steps_are_timed_in_turn(part):
 
 
 def test_without_a_gpu_it_says_so_and_fails(tmp_path):
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, TOOLS / "run.py", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = python(TOOLS / "run.py", tmp_path, env=os.environ | {"CUDA_VISIBLE_DEVICES": "-1"})
     assert done.returncode == 1
     assert "No GPU is here" in done.stdout
     assert not any(tmp_path.iterdir())
 
 
 def test_the_script_runs_parts(tmp_path):
-    command = [sys.executable, TOOLS / "run.py", tmp_path, "--device", "cpu", "--minutes", "60", "--only", "ops"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(TOOLS / "run.py", tmp_path, "--device", "cpu", "--minutes", "60", "--only", "ops")
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "gpu.json").read_text())
     assert [part["status"] for part in results["parts"].values()] == ["passed", "passed"]

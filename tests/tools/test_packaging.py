@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders.detections import entries, noisy, scene
+from builders.processes import python
 
 import iou_aware
 
@@ -49,12 +49,8 @@ def built(tmp_path_factory):
     return folder
 
 
-def run(command: list, folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def build(project: Path, kind: str, into: Path) -> None:
-    done = run([sys.executable, "-c", BACKEND, kind, into], project)
+    done = python("-c", BACKEND, kind, into, cwd=project)
     assert done.returncode == 0, done.stderr
 
 
@@ -87,7 +83,7 @@ def test_wheel_runs_its_commands(built, tmp_path):
         file.extractall(tmp_path)
     code = f"import sys; sys.path.insert(0, '.'); {RUN}"
     experiment = "iou_aware/.mim/configs/experiments/paper.yaml"
-    done = run([sys.executable, "-c", code, "runs", experiment], tmp_path)
+    done = python("-c", code, "runs", experiment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "coco.iou_aware_retinanet.r50" in done.stdout
     assert f"Version: {iou_aware.__version__}" in next(tmp_path.glob("*.dist-info/METADATA")).read_text()
@@ -99,7 +95,7 @@ def test_files_are_compared_without_pytorch_and_mmdetection(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(entries(noisy(content, seed))))
     code = f"import sys; blocked = {BLOCKED!r}" + BLOCKING + RUN
     sides = ["compare", "A.json", "B.json", "--annotations", "truth.json", "--into", "out"]
-    done = run([sys.executable, "-c", code, *sides], tmp_path)
+    done = python("-c", code, *sides, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "| AP75 |" in done.stdout
     assert {file.name for file in (tmp_path / "out").iterdir()} >= {"index.html", "metrics.csv"}

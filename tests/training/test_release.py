@@ -4,8 +4,6 @@ import hashlib
 import io
 import json
 import re
-import subprocess
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import yaml
 from builders.data import put
 from builders.file_server import Served, serving
 from builders.hostile import Hostile
+from builders.processes import python
 from builders.training import BACKBONE, ENVIRONMENT, RETINANET, project
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -156,8 +155,8 @@ def test_the_whole_way_from_a_release_to_its_check(tiny):
     assert record["released"]["address"].startswith(tiny.url) and record["released"]["AP"] == round(expected["AP"], 1)
     assert record["released"]["sha256"][:8] == record["released"]["address"][-12:-4]
 
-    command = [sys.executable, TOOLS / "test.py", paths.config(RELEASED), paths.weights(RELEASED), "--work-dir", "work"]
-    done = subprocess.run(command, cwd=study.root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    files = [paths.config(RELEASED), paths.weights(RELEASED)]
+    done = python(TOOLS / "test.py", *files, "--work-dir", "work", cwd=study.root, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     theirs = float(re.search(r"bbox_mAP: ([\d.]+)", done.stdout + done.stderr)[1])
     assert theirs == pytest.approx(expected["AP"] / 100, abs=0.0005001)  # it rounds to three decimals

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders.data import program, put
+from builders.processes import python
 from builders.training import ENVIRONMENT, RETINANET, command, project
 from builders.workflows import BASELINE, SMALL, Project
 
@@ -74,6 +75,6 @@ def test_a_prediction_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp
     memory = [needs.testing_memory(RETINANET, "val", attempt) / memory[0] for attempt in (1, 2, 3, 11)]
     assert memory == [1, 2, 3, 3]
     end = "import signal, iou_aware.common.process as p; p.end_on_sigterm(); signal.raise_signal(signal.SIGTERM)"
-    assert subprocess.run([sys.executable, "-c", end], check=False).returncode == attempts.TERMINATED
+    assert python("-c", end).returncode == attempts.TERMINATED
     log.write_text(attempts.marked("iou-aware: ended", attempts.TERMINATED) + "\n")
     assert needs.testing_memory(RETINANET, "val", 2) == needs.testing_memory(RETINANET, "val", 1)

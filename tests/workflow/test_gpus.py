@@ -10,6 +10,7 @@ from functools import partial
 import psutil
 import pytest
 from builders.data import program
+from builders.processes import python
 from builders.training import RETINANET, command, project
 
 from iou_aware.workflow import gpus
@@ -126,9 +127,7 @@ def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders):
 def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, settings, stage, count):
     project(tmp_path, settings=settings)
     arguments = command(stage, RETINANET, *(["--split", "val"] if stage == "predict" else []))[3:]
-    done = subprocess.run(
-        [sys.executable, "-c", ASKED, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = python("-c", ASKED, *arguments, cwd=tmp_path)
     assert done.stderr.splitlines()[-1] == f"{count} False"
 
 

@@ -2,14 +2,13 @@
 
 import math
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from builders.experiments import PAPER, paper_with
+from builders.processes import python
 
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
@@ -157,8 +156,8 @@ def test_auto_for_a_model_that_nobody_has_measured_is_told(tmp_path):
     [(PAPER, {"pretrain"}), ("configs/experiments/tiny.yaml", {"backbone", "release"})],
 )
 def test_the_stages_are_those_that_snakemake_would_run(file, without):
-    command = ["snakemake", "-n", "--quiet", "host", "--configfile", file, "--forceall", "--cores", "1"]
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True)
+    options = ["-n", "--quiet", "host", "--configfile", file, "--forceall", "--cores", "1"]
+    done = python("-m", "snakemake", *options, check=True)
     assert set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE)) - {"all", "total"} == set(STAGES) - without
 
 
@@ -176,8 +175,7 @@ def test_days_are_what_no_schedule_is_below(gpus, hours):
 
 
 def test_plan_names_every_run_the_total_and_its_source_without_pytorch(paper):
-    command = ["-X", "importtime", "-m", "iou_aware.cli", "plan", PAPER]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+    done = python("-X", "importtime", "-m", "iou_aware.cli", "plan", PAPER, check=True)
     for name in paper.runs:
         length = "fetched" if name in paper.released else "[\\d.]+ (h|days)"
         assert re.search(rf"^{re.escape(name)} .* {length} +[\d.]+$", done.stdout, re.MULTILINE)

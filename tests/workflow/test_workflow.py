@@ -7,13 +7,12 @@ looked at. The project is a copy, with its own copy of the package, whose files 
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from builders.data import put
+from builders.processes import python
 from builders.results import RULES, SMALL_RUN, tables
 from builders.workflows import AWARE, BASELINE, CONFIG, NOTEBOOKS, PREDICTED, SMALL, Project
 from snakemake.cli import parse_config
@@ -123,7 +122,7 @@ def test_the_code_of_a_stage_is_all_that_python_imports_for_it(stage):
         "import importlib, json, sys; [importlib.import_module(name) for name in sys.argv[1:]];"
         "print(json.dumps([getattr(module, '__file__', None) for module in sys.modules.values()]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True)
+    done = python("-c", code, *modules, check=True)
     imported = {Path(file) for file in filter(None, json.loads(done.stdout)) if Path(file).name != "__init__.py"}
     ours = {file for file in imported if {ANALYSIS, ANALYSIS.with_name("evaluation")} & set(file.parents)}
     declared = {Path(file).absolute() for file in workflow.code(stage)}

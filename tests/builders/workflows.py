@@ -86,6 +86,10 @@ class Project:
         manifest = Manifest("shapes", "coco", "data/shapes", ["disc"], [1], "val", ["val"], "error", splits)
         manifest.write(stand_in.with_name("manifest.json"))
 
+    def before_stages(self, script: str) -> None:
+        """Let a line of shell run before what stands in for a stage, with the same arguments."""
+        (self.folder / "bin" / "iou-aware").write_text(STAND_IN.replace("set -e\n", f"set -e\n{script}\n"))
+
     def start(self, *arguments: str) -> subprocess.Popen:
         path = os.pathsep.join([str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
         return subprocess.Popen(

@@ -1,6 +1,5 @@
 """What a stage's process is told about memory."""
 
-import ctypes
 import gc
 import os
 from importlib import import_module
@@ -32,11 +31,6 @@ def test_freed_memory_is_used_again_without_the_systems_help():
     done = python("-c", FAULTS, check=True)
     before, after = (int(count) for count in done.stdout.split())
     assert after < 1000 < before
-
-
-def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    process.keep_freed_memory()
 
 
 def test_garbage_is_searched_for_again_after_importing_even_when_that_fails():

@@ -6,12 +6,11 @@ import sys
 
 import pytest
 from builders.data import program, put
-from builders.workflows import AWARE, BASELINE, SMALL, STAND_IN, Project
+from builders.workflows import AWARE, BASELINE, SMALL, Project
 
 
 def test_an_environment_without_cuda_stops_a_study_that_needs_it_before_any_job(study):
-    stand_in = study.folder / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }; echo $1 >> called"))
+    study.before_stages("[ $1 = check ] && { echo no CUDA; exit 2; }; echo $1 >> called")
     study.set(settings={"device": "cuda"})
     study.run("--forcerun", "collect")  # what computes on no GPU needs none
     assert "predict" not in (study.folder / "called").read_text()
@@ -36,8 +35,7 @@ exit $?  # it stays there until the job ends
 
 def test_every_job_runs_in_the_container_and_it_is_the_jobs_that_check_for_cuda(tmp_path):
     project = Project(tmp_path, **SMALL | {"settings": {"device": "cuda"}})
-    stand_in = project.folder / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", "[ $1 = check ] && { echo no CUDA; exit 2; }"))
+    project.before_stages("[ $1 = check ] && { echo no CUDA; exit 2; }")
     program(tmp_path / "bin" / "apptainer", APPTAINER)
     jobs = sum(project.plan().values())
     project.run("--sdm", "apptainer")
@@ -56,8 +54,7 @@ def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tm
     os.mkfifo(tmp_path / "started")
     then = "" if finishes else "; exit 75"
     saving = f"trap 'kill $!; echo saved > saved{then}' TERM; tail -f /dev/null & echo > started; wait || :"
-    stand_in = tmp_path / "bin" / "iou-aware"
-    stand_in.write_text(STAND_IN.replace("set -e", f'set -e; [ "$1" = train ] && {{ {saving}; }}'))
+    project.before_stages(f"[ $1 = train ] && {{ {saving}; }}")
     seal = f"results/study/runs/{BASELINE}/run.json"
     options = ["--sdm", "apptainer"] if contained else []
     with project.start(*options, "--mode", "remote", seal) as job:

@@ -82,10 +82,8 @@ def test_what_cannot_be_compared_is_named(ranked, first, second, named):
 
 def test_different_images_are_not_compared(ranked, tmp_path):
     study, _ = ranked
-    other = tmp_path / "other"
-    shutil.copytree(study.root / "results", other / "results")
-    (other / "results" / "datasets").rename(other / "unused")
-    moved = experiment(other, rules=RULES, tables={}, name=study.name)
+    moved = experiment(tmp_path / "other", rules=RULES, tables={})
+    shutil.copytree(study.results, moved.results)
     write_dataset(moved, "shapes", "val", seed=1)
     with pytest.raises(InputError, match="same images"):
         compare([side(study, AWARE, "none"), side(moved, BASELINE)])

@@ -1,6 +1,5 @@
 """A project folder for tests of the study: a small experiment, and evaluations shaped like the paper's numbers."""
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -110,12 +109,10 @@ def paper_shaped(study: Experiment) -> dict[tuple[str, str], dict[str, float]]:
     """Return made-up metrics by run and rule: the paper's values of the rows that show them, less ``SHIFT``."""
     values: dict[tuple[str, str], dict[str, float]] = {}
     for table in study.tables.values():
-        with (study.root / "reports" / "paper" / f"{table.paper}.csv").open(encoding="utf-8") as file:
-            printed = {line["row"]: line for line in csv.DictReader(file)}
+        printed = pd.read_csv(study.paths.paper(table.paper), index_col="row").filter(like="AP")
         for key, row in table.rows.items():
-            line = printed[key] if key in printed else printed["l2"]
+            metrics = (printed.loc[key if key in printed.index else "l2"] - SHIFT).clip(lower=0.01)
             for run in row.runs:
-                metrics = {m: max(float(v) - SHIFT, 0.01) for m, v in line.items() if m.startswith("AP")}
                 values.setdefault((run, row.rule), {}).update(metrics)
     return values
 

@@ -46,6 +46,7 @@ def test_one_row_per_run_split_and_rule_in_order(collected):
     assert list(zip(metrics["run"], metrics["rule"], strict=True)) == expected
     assert len(metrics) == 6 + 3 * 12 + 1 + 3 * 12 + 2 + 2 * 12
     assert metrics.loc[metrics["run"] == AWARE, "rule"].tolist() == RULES
+    assert load_missing(collected.paths.missing) == {}
     classes = load_per_class(collected.paths.per_class)
     assert len(classes) == 2 * len(metrics)
     assert classes["class"].tolist()[:2] == ["red_cell", "bar"]
@@ -61,12 +62,6 @@ def test_fields_of_a_row(collected):
     assert row[["train_cpu_seconds", "train_device_seconds"]].tolist() == [75.0, 75.0]
     assert metrics.loc[(BASELINE, "cls"), ["iou_loss", "target_grad"]].tolist() == ["", ""]
     assert metrics.loc[(BASELINE, "cls"), ["AP65", "VOC07_AP"]].isna().all()
-
-
-def test_collecting_again_gives_the_same_bytes(collected):
-    before = collected.paths.metrics.read_bytes(), collected.paths.per_class.read_bytes()
-    assert collect(collected) == []
-    assert (collected.paths.metrics.read_bytes(), collected.paths.per_class.read_bytes()) == before
 
 
 def test_unfinished_study_says_what_is_missing_and_why(study):

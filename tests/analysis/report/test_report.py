@@ -28,6 +28,8 @@ from iou_aware.analysis.uncertainty.verdict import signed
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 
+COUNTS = {"images": 7, "boxes": 5, "areas": {"small": 3, "medium": 2, "large": 0}}
+
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
@@ -38,13 +40,10 @@ def study(tmp_path, monkeypatch):
 def finish(study) -> None:
     """Write all that the stages before the report would have written, tables and figures apart."""
     write_results(study, paper_shaped(study))
-    counts = {"images": 20, "boxes": 50, "ignored": 0, "classes": {}, "areas": {"small": 5, "medium": 20, "large": 25}}
-    wrong = [{"file": "a.xml", "line": 3, "why": "no area"}]
+    splits = {"val": SplitData("val.json", "val", True, COUNTS, "f" * 64)}
     for name in study.datasets:
-        splits = {"val": SplitData("val.json", "val", True, counts, "f" * 64, wrong)}
-        Manifest(name, "voc", "data", ["disc"], [1], "val", ["val"], "exclude", splits).write(
-            study.paths.manifest(name)
-        )
+        made = Manifest(name, "voc", "data", ["disc"], [1], "val", ["val"], "exclude", splits)
+        made.write(study.paths.manifest(name))
     collect(study)
     write_claims(study)
     study.write_resolved()
@@ -155,16 +154,18 @@ def test_a_notebook_of_ones_own_that_fails_says_so_on_its_page(study, caplog):
 def test_what_was_left_out_of_the_data_is_told_with_its_number(study):
     finish(study)
     dataset = next(iter(study.datasets))
-    counts = {"images": 7, "boxes": 5, "areas": {"small": 3, "medium": 2, "large": 0}}
     parts = {
-        "train": SplitData("t.json", "t", True, counts, "0" * 64, excluded=[{"image": "a"}] * 2, unlisted={"cow": 1}),
-        "val": SplitData("v.json", "v", True, counts, "1" * 64, small=["a"], turned=["b", "c"], padded=["d"] * 3),
+        "train": SplitData(
+            "t.json", "t", True, COUNTS, "0" * 64, [{}], excluded=[{"image": "a"}] * 2, unlisted={"cow": 1}
+        ),
+        "val": SplitData("v.json", "v", True, COUNTS, "1" * 64, small=["a"], turned=["b", "c"], padded=["d"] * 3),
     }
     Manifest(dataset, "coco", ".", ["cat"], [1], "train", ["val"], "error", parts).write(study.paths.manifest(dataset))
     shown = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in Results(study.results).data().split("<tr>")]
     heads = shown[1][7:]
     train, val = (dict(zip(heads, row[7:], strict=True)) for row in shown[2:4])
     assert {head: number for head, number in train.items() if number != "0"} == {
+        "Invalid boxes": "1",
         "Boxes of unlisted classes": "1",
         "Images left out": "2",
     }

@@ -7,21 +7,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from iou_aware.analysis import metrics
 from iou_aware.analysis.collect.released_weights import write_checks
-from iou_aware.analysis.metrics import (
-    COUNTS,
-    METRICS_CSV,
-    MISSING_CSV,
-    NOT_ASKED_FOR,
-    NOT_EVALUATED,
-    NOT_FETCHED,
-    NOT_PREDICTED,
-    NOT_TRAINED,
-    PER_CLASS_CSV,
-    PROVENANCE,
-    TIMES,
-    load_metrics,
-)
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.common.seal import AGAIN
@@ -47,7 +34,7 @@ def collect(experiment: Experiment) -> list[dict[str, str]]:
     rows, classes, missing = [], [], []
     for name, split in experiment.evaluations():
         run, asked = experiment.run(name), experiment.rules_for(experiment.run(name))
-        evaluation, why = {}, NOT_ASKED_FOR
+        evaluation, why = {}, metrics.NOT_ASKED_FOR
         if paths.evaluation(name, split).is_file():
             evaluation, shared = _read_evaluation(paths.evaluation(name, split), paths.seal(name))
             shared |= run.as_dict() | {"run": name, "split": split}
@@ -60,12 +47,12 @@ def collect(experiment: Experiment) -> list[dict[str, str]]:
             else:
                 missing.append({"run": name, "split": split, "rule": rule, "why": why})
     for path, columns, lines in (
-        (paths.metrics, METRICS_CSV, rows),
-        (paths.per_class, PER_CLASS_CSV, classes),
-        (paths.missing, MISSING_CSV, missing),
+        (paths.metrics, metrics.METRICS_CSV, rows),
+        (paths.per_class, metrics.PER_CLASS_CSV, classes),
+        (paths.missing, metrics.MISSING_CSV, missing),
     ):
         write_text(path, csv_text(columns, ({column: line.get(column) for column in columns} for line in lines)))
-    write_checks(experiment, load_metrics(paths.metrics))
+    write_checks(experiment, metrics.load_metrics(paths.metrics))
     for (name, split, why), gaps in groupby(missing, itemgetter("run", "split", "why")):
         logger.warning("missing: %s, %s, %s: %s", name, split, ", ".join(gap["rule"] for gap in gaps), why)
     logger.info("%d rows in %s", len(rows), paths.metrics)
@@ -75,8 +62,8 @@ def collect(experiment: Experiment) -> list[dict[str, str]]:
 def _lack(paths: Layout, run: Run, split: str) -> str:
     """Return what has not happened yet to a run that has no evaluation on a split."""
     if not paths.seal(run.name).is_file():
-        return NOT_FETCHED if run.is_released else NOT_TRAINED
-    return NOT_EVALUATED if paths.detections(run.name, split).is_file() else NOT_PREDICTED
+        return metrics.NOT_FETCHED if run.is_released else metrics.NOT_TRAINED
+    return metrics.NOT_EVALUATED if paths.detections(run.name, split).is_file() else metrics.NOT_PREDICTED
 
 
 def _read_evaluation(path: Path, seal: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -92,7 +79,7 @@ def _read_evaluation(path: Path, seal: Path) -> tuple[dict[str, Any], dict[str, 
             "Run `iou-aware predict` and `iou-aware evaluate` again."
         )
     made = made | record.get("provenance", {}) | {"config_sha256": record["config_sha256"]} | _times(record)
-    return evaluation["rules"], {column: made.get(column) for column in [*PROVENANCE, *COUNTS]}
+    return evaluation["rules"], {column: made.get(column) for column in [*metrics.PROVENANCE, *metrics.COUNTS]}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -108,4 +95,4 @@ def _times(record: dict[str, Any]) -> dict[str, float | None]:
     """Return what a run's training took, by the names of ``TIMES``; None where its record does not say."""
     wall, cpu = record.get("seconds"), record.get("cpu_seconds")
     on_gpus = None if wall is None else wall * record.get("processes", 1)
-    return dict(zip(TIMES, (wall, cpu, cpu if record.get("device") == "cpu" else on_gpus), strict=True))
+    return dict(zip(metrics.TIMES, (wall, cpu, cpu if record.get("device") == "cpu" else on_gpus), strict=True))

@@ -50,9 +50,10 @@ def compare(
         annotations, sets = runs.load(sides, split)
         evaluator = CocoEvaluator(annotations)
     names = dict(zip(ascii_uppercase, sets, strict=False))  # of the columns of tables
-    found = measured(evaluator, dict(zip(names, sets.values(), strict=True)))
+    lettered = {letter: sets[side] for letter, side in names.items()}
+    found = measured(evaluator, lettered)
     sections = page.sections(found, names, evaluator)
     sys.stdout.write(page.markdown(sections))
     if into is not None:
-        pictures = [] if images is None else page.draw(found, evaluator, names, [*sets.values()], images, into)
+        pictures = [] if images is None else page.draw(found, evaluator, lettered, images, into)
         page.write(found, page.sections(found, names, evaluator, shown=None), pictures, into)

@@ -1,6 +1,6 @@
 """A comparison as Markdown, HTML, CSV and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,30 +104,22 @@ def markdown(parts: Sequence[Section]) -> str:
 
 
 def draw(
-    found: Comparison,
-    evaluator: CocoEvaluator,
-    names: dict[str, str],
-    results: Sequence[np.ndarray],
-    images: Path,
-    into: Path,
+    found: Comparison, evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], images: Path, into: Path
 ) -> list[tuple[Path, str]]:
     """Draw the images that decide most for and against each side; return each picture with what it shows."""
-    from iou_aware.analysis.gallery.panels import chosen, in_words, panel, representatives
+    from iou_aware.analysis.gallery.panels import chosen, pictures, representatives
     from iou_aware.common import drawing
 
-    truth, pictures = Annotations.load(evaluator.annotations), []
+    truth, drawn = Annotations.load(evaluator.annotations), []
     for other, mine in found.images.groupby("detections"):
         influence = dict(zip(mine["image_id"], mine["influence"], strict=True))
         picked = chosen(influence)
-        kept = [one[np.isin(one[:, 0], picked)] for one in results]
-        best = [representatives(truth, one) for one in kept]
-        for number, image in enumerate(picked, 1):
-            picture = drawing.load(images / truth.file_names[image])
-            panels = [panel(picture, truth, image, *pair) for pair in zip(kept, best, strict=True)]
-            path = drawing.save(drawing.beside(panels, [*names]), into / f"{other}-{number}.jpg", quality=80)
-            about = f"{truth.file_names[image]}, {influence[image]:+.4f}."
-            pictures.append((path, f"{about} {in_words(truth, image, best, [*names])}"))
-    return pictures
+        kept = {name: one[np.isin(one[:, 0], picked)] for name, one in sets.items()}
+        sides = {name: (one, representatives(truth, one)) for name, one in kept.items()}
+        for number, (image, picture, words) in enumerate(pictures(truth, images, picked, sides), 1):
+            path = drawing.save(picture, into / f"{other}-{number}.jpg", quality=80)
+            drawn.append((path, f"{truth.file_names[image]}, {influence[image]:+.4f}. {words}"))
+    return drawn
 
 
 def write(found: Comparison, parts: Sequence[Section], pictures: Sequence[tuple[Path, str]], into: Path) -> None:

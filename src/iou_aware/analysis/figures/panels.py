@@ -115,21 +115,23 @@ def panels(
         per_class: ``per_class.csv``.
     """
     alike: dict[frozenset, tuple[Measured, TableContent]] = {}
-    titles: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}  # ``Table 1``, or ``Table 3 and 4``, by the first table's name
     for measured, paper in tables:
         table = measured.table
         content = read_content(replace(table, columns=_DRAWN), runs, paper, metrics, per_class)
         about = frozenset((row.runs, row.rule) for row in content.rows if row.runs)
         first, merged = alike.setdefault(about, (measured, content))
-        titles.setdefault(first.table.name, []).append(table.title)
-        if merged is not content:
+        if merged is content:
+            titles[table.name] = table.title
+        else:
+            titles[first.table.name] += f" and {table.title.removeprefix('Table ')}"
             printed = {(row.runs, row.rule): row.paper for row in content.rows if row.runs}
             rows = [replace(row, paper=row.paper | printed.get((row.runs, row.rule), {})) for row in merged.rows]
             alike[about] = first, replace(merged, rows=rows)
     return [_panel(measured, titles[measured.table.name], content) for measured, content in alike.values()]
 
 
-def _panel(measured: Measured, titles: list[str], content: TableContent) -> Panel:
+def _panel(measured: Measured, title: str, content: TableContent) -> Panel:
     rows = {row.key: row for row in content.rows}
     classes = {label: {row.key: row.ours for row in part} for label, part in content.classes.items()}
     gaining = [row for row in content.rows if row.baseline and row.ours]
@@ -140,13 +142,7 @@ def _panel(measured: Measured, titles: list[str], content: TableContent) -> Pane
         parts = {name: (part[row.key], part[row.baseline]) for name, part in classes.items()}
         series.append(Series(label, row, rows[row.baseline], parts, measured))
     is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
-    return Panel(measured.table.name, _titles(titles), series, is_sweep, is_bound)
-
-
-def _titles(titles: list[str]) -> str:
-    """Return ``Table 1``, or ``Table 3 and 4``."""
-    first, *rest = titles
-    return " and ".join([first, *(title.removeprefix("Table ") for title in rest)])
+    return Panel(measured.table.name, title, series, is_sweep, is_bound)
 
 
 def _label(row: TableRow, others: list[TableRow]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL.Image import Image
 
 from iou_aware import detections
-from iou_aware.analysis.gallery.panels import chosen, in_words, panel, representatives
+from iou_aware.analysis.gallery.panels import Representatives, chosen, pictures, representatives
 from iou_aware.common import drawing
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.data.annotations import Annotations
@@ -32,9 +32,7 @@ RULES = ("alpha=1.00", "alpha=0.50")
 COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "change", "text"]
 
 
-def changes(
-    truth: Annotations, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
-) -> dict[int, float]:
+def changes(truth: Annotations, first: Representatives, second: Representatives) -> dict[int, float]:
     """Return each image's change of IoU from the first rule's representatives to the second's, if it has objects."""
     both = (first[0] >= 0) & (second[0] >= 0)
     by = np.where(both, second[1] - first[1], 0.0)
@@ -82,16 +80,16 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     paths, run = experiment.paths, experiment.runs[name]
     part = Manifest.load(paths.manifest(run.dataset)).for_seed(run.seed).split(split)
     truth = Annotations.load(paths.root / part.annotations)
-    sides = [
-        (baseline, BASELINE_RULE, experiment.runs[baseline].model),
-        *((name, rule, f"IoU-aware, {rule}") for rule in RULES),
-    ]
-    detected = [detections.read(paths.detections(run, split), rule).results for run, rule, _ in sides]
-    best = [representatives(truth, results) for results in detected]
-    change = changes(truth, best[1], best[2])
-    for number, image in enumerate(chosen(change), 1):
-        picture = drawing.load(paths.root / part.images / truth.file_names[image])
-        panels = [panel(picture, truth, image, *pair) for pair in zip(detected, best, strict=True)]
+    sides = {experiment.runs[baseline].model: (baseline, BASELINE_RULE)}
+    sides |= {f"IoU-aware, {rule}": (name, rule) for rule in RULES}
+    shown = {}
+    for title, (side, rule) in sides.items():
+        results = detections.read(paths.detections(side, split), rule).results
+        shown[title] = results, representatives(truth, results)
+    _, *best = (representing for _, representing in shown.values())
+    change = changes(truth, *best)
+    drawn = pictures(truth, paths.root / part.images, chosen(change), shown)
+    for number, (image, picture, text) in enumerate(drawn, 1):
         line = {
             "file": f"{run.dataset}-{split}-{number}.jpg",
             "run": name,
@@ -100,6 +98,6 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
             "image_id": image,
             "file_name": truth.file_names[image],
             "change": f"{change[image]:+.4f}",
-            "text": in_words(truth, image, best, [title for *_, title in sides]),
+            "text": text,
         }
-        yield line, drawing.beside(panels, [title for *_, title in sides])
+        yield line, picture

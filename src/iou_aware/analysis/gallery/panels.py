@@ -1,6 +1,7 @@
 """One image with the boxes that represent its objects, and which images to show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL.Image import Image
@@ -13,8 +14,11 @@ from iou_aware.evaluation.overlaps import MATCHED, paired_iou
 _EACH_WAY = 3
 _SIDE = 320
 
+# What ``representatives`` returns.
+Representatives = tuple[np.ndarray, np.ndarray]
 
-def representatives(truth: Annotations, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def representatives(truth: Annotations, results: np.ndarray) -> Representatives:
     """Return for every object the most confident detection of its class that overlaps it by half or more.
 
     Args:
@@ -46,11 +50,33 @@ def chosen(change: dict[int, float]) -> list[int]:
     return gained[:_EACH_WAY] + lost[:_EACH_WAY]
 
 
-def panel(
-    picture: Image, truth: Annotations, image: int, results: np.ndarray, best: tuple[np.ndarray, np.ndarray]
+def pictures(
+    truth: Annotations, images: Path, picked: Iterable[int], sides: Mapping[str, tuple[np.ndarray, Representatives]]
+) -> Iterator[tuple[int, Image, str]]:
+    """Yield each image picked: its id, it with a panel for every side, and the same in words for who does not see it.
+
+    Args:
+        truth: The objects.
+        images: The folder of the image files.
+        picked: The images' ids.
+        sides: By title, detections and what of them represents the objects.
+    """
+    for image in picked:
+        photograph = drawing.load(images / truth.file_names[image])
+        objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
+        panels, words = [], []
+        for title, (results, (rows, ious)) in sides.items():
+            panels.append(_panel(photograph, truth, objects, results, (rows, ious)))
+            shown = [f"{ious[index]:.2f}" if rows[index] >= 0 else "missed" for index in objects]
+            words.append(f"{title}: {', '.join(shown)}")
+        text = f"IoU of the most confident box, object by object. {'; '.join(words)}."
+        yield image, drawing.beside(panels, [*sides]), text
+
+
+def _panel(
+    photograph: Image, truth: Annotations, objects: Sequence[int], results: np.ndarray, best: Representatives
 ) -> Image:
     """Draw an image's objects, broken white, and what represents them with its confidence and IoU."""
-    objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
     marks = [Mark(_corners(truth.boxes[index]), colour=drawing.WHITE, dashed=True) for index in objects]
     rows, ious = best
     for number, index in enumerate(objects):
@@ -58,19 +84,7 @@ def panel(
             row = results[rows[index]]
             text = f"{row[5]:.2f}, IoU {ious[index]:.2f}"
             marks.append(Mark(_corners(row[1:5]), text, drawing.COLOURS[number % len(drawing.COLOURS)]))
-    return drawing.draw(*drawing.fitted(picture, _SIDE, _SIDE), marks, size=11)
-
-
-def in_words(
-    truth: Annotations, image: int, best: Sequence[tuple[np.ndarray, np.ndarray]], titles: Sequence[str]
-) -> str:
-    """Return what the picture shows, in words, for those who do not see it."""
-    objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
-    parts = []
-    for (rows, ious), title in zip(best, titles, strict=True):
-        shown = [f"{ious[index]:.2f}" if rows[index] >= 0 else "missed" for index in objects]
-        parts.append(f"{title}: {', '.join(shown)}")
-    return f"IoU of the most confident box, object by object. {'; '.join(parts)}."
+    return drawing.draw(*drawing.fitted(photograph, _SIDE, _SIDE), marks, size=11)
 
 
 def _corners(box: np.ndarray) -> np.ndarray:

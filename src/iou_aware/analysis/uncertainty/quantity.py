@@ -137,24 +137,22 @@ class Measurements:
         absent = [row for row, _ in cells if row not in table.rows]
         if absent:
             return Quantity(label, paper=known, missing=f"{table.title} has no row {', '.join(dict.fromkeys(absent))}")
-        rows, metrics = [table.rows[row] for row, _ in cells], [metric for _, metric in cells]
-        values = [self._cell(table, row, metric) for row, metric in zip(rows, metrics, strict=True)]
-        runs = tuple(dict.fromkeys(run for row in rows for run in row.runs))
+        rows = [(table.rows[row], metric) for row, metric in cells]
+        values = [self._cell(table.split, row, metric) for row, metric in rows]
+        runs = tuple(dict.fromkeys(run for row, _ in rows for run in row.runs))
         if not all(values):
-            empty = next(row for row, cell in zip(rows, values, strict=True) if not cell)
-            return Quantity(label, paper=known, runs=runs, missing=self._why(table, empty, metrics))
+            return Quantity(label, paper=known, runs=runs, missing=self._why(table.split, *rows[values.index({})]))
         ours = np.array([np.mean(list(cell.values())) for cell in values]) @ factors
         value, seeds = float(choose(ours)), min(map(len, values))
-        drawn = self._resampled(table, rows, metrics, values)
+        drawn = self._resampled(table.split, rows, values)
         images = None if drawn is None else interval(ours, drawn @ factors, choose)
         # Another training moves a single cell, and a difference of two runs; less so a difference of two rules of one.
         alone = bool((abs(factors.sum(0)) > TINY).any())
-        kind = "runs" if alone or len({row.runs for row in rows}) > 1 else "rules"
+        kind = "runs" if alone or len({row.runs for row, _ in rows}) > 1 else "rules"
         below = above = noise[kind] / math.sqrt(seeds) if noise else 0.0
         shared, span = sorted(set.intersection(*map(set, values))), None
         if (below or noise is None) and len(shared) >= trainings.FEWEST_SEEDS:
-            named = list(zip(rows, metrics, strict=True))
-            scattered = [self._scatter(table.split, named, column, shared) for column in factors.T]
+            scattered = [self._scatter(table.split, rows, column, shared) for column in factors.T]
             halves = trainings.half_widths(*zip(*scattered, strict=True), len(shared))
             below, above = value - float(choose(ours - halves)), float(choose(ours + halves)) - value
         low = value - math.hypot(value - images.low if images else 0.0, below)
@@ -179,7 +177,7 @@ class Measurements:
         """
         made: dict[tuple[str, ...], dict[str, Any]] = {}
         for table, row in [(one, row) for one in tables for row in one.rows.values()]:
-            model, seeds = self._runs[row.runs[0]], sorted(self._cell(table, row, "AP"))
+            model, seeds = self._runs[row.runs[0]], sorted(self._cell(table.split, row, "AP"))
             if model.is_iou_aware and len(seeds) >= trainings.FEWEST_SEEDS and self._kind(model) not in made:
                 one, _ = self._scatter(table.split, [(row, "AP")], [1.0], seeds)
                 about = {key: getattr(model, key) for key in ("dataset", "scale", "recipe")}
@@ -188,13 +186,13 @@ class Measurements:
 
     def by_seed(self, terms: Sequence[Term], table: Table) -> dict[int, float]:
         """Return a sum over cells for each seed that all of them have."""
-        cells = [(factor, self._cell(table, table.rows[row], metric)) for factor, row, metric in terms]
+        cells = [(factor, self._cell(table.split, table.rows[row], metric)) for factor, row, metric in terms]
         shared = sorted(set.intersection(*(set(cell) for _, cell in cells)))
         return {seed: sum(factor * cell[seed] for factor, cell in cells) for seed in shared}
 
-    def _cell(self, table: Table, row: Row, metric: str) -> dict[int, float]:
+    def _cell(self, split: str, row: Row, metric: str) -> dict[int, float]:
         """Return the values of one cell by seed, those that are measured."""
-        values = {self._runs[run].seed: self._value(run, table.split, row.rule, metric) for run in row.runs}
+        values = {self._runs[run].seed: self._value(run, split, row.rule, metric) for run in row.runs}
         return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
     def _value(self, run: str, split: str, rule: str, metric: str) -> float:
@@ -271,18 +269,14 @@ class Measurements:
         return model.dataset, model.scale, model.recipe, kind
 
     def _resampled(
-        self, table: Table, rows: list[Row], metrics: list[str], values: list[dict[int, float]]
+        self, split: str, cells: Sequence[tuple[Row, str]], values: Sequence[Mapping[int, float]]
     ) -> np.ndarray | None:
         """Return ``(B, K)``, each cell in each resample, the mean over the seeds that it has; None without them."""
-        cells = [
-            [
-                (1 / len(cell), self._resamples(run, table.split), row.rule, metric)
-                for run in row.runs
-                if self._runs[run].seed in cell
-            ]
-            for row, metric, cell in zip(rows, metrics, values, strict=True)
-        ]
-        return resamples.columns(cells)
+        means = []
+        for (row, metric), by_seed in zip(cells, values, strict=True):
+            measured = [run for run in row.runs if self._runs[run].seed in by_seed]
+            means.append([(1 / len(by_seed), self._resamples(run, split), row.rule, metric) for run in measured])
+        return resamples.columns(means)
 
     def _resamples(self, run: str, split: str) -> Path:
         """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
@@ -295,15 +289,15 @@ class Measurements:
             )
         return path
 
-    def _why(self, table: Table, row: Row, metrics: Sequence[str]) -> str:
-        """Return why a row has no value."""
-        if not self._has_correlations and not set(CORRELATIONS).isdisjoint(metrics):
+    def _why(self, split: str, row: Row, metric: str) -> str:
+        """Return why a cell has no value."""
+        if not self._has_correlations and metric in CORRELATIONS:
             return "`iou-aware premise` has not run"
         run = row.runs[0]
-        why = self._missing.get((run, table.split, row.rule), NOT_ASKED_FOR)
+        why = self._missing.get((run, split, row.rule), NOT_ASKED_FOR)
         if why == NOT_ASKED_FOR:
-            return f"no value of {run} under the rule {row.rule} on {table.split}"
-        return f"{run} is {why}" if why in (NOT_TRAINED, NOT_FETCHED) else f"{run} is {why} on {table.split}"
+            return f"no value of {run} under the rule {row.rule} on {split}"
+        return f"{run} is {why}" if why in (NOT_TRAINED, NOT_FETCHED) else f"{run} is {why} on {split}"
 
 
 def _by_cell(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]]:

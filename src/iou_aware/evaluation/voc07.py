@@ -89,11 +89,10 @@ def _nearest(
     some = pairs > 0
     best = np.zeros(len(wanted))
     nearest = np.full(len(wanted), -1)
-    if some.any():
-        best[some] = np.maximum.reduceat(overlap, starts[some])
-        # the first of the equally near boxes, as argmax takes it: the last write wins, so write backwards
-        top = np.flatnonzero(overlap == best[detection])[::-1]
-        nearest[detection[top]] = candidate[top]
+    best[some] = np.maximum.reduceat(overlap, starts[some])
+    # the first of the equally near boxes, as argmax takes it: the last write wins, so write backwards
+    top = np.flatnonzero(overlap == best[detection])[::-1]
+    nearest[detection[top]] = candidate[top]
     return best, nearest
 
 
@@ -102,7 +101,7 @@ def _judge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which of one class's detections, in descending confidence, are true and false: two ``(T, n)`` bool."""
     near = (overlap >= thresholds[:, None]) & (nearest >= 0)
-    ignored = near & difficult[nearest] if len(difficult) else near
+    ignored = near & difficult[nearest]
     true = np.zeros_like(near)
     for row, hits in zip(true, near & ~ignored, strict=True):
         which = np.flatnonzero(hits)
@@ -112,8 +111,6 @@ def _judge(
 
 def _eleven_points(true: np.ndarray, false: np.ndarray, count: int) -> np.ndarray:
     """Return the mean over 11 recalls of the best precision at that recall or beyond, per row of ``(T, n)``."""
-    if not true.shape[1]:
-        return np.zeros(len(true))
     found = np.cumsum(true, axis=1)
     recall = found / count
     precision = found / np.maximum(found + np.cumsum(false, axis=1), 1)

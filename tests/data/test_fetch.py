@@ -129,24 +129,18 @@ def repository_served(project, content):
         yield served, digest
 
 
-def test_an_archive_without_a_checksum_is_verified_by_its_content(tmp_path):
-    with repository_served(tmp_path, repository_archive()) as (_, digest):
-        fetch("own", project=tmp_path)
-    assert prepared(tmp_path).split("train").counts["boxes"] == 1
-    assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest
-
-
 @pytest.mark.parametrize(
     "changes", [{"Annotations/b.xml": "<annotation/>"}, {"ImageSets/Main/train.txt": "a"}, {"JPEGImages/a.jpg": "x"}]
 )
-def test_other_content_is_refused_and_fetched_again(tmp_path, changes):
-    with repository_served(tmp_path, repository_archive(**changes)) as (served, _):
+def test_content_verifies_an_archive_without_a_checksum_and_another_is_fetched_again(tmp_path, changes):
+    with repository_served(tmp_path, repository_archive(**changes)) as (served, digest):
         with pytest.raises(InputError, match=r"the files differ from those that .*own\.yaml, key fetch\.content"):
             fetch("own", project=tmp_path)
         assert not list((tmp_path / "data").iterdir())
         served.content = repository_archive()
         fetch("own", project=tmp_path)
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
+    assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest
 
 
 def test_an_archive_without_a_checksum_that_is_cut_is_refused(tmp_path):

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 from builders.experiments import TEXT, load, with_a_table
-from builders.processes import python
 
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.experiment import Experiment
@@ -167,17 +166,6 @@ def test_an_override_may_rename_an_experiment(project):
     renamed = load(experiment="other")
     assert renamed.results == Path("results/other")
     assert Experiment.load(renamed.write_resolved()).name == "other"
-
-
-def test_reading_one_needs_neither_torch_nor_a_second(project):
-    code = (
-        "import sys; from iou_aware.experiment.experiment import Experiment;"
-        "Experiment.load('configs/experiments/trial.yaml');"
-        "print([name for name in ('torch', 'mmengine', 'pandas') if name in sys.modules])"
-    )
-    load()
-    answer = python("-c", code, check=True)
-    assert answer.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -99,14 +99,6 @@ def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch, every_
     assert outcome(fresh, FASTER_RCNN) == outcome(trained, FASTER_RCNN)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_loading_processes_change_nothing(trained, tmp_path, monkeypatch, workers):
-    experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": workers})
-    interrupt(experiment, IOU_AWARE, monkeypatch, 3)
-    train(experiment, IOU_AWARE)
-    assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, monkeypatch, number):
     """Slurm signals every process of a job's step, those that load images included; a terminal does so as well."""

@@ -214,10 +214,6 @@ def _refuse_deep(text: str) -> None:
             raise yaml.MarkedYAMLError(problem=f"more than {_DEEPEST} {_NESTED}", problem_mark=event.start_mark)
 
 
-def _is_name(text: object) -> bool:
-    return not isinstance(text, str) or NAME.fullmatch(text) is not None
-
-
 @cache
 def _validator(name: str) -> "Validator":
     """Return the validator of a schema.
@@ -231,7 +227,7 @@ def _validator(name: str) -> "Validator":
 
     schema = yaml.load((files("iou_aware") / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"), _Loader)
     formats = FormatChecker([])
-    formats.checks("name")(_is_name)
+    formats.checks("name")(lambda text: not isinstance(text, str) or NAME.fullmatch(text) is not None)
     plain = validators.validator_for(schema)
     types = plain.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     return validators.extend(plain, type_checker=types)(schema, format_checker=formats)

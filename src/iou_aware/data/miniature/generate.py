@@ -98,9 +98,8 @@ def _write_coco(counts: Mapping[str, int], seed: int, root: Path) -> None:
         annotations: list[dict[str, Any]] = []
         for index in range(1, count + 1):
             name = f"{index:012d}.jpg"
-            objects = _write_scene(_COCO_STYLE, seed, split, index, root / split / name)
             images.append({"id": index, "file_name": name, "width": SIZE, "height": SIZE})
-            for item in objects:
+            for item in _write_scene(_COCO_STYLE, seed, split, index, root / split / name):
                 x1, y1, x2, y2 = item.box
                 width, height = x2 - x1 + 1, y2 - y1 + 1
                 annotations.append(

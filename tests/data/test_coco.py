@@ -64,9 +64,8 @@ def without(key, *fields):
 
 # What tools write beside or instead of the plain form, and what makes no difference.
 SAME = {
-    "Roboflow": lambda content: content.update(info={"year": "2024", "version": 1}, licenses=None),
+    "Roboflow": lambda content: content.update(info=[], licenses=None),
     "CVAT": every("images", license=0, date_captured=0, coco_url=7),
-    "lists for objects": lambda content: content.update(info=[], licenses={}),
     "no supercategory": every("categories", supercategory=None, keypoints=None),
     "flat polygon": every("annotations", segmentation=[1, 1, 9, 1, 9, 9]),
     "empty mask": every("annotations", segmentation={}),

@@ -6,17 +6,7 @@ import os
 import cv2
 import numpy as np
 import pytest
-from builders.data import (
-    HEIGHT,
-    WIDTH,
-    coco_content,
-    picture,
-    prepared,
-    put,
-    voc_object,
-    write_own_coco,
-    write_own_voc,
-)
+from builders.data import HEIGHT, WIDTH, coco_content, picture, prepared, put, voc_object, write_own_coco, write_own_voc
 from PIL import Image
 
 from iou_aware.common.errors import InputError

@@ -10,16 +10,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
-from builders.training import (
-    ENVIRONMENT,
-    FASTER_RCNN,
-    IOU_AWARE,
-    RETINANET,
-    STEPS,
-    history,
-    project,
-    saved,
-)
+from builders.training import ENVIRONMENT, FASTER_RCNN, IOU_AWARE, RETINANET, STEPS, history, project, saved
 from mmdet.datasets import CocoDataset
 
 from iou_aware.common import seal

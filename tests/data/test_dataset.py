@@ -65,6 +65,8 @@ def test_every_shipped_dataset_is_valid(path):
         ({"generate": MICRO | {"images": {"train": 0}}}, ["key generate.images.train", "found 0"]),
         ({"generate": MICRO | {"images": {"train": "many"}}}, ["key generate.images.train", "'many'"]),
         ({"generate": MICRO | {"images": {"train": {"test": 4}}}}, ["key generate.images.train", "{'test': 4}"]),
+        ({"generate": MICRO | {"images": {"../../x": 3}}}, ["key generate.images", "letters, digits"]),
+        ({"generate": MICRO_VOC | {"images": {"VOC2007": {"../x": 3}}}}, ["generate.images", "letters, digits"]),
         ({"generate": MICRO | {"seed": -1}}, ["key generate.seed", "found -1"]),
         ({"generate": MICRO | {"colour": "red"}}, ["key generate.colour: unknown key"]),
         (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders.data import COCO, describe, prepared, write_own_coco
+from builders.data import COCO, prepared, write_own_coco
 from builders.experiments import TEXT, load
 from builders.workflows import REPOSITORY, SMALL, Project
 
@@ -49,15 +49,6 @@ def test_a_hostile_name_in_an_experiment_is_told_with_its_line(project, place, n
     quoted = '"' + name.replace("\0", "\\0").replace("\n", "\\n") + '"'
     with pytest.raises(InputError, match=r"trial\.yaml, line \d+, key .*(letters, digits, '-' and '_'|printable text)"):
         load(TEXT.replace(before, after.format(quoted), 1))
-
-
-@pytest.mark.parametrize(
-    ("generator", "images"), [("micro-coco", {"../../x": 3}), ("micro-voc", {"VOC2007": {"../../x": 3}})]
-)
-def test_a_generated_split_has_a_name_too(tmp_path, generator, images):
-    describe(tmp_path, **COCO | {"generate": {"generator": generator, "seed": 0, "images": images}})
-    with pytest.raises(InputError, match=r"key generate\.images.*letters, digits"):
-        prepared(tmp_path)
 
 
 def test_a_notebook_of_a_hostile_name_is_told(tmp_path):

@@ -88,29 +88,23 @@ def test_mmcv_that_cannot_compute_on_a_device_is_named():
     device.try_out("cpu")
 
 
-NO_KERNELS = RuntimeError("CUDA error: no kernel image is available for execution on the device\nand more")
-
-
-def test_a_gpu_that_mmcv_has_no_kernels_for_is_named_with_the_command(gpus, monkeypatch):
-    """As an A100 with mmcv's prebuilt wheel."""
-    gpus(1, cuda="12.9", mmcv="12.9")
-    monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1, 4))
-    monkeypatch.setattr(device, "nms", lambda *_: (_ for _ in ()).throw(NO_KERNELS))
-    told = r"^mmcv \S+ cannot compute on cuda:0 here: .*no kernel image .* 8\.0; `make setup CUDA=1 ARCHS=8\.0`"
-    with pytest.raises(InputError, match=told):
-        device.check(asking(device="cuda"))
-
-
-def test_a_gpu_that_fails_or_is_taken_may_be_another_next_time(gpus, monkeypatch):
-    """Unlike one that a library is not built for, it is worth another attempt."""
+@pytest.mark.parametrize(
+    ("words", "told", "another_time"),
+    [  # as an A100 with mmcv's prebuilt wheel, and as a GPU that is broken or taken
+        ("no kernel image is available", r"no kernel image .* 8\.0; `make setup CUDA=1 ARCHS=8\.0`", False),
+        ("all CUDA-capable devices are busy or unavailable", "all CUDA-capable devices are busy", True),
+    ],
+)
+def test_a_gpu_that_fails_may_be_another_next_time_unless_mmcv_has_no_kernels(
+    gpus, monkeypatch, words, told, another_time
+):
     gpus(1)
-    told = {"all CUDA-capable devices are busy or unavailable": True, "no kernel image is available": False}
-    for words, worth in told.items():
-        fault = RuntimeError(f"CUDA error: {words}")
-        monkeypatch.setattr(device, "nms", lambda *_, fault=fault: (_ for _ in ()).throw(fault))
-        with pytest.raises(InputError) as raised:
-            device.try_out("cpu")
-        assert isinstance(raised.value, MachineError) is worth
+    fault = RuntimeError(f"CUDA error: {words}\nand more")
+    monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1, 4))
+    monkeypatch.setattr(device, "nms", lambda *_: (_ for _ in ()).throw(fault))
+    with pytest.raises(InputError, match=rf"^mmcv \S+ cannot compute on cuda:0 here: CUDA error: {told}") as raised:
+        device.check(asking(device="cuda"))
+    assert isinstance(raised.value, MachineError) is another_time
 
 
 @pytest.mark.parametrize("stage", [train, predict])

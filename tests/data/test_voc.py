@@ -42,14 +42,10 @@ def xml(tmp_path_factory):
     return tmp_path_factory.mktemp("voc") / "a.xml"
 
 
-def boxes_of(xml, *boxes):
-    put(xml, voc_xml([voc_object("cat", *box) for box in boxes]))
-    return [box.box for box in read_annotation(xml, 0, []).boxes]
-
-
 @given(corners, corners)
 def test_ious_in_coco_form_are_those_of_voc(xml, a, b):
-    boxes = boxes_of(xml, a, b)
+    put(xml, voc_xml([voc_object("cat", *box) for box in (a, b)]))
+    boxes = [box.box for box in read_annotation(xml, 0, []).boxes]
     assert mask.iou([boxes[0]], [boxes[1]], [0])[0, 0] == pytest.approx(voc_iou(a, b), abs=1e-12)
 
 

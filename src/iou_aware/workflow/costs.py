@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 from iou_aware.common import documents
@@ -24,28 +23,6 @@ USABLE_MEMORY = 0.8
 AUTO = "auto"
 
 
-def load(configs: Path, gpu: str | None = None) -> dict[str, Any]:
-    """Read ``costs.yaml`` in the folder ``configs``, of which schemas/costs.schema.yaml gives the meaning.
-
-    Args:
-        configs: The folder.
-        gpu: The type of GPU to plan for; None for the one that the file names.
-
-    Returns:
-        Its content, with ``gpu`` as the type to plan for.
-
-    Raises:
-        InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
-    """
-    file = configs / "costs.yaml"
-    content = documents.read(file, "costs").content
-    chosen = gpu or content["gpu"]
-    if chosen not in content["gpus"]:
-        expected = one_of(content["gpus"], chosen)
-        raise InputError(f"gpu: found {chosen!r}, expected a type of GPU in {file}: {expected}")
-    return content | {"gpu": chosen}
-
-
 class Estimates:
     """What the runs of an experiment cost; NaN where no measurement or number of images is known.
 
@@ -60,8 +37,20 @@ class Estimates:
 
     @cached_property
     def costs(self) -> Mapping[str, Any]:
-        """The published measurements, see ``load``."""
-        return load(self.experiment.paths.configs, self.experiment.gpu)
+        """The published measurements of ``configs/costs.yaml``, of which schemas/costs.schema.yaml gives the meaning.
+
+        Its ``gpu`` is the type to plan for, the experiment's where it names one.
+
+        Raises:
+            InputError: The file is missing or does not follow its schema, or it has no such type of GPU.
+        """
+        file = self.experiment.paths.configs / "costs.yaml"
+        content = documents.read(file, "costs").content
+        chosen = self.experiment.gpu or content["gpu"]
+        if chosen not in content["gpus"]:
+            expected = one_of(content["gpus"], chosen)
+            raise InputError(f"gpu: found {chosen!r}, expected a type of GPU in {file}: {expected}")
+        return content | {"gpu": chosen}
 
     @property
     def gpu(self) -> Mapping[str, Any]:

@@ -78,14 +78,9 @@ def test_changed_code_runs_the_stages_that_use_it(study, file, stages):
     assert study.plan() == {stage: NOTEBOOKS if stage == "notebook" else 1 for stage in (*stages, "report")}
 
 
-def released(folder: Path, backbone: str, config: str) -> None:
-    """Let a detector have been released with a backbone."""
-    for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
-        put(folder / "configs" / file, f"released = dict({backbone}='mmdet::retinanet/{config}.py')")
-
-
 def test_released_weights_are_fetched_where_others_are_trained(tmp_path):
-    released(tmp_path, "tiny", "retinanet_r50_fpn_1x_coco")
+    for file in ("detectors/zoo/retinanet.py", "schedules/zoo.py"):
+        put(tmp_path / "configs" / file, "released = dict(tiny='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')")
     put(tmp_path / "configs" / "backbones" / "zoo.py", "")  # a run that is trained may have the word in its name
     named_so, fetched = BASELINE.replace("tiny", "zoo"), BASELINE.replace("quick", "zoo")
     more = [SMALL_RUN | {"detector": "retinanet"} | value for value in ({"recipe": "zoo"}, {"backbone": "zoo"})]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders.detections import noisy, official, scene, write_dataset, write_detections
-from builders.results import AWARE, BASELINE, RULES, experiment
+from builders.results import AWARE, BASELINE, experiment
 from scipy import stats
 
 from iou_aware.analysis.bootstrap import draw, resamples
@@ -200,11 +200,3 @@ def test_folds_of_cross_validation_are_drawn_apart_and_add_up(tmp_path):
     assert resamples.columns([made]) == pytest.approx(parts.mean(0)[:, None])
     drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3
-
-
-def test_missing_rule_is_named(tmp_path):
-    study = experiment(tmp_path, rules=RULES, tables={})
-    content = write_dataset(study, "shapes", "val")
-    write_detections(study, AWARE, "val", {"none": noisy(content, 1)})
-    with pytest.raises(InputError, match=r"alpha=1\.00"):
-        draw.resample(study, AWARE, "val")

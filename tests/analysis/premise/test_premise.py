@@ -10,7 +10,6 @@ from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.premise import measure as premise
 from iou_aware.analysis.uncertainty.quantity import Measurements
-from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
@@ -132,15 +131,6 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     for judged in (pd.read_csv(study.paths.premise / f"{name}.csv") for name in ("reliability", "bias")):
         assert set(judged["rule"]) == set(rules) - {"oracle=0.50"}
     assert set(table[table["rule"] == "oracle=0.50"]["score"]) == {"confidence", "cls_score"}
-
-
-def test_annotations_that_went_missing_are_named(tmp_path):
-    study = experiment(tmp_path)
-    found = noisy(write_dataset(study, "shapes", "val"), 1)
-    write_detections(study, BASELINE, "val", {"cls": found})
-    (study.paths.dataset_folder("shapes") / "val.json").unlink()
-    with pytest.raises(InputError, match=r"val\.json: expected COCO's annotations.*iou-aware prepare"):
-        premise.write_premise(study)
 
 
 def test_nothing_predicted_gives_empty_tables(tmp_path):

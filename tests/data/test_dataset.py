@@ -58,10 +58,7 @@ def test_every_shipped_dataset_is_valid(path):
         (UNLABELLED | {"evaluate": ["train", "hidden"]}, ["key evaluate: the split 'hidden' is not labelled"]),
         ({"folds": 1}, ["key folds", "1"]),
         ({"dataset": "other"}, ["key dataset", "'other'", "'own'"]),
-        (
-            {"generate": MICRO | {"generator": "macro"}},
-            ["key generate.generator", "'macro'", "micro-voc"],
-        ),
+        ({"generate": MICRO | {"generator": "macro"}}, ["key generate.generator", "'macro'", "micro-voc"]),
         ({"generate": MICRO | {"images": {"train": 0}}}, ["key generate.images.train", "found 0"]),
         ({"generate": MICRO | {"images": {"train": "many"}}}, ["key generate.images.train", "'many'"]),
         ({"generate": MICRO | {"images": {"train": {"test": 4}}}}, ["key generate.images.train", "{'test': 4}"]),
@@ -69,10 +66,7 @@ def test_every_shipped_dataset_is_valid(path):
         ({"generate": MICRO_VOC | {"images": {"VOC2007": {"../x": 3}}}}, ["generate.images", "letters, digits"]),
         ({"generate": MICRO | {"seed": -1}}, ["key generate.seed", "found -1"]),
         ({"generate": MICRO | {"colour": "red"}}, ["key generate.colour: unknown key"]),
-        (
-            {"generate": MICRO_VOC | {"images": {"VOC2007": {"test": 0}}}},
-            ["images.VOC2007.test: found 0"],
-        ),
+        ({"generate": MICRO_VOC | {"images": {"VOC2007": {"test": 0}}}}, ["images.VOC2007.test: found 0"]),
         ({"generate": MICRO_VOC | {"images": {"test": 4}}}, ["key generate.images.test", "found 4"]),
         ({"fetch": {"archives": [{"url": "file:///etc/passwd"}]}}, ["key fetch.archives[0].url", "file:///etc/passwd"]),
     ],

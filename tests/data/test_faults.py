@@ -95,10 +95,7 @@ def test_a_wrong_entry_is_named(tmp_path, changes, told):
         ),
         ({"Annotations/a.xml": None}, r"a\.xml: there is no such annotation file, but an image list names it"),
         ({"JPEGImages/a.jpg": None}, r"a\.jpg: there is no such image, but .*a\.xml names it"),
-        (
-            {"JPEGImages/a.jpg": picture(HEIGHT, HEIGHT)},
-            r"a\.jpg: the image is 48x48 pixels, but .*a\.xml says 64x48",
-        ),
+        ({"JPEGImages/a.jpg": picture(HEIGHT, HEIGHT)}, r"a\.jpg: the image is 48x48 pixels, but .*a\.xml says 64x48"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(tmp_path, spoil, told):

@@ -21,10 +21,10 @@ def truth(folder, boxes, images=3, classes=2):
     return Annotations.load(write_truth(folder / "truth.json", boxes, range(1, images + 1), ids)), list(ids)
 
 
-def precisions(ground, rows, thresholds=(0.5,)):
-    """Return ``(T, K)`` of (image, category, x1, y1, x2, y2, confidence) rows."""
+def precisions(ground, rows):
+    """Return ``(10, K)`` of (image, category, x1, y1, x2, y2, confidence) rows."""
     objects, classes = ground
-    return voc07.average_precisions(objects, results(rows), classes, np.array(thresholds))
+    return voc07.average_precisions(objects, results(rows), classes)
 
 
 # Of one class: objects (image, box, whether difficult), detections (image, box, confidence), and the AP by hand.
@@ -53,12 +53,12 @@ def test_cases_worked_out_by_hand(tmp_path, case):
     objects, found, expected = CASES[case]
     ground = truth(tmp_path, [(image, 1, *box, difficult) for image, box, difficult in objects], classes=1)
     rows = [(image, 1, *box, confidence) for image, box, confidence in found]
-    assert precisions(ground, rows).item() == pytest.approx(expected)
+    assert precisions(ground, rows)[0].item() == pytest.approx(expected)
 
 
 def test_no_detections_and_no_ground_truth(tmp_path):
     ground = truth(tmp_path, [(1, 1, *BOX, 0), (2, 2, *BOX, 1)], classes=3)
-    values = precisions(ground, [], THRESHOLDS)
+    values = precisions(ground, [])
     assert values.shape == (10, 3)
     assert (values[:, 0] == 0).all()
     assert np.isnan(values[:, 1:]).all()
@@ -68,10 +68,10 @@ def test_no_detections_and_no_ground_truth(tmp_path):
 @pytest.mark.parametrize(("height", "reached"), [(50, 1), (72, 5), (100, 10)])
 def test_a_box_counts_up_to_the_threshold_of_its_iou(tmp_path, height, reached):
     metrics = voc07.summarise(
-        precisions(truth(tmp_path, [(1, 1, *BOX, 0)], classes=1), [(1, 1, 0, 0, 100, height, 0.9)], THRESHOLDS)
+        precisions(truth(tmp_path, [(1, 1, *BOX, 0)], classes=1), [(1, 1, 0, 0, 100, height, 0.9)])
     )
     assert list(metrics.values()) == pytest.approx([10 * reached] + [100] * reached + [0] * (10 - reached))
-    empty = voc07.summarise(precisions(truth(tmp_path, []), [(1, 1, *BOX, 0.5)], THRESHOLDS))
+    empty = voc07.summarise(precisions(truth(tmp_path, []), [(1, 1, *BOX, 0.5)]))
     assert empty == dict.fromkeys(metrics)
 
 
@@ -91,7 +91,7 @@ def test_equals_mmdet(tmp_path, monkeypatch, seed):
                 corners = np.concatenate([corner, corner + side]) + random.normal(0, 5, 4)
                 found.append((image, category, *corners, random.random()))
         found.append((image, 1, *random.uniform(0, 50, 2), *random.uniform(60, 150, 2), random.random()))
-    ours = precisions(truth(tmp_path, boxes, images, classes), found, THRESHOLDS)
+    ours = precisions(truth(tmp_path, boxes, images, classes), found)
 
     marked, detected = np.array(boxes), np.array(found)
     marked[:, 4:6] += marked[:, 2:4]

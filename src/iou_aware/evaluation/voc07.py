@@ -20,19 +20,16 @@ from iou_aware.evaluation.overlaps import paired_iou
 _RECALLS = np.arange(0, 1 + 1e-3, 0.1)
 
 
-def average_precisions(
-    truth: Annotations, results: np.ndarray, category_ids: Sequence[int], thresholds: np.ndarray = THRESHOLDS
-) -> np.ndarray:
-    """Return the 11-point AP of each class at each IoU threshold.
+def average_precisions(truth: Annotations, results: np.ndarray, category_ids: Sequence[int]) -> np.ndarray:
+    """Return the 11-point AP of each class at each of COCO's IoU thresholds.
 
     Args:
         truth: What is to be found; difficult objects are its crowds.
         results: ``(N, 7)``, see ``Detections.results``. Equal confidences rank in the order given.
         category_ids: The ids of the K classes, ascending.
-        thresholds: ``(T,)`` IoU thresholds in [0, 1].
 
     Returns:
-        ``(T, K)`` in [0, 1]; NaN for a class without ground truth (or with difficult objects only).
+        ``(10, K)`` in [0, 1]; NaN for a class without ground truth (or with difficult objects only).
     """
     # One number for an image and a class. Within these, the difficult objects come last.
     keys = truth.image_ids * len(category_ids) + np.searchsorted(category_ids, truth.category_ids)
@@ -44,10 +41,10 @@ def average_precisions(
     classes = np.searchsorted(category_ids, results[:, 6])
     wanted = results[:, 0].astype(np.int64) * len(category_ids) + classes
     overlap, nearest = _nearest(truth.boxes[order], keys[order], results[:, 1:5], wanted)
-    result = np.full((len(thresholds), len(category_ids)), np.nan)
+    result = np.full((len(THRESHOLDS), len(category_ids)), np.nan)
     for index in np.flatnonzero(counts):
         mine = np.flatnonzero(classes == index)
-        true, false = _judge(difficult, overlap[mine], nearest[mine], thresholds)
+        true, false = _judge(difficult, overlap[mine], nearest[mine])
         result[:, index] = _eleven_points(true, false, counts[index])
     return result
 
@@ -56,7 +53,7 @@ def summarise(precisions: np.ndarray) -> Metrics:
     """Return ``VOC07_AP``, the mean over all thresholds, and ``VOC07_AP50`` ... in percent; None without any class.
 
     Args:
-        precisions: ``(10, K)`` from ``average_precisions`` at the default thresholds.
+        precisions: ``(10, K)`` from ``average_precisions``.
     """
     names = ["VOC07_AP", *(f"VOC07_AP{round(100 * threshold)}" for threshold in THRESHOLDS)]
     present = precisions[:, ~np.isnan(precisions[0])]
@@ -96,11 +93,9 @@ def _nearest(
     return best, nearest
 
 
-def _judge(
-    difficult: np.ndarray, overlap: np.ndarray, nearest: np.ndarray, thresholds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of one class's detections, in descending confidence, are true and false: two ``(T, n)`` bool."""
-    near = (overlap >= thresholds[:, None]) & (nearest >= 0)
+def _judge(difficult: np.ndarray, overlap: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of one class's detections, in descending confidence, are true and false: two ``(10, n)`` bool."""
+    near = (overlap >= THRESHOLDS[:, None]) & (nearest >= 0)
     ignored = near & difficult[nearest]
     true = np.zeros_like(near)
     for row, hits in zip(true, near & ~ignored, strict=True):
@@ -110,7 +105,7 @@ def _judge(
 
 
 def _eleven_points(true: np.ndarray, false: np.ndarray, count: int) -> np.ndarray:
-    """Return the mean over 11 recalls of the best precision at that recall or beyond, per row of ``(T, n)``."""
+    """Return the mean over 11 recalls of the best precision at that recall or beyond, per row of ``(10, n)``."""
     found = np.cumsum(true, axis=1)
     recall = found / count
     precision = found / np.maximum(found + np.cumsum(false, axis=1), 1)

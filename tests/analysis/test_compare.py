@@ -24,7 +24,7 @@ RULES = ["none", "alpha=0.50"]
 def study(tmp_path):
     """A run whose two rules differ in how well their boxes are placed, and its baseline, equal to the worse."""
     study = experiment(tmp_path, rules=RULES, tables={})
-    content = write_dataset(study, "shapes", "val")
+    content = write_dataset(study)
     worse, better = noisy(content, 1, 0.1), noisy(content, 2, 0.01)
     for run, found in {AWARE: {"none": worse, "alpha=0.50": better}, BASELINE: {"cls": worse}}.items():
         write_detections(study, run, "val", found, weights=write_sealed_run(study, run))
@@ -81,7 +81,7 @@ def test_what_cannot_be_compared_is_named(study, first, second, named):
 def test_different_images_are_not_compared(study, tmp_path):
     moved = experiment(tmp_path / "other", rules=RULES, tables={})
     shutil.copytree(study.results, moved.results)
-    write_dataset(moved, "shapes", "val", seed=1)
+    write_dataset(moved, seed=1)
     with pytest.raises(InputError, match="same images"):
         compare([side(study, AWARE, "none"), side(moved, BASELINE)])
 
@@ -96,7 +96,7 @@ def test_two_splits_ask_for_one(study):
 @pytest.fixture
 def files(tmp_path):
     """Ground truth with grey images, and results files of two detectors, the second far better."""
-    content = write_dataset(study := experiment(tmp_path, tables={}), "shapes", "val")
+    content = write_dataset(study := experiment(tmp_path, tables={}))
     folder = study.paths.dataset_folder("shapes")
     for name, found in {"A": noisy(content, 1, 0.1), "B": noisy(content, 2, 0.01)}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(entries(found)))

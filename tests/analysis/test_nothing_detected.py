@@ -24,7 +24,7 @@ AWARE = SMALL_RUN | IOU_AWARE
 def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path], str]:
     """Return the pages of a study whose models have detected something or nothing, and the report's text."""
     study = experiment(folder, runs=runs, tables={}, rules=["none", "alpha=1.00", "alpha=0.50"])
-    content = write_dataset(study, "shapes", "val")
+    content = write_dataset(study)
     for seed, (name, run) in enumerate(study.runs.items()):
         found = noisy(content, seed) if detected else np.zeros((0, 7))
         rules = study.rules_for(run)

@@ -93,9 +93,9 @@ def entries(found: np.ndarray) -> list[dict]:
     ]
 
 
-def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, layout="coco", labelled=True) -> dict:
-    """Write a prepared dataset with grey images; return its ground truth."""
-    folder = study.paths.dataset_folder(dataset)
+def write_dataset(study: Experiment, split: str = "val", seed: int = 0, layout="coco", labelled=True) -> dict:
+    """Write the prepared dataset ``shapes`` with grey images; return its ground truth."""
+    folder = study.paths.dataset_folder("shapes")
     content = scene(folder / f"{split}.json", seed)
     (folder / split).mkdir(exist_ok=True)
     for image in content["images"]:
@@ -113,8 +113,8 @@ def write_dataset(study: Experiment, dataset: str, split: str, seed: int = 0, la
         sha256=sha256(annotations),
     )
     names, ids = zip(*((category["name"], category["id"]) for category in content["categories"]), strict=True)
-    manifest = Manifest(dataset, layout, ".", list(names), list(ids), split, [split], "error", {split: part})
-    manifest.write(study.paths.manifest(dataset))
+    manifest = Manifest("shapes", layout, ".", list(names), list(ids), split, [split], "error", {split: part})
+    manifest.write(study.paths.manifest("shapes"))
     return content
 
 

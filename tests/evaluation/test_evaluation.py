@@ -24,7 +24,7 @@ def study(tmp_path):
 
 @pytest.fixture
 def truth(study) -> dict:
-    return write_dataset(study, "shapes", "val")
+    return write_dataset(study)
 
 
 def annotations(study) -> Path:
@@ -53,7 +53,7 @@ def test_every_rule_of_the_experiment_has_the_numbers_of_pycocotools(study, trut
 
 def test_voc_layout_has_eleven_point_ap_too(study, truth):
     assert not [name for name in prepared(study, truth)["rules"]["cls"]["metrics"] if name.startswith("VOC07")]
-    write_dataset(study, "shapes", "val", layout="voc")
+    write_dataset(study, layout="voc")
     metrics = prepared(study, truth)["rules"]["cls"]["metrics"]
     parts = [metrics[f"VOC07_AP{percent}"] for percent in range(50, 100, 5)]
     assert metrics["VOC07_AP"] == pytest.approx(np.mean(parts))
@@ -101,7 +101,7 @@ def test_stages_before_must_have_run_and_their_files_be_whole(study, truth):
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"weights\.pth: changed or truncated"):
         evaluate(study, BASELINE, "val")
-    write_dataset(study, "shapes", "val", labelled=False)
+    write_dataset(study, labelled=False)
     with pytest.raises(InputError, match="no boxes"):
         evaluate(study, BASELINE, "val")
     study.paths.manifest("shapes").unlink()

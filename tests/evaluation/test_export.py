@@ -19,7 +19,7 @@ IMAGES, CATEGORIES = {10: 1 << 60, 20: "b"}, {1: 1, 3: 90}
 def study(tmp_path) -> Experiment:
     """A study whose dataset has a split without boxes, on which one run has been predicted by two rules."""
     study = experiment(tmp_path)
-    truth = write_dataset(study, "shapes", "hidden", labelled=False)
+    truth = write_dataset(study, "hidden", labelled=False)
     write_detections(study, AWARE, "hidden", {"none": noisy(truth, 1), "alpha=0.50": noisy(truth, 2)})
     return study
 

@@ -142,7 +142,7 @@ def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
 
 def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     study = experiment(tmp_path, rules=["none", "alpha=0.50"], tables={})
-    content = write_dataset(study, "shapes", "val")
+    content = write_dataset(study)
     write_detections(study, BASELINE, "val", {"cls": noisy(content, 1)})
     write_detections(study, AWARE, "val", {"none": noisy(content, 0), "alpha=0.50": noisy(content, 1)})
     paths = [draw.resample(study, name, "val", resamples=50) for name in (BASELINE, AWARE)]
@@ -167,7 +167,7 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
 
 def test_what_is_not_resampled_has_no_sum(tmp_path):
     study = experiment(tmp_path, tables={})
-    write_detections(study, BASELINE, "val", {"cls": noisy(write_dataset(study, "shapes", "val"), 1)})
+    write_detections(study, BASELINE, "val", {"cls": noisy(write_dataset(study), 1)})
     path = draw.resample(study, BASELINE, "val", resamples=5)
     for missing in [(1, path, "none", "AP"), (1, path, "cls", "VOC07_AP"), (1, tmp_path / "none", "cls", "AP")]:
         assert resamples.columns([[(1, path, "cls", "AP"), missing]]) is None

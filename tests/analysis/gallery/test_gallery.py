@@ -64,7 +64,7 @@ def test_change_is_of_objects_that_both_rules_have_a_box_for():
 def shown(tmp_path):
     """An experiment whose second rule places the boxes of one image best; a run and its baseline."""
     study = experiment(tmp_path, rules=RULES, tables={})
-    content = write_dataset(study, "shapes", "val")
+    content = write_dataset(study)
     first = noisy(content, 1, 0.1)
     second = first.copy()
     image = next(a["image_id"] for a in content["annotations"] if not a["iscrowd"])

@@ -97,7 +97,7 @@ def test_reliability_and_bias_tell_an_honest_head_from_one_too_sure_of_backgroun
 
 def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     study = experiment(tmp_path, rules=["none", "alpha=1.00", "alpha=0.50", "oracle=0.50"], tables={})
-    content = write_dataset(study, "shapes", "val")
+    content = write_dataset(study)
     truth = Annotations.load(study.paths.dataset_folder("shapes") / "val.json")
     found = noisy(content, 1)
     write_detections(study, BASELINE, "val", {"cls": found})

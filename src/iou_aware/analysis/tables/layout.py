@@ -76,10 +76,10 @@ class TextTable:
     summary: str = ""
 
 
-def shown(number: float | None, form: str = ".1f", absent: str = MISSING) -> str:
+def shown(number: float | None, form: str = ".1f") -> str:
     """Return a number as the paper prints it, with one decimal, or in another form; nothing has no sign."""
     if number is None:
-        return absent
+        return MISSING
     text = f"{number:{form}}"
     return text.lstrip("+-").replace("-", "−") if not text.strip("+-0.") else text.replace("-", "−")
 

@@ -72,12 +72,6 @@ def test_make_names_a_mistyped_experiment():
     assert "Traceback" not in done.stderr
 
 
-def test_listing_stages_starts_without_torch():
-    code = "import sys, iou_aware.cli as cli; cli._parser(); print('torch' in sys.modules, 'pandas' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["False", "False"]
-
-
 def test_stages_are_called_with_what_was_given(project, monkeypatch):
     called = []
     monkeypatch.setattr("iou_aware.analysis.tables.write.write_table", lambda *arguments: called.append(arguments))

@@ -1,6 +1,5 @@
 """The whole workflow on the smallest experiment: data, training, prediction, evaluation, tables, figures, report."""
 
-import csv
 import json
 import os
 import re
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from builders.data import csv_rows
 from builders.workflows import NOTES, Job, command, finished, jobs, snakemake
 
 from iou_aware.analysis.times import STAGES
@@ -65,8 +65,7 @@ def test_tables_are_complete_in_every_format(study):
     for name, table in study.tables.items():
         for suffix in ("md", "tex", "html"):
             assert study.paths.table(name, suffix).stat().st_size > 0
-        with study.paths.table(name, "csv").open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = csv_rows(study.paths.table(name, "csv"))
         assert set(table.rows) <= {row["row"] for row in rows}
         if table.paper:
             assert len({row["metric"] for row in rows if row["ours"] and row["paper"] and row["delta"]}) == 6

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from builders.detections import noisy, write_dataset, write_detections
+from builders.detections import noisy, write_dataset, write_detections, write_truth
 from builders.results import AWARE, BASELINE, experiment
 from PIL import Image
 
@@ -17,23 +17,9 @@ from iou_aware.data.annotations import Annotations
 RULES = list(gallery.RULES)
 
 
-def truth_of(boxes, images, crowd=None) -> Annotations:
-    count = len(boxes)
-    return Annotations(
-        file_names={image: f"{image}.jpg" for image in images},
-        classes={1: "disc"},
-        ids=np.arange(1, count + 1),
-        boxes=np.array(boxes, dtype=float),
-        image_ids=np.array(images),
-        category_ids=np.ones(count, dtype=int),
-        crowd=np.array(crowd or [False] * count),
-        source_images={},
-        source_categories={},
-    )
-
-
-def test_the_most_confident_box_represents_an_object_even_if_another_fits_better():
-    truth = truth_of([[0, 0, 10, 10], [50, 50, 10, 10], [80, 80, 10, 10]], [1, 1, 1], [False, False, True])
+def test_the_most_confident_box_represents_an_object_even_if_another_fits_better(tmp_path):
+    objects = [(1, 1, 0, 0, 10, 10, 0), (1, 1, 50, 50, 10, 10, 0), (1, 1, 80, 80, 10, 10, 1)]
+    truth = Annotations.load(write_truth(tmp_path / "truth.json", objects))
     boxes = [
         [1, 0, 0, 10, 8, 0.9, 1],  # IoU 0.8
         [1, 0, 0, 10, 10, 0.5, 1],  # perfect, less confident
@@ -52,9 +38,9 @@ def test_images_that_gained_most_come_first_and_then_those_that_lost_most():
     assert chosen({}) == []
 
 
-def test_change_is_of_objects_that_both_rules_have_a_box_for():
-    truth = truth_of([[0, 0, 10, 10], [50, 50, 10, 10], [0, 0, 10, 10]], [1, 1, 2], [False, False, True])
-    truth.of_image[3] = np.zeros(0, dtype=int)
+def test_change_is_of_objects_that_both_rules_have_a_box_for(tmp_path):
+    objects = [(1, 1, 0, 0, 10, 10, 0), (1, 1, 50, 50, 10, 10, 0), (2, 1, 0, 0, 10, 10, 1)]
+    truth = Annotations.load(write_truth(tmp_path / "truth.json", objects, images=[1, 2, 3]))
     first = np.array([0, -1, -1]), np.array([0.6, 0.0, 0.0])
     second = np.array([1, 2, -1]), np.array([0.8, 0.9, 0.0])
     assert gallery.changes(truth, first, second) == {1: pytest.approx(0.1)}

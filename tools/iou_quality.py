@@ -153,10 +153,11 @@ def read_out(trained: Positives, other: Positives) -> float:
 
 def among_detections(experiment: Experiment, name: str) -> dict[str, str]:
     """Return one row of the table of detections: of a run, on the split that it is evaluated on."""
-    split = experiment.splits_for(experiment.runs[name])[0]
-    manifest = Manifest.load(experiment.paths.manifest(experiment.runs[name].dataset))
+    run = experiment.runs[name]
+    split = experiment.splits_for(run)[0]
+    manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
     truth = Annotations.load(experiment.root / manifest.split(split).annotations)
-    rule = next(rule for rule in experiment.rules_for(experiment.runs[name]) if rule in ("cls", "alpha=1.00"))
+    rule = next(rule for rule in experiment.rules_for(run) if rule in ("cls", "alpha=1.00"))
     found = detections.read(experiment.paths.detections(name, split), rule)
     near = overlaps(truth, found.results)
     hits = np.flatnonzero((near.same >= MATCHED) & ~near.crowd)
@@ -189,7 +190,8 @@ def main() -> None:
     for name in names:
         config = parts.read(experiment.paths.config(name))
         model = predict.load_model(config, experiment.paths.weights(name))
-        manifest = Manifest.load(experiment.paths.manifest(experiment.runs[name].dataset))
+        run = experiment.runs[name]
+        manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
         splits = (manifest.train, manifest.evaluate[0])
         found = [
             positives(model, predict.build_loader(config, manifest, experiment.root, split, experiment.settings))

@@ -17,7 +17,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.heads import IoUAwareRetinaHead
 
 TOOLS = Path(__file__).parents[2] / "tools" / "gpu"
-MODULES = ("parts", "run", "steps", "trial")
+MODULES = ("parts", "passes", "run", "steps", "trial")
 # Stands in for parts.py: one part fails, one never ends and leaves a process behind, one looks at what is written.
 PARTS = """
 import json, pathlib, subprocess, sys, threading
@@ -76,6 +76,8 @@ def part(tools, project, monkeypatch):
     [
         ("sweep", {"rules": 23}),
         ("ops", {"RoIAlign, GPU from CPU": "0.0e+00"}),
+        ("iou_aware_atss", {"steps": 12}),
+        ("iou_aware_fcos", {"steps": 12}),
         ("faster_rcnn", {"steps": 10}),
         ("nccl", {"steps": 10, "backend": "gloo"}),
         ("predict", {"rules": 23}),
@@ -144,11 +146,14 @@ def test_another_change_of_weights_is_told(part, tools, factor, message):
         tools["parts"].compare_changes(factor * change, "fp32", {})
 
 
-def test_steps_are_timed_in_turn(part):
-    ratios = {what: float(told.split(", ")[1]) for what, told in part("steps").items()}
+@pytest.mark.parametrize(
+    ("name", "timed"), [("steps", ["RetinaNet", "IoU-aware RetinaNet"]), ("passes", ["1 rule", "12 rules"])]
+)
+def test_steps_and_passes_are_timed_in_turn(part, name, timed):
+    ratios = {what: float(told.split(", ")[1]) for what, told in part(name).items()}
     assert ratios.pop("MMDetection's RetinaNet") == 1
     assert min(ratios.values()) > 0
-    assert list(ratios) == ["RetinaNet", "IoU-aware RetinaNet"]
+    assert list(ratios) == timed
 
 
 def test_without_a_gpu_it_says_so_and_fails(tmp_path):

@@ -24,6 +24,7 @@ from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
+from passes import passes
 from steps import steps
 from trial import (
     BATCH,
@@ -39,6 +40,7 @@ from trial import (
     WIDTH,
     boxes,
     experiment,
+    made_up_outputs,
     write_project,
 )
 
@@ -97,7 +99,7 @@ def sweep(figures: Figures) -> None:
     model = config.resolve(trial.runs[RUN], manifest, trial.root, trial.settings, "work").model
     metas = [{"img_shape": (HEIGHT, WIDTH), "scale_factor": (1.3, 1.7)}] * 2
     for case in ("plain", "ties", "one empty", "both empty"):
-        outputs, found = _outputs(case), []
+        outputs, found = made_up_outputs(2, case), []
         for device in ("cpu", DEVICE):
             options = {"train_cfg": model.train_cfg, "test_cfg": model.test_cfg}
             head = MODELS.build(ConfigDict(model.bbox_head | options)).to(device)
@@ -121,22 +123,6 @@ def sweep(figures: Figures) -> None:
 def _rows(others: torch.Tensor) -> torch.Tensor:
     """Return which rows have any that is true."""
     return others.flatten(1).any(1) if others.dim() > 1 else others
-
-
-def _outputs(case: str) -> tuple[list[torch.Tensor], ...]:
-    """Return made-up outputs of a head for two images: class logits, box deltas and IoU logits by level."""
-    generator = torch.Generator().manual_seed(0)
-    sizes = [(-(-HEIGHT // stride), -(-WIDTH // stride)) for stride in (8, 16, 32, 64, 128)]
-    outputs = tuple(
-        [torch.randn(2, channels, *size, generator=generator) * spread + mean for size in sizes]
-        for channels, mean, spread in [(9 * CLASSES, -6.0, 0.9), (9 * 4, 0.0, 0.3), (9, 0.0, 1.0)]
-    )
-    if case == "ties":  # few values, so that many confidences are equal
-        outputs = tuple([(level * 2).round() / 2 for level in part] for part in outputs)
-    empty = {"one empty": 1, "both empty": 2}.get(case, 0)
-    for level in (*outputs[0], *outputs[2]):
-        level[:empty] = -20
-    return outputs
 
 
 def ops(figures: Figures) -> None:
@@ -335,7 +321,7 @@ def main() -> None:
     """Run one part; write its figures also if it fails."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     name, figures = sys.argv[1], {}
-    parts = (prepare, ops, sweep, steps, predict, nccl, resume)
+    parts = (prepare, ops, sweep, steps, passes, predict, nccl, resume)
     part = {function.__name__: function for function in parts}.get(name)
     try:
         part(figures) if part else training(name, figures)

@@ -33,12 +33,15 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "bf16": {"amp": "bf16"},
     "bf16_channels_last": {"amp": "bf16", "channels_last": True},
     "bf16_compiled": {"amp": "bf16", "channels_last": True, "compile": True},
+    "iou_aware_atss": {"amp": "bf16", "channels_last": True},
+    "iou_aware_fcos": {"amp": "bf16", "channels_last": True},
     "faster_rcnn": _SHORT,
     "retinanet": _SHORT,
     "nccl": _SHORT,
     "resume": _SHORT | {"amp": "fp16", "epochs": 4},
     "uninterrupted": _SHORT | {"amp": "fp16", "epochs": 4},
 }
+_DETECTORS = ("iou_aware_atss", "iou_aware_fcos", "faster_rcnn", "retinanet")  # named like their experiments
 # The paper's ResNet-50 but from random weights, as ImageNet's are not where there is no network; a CPU gets a few
 # filters.
 _FULL = {"backbone": {"depth": 50, "init_cfg": None}}
@@ -74,15 +77,15 @@ def _content(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     workers = 8 if not ON_CPU and shutil.disk_usage("/dev/shm").free > 2**31 else 0
     common = {"epochs": 1, "batch_size": BATCH, "workers": workers, "gpus": 1, "device": DEVICE}
     run = {"dataset": "scenes", "recipe": "paper", "backbone": "trial", "scale": f"{WIDTH}x{HEIGHT}", "seed": 0}
-    iou_aware = {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rules": ORACLES}
-    other = name in ("faster_rcnn", "retinanet")
-    rows = {"model": {} if other else {"rule": "none"}}
+    detector = name if name in _DETECTORS else "iou_aware_retinanet"
+    iou_aware = detector.startswith("iou_aware")
+    rows = {"model": {"rule": "none"} if iou_aware else {}}
     return {
         "experiment": name,
         "title": "A trial on one GPU",
         "defaults": run | {"target_grad": False},
         "rules": RULES,
-        "runs": [{"detector": name} if other else iou_aware],
+        "runs": [{"detector": detector} | ({"iou_loss": "bce", "rules": ORACLES} if iou_aware else {})],
         "settings": common | settings,
         "tables": {"trial": {"caption": "The model.", "split": "val", "columns": ["AP"], "rows": rows}},
     }
@@ -95,6 +98,22 @@ def boxes(images: int, count: int) -> list[torch.Tensor]:
     corners = [torch.rand(count, 2, generator=generator) * limits for _ in range(images)]
     both = [torch.cat([low, low + 8 + torch.rand(count, 2, generator=generator) * 60], 1) for low in corners]
     return [(image * 8).round() / 8 for image in both]
+
+
+def made_up_outputs(images: int, case: str = "plain") -> tuple[list[torch.Tensor], ...]:
+    """Return made-up outputs of a head for some images: class logits, box deltas and IoU logits by level."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(-(-HEIGHT // stride), -(-WIDTH // stride)) for stride in (8, 16, 32, 64, 128)]
+    outputs = tuple(
+        [torch.randn(images, channels, *size, generator=generator) * spread + mean for size in sizes]
+        for channels, mean, spread in [(9 * CLASSES, -6.0, 0.9), (9 * 4, 0.0, 0.3), (9, 0.0, 1.0)]
+    )
+    if case == "ties":  # few values, so that many confidences are equal
+        outputs = tuple([(level * 2).round() / 2 for level in part] for part in outputs)
+    empty = {"one empty": 1, "both empty": 2}.get(case, 0)
+    for level in (*outputs[0], *outputs[2]):
+        level[:empty] = -20
+    return outputs
 
 
 def _draw_split(split: str, count: int) -> None:

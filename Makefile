@@ -7,7 +7,7 @@
 #   make test-pages  the report in a real browser, the tables in LaTeX; installs both on Debian
 #   make test-container  the container recipe, step by step, in an empty Ubuntu; needs root and Debian
 #   make gpu-pack    fill build/gpu-pack with all that a bare machine with a GPU needs for the next; needs nvcc
-#   make test-gpu    what only a GPU can show, in ten minutes at most: results/gpu/gpu.md; see docs/gpu.md
+#   make test-gpu    what only a GPU can show, in a quarter of an hour at most: results/gpu/gpu.md; see docs/gpu.md
 #   make bench       the benchmarks behind docs/performance.md
 #   make docs        the documentation as a site: build/site/index.html
 # CORES sets how many cores to use (default: all), EXPERIMENT which experiment `reproduce` runs.

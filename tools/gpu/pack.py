@@ -44,7 +44,7 @@ print(f"PyTorch {torch.__version__}, mmcv's ops compiled for CUDA {get_compiling
 """
 RUN = """\
 #!/bin/sh
-# The GPU test: results are written to the folder that is named (out), in ten minutes at most.
+# The GPU test: results are written to the folder that is named (out), in a quarter of an hour at most.
 exec "${PYTHON:-python3}" "$(dirname "$0")/tools/gpu/run.py" "${1:-out}"
 """
 

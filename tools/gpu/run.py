@@ -1,4 +1,4 @@
-"""Try on one GPU, in ten minutes, what no test on a CPU can show, and write down what was measured.
+"""Try on one GPU, in a quarter of an hour, what no test on a CPU can show, and write down what was measured.
 
 Each part is a process of its own with a time limit of its own: one that fails, or takes too long, is reported and the
 others go on. What is known is written after each, so that whatever ends this early leaves the parts before it.
@@ -6,7 +6,7 @@ others go on. What is known is written after each, so that whatever ends this ea
 Runs on a bare machine: Python 3.12, PyTorch with CUDA, no network. From the folder that `make gpu-pack` fills it takes
 the packages that such a machine lacks, and compiles mmcv's ops where the packed ones do not run on this GPU.
 
-Usage: python run.py OUT [--minutes 9.5] [--only PART ...] [--device cpu]
+Usage: python run.py OUT [--minutes 15] [--only PART ...] [--device cpu]
 Writes OUT/gpu.json, OUT/gpu.md and OUT/gpu.log. The exit status is 0 only if all parts passed. With `--device cpu` the
 same parts run on tiny images without a GPU, which tests this script and nothing else.
 """
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the parts and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder for what was measured")
-    parser.add_argument("--minutes", type=float, default=9.5, help="all parts together take no longer (9.5)")
+    parser.add_argument("--minutes", type=float, default=15, help="all parts together take no longer (15)")
     parser.add_argument("--only", nargs="+", metavar="PART", choices=PARTS, help=f"of {', '.join(PARTS)}")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: tiny, to test this script")
     options = parser.parse_args(arguments)

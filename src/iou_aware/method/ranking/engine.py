@@ -68,8 +68,8 @@ def sweep(
     outputs: DenseOutputs,
     rules: Sequence[Rule],
     settings: Settings,
-    gt_bboxes: Sequence[Tensor] | None = None,
-    depth: Depth | None = None,
+    gt_bboxes: Sequence[Tensor] | None,
+    depth: Depth,
 ) -> BatchDetections:
     """Return each image's detections under every rule.
 
@@ -77,14 +77,13 @@ def sweep(
         outputs: The head's predictions for a batch of B images.
         rules: R confidence rules.
         settings: The numbers of the selection.
-        gt_bboxes: Per image, ground-truth boxes (G, 4) in the pixels of the result; needed by ``oracle`` only.
+        gt_bboxes: Per image, ground-truth boxes (G, 4) in the pixels of the result; None unless a rule is ``oracle``.
         depth: What earlier batches taught about how deep to look; taught by this one in turn.
 
     Returns:
         ``bboxes`` (n, 4), ``labels``, ``scores``, ``cls_scores`` and ``iou_preds`` (n,) of each image and rule, in
         descending confidence, n <= ``max_per_img``.
     """
-    depth = Depth() if depth is None else depth
     places = range(len(rules))
     tables = [(outputs.iou_preds, [place for place in places if rules[place].kind != "oracle"])]
     if oracles := [place for place in places if rules[place].kind == "oracle"]:

@@ -79,19 +79,19 @@ def plot(ax: Axes, points: Iterable[tuple[float | None, float | None]], **look: 
         ax.plot(*zip(*known, strict=True), **look)
 
 
-def plot_measured(ax: Axes, points: Iterable[tuple[float, Any, Mapping[int, float]]], line: bool = True, **look: Any):
+def plot_measured(ax: Axes, points: Iterable[tuple[float, Any]], line: bool = True, **look: Any):
     """Draw measured numbers as one series, with their uncertainty: darker that of the images, lighter all of it.
 
     Args:
         ax: Where.
-        points: The place of each, the number (a ``Quantity``; one without a value is left out), and it by seed.
+        points: The place of each, and the number: a ``Quantity``; one without a value is left out.
         line: Whether there is something between the places: then bands and a thin line per seed, else whiskers.
         look: As ``plot`` takes it.
     """
-    known = [(place, quantity, by_seed) for place, quantity, by_seed in points if quantity.value is not None]
+    known = [(place, quantity) for place, quantity in points if quantity.value is not None]
     if not known:
         return
-    places, quantities, singles = zip(*known, strict=True)
+    places, quantities = zip(*known, strict=True)
     ax.plot(places, [quantity.value for quantity in quantities], **look, zorder=3)
     images = [quantity.interval or quantity for quantity in quantities]
     for ends, alpha, width in [(quantities, 0.13, 0.8), (images, 0.22, 2.2)]:
@@ -100,9 +100,9 @@ def plot_measured(ax: Axes, points: Iterable[tuple[float, Any, Mapping[int, floa
             ax.fill_between(places, low, high, color=look["color"], alpha=alpha, linewidth=0, zorder=1)
         else:
             ax.vlines(places, low, high, color=look["color"], linewidth=width, alpha=0.7, zorder=2)
-    for seed in sorted(set.intersection(*map(set, singles))) if line else ():
-        if len(singles[0]) > 1:
-            ax.plot(places, [by_seed[seed] for by_seed in singles], color=look["color"], **SINGLE)
+    singles = [quantity.by_seed for quantity in quantities]
+    for seed in sorted(set.intersection(*map(set, singles))) if line and len(singles[0]) > 1 else ():
+        ax.plot(places, [by_seed[seed] for by_seed in singles], color=look["color"], **SINGLE)
 
 
 def explain_bands(figure: Figure, ax: Axes) -> None:

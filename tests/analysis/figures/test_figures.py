@@ -2,6 +2,7 @@
 
 import json
 import xml.dom.minidom
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +25,7 @@ from builders.results import (
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
-from iou_aware.analysis.figures.panels import Measured, panels
+from iou_aware.analysis.figures.panels import panels
 from iou_aware.analysis.figures.training import draw_training, load_history
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.metrics import load_metrics, load_per_class
@@ -55,7 +56,11 @@ def panels_of(study):
     paths = study.paths
     measurements = Measurements(paths, study.runs)
     tables = [
-        (Measured(measurements, one, None), load_paper(paths.paper(one.paper)) if one.paper else None)
+        (
+            one,
+            load_paper(paths.paper(one.paper)) if one.paper else None,
+            partial(measurements.quantity, table=one, paper="", noise=None),
+        )
         for one in study.tables.values()
     ]
     return panels(tables, study.runs, load_metrics(paths.metrics), load_per_class(paths.per_class))
@@ -128,7 +133,7 @@ def test_gains_are_the_papers(study):
     assert [series.label for series in models.series] == ["ResNet-50-FPN", "ResNet-101-FPN", "ResNeXt-32x8d-101-FPN"]
     for metric, gains in {"AP": [1.0, 1.1, 1.6], "AP75": [1.7, 2.1, 2.3]}.items():
         assert [series.paper_gain(metric) for series in models.series] == pytest.approx(gains)
-        assert [series.gain(metric)[0].value for series in models.series] == pytest.approx(gains)
+        assert [series.gain(metric).value for series in models.series] == pytest.approx(gains)
     assert voc.series[0].paper_gain("AP90") == pytest.approx(4.2)
     assert [series.label for series in losses.series] == ["L2 loss", "BCE loss", "L1 loss"]
     assert losses.series[2].paper_gain("AP") is None
@@ -214,10 +219,11 @@ def test_a_measured_number_has_the_band_of_its_images_that_of_all_and_a_thin_lin
     points = []
     for place, value in enumerate([1.0, 2.0, None, 4.0]):
         if value is None:
-            points.append((place, Quantity("", missing="not trained"), {}))
+            points.append((place, Quantity("", missing="not trained")))
         else:
             sure = Interval(value - 1, value + 2)
-            points.append((place, Quantity("", value, None, sure, 2, None, value - 3, value + 4), {0: value, 1: value}))
+            seeds = {0: value, 1: value}
+            points.append((place, Quantity("", value, None, sure, 2, None, value - 3, value + 4, by_seed=seeds)))
     figure, ax = plt.subplots()
     style.plot_measured(ax, points, line, color="red")
     mean, *seeds = ax.get_lines()

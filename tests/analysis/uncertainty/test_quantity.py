@@ -184,7 +184,6 @@ def test_a_cell_that_cannot_be_known_says_why(study):
 
 def test_a_run_of_another_experiment_is_named_with_its_line(study):
     runs = dict(list(study.runs.items())[:-1])
-    with pytest.raises(
-        InputError, match=rf"metrics\.csv, line 6: unknown run '{list(study.runs)[-1]}'.*experiment study"
-    ):
+    named = rf"metrics\.csv, line 6, column run: found '{list(study.runs)[-1]}'.*experiment study; run"
+    with pytest.raises(InputError, match=named):
         Measurements(study.paths, runs)

@@ -52,14 +52,14 @@ def write_claims(experiment: Experiment) -> list[Path]:
             does not exist.
     """
     claims, paths = judge(experiment), experiment.paths
-    trainings = _measurements(experiment).deviations(experiment.tables.values())
+    trainings = Measurements(paths, experiment.runs).deviations(experiment.tables.values())
     counts = Counter(claim.verdict for claim in claims)
     checksums = {"claims_sha256": sha256(paths.statements), "metrics_sha256": sha256(paths.metrics)}
     judged = {
         "experiment": experiment.name,
         "comparison": experiment.comparison,
         "verdicts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        "claims": [asdict(claim) for claim in claims],
+        "claims": [asdict(claim, dict_factory=_written) for claim in claims],
         **({"trainings": trainings} if trainings else {}),
         "provenance": provenance.collect() | checksums,
     }
@@ -70,11 +70,16 @@ def write_claims(experiment: Experiment) -> list[Path]:
     return [paths.claims, readable]
 
 
+def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a dataclass as they are written: all but a number's values by seed."""
+    return {name: value for name, value in fields if name != "by_seed"}
+
+
 def judge(experiment: Experiment) -> list[Claim]:
     """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
     paths, tables = experiment.paths, experiment.tables
     document = documents.read(paths.statements, "claims")
-    measurements = _measurements(experiment)
+    measurements = Measurements(paths, experiment.runs)
     claims: dict[str, Claim] = {}
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in claims:
@@ -97,10 +102,6 @@ def judge(experiment: Experiment) -> list[Claim]:
         place, statement, reading = (_one_line(content.get(key)) for key in ("place", "statement", "reading"))
         claims[content["id"]] = Claim(content["id"], place, statement, reading, verdict, why, deciding, tuple(findings))
     return list(claims.values())
-
-
-def _measurements(experiment: Experiment) -> Measurements:
-    return Measurements(experiment.paths, experiment.runs, experiment.paths.premise / "correlations.csv")
 
 
 def _one_line(text: str | None) -> str | None:

@@ -55,7 +55,7 @@ def _alpha(sweep: Panel) -> Figure:
         for index, metric in enumerate(_ALPHA_METRICS):
             look = style.series(index) | {"label": _name(metric)}
             if title == "Ours":
-                points = [(series.row.rule.alpha, *series.value(metric)) for series in swept]
+                points = [(series.row.rule.alpha, series.value(metric)) for series in swept]
                 style.plot_measured(ax, points, **look | style.OURS)
             else:
                 printed = [(series.row.rule.alpha, series.row.paper.get(metric)) for series in swept]
@@ -76,11 +76,11 @@ def _alpha_gain(sweep: Panel) -> Figure:
     lowest, highest = 0.0, 0.0
     for metric, ax in axes.items():
         ax.axhline(0, color="black", linewidth=0.8)
-        ours = [(series.row.rule.alpha, *series.gain(metric)) for series in swept]
+        ours = [(series.row.rule.alpha, series.gain(metric)) for series in swept]
         style.plot_measured(ax, ours, label="ours", **style.series(0) | style.OURS)
         printed = [(series.row.rule.alpha, series.paper_gain(metric)) for series in swept]
         style.plot(ax, printed, label="paper", **style.series(1) | style.PAPER)
-        ends = [end for _, quantity, _ in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
+        ends = [end for _, quantity in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
         ends += [gain for _, gain in printed if gain is not None]
         lowest, highest = min([lowest, *ends]), max([highest, *ends])
     ax.set_ylim(max(lowest - 0.3, _LOWEST_GAIN), highest + 0.3)
@@ -93,7 +93,7 @@ def _oracle(bound: Panel) -> Figure:
     figure, axes = _by_metric("α (0: IoU alone, 1: classification score alone)", "AP (%)")
     for metric, ax in axes.items():
         for index, (kind, label) in enumerate([("oracle", "true IoU (oracle)"), ("alpha", "predicted IoU")]):
-            points = [(series.row.rule.alpha, *series.value(metric)) for series in bound.by_alpha(kind)]
+            points = [(series.row.rule.alpha, series.value(metric)) for series in bound.by_alpha(kind)]
             style.plot_measured(ax, points, label=label, **style.series(index) | style.OURS)
         base = bound.series[0].base.ours.get(metric)
         if base is not None:
@@ -131,7 +131,7 @@ def _gains(
 
 def _draw_gains(ax: Axes, series: Series, index: int, metrics: dict[str, str], aside: float, line: dict) -> None:
     """Draw the gains of one row, ours and the paper's."""
-    ours = [(place + aside, *series.gain(metric)) for place, metric in enumerate(metrics)]
+    ours = [(place + aside, series.gain(metric)) for place, metric in enumerate(metrics)]
     style.plot_measured(ax, ours, line=False, label=series.label, **style.series(index) | style.OURS | line)
     printed = [(place + aside, series.paper_gain(metric)) for place, metric in enumerate(metrics)]
     style.plot(ax, printed, **style.series(index) | style.PAPER | line)

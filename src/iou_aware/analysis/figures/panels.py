@@ -1,13 +1,13 @@
 """What the figures draw, gathered from the tables' rows: gains over the baseline, and sweeps over alpha."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN
 from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
-from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
+from iou_aware.analysis.uncertainty.quantity import Quantity, Term
 from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Table
 from iou_aware.method.confidence import Rule
@@ -16,27 +16,8 @@ _DRAWN = tuple(PER_CLASS_CSV[len(RUN) + 1 :])
 _FEWEST_ALPHAS = 3
 # Of a sweep, the gain figures show the classification score alone, the paper's choice, and one that favours the IoU.
 _SHOWN_ALPHAS = (1.0, 0.5, 0.3)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How sure the numbers of one table are.
-
-    Attributes:
-        measurements: The experiment's.
-        table: The table.
-        noise: By how much two of its trainings differ, see ``Measurements.quantity``.
-    """
-
-    measurements: Measurements
-    table: Table
-    noise: Mapping[str, float] | None
-
-    def __call__(self, metric: str, row: str, over: str | None = None) -> tuple[Quantity, dict[int, float]]:
-        """Return a row's value, or its gain over another row: with its uncertainty, and by seed."""
-        terms = [(1.0, row, metric), *([(-1.0, over, metric)] if over else [])]
-        quantity = self.measurements.quantity(metric, [terms], table=self.table, paper="", noise=self.noise)
-        return quantity, self.measurements.by_seed(terms, self.table)
+# Returns a number of one table with its uncertainty: its label and its sums, see ``Measurements.quantity``.
+Measure = Callable[[str, list[list[Term]]], Quantity]
 
 
 @dataclass(frozen=True)
@@ -48,26 +29,26 @@ class Series:
         row: The row.
         base: That of its baseline.
         classes: Ours and our baseline's for each class alone, by its name.
-        measured: How sure its numbers are.
+        measure: What says how sure its numbers are.
     """
 
     label: str
     row: TableRow
     base: TableRow
     classes: dict[str, tuple[Values, Values]]
-    measured: Measured
+    measure: Measure
 
     def paper_gain(self, metric: str) -> float | None:
         """Return the paper's gain in points, where both values are there."""
         return difference(self.row.paper, self.base.paper, metric)
 
-    def value(self, metric: str) -> tuple[Quantity, dict[int, float]]:
-        """Return our value, and that of each seed."""
-        return self.measured(metric, self.row.key)
+    def value(self, metric: str) -> Quantity:
+        """Return our value."""
+        return self.measure(metric, [[(1.0, self.row.key, metric)]])
 
-    def gain(self, metric: str) -> tuple[Quantity, dict[int, float]]:
-        """Return our gain in points, and that of each seed."""
-        return self.measured(metric, self.row.key, self.base.key)
+    def gain(self, metric: str) -> Quantity:
+        """Return our gain in points."""
+        return self.measure(metric, [[(1.0, self.row.key, metric), (-1.0, self.base.key, metric)]])
 
 
 @dataclass(frozen=True)
@@ -101,7 +82,7 @@ class Panel:
 
 
 def panels(
-    tables: Iterable[tuple[Measured, pd.DataFrame | None]],
+    tables: Iterable[tuple[Table, pd.DataFrame | None, Measure]],
     runs: Mapping[str, Run],
     metrics: pd.DataFrame,
     per_class: pd.DataFrame,
@@ -109,40 +90,37 @@ def panels(
     """Return tables as panels; tables of the same detections become one, with the paper's metrics of both.
 
     Args:
-        tables: The experiment's tables, each with the paper's (see ``load_paper``), None for one of our own.
+        tables: The experiment's tables, each with the paper's (see ``load_paper``), None for one of our own, and with
+            what says how sure its numbers are.
         runs: The experiment's runs by name.
         metrics: ``metrics.csv``.
         per_class: ``per_class.csv``.
     """
-    alike: dict[frozenset, tuple[Measured, TableContent]] = {}
-    titles: dict[str, str] = {}  # ``Table 1``, or ``Table 3 and 4``, by the first table's name
-    for measured, paper in tables:
-        table = measured.table
+    alike: dict[frozenset, list[tuple[Table, TableContent, Measure]]] = {}
+    for table, paper, measure in tables:
         content = read_content(replace(table, columns=_DRAWN), runs, paper, metrics, per_class)
         about = frozenset((row.runs, row.rule) for row in content.rows if row.runs)
-        first, merged = alike.setdefault(about, (measured, content))
-        if merged is content:
-            titles[table.name] = table.title
-        else:
-            titles[first.table.name] += f" and {table.title.removeprefix('Table ')}"
-            printed = {(row.runs, row.rule): row.paper for row in content.rows if row.runs}
-            rows = [replace(row, paper=row.paper | printed.get((row.runs, row.rule), {})) for row in merged.rows]
-            alike[about] = first, replace(merged, rows=rows)
-    return [_panel(measured, titles[measured.table.name], content) for measured, content in alike.values()]
+        alike.setdefault(about, []).append((table, content, measure))
+    return [_panel(*first, others) for first, *others in alike.values()]
 
 
-def _panel(measured: Measured, title: str, content: TableContent) -> Panel:
-    rows = {row.key: row for row in content.rows}
+def _panel(
+    table: Table, content: TableContent, measure: Measure, others: list[tuple[Table, TableContent, Measure]]
+) -> Panel:
+    """Return a table as a panel; ``others`` are of the same detections."""
+    title = " and ".join([table.title, *(other.title.removeprefix("Table ") for other, *_ in others)])
+    printed = {(row.runs, row.rule): row.paper for _, other, _ in others for row in other.rows if row.runs}
+    rows = {row.key: replace(row, paper=row.paper | printed.get((row.runs, row.rule), {})) for row in content.rows}
     classes = {label: {row.key: row.ours for row in part} for label, part in content.classes.items()}
-    gaining = [row for row in content.rows if row.baseline and row.ours]
+    gaining = [row for row in rows.values() if row.baseline and row.ours]
     is_sweep = len({row.rule.alpha for row in gaining if row.rule.kind == "alpha"}) >= _FEWEST_ALPHAS
     series = []
     for row in gaining:
         label = _rule_label(row.rule) if is_sweep else _label(row, gaining)
         parts = {name: (part[row.key], part[row.baseline]) for name, part in classes.items()}
-        series.append(Series(label, row, rows[row.baseline], parts, measured))
+        series.append(Series(label, row, rows[row.baseline], parts, measure))
     is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
-    return Panel(measured.table.name, title, series, is_sweep, is_bound)
+    return Panel(table.name, title, series, is_sweep, is_bound)
 
 
 def _label(row: TableRow, others: list[TableRow]) -> str:

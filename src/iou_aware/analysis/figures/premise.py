@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from iou_aware.analysis import style
-from iou_aware.analysis.figures.panels import Measured
 from iou_aware.analysis.premise.measure import BINS, load_premise
 from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.evaluation.overlaps import MATCHED
@@ -69,21 +69,22 @@ def _title(model: Run) -> str:
     return model.title("\n").removesuffix(", seed 0")
 
 
-def _correlations(table: pd.DataFrame, pairs: Mapping[Run, Pair], measurements: Measurements) -> Figure:
+def _correlations(correlations: pd.DataFrame, pairs: Mapping[Run, Pair], measurements: Measurements) -> Figure:
     """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
     figure, axes = _grid(pairs)
     for ax, (names, baselines) in zip(axes, pairs.values(), strict=True):
-        mine = table[table["run"] == names[0]]
-        swept = [rule for rule in map(Rule, mine["rule"].unique()) if rule.kind == "alpha"]
+        mine = correlations[correlations["run"] == names[0]]
+        rules = [rule for rule in map(Rule, mine["rule"].unique()) if rule.kind == "alpha"]
+        swept = sorted(rules, key=lambda rule: rule.alpha)
         rows = {rule: Row(rule, names, rule) for rule in swept}
         rows[BASELINE_RULE] = Row(BASELINE_RULE, baselines, BASELINE_RULE)
-        measured = Measured(measurements, Table("", "", mine["split"].iloc[0], rows), None)
-        points = sorted((rule.alpha, *measured("spearman", rule)) for rule in swept)
+        table = Table("", "", mine["split"].iloc[0], rows)
+        measure = partial(measurements.quantity, "spearman", table=table, paper="", noise=None)
+        points = [(rule.alpha, measure([[(1.0, rule, "spearman")]])) for rule in swept]
         style.plot_measured(ax, points, label="IoU-aware", **style.series(0) | style.OURS)
-        level, by_seed = measured("spearman", BASELINE_RULE)
-        ends = [(end, level, by_seed) for end in ((0.0, 1.0) if level.value is not None else ())]
+        level = measure([[(1.0, BASELINE_RULE, "spearman")]])
         broken = {"color": style.COLOURS[1], "linestyle": (0, (3, 2))}
-        style.plot_measured(ax, ends, label="baseline, score alone", **broken)
+        style.plot_measured(ax, [(0.0, level), (1.0, level)], label="baseline, score alone", **broken)
     figure.supxlabel("α", fontsize="medium")
     figure.supylabel("Spearman's ρ with IoU", fontsize="medium")
     style.explain_bands(figure, axes[0])

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.analysis.figures.gains import draw_gains
-from iou_aware.analysis.figures.panels import Measured, panels
+from iou_aware.analysis.figures.panels import panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
 from iou_aware.analysis.metrics import load_metrics, load_per_class
@@ -46,13 +47,13 @@ def write_figures(experiment: Experiment) -> list[Path]:
 def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:
     paths, runs = experiment.paths, experiment.runs
     metrics, per_class = load_metrics(paths.metrics), load_per_class(paths.per_class)
-    measurements = Measurements(paths, runs, paths.premise / "correlations.csv")
+    measurements = Measurements(paths, runs)
     statements = documents.read(paths.statements, "claims")
     tables = []
     for name, table in experiment.tables.items():
         noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
         paper = load_paper(paths.paper(table.paper)) if table.paper else None
-        tables.append((Measured(measurements, table, noise), paper))
+        tables.append((table, paper, partial(measurements.quantity, table=table, paper="", noise=noise)))
     yield from draw_gains(panels(tables, runs, metrics, per_class))
     yield from draw_premise(paths.premise, runs, experiment.rules, measurements)
     yield from draw_training({run: paths.history(name) for name, run in runs.items()})

@@ -7,15 +7,16 @@ step of a trend, the interval accounts for that choice.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from iou_aware.analysis import metrics
 from iou_aware.analysis.bootstrap import resamples
-from iou_aware.analysis.metrics import COUNTS, NOT_ASKED_FOR, NOT_FETCHED, NOT_TRAINED, load_metrics, load_missing
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import trainings
 from iou_aware.common.errors import InputError
@@ -26,7 +27,7 @@ from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import BASELINE_RULE, Run
 from iou_aware.experiment.table import Row, Table
 
-METRICS = (*PAPER, *FURTHER, *COUNTS, *CORRELATIONS)
+METRICS = (*PAPER, *FURTHER, *metrics.COUNTS, *CORRELATIONS)
 # Sums of decimals are not exact in binary.
 TINY = 1e-9
 
@@ -49,6 +50,7 @@ class Quantity:
         high: The upper end.
         runs: The runs that it is made of.
         missing: Why there is no value.
+        by_seed: Its value for each seed that all of its rows have.
     """
 
     label: str
@@ -61,45 +63,42 @@ class Quantity:
     high: float | None = None
     runs: tuple[str, ...] = ()
     missing: str | None = None
+    by_seed: dict[int, float] = field(default_factory=dict)
 
 
 class Measurements:
     """The numbers of an experiment by table, row and metric, ours and the paper's."""
 
-    def __init__(self, paths: Layout, runs: Mapping[str, Run], correlations: Path | None = None):
+    def __init__(self, paths: Layout, runs: Mapping[str, Run]):
         """Read ``metrics.csv`` and ``missing.csv``.
 
         Args:
             paths: Where the files of the experiment are.
             runs: Its runs by name.
-            correlations: The premise's ``correlations.csv``, for cells that are about them.
 
         Raises:
             InputError: A file is malformed, or ``metrics.csv`` has a run that is not of the experiment.
         """
         self._paths, self._runs = paths, runs
-        self._metrics = load_metrics(paths.metrics)
-        unknown = ~self._metrics["run"].isin(list(runs))
-        if unknown.any():
-            line = self._metrics.index[unknown][0]
-            raise InputError(
-                f"{paths.metrics}, line {line + 2}: unknown run {self._metrics['run'][line]!r}; it is not of the"
-                f" experiment {paths.experiment}. Run `iou-aware collect` again."
-            )
-        self._weights = dict(zip(self._metrics["run"], self._metrics["weights_sha256"], strict=True))
-        self._missing = load_missing(paths.missing)
-        self._has_correlations = correlations is not None and correlations.is_file()
-        # By run, split and rule: what was measured, by metric.
-        self._values = _by_cell(self._metrics)
-        if self._has_correlations:
-            table = pd.read_csv(correlations)
-            over_matches = table[(table["score"] == "confidence") & (table["boxes"] == "found")]
-            for key, values in _by_cell(over_matches).items():
-                self._values.setdefault(key, {}).update({name: values[name] for name in CORRELATIONS})
+        table = metrics.load_metrics(paths.metrics)
+        known = f"a run of the experiment {paths.experiment}; run `iou-aware collect` again"
+        metrics.refuse(paths.metrics, table["run"], ~table["run"].isin(list(runs)), known)
+        self._weights = dict(zip(table["run"], table["weights_sha256"], strict=True))
+        self._missing = metrics.load_missing(paths.missing)
+        self._metrics = _by_cell(table)
         # Every model once; its runs differ in their seed only.
         self._models = list(dict.fromkeys(replace(run, seed=0) for run in runs.values()))
         aware = [model for model in self._models if model.is_iou_aware]
         self._compared = {one.detector for model in aware for one in (model, model.baseline)}
+
+    @cached_property
+    def _correlations(self) -> dict[tuple[str, str, str], dict[str, float]] | None:
+        """The correlations by run, split and rule; None before the stage ``premise`` has run."""
+        path = self._paths.premise / "correlations.csv"
+        if not path.is_file():
+            return None
+        table = pd.read_csv(path)
+        return _by_cell(table[(table["score"] == "confidence") & (table["boxes"] == "found")])
 
     def quantity(
         self,
@@ -150,17 +149,18 @@ class Measurements:
         alone = bool((abs(factors.sum(0)) > TINY).any())
         kind = "runs" if alone or len({row.runs for row, _ in rows}) > 1 else "rules"
         below = above = noise[kind] / math.sqrt(seeds) if noise else 0.0
-        shared, span = sorted(set.intersection(*map(set, values))), None
+        shared = sorted(set.intersection(*map(set, values)))
         if (below or noise is None) and len(shared) >= trainings.FEWEST_SEEDS:
             scattered = [self._scatter(table.split, rows, column, shared) for column in factors.T]
             halves = trainings.half_widths(*zip(*scattered, strict=True), len(shared))
             below, above = value - float(choose(ours - halves)), float(choose(ours + halves)) - value
         low = value - math.hypot(value - images.low if images else 0.0, below)
         high = value + math.hypot(images.high - value if images else 0.0, above)
-        if len(shared) > 1:
-            single = choose(np.array([[cell[seed] for cell in values] for seed in shared]) @ factors)
-            span = float(single.min()), float(single.max())
-        return Quantity(label, value, known, images, seeds, span, low, high, runs)
+        of_seeds = np.array([[cell[seed] for cell in values] for seed in shared]).reshape(-1, len(cells))
+        single = choose(of_seeds @ factors)
+        span = (float(single.min()), float(single.max())) if len(shared) > 1 else None
+        by_seed = dict(zip(shared, single.tolist(), strict=True))
+        return Quantity(label, value, known, images, seeds, span, low, high, runs, by_seed=by_seed)
 
     def _printed(self, name: str, cells: Sequence[tuple[str, str]]) -> np.ndarray | None:
         """Return ``(K,)``, the paper's values; None if its table lacks a cell."""
@@ -184,12 +184,6 @@ class Measurements:
                 made[self._kind(model)] = about | {"deviation": one.deviation, "freedom": one.freedom}
         return list(made.values())
 
-    def by_seed(self, terms: Sequence[Term], table: Table) -> dict[int, float]:
-        """Return a sum over cells for each seed that all of them have."""
-        cells = [(factor, self._cell(table.split, table.rows[row], metric)) for factor, row, metric in terms]
-        shared = sorted(set.intersection(*(set(cell) for _, cell in cells)))
-        return {seed: sum(factor * cell[seed] for factor, cell in cells) for seed in shared}
-
     def _cell(self, split: str, row: Row, metric: str) -> dict[int, float]:
         """Return the values of one cell by seed, those that are measured."""
         values = {self._runs[run].seed: self._value(run, split, row.rule, metric) for run in row.runs}
@@ -197,7 +191,8 @@ class Measurements:
 
     def _value(self, run: str, split: str, rule: str, metric: str) -> float:
         """Return what was measured; NaN where nothing was."""
-        return self._values.get((run, split, rule), {}).get(metric, math.nan)
+        measured = (self._correlations or {}) if metric in CORRELATIONS else self._metrics
+        return measured.get((run, split, rule), {}).get(metric, math.nan)
 
     def _scatter(
         self, split: str, cells: Sequence[tuple[Row, str]], factors: Sequence[float], seeds: Sequence[int]
@@ -222,42 +217,22 @@ class Measurements:
             return trainings.Scatter(np.zeros(1), 1.0), []
         # All models of a kind tell how much such a number scatters.
         lead = parts[next((model for model in parts if model.is_iou_aware), next(iter(parts)))]
-        terms = {model: parts.get(model) or _for_model(model, lead) for model in self._models}
-        kinds = {kind: {one: own[one] for one in own if self._kind(one) == kind} for kind in map(self._kind, own)}
-        scatters = [self._scatter_of(kind, factor_of, terms, split, seeds) for kind, factor_of in kinds.items()]
-        return trainings.summed(scatters, [[*mine.values()] for mine in kinds.values()]), list(own.values())
-
-    def _scatter_of(
-        self,
-        kind: tuple[str, ...],
-        factor_of: Mapping[Run, float],
-        terms: Mapping[Run, Sequence[tuple[float, str, str]]],
-        split: str,
-        seeds: Sequence[int],
-    ) -> trainings.Scatter:
-        """Return how a training of one kind scatters, as far as it matters to a sum over models.
-
-        Args:
-            kind: See ``_kind``.
-            factor_of: What the sum multiplies models of that kind by.
-            terms: The cells of all models that are like those of the sum: factor, rule and metric.
-            split: What the cells are measured on.
-            seeds: Those that all cells of the sum have.
-        """
-        # By backbone, as runs of one seed and backbone start from the same weights.
-        blocks: dict[str, list[list[float]]] = {}
-        for model, mine in terms.items():
-            if mine and self._kind(model) == kind:
-                names = [replace(model, seed=seed).name for seed in seeds]
+        scatters, multiplied = [], []
+        for kind in dict.fromkeys(map(self._kind, own)):
+            # By backbone, as runs of one seed and backbone start from the same weights.
+            blocks: dict[str, list[list[float]]] = {}
+            left: dict[str, float] = {}
+            for model in [model for model in self._models if self._kind(model) == kind]:
+                left[model.backbone] = left.get(model.backbone, 0.0) + own.get(model, 0.0)
+                names, mine = [replace(model, seed=seed).name for seed in seeds], parts.get(model, _alike(model, lead))
                 values = [sum(f * self._value(run, split, rule, m) for f, rule, m in mine) for run in names]
-                if not any(map(math.isnan, values)):
+                if mine and not any(map(math.isnan, values)):
                     blocks.setdefault(model.backbone, []).append(values)
-        # In a difference within a block, what a seed does to all of its runs cancels out.
-        left: dict[str, float] = {}
-        for model, factor in factor_of.items():
-            left[model.backbone] = left.get(model.backbone, 0.0) + factor
-        paired = all(abs(rest) < TINY for rest in left.values())
-        return trainings.scatter([np.array(block) for block in blocks.values()], paired)
+            # In a difference within a block, what a seed does to all of its runs cancels out.
+            paired = all(abs(rest) < TINY for rest in left.values())
+            scatters.append(trainings.scatter([np.array(block) for block in blocks.values()], paired))
+            multiplied.append([factor for model, factor in own.items() if self._kind(model) == kind])
+        return trainings.summed(scatters, multiplied), list(own.values())
 
     def _kind(self, model: Run) -> tuple[str, ...]:
         """Return what trainings must share to scatter alike.
@@ -272,10 +247,14 @@ class Measurements:
         self, split: str, cells: Sequence[tuple[Row, str]], values: Sequence[Mapping[int, float]]
     ) -> np.ndarray | None:
         """Return ``(B, K)``, each cell in each resample, the mean over the seeds that it has; None without them."""
-        means = []
-        for (row, metric), by_seed in zip(cells, values, strict=True):
-            measured = [run for run in row.runs if self._runs[run].seed in by_seed]
-            means.append([(1 / len(by_seed), self._resamples(run, split), row.rule, metric) for run in measured])
+        means = [
+            [
+                (1 / len(by_seed), self._resamples(run, split), row.rule, metric)
+                for run in row.runs
+                if self._runs[run].seed in by_seed
+            ]
+            for (row, metric), by_seed in zip(cells, values, strict=True)
+        ]
         return resamples.columns(means)
 
     def _resamples(self, run: str, split: str) -> Path:
@@ -291,13 +270,13 @@ class Measurements:
 
     def _why(self, split: str, row: Row, metric: str) -> str:
         """Return why a cell has no value."""
-        if not self._has_correlations and metric in CORRELATIONS:
+        if metric in CORRELATIONS and self._correlations is None:
             return "`iou-aware premise` has not run"
         run = row.runs[0]
-        why = self._missing.get((run, split, row.rule), NOT_ASKED_FOR)
-        if why == NOT_ASKED_FOR:
+        why = self._missing.get((run, split, row.rule), metrics.NOT_ASKED_FOR)
+        if why == metrics.NOT_ASKED_FOR:
             return f"no value of {run} under the rule {row.rule} on {split}"
-        return f"{run} is {why}" if why in (NOT_TRAINED, NOT_FETCHED) else f"{run} is {why} on {split}"
+        return f"{run} is {why}" + ("" if why in (metrics.NOT_TRAINED, metrics.NOT_FETCHED) else f" on {split}")
 
 
 def _by_cell(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]]:
@@ -305,9 +284,9 @@ def _by_cell(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]
     return frame.set_index(["run", "split", "rule"]).to_dict("index")
 
 
-def _for_model(model: Run, parts: Iterable[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+def _alike(model: Run, parts: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
     """Return the cells of a model that are like those of another; none where it has but one rule and they several."""
     if model.is_iou_aware:
-        return list(parts)
+        return [*parts]
     alike = [(factor, BASELINE_RULE, metric) for factor, _, metric in parts]
     return alike if len({rule for _, rule, _ in parts}) == 1 else []

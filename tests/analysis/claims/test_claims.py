@@ -35,7 +35,7 @@ PREMISE = {"premise-low-correlation", "premise-better-correlation"}
 
 
 def verdicts(made) -> dict[str, str]:
-    return {claim.id: claim.verdict for claim in judge(made)}
+    return {name: claim["verdict"] for name, claim in judge(made).items()}
 
 
 @pytest.mark.parametrize("comparison", ["pattern", "values"])
@@ -107,15 +107,15 @@ def test_gains_of_several_backbones_are_judged_by_their_mean_where_each_has_thre
     rows = {key: row for key, row in tables()["table1"]["rows"].items() if not key.startswith("faster")}
     wanted = {"table1": tables()["table1"] | {"rows": rows}}
     made = finished(tmp_path, values, runs=runs, rules=["alpha=0.50"], tables=wanted)
-    claim = next(claim for claim in judge(made) if claim.id == "coco-ap-gain")
-    assert len(claim.findings) == (3 if seeds == 1 else 4)
+    claim = judge(made)["coco-ap-gain"]
+    assert len(claim["findings"]) == (3 if seeds == 1 else 4)
     if seeds == 3:
-        *each, mean = claim.findings
+        *each, mean = claim["findings"]
         assert [finding.verdict for finding in each] == alone
         assert mean.quantity.value == pytest.approx(np.mean(gains)) and mean.quantity.paper == 1.233333
         half = stats.t.ppf(0.975, 6) * 0.8 / 3
         assert mean.quantity.high - mean.quantity.value == pytest.approx(half)
-        assert claim.verdict == verdict
+        assert claim["verdict"] == verdict
     # Of a single training: all nine of IoU-aware models deviate by 0.8 from seed to seed, and no baseline does.
     data, page = (path.read_text() for path in write_claims(made))
     measured = json.loads(data).get("trainings", [])
@@ -129,9 +129,9 @@ def sweep(folder: Path, values: list[float], width: float):
     measured = {(AWARE, rule): {"AP": ap, "AP90": ap} for rule, ap in zip(RULES[1:], values, strict=True)}
     made = finished(folder, lambda _: measured, tables=wanted)
     spread(made, AWARE, width, alike=False)
-    claims = {claim.id: claim for claim in judge(made)}
-    rising = [finding for finding in claims["strict-ap-rises"].findings if finding.quantity.label.startswith("AP90")]
-    return claims["best-alpha"].findings[0], rising
+    claims = judge(made)
+    rising = [finding for finding in claims["strict-ap-rises"]["findings"] if finding.quantity.label.startswith("AP90")]
+    return claims["best-alpha"]["findings"][0], rising
 
 
 # AP at alpha 1.0, 0.9, ... 0.0; the paper's best are the sixth and the seventh.
@@ -167,10 +167,10 @@ def test_partial_metrics_judge_what_is_there(tmp_path):
     lines = made.paths.metrics.read_text().splitlines()
     kept = [line for line in lines if "72x72" not in line and "deep" not in line]
     made.paths.metrics.write_text("\n".join(kept) + "\n")
-    found = {claim.id: claim for claim in judge(made)}
-    assert found["coco-ap-gain"].verdict == INCONCLUSIVE
-    assert "2 of 3 parts" in found["coco-ap-gain"].why
-    assert found["best-alpha"].verdict == NOT_RUN
+    found = judge(made)
+    assert found["coco-ap-gain"]["verdict"] == INCONCLUSIVE
+    assert "2 of 3 parts" in found["coco-ap-gain"]["why"]
+    assert found["best-alpha"]["verdict"] == NOT_RUN
     made.paths.metrics.write_text("\n".join(lines[:2]) + "\n")
     assert set(verdicts(made).values()) == {NOT_RUN}
 

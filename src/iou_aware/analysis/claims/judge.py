@@ -22,7 +22,6 @@ from iou_aware.analysis.uncertainty.verdict import (
     OPEN_ALONE,
     UNMET,
     VERDICTS,
-    Claim,
     Finding,
     judge_best,
     judge_number,
@@ -53,13 +52,13 @@ def write_claims(experiment: Experiment) -> list[Path]:
     """
     claims, paths = judge(experiment), experiment.paths
     trainings = Measurements(paths, experiment.runs).deviations(experiment.tables.values())
-    counts = Counter(claim.verdict for claim in claims)
+    counts = Counter(claim["verdict"] for claim in claims.values())
     checksums = {"claims_sha256": sha256(paths.statements), "metrics_sha256": sha256(paths.metrics)}
     judged = {
         "experiment": experiment.name,
         "comparison": experiment.comparison,
         "verdicts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        "claims": [asdict(claim, dict_factory=_written) for claim in claims],
+        "claims": [claim | {"findings": [_written(one) for one in claim["findings"]]} for claim in claims.values()],
         **({"trainings": trainings} if trainings else {}),
         "provenance": provenance.collect() | checksums,
     }
@@ -70,17 +69,24 @@ def write_claims(experiment: Experiment) -> list[Path]:
     return [paths.claims, readable]
 
 
-def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a dataclass as they are written: all but a number's values by seed."""
-    return {name: value for name, value in fields if name != "by_seed"}
+def _written(finding: Finding) -> dict[str, Any]:
+    """Return a finding as it is written: all but the values by seed."""
+    return asdict(finding, dict_factory=lambda fields: {key: value for key, value in fields if key != "by_seed"})
 
 
-def judge(experiment: Experiment) -> list[Claim]:
-    """Return the claims of ``reports/claims.yaml`` with their verdicts; see ``write_claims``."""
+def judge(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Return the claims of ``reports/claims.yaml`` with their verdicts, by their short names; see ``write_claims``.
+
+    Returns:
+        Of each its ``id``, the short name; ``place``, where the paper makes it; ``statement``, what it says;
+        ``reading``, how it was read, None where the paper leaves no room; ``verdict``, one of ``VERDICTS``; ``why``,
+        what decided it; ``deciding``, the first of the numbers that it is about, each with its uncertainty; and
+        ``findings``, the numbers behind it.
+    """
     paths, tables = experiment.paths, experiment.tables
     document = documents.read(paths.statements, "claims")
     measurements = Measurements(paths, experiment.runs)
-    claims: dict[str, Claim] = {}
+    claims: dict[str, dict[str, Any]] = {}
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in claims:
             raise document.error(("claims", index, "id"), f"the claim {content['id']!r} is in this file twice")
@@ -99,13 +105,10 @@ def judge(experiment: Experiment) -> list[Claim]:
             for metric in expectation["metrics"]:
                 findings += _findings(expectation, metric, measure, experiment.comparison == "values", backbones)
         verdict, why, deciding = together(findings)
-        place, statement, reading = (_one_line(content.get(key)) for key in ("place", "statement", "reading"))
-        claims[content["id"]] = Claim(content["id"], place, statement, reading, verdict, why, deciding, tuple(findings))
-    return list(claims.values())
-
-
-def _one_line(text: str | None) -> str | None:
-    return None if text is None else " ".join(text.split())
+        texts = {key: " ".join(content.get(key, "").split()) or None for key in ("place", "statement", "reading")}
+        decided = {"verdict": verdict, "why": why, "deciding": deciding, "findings": findings}
+        claims[content["id"]] = {"id": content["id"]} | texts | decided
+    return claims
 
 
 def _refuse_unknown(document: Document, key: Key, expectation: Mapping[str, Any], known: list[str]) -> None:
@@ -133,9 +136,7 @@ def _findings(
 ) -> list[Finding]:
     if "gain" in expectation:
         return _gains(expectation, metric, measure, values, backbones)
-    return (
-        [_best(expectation, metric, measure)] if "best" in expectation else _trend(expectation, metric, measure, values)
-    )
+    return [_best(expectation, metric, measure)] if "best" in expectation else _trend(expectation, metric, measure)
 
 
 def _gains(
@@ -145,7 +146,7 @@ def _gains(
 
     The mean is surer than each of them, so it decides what they leave open.
     """
-    times, where, beyond = (expectation.get(key) for key in ("times", "judged", "beyond"))
+    where, beyond = expectation.get("judged"), expectation.get("beyond")
     apart = f", beyond that in {beyond}" if beyond else ""
 
     def judged(label: str, terms: list[Term]) -> Finding:
@@ -160,18 +161,16 @@ def _gains(
     for row, over in expectation["gain"].items():
         terms, label = [(1.0, row, metric)], row
         if over is not None:
-            terms.append((-(times or 1.0), over, metric))
-            label += f" − {f'{times:g} × ' if times else ''}{over}"
+            terms.append((-expectation.get("times", 1.0), over, metric))
+            label += f" − {expectation['times']:g} × {over}" if "times" in expectation else f" − {over}"
         if beyond:
             terms += [(-factor, one, beyond) for factor, one, _ in terms]
         findings.append(judged(label, terms))
         together += [(factor / len(expectation["gain"]), *cell) for factor, *cell in terms]
     several = len({backbones.get(row) for row in expectation["gain"]}) == len(findings) > 1
     if several and all(finding.quantity.seeds >= FEWEST_SEEDS for finding in findings):
-        findings = [
-            replace(one, verdict=NOT_COMPARED, why=OPEN_ALONE) if one.verdict == INCONCLUSIVE else one
-            for one in findings
-        ]
+        alone = {"verdict": NOT_COMPARED, "why": OPEN_ALONE}
+        findings = [replace(one, **alone) if one.verdict == INCONCLUSIVE else one for one in findings]
         findings.append(judged(f"mean gain of {', '.join(expectation['gain'])}", together))
     return findings
 
@@ -193,11 +192,11 @@ def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Find
     return judge_best(lead, f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}", named)
 
 
-def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool) -> list[Finding]:
+def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure) -> list[Finding]:
     """Judge a trend: the last row against the first, and the step on the way that goes furthest against it."""
     rows, rises = expectation["along"], expectation["trend"] == "rises"
     whole = measure(f"{metric}: {rows[-1]} − {rows[0]}", [[(1.0, rows[-1], metric), (-1.0, rows[0], metric)]])
-    ends = judge_number(whole, "positive" if rises else "negative", None, values)
+    ends = judge_number(whole, "positive" if rises else "negative", None, False)
     ends = replace(ends, expected=f"{expectation['trend']} from {rows[0]} to {rows[-1]}")
     least = measure(
         f"{metric}: the step that {'rises' if rises else 'falls'} least",

@@ -35,31 +35,6 @@ class Finding:
     why: str
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper with its verdict.
-
-    Attributes:
-        id: Its short name.
-        place: Where the paper makes it.
-        statement: What it says.
-        reading: How it was read, where the paper leaves room.
-        verdict: One of ``VERDICTS``.
-        why: What decided the verdict, one sentence.
-        deciding: The numbers that it is about, the first of them, each with its uncertainty.
-        findings: The numbers behind it.
-    """
-
-    id: str
-    place: str
-    statement: str
-    reading: str | None
-    verdict: str
-    why: str
-    deciding: tuple[str, ...]
-    findings: tuple[Finding, ...]
-
-
 def noise_in(
     document: Document, table: str | None, own: Mapping[str, float] | None = None, runs: float | None = None
 ) -> dict[str, float]:

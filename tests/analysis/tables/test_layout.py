@@ -9,8 +9,16 @@ from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_cou
 from iou_aware.analysis.tables.numbers import NOTHING
 from iou_aware.analysis.tables.rows import TableContent, TableRow
 
-CITED = TableRow("yolo", ("YOLO", "D"), "cited", paper={"AP": 21.6})
+GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
+
+
+def numbers(**known) -> dict:
+    return {"AP": NOTHING | known}
+
+
+CITED = TableRow("yolo", ("YOLO", "D"), "cited", paper={"AP": 21.6}, numbers=numbers(paper=21.6))
 BASE = TableRow("base", ("RetinaNet", "R"), "ours", "cls", ("b0",), ("b0",), {"AP": 30.0}, {"AP": 35.9}, group=("x",))
+BASE = replace(BASE, numbers=numbers(ours=30.0, paper=35.9, delta=-5.9, verdict="contradicted"))
 AWARE = replace(
     BASE,
     key="aware",
@@ -21,23 +29,12 @@ AWARE = replace(
     ours={"AP": 31.24},
     paper={"AP": 36.9},
     baseline="base",
+    numbers=numbers(ours=31.24, paper=36.9, delta=-5.66, verdict="contradicted", **GAIN),
 )
 ADDED = replace(AWARE, key="added", labels=("Added", ""), kind="addition", ours={"AP": 99.0}, paper={})
+ADDED = replace(ADDED, numbers=numbers(ours=99.0, gain=69.0))
 CONTENT = TableContent(("Model", "Backbone"), ("AP",), [CITED, BASE, AWARE, ADDED], {})
 PLAIN = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
-GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
-
-
-def number(**known) -> dict:
-    return NOTHING | known
-
-
-NUMBERS = {
-    ("", "yolo", "AP"): number(paper=21.6),
-    ("", "base", "AP"): number(ours=30.0, paper=35.9, delta=-5.9, verdict="contradicted"),
-    ("", "aware", "AP"): number(ours=31.24, paper=36.9, delta=-5.66, verdict="contradicted", **GAIN),
-    ("", "added", "AP"): number(ours=99.0, gain=69.0),
-}
 
 
 def texts(table) -> list[list[list[str]]]:
@@ -51,7 +48,7 @@ def test_numbers_have_signs_that_can_be_read_and_nothing_has_none():
 
 
 def test_the_papers_layout_has_values_then_gains():
-    table = in_columns("Table 1", "All.", CONTENT, NUMBERS, ["One."])
+    table = in_columns("Table 1", "All.", CONTENT, ["One."])
     assert (table.heads, sorted(table.numeric), table.notes) == (("Model", "Backbone", "AP"), [2], ("One.",))
     assert [section.title for section in table.sections] == ["", "Gain over the baseline"]
     assert texts(table) == [
@@ -75,7 +72,7 @@ def test_the_best_is_that_at_the_precision_shown_and_of_several():
 
 
 def test_number_by_number_leaves_out_what_would_be_empty():
-    table = one_by_one("T", "", "", CONTENT, NUMBERS, by_size=True)
+    table = one_by_one("T", "", "", CONTENT, by_size=True)
     heads = ["Column", "Paper", "Ours", "Ours − paper", "Verdict", "Gain, paper", "Gain, ours", "95 % interval"]
     assert list(table.heads) == [*heads, "Verdict on the gain", "Seeds"]
     assert sorted(table.numeric) == [1, 2, 3, 5, 6, 7, 9]
@@ -85,18 +82,18 @@ def test_number_by_number_leaves_out_what_would_be_empty():
         [["AP", "36.9", "31.2", "−5.7", "contradicted", "+1.0", "+1.24", "+0.50 … +2.00", "reproduced", "1"]],
     ]
     assert [cell.runs for cell in table.sections[1].rows[0]][1:7] == [(), ("a0",), (), (), (), ("a0",)]
-    assert one_by_one("T", "", "", PLAIN, NUMBERS, by_size=True).heads == ("Column", "Ours", "Seeds")
-    assert "Verdict" not in one_by_one("T", "", "", CONTENT, NUMBERS, by_size=False).heads
+    assert one_by_one("T", "", "", PLAIN, by_size=True).heads == ("Column", "Ours", "Seeds")
+    assert "Verdict" not in one_by_one("T", "", "", CONTENT, by_size=False).heads
 
 
 def test_seeds_are_counted_and_have_a_range():
-    row = replace(BASE, runs=("b0", "b1"), measured=("b0",))
+    known = numbers(ours=30.0, paper=35.9, lowest=29.0, highest=31.0)
+    row = replace(BASE, runs=("b0", "b1"), measured=("b0",), numbers=known)
     content = replace(CONTENT, rows=[CITED, row])
-    numbers = NUMBERS | {("", "base", "AP"): number(ours=30.0, paper=35.9, lowest=29.0, highest=31.0)}
-    table = in_columns("T", "", content, numbers, [])
+    table = in_columns("T", "", content, [])
     assert table.heads[-1] == "Seeds" and table.numeric == {2, 3}
     assert [row[-1].text for row in table.sections[0].rows] == ["", "1 of 2"]
-    detailed = one_by_one("T", "", "", content, numbers, by_size=False)
+    detailed = one_by_one("T", "", "", content, by_size=False)
     assert dict(zip(detailed.heads, texts(detailed)[0][0], strict=True)) == {
         "Column": "AP",
         "Paper": "35.9",
@@ -105,40 +102,40 @@ def test_seeds_are_counted_and_have_a_range():
         "Ours − paper": "–",
         "Seeds": "1 of 2",
     }
-    assert "Means over the seeds counted" in notes_below("val", content, numbers, False, False, {})[-2]
+    assert "Means over the seeds counted" in notes_below("val", content, False, {})[-2]
     gaining = replace(content, rows=[row, AWARE])
-    assert on_columns(gaining, numbers).endswith("Over seeds there is a range and no interval.")
+    assert on_columns(gaining).endswith("Over seeds there is a range and no interval.")
     three = replace(AWARE, runs=("a0", "a1", "a2"), measured=("a0", "a1", "a2"))
-    assert "measured over the seeds" in on_columns(replace(content, rows=[row, three]), numbers)
+    assert "measured over the seeds" in on_columns(replace(content, rows=[row, three]))
 
 
 def test_a_row_without_values_says_why():
-    content = replace(CONTENT, rows=[replace(AWARE, measured=(), ours={}), BASE])
-    numbers = NUMBERS | {("", "aware", "AP"): number(paper=36.9, why="a0 is not trained")}
-    (section, _) = one_by_one("T", "", "", content, numbers, by_size=False).sections
+    missing = numbers(paper=36.9, why="a0 is not trained")
+    content = replace(CONTENT, rows=[replace(AWARE, measured=(), ours={}, numbers=missing), BASE])
+    (section, _) = one_by_one("T", "", "", content, by_size=False).sections
     assert (section.title, section.runs) == ("IoU-aware (missing: a0 is not trained)", ())
     missing = {("a0", "val", "none"): "not trained"}
-    assert notes_below("val", content, numbers, False, False, missing)[-1] == "– Missing: aware (not trained)."
+    assert notes_below("val", content, False, missing)[-1] == "– Missing: aware (not trained)."
 
 
 @pytest.mark.parametrize("by_size", [False, True])
 def test_notes_explain_what_is_there_and_nothing_else(by_size):
-    notes = " ".join(notes_below("val", CONTENT, NUMBERS, True, by_size, {}))
+    notes = " ".join(notes_below("val", CONTENT, by_size, {}))
     for part in ("Ours, then the paper's", "cites from others", "Bold: the best", "† An addition", "One seed per row"):
         assert part in notes
     assert ("for the pattern only" in notes) == (not by_size)
     assert ("by its sign and size: ✓ reproduced." in notes) == by_size
     assert ("by its sign: ✓ reproduced." in notes) == (not by_size)
     assert "Missing" not in notes and "VOC07" not in notes
-    assert notes_below("val", PLAIN, NUMBERS, False, by_size, {}) == ["All values in percent.", "One seed per row."]
+    assert notes_below("val", PLAIN, by_size, {}) == ["All values in percent.", "One seed per row."]
 
 
 def test_columns_and_verdicts_are_told():
-    caption = on_columns(CONTENT, NUMBERS)
+    caption = on_columns(CONTENT)
     assert "1,000 resamples" in caption and "Without one: the images are not resampled" in caption
     assert "Over seeds" not in caption
-    assert "Without one" not in on_columns(replace(CONTENT, rows=[BASE, AWARE]), NUMBERS)
-    assert "resamples" not in on_columns(replace(CONTENT, rows=[BASE, ADDED]), NUMBERS)
-    assert on_columns(replace(CONTENT, rows=[BASE]), NUMBERS) == ""
-    assert verdict_counts(CONTENT, NUMBERS) == "Gains: 1 reproduced. Values: 2 contradicted."
-    assert verdict_counts(replace(CONTENT, rows=[ADDED]), NUMBERS) == ""
+    assert "Without one" not in on_columns(replace(CONTENT, rows=[BASE, AWARE]))
+    assert "resamples" not in on_columns(replace(CONTENT, rows=[BASE, ADDED]))
+    assert on_columns(replace(CONTENT, rows=[BASE])) == ""
+    assert verdict_counts(CONTENT) == "Gains: 1 reproduced. Values: 2 contradicted."
+    assert verdict_counts(replace(CONTENT, rows=[ADDED])) == ""

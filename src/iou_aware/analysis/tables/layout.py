@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from iou_aware.analysis.tables.numbers import Number, Numbers
-from iou_aware.analysis.tables.rows import TableContent, TableRow
+from iou_aware.analysis.tables.rows import Number, TableContent, TableRow
 
 DAGGER = "†"
 MISSING = "–"
@@ -84,7 +83,7 @@ def shown(number: float | None, form: str = ".1f") -> str:
     return text.lstrip("+-").replace("-", "−") if not text.strip("+-0.") else text.replace("-", "−")
 
 
-def in_columns(title: str, caption: str, content: TableContent, numbers: Numbers, notes: Sequence[str]) -> TextTable:
+def in_columns(title: str, caption: str, content: TableContent, notes: Sequence[str]) -> TextTable:
     """Lay a table out as the paper does: values, gains over the baseline with their verdicts, then each class.
 
     Gains stand there when a row has a baseline, classes when the table asks for them.
@@ -93,11 +92,8 @@ def in_columns(title: str, caption: str, content: TableContent, numbers: Numbers
     values = [
         _line(row, [_value(row, m, m in best[row.key]) for m in metrics], seeds, _count(row)) for row in content.rows
     ]
-    gains = [
-        _line(row, [_gain(row, numbers["", row.key, m]) for m in metrics], seeds, _count(row))
-        for row in content.rows
-        if row.baseline
-    ]
+    gaining = [row for row in content.rows if row.baseline]
+    gains = [_line(row, [_gain(row, row.numbers[m]) for m in metrics], seeds, _count(row)) for row in gaining]
     sections = [Section("", values), *([Section("Gain over the baseline", gains)] if gains else [])]
     sections += [
         Section(name, [_line(row, [_value(row, m) for m in metrics], seeds) for row in rows])
@@ -108,26 +104,33 @@ def in_columns(title: str, caption: str, content: TableContent, numbers: Numbers
     return TextTable(title, caption, heads, numeric, sections, tuple(notes))
 
 
-def one_by_one(
-    title: str, caption: str, summary: str, content: TableContent, numbers: Numbers, by_size: bool
-) -> TextTable:
+def one_by_one(title: str, caption: str, summary: str, content: TableContent, by_size: bool) -> TextTable:
     """Lay a table out number by number: paper, ours, difference, gain with its interval, seeds and verdicts.
 
     Columns that would be empty throughout are left out.
     """
-    columns = _columns(content, by_size)
+    present = {
+        "paper": any(row.paper for row in content.rows),
+        "seeds": content.has_seeds,
+        "sizes": by_size,
+        "gain": any(row.baseline for row in content.rows),
+    }
+    columns = [head for head, (needed, _) in _COLUMNS.items() if all(map(present.get, needed))]
     sections = []
     for row in content.rows:
         if row.kind == "cited":
             continue
-        mine = {metric: numbers["", row.key, metric] for metric in content.metrics}
-        why = next((number["why"] for number in mine.values() if number["why"]), "not collected")
-        cells = [[Cell(metric), *(cell(row, number) for cell in columns.values())] for metric, number in mine.items()]
+        why = next((number["why"] for number in row.numbers.values() if number["why"]), "not collected")
+        cells = [
+            [Cell(metric), *(_cell(head, row, number) for head in columns), Cell(_count(row))]
+            for metric, number in row.numbers.items()
+        ]
         heading = ", ".join(label for label in row.labels if label not in ("", "-"))
         heading += f" {DAGGER}" if row.kind == "addition" else ""
         sections.append(Section(heading, cells, row.rule, row.measured, "" if row.measured else f"missing: {why}"))
-    numeric = frozenset(i for i, head in enumerate(columns, 1) if not head.startswith("Verdict"))
-    return TextTable(title, caption, ("Column", *columns), numeric, sections, summary=summary)
+    heads = ("Column", *columns, "Seeds")
+    numeric = frozenset(i for i, head in enumerate(heads) if i and not head.startswith("Verdict"))
+    return TextTable(title, caption, heads, numeric, sections, summary=summary)
 
 
 def best_of(content: TableContent) -> dict[str, set[str]]:
@@ -146,35 +149,30 @@ def best_of(content: TableContent) -> dict[str, set[str]]:
     return best
 
 
-def _columns(content: TableContent, by_size: bool) -> dict[str, Callable[[TableRow, Number], Cell]]:
-    """Return what stands in each column, by its heading."""
-    printed = any(row.paper for row in content.rows)
-    gaining = any(row.baseline for row in content.rows)
-    seeds = content.has_seeds
+# What stands in each column, number by number, by its heading: what the table must have for it, and the text.
+_COLUMNS: dict[str, tuple[Sequence[str], Callable[[Number], str]]] = {
+    "Paper": (["paper"], lambda number: shown(number["paper"])),
+    "Ours": ([], lambda number: shown(number["ours"])),
+    "Range over seeds": (["seeds"], lambda number: _range(number["lowest"], number["highest"], absent="")),
+    "Ours − paper": (["paper"], lambda number: shown(number["delta"], "+.1f")),
+    "Verdict": (["paper", "sizes"], lambda number: number["verdict"]),
+    "Gain, paper": (["gain", "paper"], lambda number: shown(number["gain_paper"], "+.1f")),
+    "Gain, ours": (["gain"], lambda number: shown(number["gain"], "+.2f")),
+    "95 % interval": (["gain"], lambda number: _range(number["gain_low"], number["gain_high"], "+.2f")),
+    "Its range over seeds": (
+        ["gain", "seeds"],
+        lambda number: _range(number["gain_lowest"], number["gain_highest"], "+.2f", ""),
+    ),
+    "Verdict on the gain": (["gain", "paper"], lambda number: number["gain_verdict"]),
+}
+_LINKED = ("Ours", "Gain, ours")
 
-    def column(text: Callable[[TableRow, Number], str], linked: bool = False) -> Callable[[TableRow, Number], Cell]:
-        return lambda row, number: Cell(text(row, number), runs=row.measured if linked else ())
 
-    def of_gain(text: Callable[[Number], str], linked: bool = False) -> Callable[[TableRow, Number], Cell]:
-        return column(lambda row, number: text(number) if row.baseline else "", linked)
-
-    columns = {
-        "Paper": printed and column(lambda row, number: shown(number["paper"])),
-        "Ours": column(lambda row, number: shown(number["ours"]), linked=True),
-        "Range over seeds": seeds
-        and column(lambda row, number: _range(number["lowest"], number["highest"], absent="")),
-        "Ours − paper": printed and column(lambda row, number: shown(number["delta"], "+.1f")),
-        "Verdict": printed and by_size and column(lambda row, number: number["verdict"]),
-        "Gain, paper": gaining and printed and of_gain(lambda number: shown(number["gain_paper"], "+.1f")),
-        "Gain, ours": gaining and of_gain(lambda number: shown(number["gain"], "+.2f"), linked=True),
-        "95 % interval": gaining and of_gain(lambda number: _range(number["gain_low"], number["gain_high"], "+.2f")),
-        "Its range over seeds": gaining
-        and seeds
-        and of_gain(lambda number: _range(number["gain_lowest"], number["gain_highest"], "+.2f", "")),
-        "Verdict on the gain": gaining and printed and of_gain(lambda number: number["gain_verdict"]),
-        "Seeds": column(lambda row, number: _count(row)),
-    }
-    return {heading: column for heading, column in columns.items() if column}
+def _cell(head: str, row: TableRow, number: Number) -> Cell:
+    """Return what stands in a column of ``_COLUMNS``: nothing about a gain in a row without a baseline."""
+    needed, text = _COLUMNS[head]
+    is_empty = "gain" in needed and not row.baseline
+    return Cell("" if is_empty else text(number), runs=row.measured if head in _LINKED else ())
 
 
 def _line(row: TableRow, cells: list[Cell], seeds: bool, count: str = "") -> list[Cell]:

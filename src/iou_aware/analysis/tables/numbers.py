@@ -1,20 +1,14 @@
 """Every number of a table beside the paper's, with its gain over the row's baseline, how sure it is, and verdicts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from iou_aware.analysis.tables.rows import TableContent, TableRow, difference
+from iou_aware.analysis.tables.rows import Number, TableContent, TableRow, difference
 from iou_aware.analysis.uncertainty.quantity import Measurements, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number
 from iou_aware.experiment.table import Table
 
-# One number of a table, in percent or points, by the columns of its CSV. ``ours``: the mean over the seeds; ``paper``:
-# the paper's; ``delta``: ours less the paper's; ``low``, ``high``: the 95 % interval over the images; ``lowest``,
-# ``highest``: over the seeds, where there are several; ``verdict``: on ours, judged by its size where values are to be
-# compared; ``why``: what decided it, or why there is no number. The same of the ``gain`` over the row's baseline,
-# judged by its sign, and by its size where values are to be compared.
-Number = dict[str, Any]
 _CERTAINTY: Number = {"low": None, "high": None, "lowest": None, "highest": None, "verdict": "", "why": ""}
 # What there is not.
 NOTHING: Number = {
@@ -23,14 +17,12 @@ NOTHING: Number = {
     **dict.fromkeys(("gain", "gain_paper")),
     **{f"gain_{name}": value for name, value in _CERTAINTY.items()},
 }
-# By class (empty for all of them together), row and metric.
-Numbers = dict[tuple[str, str, str], Number]
 
 
-def judge_numbers(
+def with_numbers(
     table: Table, content: TableContent, measurements: Measurements, noise: Mapping[str, float], by_size: bool
-) -> Numbers:
-    """Return the numbers of a table; those of a class alone have neither a paper's number nor an interval.
+) -> TableContent:
+    """Return a table with its numbers; those of a class alone have neither a paper's number nor an interval.
 
     Args:
         table: What the experiment says of it.
@@ -69,14 +61,13 @@ def judge_numbers(
     def number_of_class(row: TableRow, base: TableRow | None, metric: str) -> Number:
         return NOTHING | {"ours": row.ours.get(metric), "gain": base and difference(row.ours, base.ours, metric)}
 
-    parts = [("", content.rows, number), *((name, rows, number_of_class) for name, rows in content.classes.items())]
-    numbers = {}
-    for name, rows, make in parts:
+    def filled(rows: list[TableRow], make: Callable[[TableRow, TableRow | None, str], Number]) -> list[TableRow]:
         by_key = {row.key: row for row in rows}
-        for row in rows:
-            for metric in content.metrics:
-                numbers[name, row.key, metric] = make(row, by_key.get(row.baseline), metric)
-    return numbers
+        of_row = {row.key: {m: make(row, by_key.get(row.baseline), m) for m in content.metrics} for row in rows}
+        return [replace(row, numbers=of_row[row.key]) for row in rows]
+
+    classes = {name: filled(rows, number_of_class) for name, rows in content.classes.items()}
+    return replace(content, rows=filled(content.rows, number), classes=classes)
 
 
 def _certainty(finding: Finding) -> dict[str, Any]:

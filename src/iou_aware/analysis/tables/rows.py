@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,12 @@ from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Table
 
 Values = dict[str, float]
+# One number of a table, in percent or points, by the columns of its CSV. ``ours``: the mean over the seeds; ``paper``:
+# the paper's; ``delta``: ours less the paper's; ``low``, ``high``: the 95 % interval over the images; ``lowest``,
+# ``highest``: over the seeds, where there are several; ``verdict``: on ours, judged by its size where values are to be
+# compared; ``why``: what decided it, or why there is no number. The same of the ``gain`` over the row's baseline,
+# judged by its sign, and by its size where values are to be compared.
+Number = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class TableRow:
         paper: The paper's likewise.
         baseline: Key of the row that gains are measured over, the same model without the IoU head; None: there is none.
         group: What rows must share to be compared with each other: dataset, scale, backbone and recipe.
+        numbers: Its numbers by metric, once they are judged.
     """
 
     key: str
@@ -40,6 +48,7 @@ class TableRow:
     paper: Values = field(default_factory=dict)
     baseline: str | None = None
     group: tuple[str, ...] = ()
+    numbers: dict[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ class TableContent:
     def has_seeds(self) -> bool:
         """Whether a row is the mean over several seeds."""
         return any(len(row.runs) > 1 for row in self.rows)
+
+    @property
+    def gains(self) -> list[Number]:
+        """The numbers of the rows that have a baseline."""
+        return [number for row in self.rows if row.baseline for number in row.numbers.values()]
 
 
 def read_content(

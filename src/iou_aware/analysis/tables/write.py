@@ -5,7 +5,7 @@ from pathlib import Path
 from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.tables import layout, notes
-from iou_aware.analysis.tables.numbers import NOTHING, Numbers, judge_numbers
+from iou_aware.analysis.tables.numbers import NOTHING, with_numbers
 from iou_aware.analysis.tables.render import render
 from iou_aware.analysis.tables.rows import TableContent, read_content
 from iou_aware.analysis.uncertainty.quantity import Measurements
@@ -32,21 +32,20 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     content = read_content(table, experiment.runs, paper, load_metrics(paths.metrics), per_class)
     statements = documents.read(paths.statements, "claims")
     noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
-    numbers = judge_numbers(table, content, Measurements(paths, experiment.runs), noise, by_size)
-    bold = any(layout.best_of(content).values())
-    below = notes.notes_below(table.split, content, numbers, bold, by_size, load_missing(paths.missing))
-    main = layout.in_columns(table.title, table.caption, content, numbers, below)
-    title, counts = f"{table.title}, number by number", notes.verdict_counts(content, numbers)
-    summary = f"{title}. {counts}".strip()
-    single = layout.one_by_one(title, notes.on_columns(content, numbers), summary, content, numbers, by_size)
-    texts = {"csv": _csv(name, content, numbers)}
+    content = with_numbers(table, content, Measurements(paths, experiment.runs), noise, by_size)
+    below = notes.notes_below(table.split, content, by_size, load_missing(paths.missing))
+    main = layout.in_columns(table.title, table.caption, content, below)
+    title = f"{table.title}, number by number"
+    summary = f"{title}. {notes.verdict_counts(content)}".strip()
+    single = layout.one_by_one(title, notes.on_columns(content), summary, content, by_size)
+    texts = {"csv": _csv(name, content)}
     texts |= {suffix: render(suffix, name, main, single) for suffix in ("md", "tex", "html")}
     for suffix, text in texts.items():
         write_text(paths.table(name, suffix), text)
     return [paths.table(name, suffix) for suffix in texts]
 
 
-def _csv(name: str, content: TableContent, numbers: Numbers) -> str:
+def _csv(name: str, content: TableContent) -> str:
     columns = ["table", "row", *content.headings, "kind", "class", "metric", *NOTHING]
     lines = []
     for one, rows in {"": content.rows, **content.classes}.items():
@@ -54,5 +53,5 @@ def _csv(name: str, content: TableContent, numbers: Numbers) -> str:
             about = {"table": name, "row": row.key, "kind": row.kind, "class": one, "n": len(row.measured)}
             about |= {"seeds": len(row.runs), "rule": row.rule, "baseline": row.baseline, "runs": " ".join(row.runs)}
             about |= dict(zip(content.headings, row.labels, strict=True))
-            lines += [about | {"metric": m} | numbers[one, row.key, m] for m in content.metrics]
+            lines += [about | {"metric": metric} | number for metric, number in row.numbers.items()]
     return csv_text([*columns, "n", "seeds", "rule", "baseline", "runs"], lines)

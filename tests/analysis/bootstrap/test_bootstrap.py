@@ -157,9 +157,9 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     assert (spearman != by_rule["none"]["pearson"]).any() and (spearman.abs() <= 1).all()
     about = {"resamples": 50, "seed": SEED, "images": IMAGES, "weights_sha256": "w" * 64}
     assert about.items() <= frame.attrs.items()
-    ours, theirs = (1, paths[1], "alpha=0.50", "AP"), (-1, paths[0], "cls", "AP")
+    ours, theirs = (1, frame, "alpha=0.50", "AP"), (-1, resamples.load(paths[0]), "cls", "AP")
     assert resamples.columns([[ours, theirs]]) == pytest.approx(np.zeros((50, 1)))
-    half = (0.5, paths[1], "none", "AP50")
+    half = (0.5, frame, "none", "AP50")
     sums = resamples.columns([[ours, half], [theirs]])
     expected = by_rule["alpha=0.50"]["AP"] + 0.5 * by_rule["none"]["AP50"], -by_rule["alpha=0.50"]["AP"]
     assert sums == pytest.approx(np.column_stack(expected))
@@ -169,8 +169,10 @@ def test_what_is_not_resampled_has_no_sum(tmp_path):
     study = experiment(tmp_path, tables={})
     write_detections(study, BASELINE, "val", {"cls": noisy(write_dataset(study), 1)})
     path = draw.resample(study, BASELINE, "val", resamples=5)
-    for missing in [(1, path, "none", "AP"), (1, path, "cls", "VOC07_AP"), (1, tmp_path / "none", "cls", "AP")]:
-        assert resamples.columns([[(1, path, "cls", "AP"), missing]]) is None
+    frame = resamples.load(path)
+    for missing in [(1, frame, "none", "AP"), (1, frame, "cls", "VOC07_AP"), (1, None, "cls", "AP")]:
+        assert resamples.columns([[(1, frame, "cls", "AP"), missing]]) is None
+    assert resamples.load(tmp_path / "none") is None
     pq.write_table(pa.table({"rule": ["cls"], "AP": [1.0]}), path)
     with pytest.raises(InputError, match=r"val\.parquet: expected a file that `iou-aware bootstrap` wrote"):
         resamples.load(path)
@@ -184,19 +186,21 @@ def write_resamples(path, values, **about) -> None:
 
 @pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed"])
 def test_resamples_of_different_images_are_not_compared(tmp_path, key):
-    paths = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
     about = {"annotations_sha256": 1, "resamples": 1, "seed": 1}
-    for path, made in zip(paths, (about, about | {key: 2}), strict=True):
-        write_resamples(path, [1.0], **made)
+    terms = []
+    for name, made in {"first": about, "second": about | {key: 2}}.items():
+        write_resamples(tmp_path / f"{name}.parquet", [1.0], **made)
+        terms.append((1, resamples.load(tmp_path / f"{name}.parquet"), "cls", "AP"))
     with pytest.raises(InputError, match=rf"first\.parquet and .*second\.parquet cannot.*their {key} are 1 and 2"):
-        resamples.columns([[(1, paths[0], "cls", "AP"), (-1, paths[1], "cls", "AP")]])
+        resamples.columns([terms])
 
 
 def test_folds_of_cross_validation_are_drawn_apart_and_add_up(tmp_path):
     made, parts = [], np.random.default_rng(0).random((2, 5))
     for fold, values in enumerate(parts):
-        made.append((0.5, tmp_path / f"{fold}.parquet", "cls", "AP"))
-        write_resamples(made[-1][1], values, annotations_sha256=fold, resamples=5, seed=fold)
+        path = tmp_path / f"{fold}.parquet"
+        write_resamples(path, values, annotations_sha256=fold, resamples=5, seed=fold)
+        made.append((0.5, resamples.load(path), "cls", "AP"))
     assert resamples.columns([made]) == pytest.approx(parts.mean(0)[:, None])
     drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3

@@ -1,10 +1,10 @@
 """The files of resamples, and how they are read."""
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from itertools import chain
+from collections.abc import Sequence
+from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,31 +13,24 @@ from pyarrow import ArrowException
 
 from iou_aware.common.errors import InputError
 
-# A part of a sum: a factor, and the file of resamples, rule and metric that it multiplies.
-Term = tuple[float, Path, str, str]
+# A part of a sum: a factor, and what it multiplies: resamples as ``load`` returns them, rule and metric.
+Term = tuple[float, pd.DataFrame | None, str, str]
 
 
 def load(path: Path) -> pd.DataFrame | None:
     """Return what ``resample`` wrote to ``path``: a row per rule and resample, a column per metric; None before it has.
 
-    The provenance is in the frame's ``attrs``. A file is read once.
+    The provenance is in the frame's ``attrs``, and the ``path``.
 
     Raises:
         InputError: It is not such a file.
     """
     if not path.is_file():
         return None
-    status = path.stat()
-    # The clock of a file system ticks slowly; whatever is renamed to this path is another file at least.
-    return _load(path, (status.st_mtime_ns, status.st_ino, status.st_size))
-
-
-@lru_cache(maxsize=64)
-def _load(path: Path, version: tuple[int, ...]) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
         frame = table.to_pandas()
-        frame.attrs = json.loads(table.schema.metadata[b"provenance"])
+        frame.attrs = json.loads(table.schema.metadata[b"provenance"]) | {"path": str(path)}
         frame["rule"]
     except (ArrowException, OSError, ValueError, KeyError, TypeError) as fault:
         raise InputError(
@@ -52,37 +45,31 @@ def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
     Raises:
         InputError: The images were not drawn alike for all terms, so that their differences are not paired.
     """
-    frames: dict[Path, pd.DataFrame] = {}
-    for path in dict.fromkeys(path for _, path, *_ in chain(*sums)):
-        frame = load(path)
-        if frame is None:
-            return None
-        frames[path] = frame
-        _check_paired(frames)
+    frames = [frame for _, frame, *_ in chain(*sums)]
+    if any(frame is None for frame in frames):
+        return None
+    files = {frame.attrs["path"]: frame.attrs for frame in frames}
+    for first, second in combinations(files.values(), 2):
+        _check_paired(first, second)
     drawn = []
-    for factor, path, rule, metric in chain(*sums):
-        mine = frames[path]["rule"] == rule
-        if metric not in frames[path] or not mine.any():
+    for factor, frame, rule, metric in chain(*sums):
+        mine = frame["rule"] == rule
+        if metric not in frame or not mine.any():
             return None
-        drawn.append(factor * frames[path].loc[mine, metric].to_numpy())
+        drawn.append(factor * frame.loc[mine, metric].to_numpy())
     starts = np.cumsum([0, *map(len, sums)])[:-1]
     return np.add.reduceat(np.stack(drawn, 1), starts, axis=1)
 
 
-def _check_paired(frames: Mapping[Path, pd.DataFrame]) -> None:
-    """Raise InputError unless the images of the last frame were drawn as those of the others.
+def _check_paired(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Raise InputError unless the images of two files, told by their provenance, were drawn alike.
 
     Folds of cross-validation are other images, drawn from another seed.
     """
-    last = next(reversed(frames))
-    for first in frames:
-        attributes = [frames[path].attrs for path in (first, last)]
-        differ = [
-            key for key in ("resamples", "annotations_sha256", "seed") if len({one[key] for one in attributes}) > 1
-        ]
-        if differ and differ != ["annotations_sha256", "seed"]:
-            key, values = differ[0], [one[differ[0]] for one in attributes]
-            raise InputError(
-                f"{first} and {last} cannot be compared: their {key} are {values[0]} and {values[1]}."
-                " Run `iou-aware bootstrap` again for both."
-            )
+    differ = [key for key in ("resamples", "annotations_sha256", "seed") if first[key] != second[key]]
+    if differ and differ != ["annotations_sha256", "seed"]:
+        key = differ[0]
+        raise InputError(
+            f"{first['path']} and {second['path']} cannot be compared: their {key} are {first[key]} and {second[key]}."
+            " Run `iou-aware bootstrap` again for both."
+        )

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +85,7 @@ class Measurements:
         self._weights = dict(zip(table["run"], table["weights_sha256"], strict=True))
         self._missing = metrics.load_missing(paths.missing)
         self._metrics = _by_cell(table)
+        self._drawn: dict[tuple[str, str], pd.DataFrame | None] = {}
         # Every model once; its runs differ in their seed only.
         self._models = list(dict.fromkeys(replace(run, seed=0) for run in runs.values()))
         aware = [model for model in self._models if model.is_iou_aware]
@@ -257,16 +257,19 @@ class Measurements:
         ]
         return resamples.columns(means)
 
-    def _resamples(self, run: str, split: str) -> Path:
-        """Return where a run's resamples are; InputError if they are of other weights than its metrics."""
-        path = self._paths.bootstrap(run, split)
-        frame = resamples.load(path)
-        if frame is not None and frame.attrs["weights_sha256"] != self._weights.get(run, frame.attrs["weights_sha256"]):
-            raise InputError(
-                f"{path} is of the weights {frame.attrs['weights_sha256']}, but {self._paths.metrics} of"
-                f" {self._weights[run]}. Run `iou-aware bootstrap` again for {run} on {split}."
-            )
-        return path
+    def _resamples(self, run: str, split: str) -> pd.DataFrame | None:
+        """Return a run's resamples, read once; InputError if they are of other weights than its metrics."""
+        if (run, split) not in self._drawn:
+            path = self._paths.bootstrap(run, split)
+            frame = resamples.load(path)
+            weights = None if frame is None else frame.attrs["weights_sha256"]
+            if weights not in (None, self._weights.get(run, weights)):
+                raise InputError(
+                    f"{path} is of the weights {weights}, but {self._paths.metrics} of {self._weights[run]}."
+                    f" Run `iou-aware bootstrap` again for {run} on {split}."
+                )
+            self._drawn[run, split] = frame
+        return self._drawn[run, split]
 
     def _why(self, split: str, row: Row, metric: str) -> str:
         """Return why a cell has no value."""

@@ -57,7 +57,11 @@ def sections(
         )
         change = f"{other} − {first}"
         heads = ["metric", first, other, change, "95 % interval", "p", ""]
-        parts.append(Section(f"{other} against {first}", "", heads, _metrics(metrics)))
+        rows = [
+            _row(_LABELS.get(one.metric, one.metric), one, one.p, 3 if one.metric in CORRELATIONS else 2)
+            for one in metrics.itertuples()
+        ]
+        parts.append(Section(f"{other} against {first}", "", heads, rows))
         heads = ["class", first, other, change, "95 % interval", "p (Holm)", ""]
         paragraph, rows = _classes(classes, shown)
         parts.append(Section("AP by class", paragraph, heads, rows))
@@ -65,13 +69,6 @@ def sections(
         sense = f"By about how many points AP of {change} would rise if the image counted once more:"
         parts.append(Section("Images that decide", sense, ["image", "file", "influence"], rows))
     return parts
-
-
-def _metrics(frame: pd.DataFrame) -> list[list[str]]:
-    return [
-        [_LABELS.get(one.metric, one.metric), *_cells(one, one.p, 3 if one.metric in CORRELATIONS else 2)]
-        for one in frame.itertuples()
-    ]
 
 
 def _classes(frame: pd.DataFrame, shown: int | None) -> tuple[str, list[list[str]]]:
@@ -84,15 +81,15 @@ def _classes(frame: pd.DataFrame, shown: int | None) -> tuple[str, list[list[str
     )
     ordered = pd.concat([frame[sure], frame[judged & ~sure], frame[~judged]])
     shown_classes = ordered.rename(columns={"class": "name"})[:shown].itertuples()
-    return paragraph, [[one.name, *_cells(one, one.p_holm, 2)] for one in shown_classes]
+    return paragraph, [_row(one.name, one, one.p_holm, 2) for one in shown_classes]
 
 
-def _cells(one: Any, p: float, digits: int) -> list[str]:
-    """Return both values, the difference, its interval, probability and verdict; empty where it is not known."""
+def _row(name: str, one: Any, p: float, digits: int) -> list[str]:
+    """Return name, both values, difference, interval, probability and verdict; empty where one is not known."""
     known = [(one.first, ""), (one.value, ""), (one.difference, "+")]
     cells = ["" if np.isnan(value) else f"{value:{sign}.{digits}f}" for value, sign in known]
     interval = "" if np.isnan(one.low) else f"[{one.low:+.{digits}f}, {one.high:+.{digits}f}]"
-    return [*cells, interval, "" if np.isnan(p) else f"{p:.3f}", one.verdict]
+    return [name, *cells, interval, "" if np.isnan(p) else f"{p:.3f}", one.verdict]
 
 
 def markdown(parts: Sequence[Section]) -> str:
@@ -128,9 +125,5 @@ def write(found: Comparison, parts: Sequence[Section], pictures: Sequence[tuple[
         frame = getattr(found, name)
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         write_text(into / f"{name}.csv", csv_text(list(frame.columns), rows))
-    tables = [
-        (part.heading, part.paragraph, html.table(part.heads, part.rows, range(1, len(part.heads) - 1)))
-        for part in parts
-    ]
     figures = [html.figure(path.read_bytes(), "jpeg", shows) for path, shows in pictures]
-    write_text(into / "index.html", html.render("comparison", parts=tables, figures=figures))
+    write_text(into / "index.html", html.render("comparison", parts=parts, figures=figures))

@@ -15,7 +15,7 @@ from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.lrp import errors, resampled_errors
-from iou_aware.evaluation.matching import AREAS, match, match_areas
+from iou_aware.evaluation.matching import match, match_areas
 from iou_aware.evaluation.resampled import (
     METRICS,
     SEED,
@@ -76,17 +76,6 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
         for metric in (*METRICS, "AR100"):
             wanted = np.nan if expected[metric] is None else expected[metric]
             assert values[metric][index] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
-
-
-def test_every_image_once_is_the_plain_evaluation(tmp_path):
-    path = tmp_path / "truth.json"
-    found = noisy(scene(path), 3)
-    evaluator, curves = coco.CocoEvaluator(path), official(path, found)
-    for index, area in enumerate(AREAS):
-        precisions = average_precisions(match(evaluator, found, area), [np.ones((1, IMAGES), dtype=int)])[0]
-        expected = curves.precision[:, :, :, index, -1].mean(axis=1)
-        assert np.array_equal(np.isnan(precisions), expected == -1)
-        assert np.nan_to_num(precisions, nan=-1) == pytest.approx(expected, abs=1e-12)
 
 
 def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):

@@ -52,10 +52,9 @@ def shown(tmp_path):
     study = experiment(tmp_path, rules=RULES, tables={})
     content = write_dataset(study)
     first = noisy(content, 1, 0.1)
-    second = first.copy()
     image = next(a["image_id"] for a in content["annotations"] if not a["iscrowd"])
     perfect = [[image, *a["bbox"], 0.99, a["category_id"]] for a in content["annotations"] if a["image_id"] == image]
-    second = np.concatenate([second[second[:, 0] != image], perfect])
+    second = np.concatenate([first[first[:, 0] != image], perfect])
     write_detections(study, AWARE, "val", dict(zip(RULES, [first, second], strict=True)))
     write_detections(study, BASELINE, "val", {"cls": first})
     return study, image
@@ -76,9 +75,7 @@ def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
     assert float(lines[0]["change"]) == pytest.approx(sum(kept) / len(objects), abs=1e-4)
     assert lines[0]["text"].count("1.00") >= len(objects)
     with Image.open(pictures[0]) as picture:
-        width, height = picture.size
-    assert width > 2.9 * height * 0.9
-    assert pictures[0].stat().st_size < 100_000
+        assert picture.width > 2.6 * picture.height  # three square panels and their titles
     (study.paths.gallery / "old.jpg").touch()
     assert gallery.write_gallery(study) == [*pictures, table]
     assert not (study.paths.gallery / "old.jpg").exists()

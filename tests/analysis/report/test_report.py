@@ -1,9 +1,10 @@
-"""The report: what it says of the numbers, what it does with a part of them, and with none."""
+"""The report and the documentation: what they say of the numbers, of a part of them, and without any."""
 
 import json
 import os
 import re
 from html import unescape
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -21,9 +22,12 @@ from builders.results import (
 
 from iou_aware.analysis.claims.judge import write_claims
 from iou_aware.analysis.collect.collect import collect
+from iou_aware.analysis.figures.write import write_figures
+from iou_aware.analysis.report.docs import write_docs
 from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
+from iou_aware.analysis.tables.write import write_table
 from iou_aware.analysis.uncertainty.verdict import signed
 from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest, SplitData
@@ -154,26 +158,19 @@ def test_a_notebook_of_ones_own_that_fails_says_so_on_its_page(study, caplog):
 def test_what_was_left_out_of_the_data_is_told_with_its_number(study):
     finish(study)
     dataset = next(iter(study.datasets))
+    excluded = {"invalid": [{}], "excluded": [{"image": "a"}] * 2, "unlisted": {"cow": 1}}
+    doubtful = {"small": ["a"], "turned": ["b", "c"], "padded": ["d"] * 3}
     parts = {
-        "train": SplitData(
-            "t.json", "t", True, COUNTS, "0" * 64, [{}], excluded=[{"image": "a"}] * 2, unlisted={"cow": 1}
-        ),
-        "val": SplitData("v.json", "v", True, COUNTS, "1" * 64, small=["a"], turned=["b", "c"], padded=["d"] * 3),
+        name: SplitData(f"{name}.json", name, True, COUNTS, "0" * 64, **faults)
+        for name, faults in {"train": excluded, "val": doubtful}.items()
     }
     Manifest(dataset, "coco", ".", ["cat"], [1], "train", ["val"], "error", parts).write(study.paths.manifest(dataset))
     shown = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in Results(study.results).data().split("<tr>")]
-    heads = shown[1][7:]
-    train, val = (dict(zip(heads, row[7:], strict=True)) for row in shown[2:4])
-    assert {head: number for head, number in train.items() if number != "0"} == {
-        "Invalid boxes": "1",
-        "Boxes of unlisted classes": "1",
-        "Images left out": "2",
-    }
-    assert {head: number for head, number in val.items() if number != "0"} == {
-        "Images too small to train on": "1",
-        "Images turned by EXIF": "2",
-        "Images ending in zeros": "3",
-    }
+    heads, *rows = (row[7:] for row in shown[1:4])
+    assert [{head: number for head, number in zip(heads, row, strict=True) if number != "0"} for row in rows] == [
+        {"Invalid boxes": "1", "Boxes of unlisted classes": "1", "Images left out": "2"},
+        {"Images too small to train on": "1", "Images turned by EXIF": "2", "Images ending in zeros": "3"},
+    ]
 
 
 def test_a_folder_without_results_is_named(tmp_path):
@@ -188,3 +185,44 @@ def test_notebooks_are_kept_without_outputs(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
+
+
+def links(page: Path) -> list[Path]:
+    """Return what a page links to or shows, after checking that it is there, with the anchor if there is one."""
+    targets = []
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        targets.append(page.parent / file if file else page)
+        headings = re.findall(r"^#+ (.+)", targets[-1].read_text(encoding="utf-8"), re.MULTILINE)
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", text).replace(" ", "-") for text in headings]
+    return targets
+
+
+def test_the_documentation_is_one_screen_that_leads_to_every_part_and_refused_while_one_is_missing(study, tmp_path):
+    finish(study)
+    for name in study.tables:
+        write_table(study, name)
+    write_figures(study)
+    put(study.paths.benchmark("train", "x"), "s\tmax_rss\tcpu_time\n62.0\t600.0\t60.0\n")
+    for part in ("metrics.csv", "claims.md", "tables/table2.md"):
+        missing = (study.results / part).rename(tmp_path / "aside")
+        with pytest.raises(InputError, match=part.rpartition("/")[2]):
+            write_docs(study)
+        missing.rename(study.results / part)
+    assert not (study.root / "docs" / f"{study.name}.md").exists()
+    page = write_docs(study)
+    text, folder = page.read_text(encoding="utf-8"), page.with_suffix("")
+    for verdict, count in json.loads(study.paths.claims.read_text())["verdicts"].items():
+        assert f"| {count} {verdict} | [" in text
+    assert len(text.split()) < 500 and text.count("![") == 2
+    linked = {target for file in (page, *folder.glob("*.md")) for target in links(file)}
+    assert linked - {page} == set(folder.iterdir())
+    tables = (folder / "tables.md").read_text(encoding="utf-8")
+    assert all(study.paths.table(name, "md").read_text().strip() in tables for name in study.tables)
+    assert not any(str(tmp_path) in file.read_text(encoding="utf-8") for file in (page, *folder.iterdir()))
+    # A figure that is drawn no more leaves the documentation.
+    next(study.paths.figures.glob("alpha*.svg")).unlink()
+    write_docs(study)
+    figures = {file.name for file in study.paths.figures.glob("*.svg")}
+    assert {file.name for file in folder.glob("*.svg")} == figures
+    assert set(re.findall(r"\w+\.svg", (folder / "figures.md").read_text(encoding="utf-8"))) == figures

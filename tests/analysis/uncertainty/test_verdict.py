@@ -28,39 +28,29 @@ def number(low: float, value: float, high: float, paper=None, span=None) -> Quan
     ("low", "high", "span", "positive", "negative"),
     [
         (0.1, 2.0, None, REPRODUCED, CONTRADICTED),
-        (-2.0, -0.1, None, CONTRADICTED, REPRODUCED),
         (-0.1, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
-        (-2.0, 0.1, None, INCONCLUSIVE, INCONCLUSIVE),
-        (0.0, 0.0, None, INCONCLUSIVE, INCONCLUSIVE),
         (TINY, 2.0, None, INCONCLUSIVE, INCONCLUSIVE),
-        (-2.0, -TINY, None, INCONCLUSIVE, INCONCLUSIVE),
         (0.1, 2.0, (-0.5, 2.5), INCONCLUSIVE, INCONCLUSIVE),
         (0.1, 2.0, (0.0, 2.5), REPRODUCED, CONTRADICTED),
         (-2.0, -0.1, (-2.5, 0.0), CONTRADICTED, REPRODUCED),
-        (0.1, 2.0, (0.05, 2.5), REPRODUCED, CONTRADICTED),
     ],
 )
 def test_a_sign_is_decided_by_both_ends_and_left_open_where_seeds_differ(low, high, span, positive, negative):
     quantity = number(low, (low + high) / 2, high, span=span)
-    assert [judge_number(quantity, sign, None, False).verdict for sign in ("positive", "negative")] == [
-        positive,
-        negative,
-    ]
-    why = judge_number(quantity, "positive", None, False).why
-    assert ("between seeds" in why) == (span is not None and span[0] < 0 < span[1])
+    both = [judge_number(quantity, sign, None, False) for sign in ("positive", "negative")]
+    assert [finding.verdict for finding in both] == [positive, negative]
+    assert ("between seeds" in both[0].why) == (span == (-0.5, 2.5))
 
 
 @pytest.mark.parametrize(
     ("low", "value", "high", "paper", "expected", "why"),
     [
-        (0.0, 1.0, 2.0, 1.0, REPRODUCED, "within what the paper says"),
         (0.9, 1.0, 1.1, None, REPRODUCED, "within what is expected"),
         # The paper's numbers are rounded to a tenth, which is allowed for; what we expect ourselves is exact.
         (0.9, 0.95, 1.0, 1.0, REPRODUCED, "within what the paper says"),
         (2.0, 2.05, 2.1, 1.0, REPRODUCED, "within what the paper says"),
         (2.0 + NEAR, 2.05, 2.1, None, CONTRADICTED, "surely above what is expected"),
         (2.0, 2.05, 2.1, None, INCONCLUSIVE, "outside of what is expected, but within the uncertainty of it"),
-        (0.1, 0.5, 1.0, 1.0, INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"),
         (0.1, 0.5, 0.95 - NEAR, 1.0, CONTRADICTED, "surely below what the paper says"),
         (0.1, 0.5, 0.95, 1.0, INCONCLUSIVE, "outside of what the paper says, but within the uncertainty of it"),
         (2.05 + NEAR, 2.5, 3.0, 1.0, CONTRADICTED, "surely above what the paper says"),
@@ -93,7 +83,7 @@ def test_what_was_expected_is_said_with_sign_and_range():
         (-0.05 - NEAR, 1.0, None, INCONCLUSIVE),
         (-1.0, -0.05, None, INCONCLUSIVE),
         (-1.0, -0.05 - NEAR, None, CONTRADICTED),
-        (0.5, 1.0, (-0.1, 1.5), INCONCLUSIVE),
+        (0.5, 1.0, (-0.06, 1.5), INCONCLUSIVE),
         (0.5, 1.0, (-0.05, 1.5), REPRODUCED),
         (-1.0, -0.5, (-1.5, -0.05), INCONCLUSIVE),
         (-1.0, -0.5, (-1.5, -0.06), CONTRADICTED),
@@ -113,8 +103,7 @@ def test_the_best_may_be_behind_by_a_rounding(low, high, span, expected):
     [
         (1.0, 2.0, REPRODUCED),
         (-0.05, -0.05, REPRODUCED),
-        (-0.05 - NEAR, 0.0, INCONCLUSIVE),
-        (-1.0, -0.05, INCONCLUSIVE),
+        (-0.05 - NEAR, -0.05, INCONCLUSIVE),
         (-1.0, -0.05 - NEAR, CONTRADICTED),
     ],
 )
@@ -143,12 +132,7 @@ ABSENT = finding(NOT_RUN, "not trained", None)
         ([finding(REPRODUCED)] * 2 + [ABSENT], INCONCLUSIVE, "2 of 3 parts are reproduced, the others not run", 2),
         ([finding(REPRODUCED), finding(INCONCLUSIVE, "open"), ABSENT], INCONCLUSIVE, "open", 1),
         ([finding(INCONCLUSIVE, "open"), finding(CONTRADICTED, "not so")], CONTRADICTED, "not so", 1),
-        (
-            [finding(CONTRADICTED, "one"), finding(CONTRADICTED, "two"), finding(CONTRADICTED, "one")],
-            CONTRADICTED,
-            "one",
-            2,
-        ),
+        ([finding(CONTRADICTED, why) for why in ("one", "two", "one")], CONTRADICTED, "one", 2),
     ],
 )
 def test_a_claim_holds_where_all_of_it_does(findings, verdict, why, deciding):
@@ -156,9 +140,8 @@ def test_a_claim_holds_where_all_of_it_does(findings, verdict, why, deciding):
 
 
 def test_of_many_numbers_the_first_three_are_listed():
-    *_, listed = together([finding(REPRODUCED)] * 5)
-    assert listed == (*["gain = +1.00 (+0.50 to +1.50)"] * 3, "and 2 more")
-    assert len(together([finding(REPRODUCED)] * 3)[2]) == 3
+    for count, more in [(3, []), (5, ["and 2 more"])]:
+        assert together([finding(REPRODUCED)] * count)[2] == (*["gain = +1.00 (+0.50 to +1.50)"] * 3, *more)
 
 
 def test_a_number_has_its_sign_and_nothing_has_a_plus():

@@ -11,6 +11,7 @@ shown = dict(
         for suffix in ("csv", "html")
     ],
     claims=paths.claims,
+    checks=paths.checks,
     template=stages.page_template(paths),
 )
 

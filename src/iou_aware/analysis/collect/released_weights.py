@@ -32,33 +32,26 @@ def described(check: Mapping[str, Any]) -> str:
     return f"{about} {check['measured']:.2f}, {check['published']:.1f} published: {verdict}"
 
 
-def checks(experiment: Experiment, metrics: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a check for each released run that is there and was published at its scale, in the order of the runs.
+def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> None:
+    """Write ``checks.json`` and say each check in the log; one that fails stops nothing.
+
+    There is one for each released run that is there and was published at its scale, in the order of the runs: ``run``;
+    ``split``, the first that its dataset is evaluated on; ``published`` and ``measured``, AP in percent, None where
+    ours is not measured yet; and whether it is ``met``, see ``is_met``.
 
     Args:
         experiment: The study.
         metrics: Its ``metrics.csv``.
-
-    Returns:
-        ``run``; ``split``, the first that its dataset is evaluated on; ``published`` and ``measured``, AP in percent,
-        None where ours is not measured yet; and whether it is ``met``, see ``is_met``.
     """
     by_score = metrics[metrics["rule"] == BASELINE_RULE].dropna(subset="AP")
     measured = by_score.set_index(["run", "split"])["AP"].to_dict()
-    made = []
+    checks = []
     for name, run in experiment.released.items():
         seal, split = experiment.paths.seal(name), experiment.splits_for(run)[0]
         published = json.loads(seal.read_text(encoding="utf-8"))["released"]["AP"] if seal.is_file() else None
         if published is not None:
             ours = measured.get((name, split))
             check = {"run": name, "split": split, "published": published, "measured": ours}
-            made.append(check | {"met": is_met(published, ours)})
-    return made
-
-
-def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> None:
-    """Write ``checks.json`` and say each in the log; one that fails stops nothing."""
-    made = checks(experiment, metrics)
-    for check in made:
-        logger.log(logging.INFO if check["met"] else logging.WARNING, "check: %s", described(check))
-    write_json(experiment.paths.checks, made)
+            checks.append(check | {"met": is_met(published, ours)})
+            logger.log(logging.INFO if checks[-1]["met"] else logging.WARNING, "check: %s", described(checks[-1]))
+    write_json(experiment.paths.checks, checks)

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from iou_aware.analysis import style
-from iou_aware.analysis.figures.panels import Panel, Series
+from iou_aware.analysis.figures.panels import Panel
 from iou_aware.analysis.tables.rows import difference
 
 _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
@@ -71,19 +72,17 @@ def _alpha(sweep: Panel) -> Figure:
 
 def _alpha_gain(sweep: Panel) -> Figure:
     """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
-    swept = sweep.by_alpha()
+    swept, ends = sweep.by_alpha(), [0.0]
     figure, axes = _by_metric(_ALPHA, _GAIN)
-    lowest, highest = 0.0, 0.0
     for metric, ax in axes.items():
         ax.axhline(0, color="black", linewidth=0.8)
         ours = [(series.row.rule.alpha, series.gain(metric)) for series in swept]
         style.plot_measured(ax, ours, label="ours", **style.series(0) | style.OURS)
         printed = [(series.row.rule.alpha, series.paper_gain(metric)) for series in swept]
         style.plot(ax, printed, label="paper", **style.series(1) | style.PAPER)
-        ends = [end for _, quantity in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
+        ends += [end for _, quantity in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
         ends += [gain for _, gain in printed if gain is not None]
-        lowest, highest = min([lowest, *ends]), max([highest, *ends])
-    ax.set_ylim(max(lowest - 0.3, _LOWEST_GAIN), highest + 0.3)
+    ax.set_ylim(max(min(ends) - 0.3, _LOWEST_GAIN), max(ends) + 0.3)
     style.explain_bands(figure, axes["AP"])
     return figure
 
@@ -114,27 +113,21 @@ def _gains(
     for ax, panel in zip(axes, panels, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
-            aside = _ASIDE * (index - (len(panel.series) - 1) / 2)
-            _draw_gains(ax, series, index, metrics, aside, {} if ordered else {"linestyle": ""})
+            places = np.arange(len(metrics)) + _ASIDE * (index - (len(panel.series) - 1) / 2)
+            look = style.series(index) | ({} if ordered else {"linestyle": ""})
+            ours = zip(places, map(series.gain, metrics), strict=True)
+            style.plot_measured(ax, ours, line=False, label=series.label, **style.OURS | look)
+            style.plot(ax, zip(places, map(series.paper_gain, metrics), strict=True), **style.PAPER | look)
         ax.set_xticks(range(len(metrics)), list(metrics.values()))
         ax.set(title=panel.title, xlabel=xlabel, ylabel="gain over the\nbaseline (points)")
         _legend_beside(ax)
     if any(series.row.paper for panel in panels for series in panel.series):
         looks = [("ours", style.OURS), ("paper", style.PAPER)]
         handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
-        grey = {"color": style.COLOURS[7]}
-        handles += [Line2D([], [], linewidth=2.2, label=style.IMAGES, **grey)]
-        handles += [Line2D([], [], linewidth=0.8, label=style.TRAININGS, **grey)]
+        whiskers = [(style.IMAGES, 2.2), (style.TRAININGS, 0.8)]
+        handles += [Line2D([], [], color=style.COLOURS[7], label=label, linewidth=width) for label, width in whiskers]
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
     return figure
-
-
-def _draw_gains(ax: Axes, series: Series, index: int, metrics: dict[str, str], aside: float, line: dict) -> None:
-    """Draw the gains of one row, ours and the paper's."""
-    ours = [(place + aside, series.gain(metric)) for place, metric in enumerate(metrics)]
-    style.plot_measured(ax, ours, line=False, label=series.label, **style.series(index) | style.OURS | line)
-    printed = [(place + aside, series.paper_gain(metric)) for place, metric in enumerate(metrics)]
-    style.plot(ax, printed, **style.series(index) | style.PAPER | line)
 
 
 def _class_gains(panels: list[Panel]) -> Figure:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from iou_aware.analysis.claims.page import COMPARISONS, HEADS, NUMERIC, numbers
-from iou_aware.analysis.collect.released_weights import checks, described
+from iou_aware.analysis.collect.released_weights import described
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.metrics import load_metrics, load_missing
 from iou_aware.analysis.report.html import Html, figure, note, render, table
@@ -54,7 +54,7 @@ class Results:
             seeds=len({run.seed for run in experiment.runs.values()}),
             evaluations=len(self.metrics),
             wrong=int((best == 0).sum()),
-            released=[described(check) for check in checks(experiment, self.metrics)],
+            released=[described(check) for check in _read(self.paths.checks) or ()],
             missing=self.missing(),
         )
 

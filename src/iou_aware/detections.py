@@ -30,19 +30,13 @@ SCHEMA = pa.schema(
         pa.field("image_id", pa.int64(), nullable=False),
         pa.field("rule", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("category_id", pa.int32(), nullable=False),
-        *(pa.field(name, pa.float32(), nullable=False) for name in BOX),
-        pa.field("confidence", pa.float32(), nullable=False),
-        pa.field("cls_score", pa.float32(), nullable=False),
-        pa.field("iou_pred", pa.float32()),
+        *(pa.field(name, pa.float32(), nullable=name == "iou_pred") for name in (*BOX, *SCORES)),
     ]
 )
 ROWS_PER_GROUP = 1 << 17
 CHECKSUMS = b"sha256"  # by rule; beside the schema's metadata, as they are known last
 AGAIN = "Run `iou-aware predict` again for this run and split."
 _DAMAGE = (pa.ArrowException, OSError, ValueError)  # what pyarrow raises over bad bytes
-_TYPES = {"image_ids": np.int64, "category_ids": np.int32} | dict.fromkeys(
-    ("boxes", "confidences", "cls_scores", "iou_preds"), np.float32
-)
 _Rule = TypeVar("_Rule", bound=str)
 # A row as the checksum reads it.
 _ROW = np.dtype([("ids", "<i8", 2), ("numbers", "<f4", 7)])
@@ -83,7 +77,7 @@ class Writer:
     def __init__(self, file: pq.ParquetWriter, schema: pa.Schema, rules: Sequence[str], place: Path):
         self._file, self._schema, self._rules, self._place = file, schema, list(rules), place
         self._checksums = [_checksum(schema.metadata[b"provenance"], rule) for rule in rules]
-        self._parts: list[tuple[np.ndarray, Detections]] = []
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
         self._waiting = 0
         self.rows = 0
 
@@ -93,8 +87,12 @@ class Writer:
         Args:
             rules: The place of each one's rule among the file's rules, (N,).
             found: The detections.
+
+        Raises:
+            InputError: One of them is impossible.
         """
-        self._parts.append((rules, found))
+        _check_values(found, self._place)
+        self._parts.append((rules, _rows(found)))
         self._waiting += len(rules)
         if self._waiting >= ROWS_PER_GROUP:
             self.flush()
@@ -103,20 +101,14 @@ class Writer:
         """Write what is waiting as one row group."""
         if not self._waiting:
             return
-        rules = np.concatenate([rules for rules, _ in self._parts]).astype(np.int32)
-        found = _joined([found for _, found in self._parts])
-        _check_values(found, self._place)
-        rows = _rows(found)
+        rules, rows = (np.concatenate(part) for part in zip(*self._parts, strict=True))
         for number, checksum in enumerate(self._checksums):
             checksum.update(rows[rules == number].tobytes())
         columns = [
-            pa.array(found.image_ids),
-            pa.DictionaryArray.from_arrays(rules, self._rules),
-            pa.array(found.category_ids),
-            *(pa.array(np.ascontiguousarray(found.boxes[:, side])) for side in range(4)),
-            pa.array(found.confidences),
-            pa.array(found.cls_scores),
-            pa.nulls(len(rules), pa.float32()) if found.iou_preds is None else pa.array(found.iou_preds),
+            pa.array(rows["ids"][:, 0]),
+            pa.DictionaryArray.from_arrays(rules.astype(np.int32), self._rules),
+            pa.array(rows["ids"][:, 1], pa.int32()),
+            *(pa.array(numbers, from_pandas=True) for numbers in rows["numbers"].T),  # a NaN is a missing iou_pred
         ]
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=self._waiting)
         self.rows += self._waiting
@@ -156,7 +148,7 @@ def provenance(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is missing, truncated, or not one of detections.
     """
-    return _metadata(_open(path), path)[0]
+    return _open(path)[1]
 
 
 def read(path: Path, rule: str) -> Detections:
@@ -174,8 +166,8 @@ def by_rule(path: Path, rules: Iterable[_Rule]) -> Iterator[tuple[_Rule, Detecti
     Raises:
         InputError: The file is missing, damaged, changed since it was written, not one of detections, or lacks a rule.
     """
-    file = _open(path)
-    about, made, checksums = _metadata(file, path)
+    file, about, checksums = _open(path)
+    made = file.metadata.metadata[b"provenance"]
     try:
         table = file.read()
         table.validate(full=True)
@@ -192,15 +184,6 @@ def by_rule(path: Path, rules: Iterable[_Rule]) -> Iterator[tuple[_Rule, Detecti
                 f"{checksum.hexdigest()}, written {checksums.get(rule)}. {AGAIN}"
             )
         yield rule, found
-
-
-def _joined(parts: Sequence[Detections]) -> Detections:
-    """Concatenate detections of one detector, with the types of the file's columns."""
-    parts = [part for part in parts if len(part.image_ids)] or parts[:1]
-    columns = {name: kind for name, kind in _TYPES.items() if getattr(parts[0], name) is not None}
-    return Detections(
-        **{name: np.concatenate([getattr(part, name) for part in parts]).astype(columns[name]) for name in columns}
-    )
 
 
 def _detections(table: pa.Table) -> Detections:
@@ -246,7 +229,8 @@ def _check_values(found: Detections, path: Path) -> None:
         )
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any], dict[str, str]]:
+    """Return a file of detections, what made them, and the checksums by rule."""
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         schema = file.schema_arrow.remove_metadata()
@@ -259,14 +243,8 @@ def _open(path: Path) -> pq.ParquetFile:
             f"{path}: not a file of detections: its columns are {', '.join(schema.names)}, expected "
             f"{', '.join(SCHEMA.names)}. {AGAIN}"
         )
-    return file
-
-
-def _metadata(file: pq.ParquetFile, path: Path) -> tuple[dict[str, Any], bytes, dict[str, str]]:
-    """Return what made a file's detections, the same as bytes, and the checksums by rule."""
     try:
-        made, checksums = (file.metadata.metadata[key] for key in (b"provenance", CHECKSUMS))
-        about = json.loads(made)
-        return {**about, "rules": list(about["rules"])}, made, json.loads(checksums)
+        about, checksums = (json.loads(file.metadata.metadata[key]) for key in (b"provenance", CHECKSUMS))
+        return file, {**about, "rules": list(about["rules"])}, checksums
     except (KeyError, TypeError, ValueError) as fault:
         raise InputError(f"{path}: does not say what made it, or has no checksums ({fault!r}). {AGAIN}") from fault

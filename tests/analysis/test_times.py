@@ -21,7 +21,7 @@ def study(tmp_path, monkeypatch):
 
 
 def job(study, stage: str, name: str | None, seconds: float, cpu: float | str, peak: float | str = 100.0) -> None:
-    put(study.paths.benchmark(stage, name), f"s\tmax_rss\tcpu_time\n{seconds}\t{peak}\t{cpu}\n")
+    put(study.paths.benchmark(*filter(None, (stage, name))), f"s\tmax_rss\tcpu_time\n{seconds}\t{peak}\t{cpu}\n")
 
 
 def test_a_run_costs_its_training_and_what_was_made_of_it_and_nothing_of_another(study):

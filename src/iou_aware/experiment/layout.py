@@ -14,57 +14,47 @@ STAGES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layout:
     """The files of one experiment. Names of runs, splits and tables may be Snakemake's wildcards (``{run}``) as well.
 
     Attributes:
         root: the project's folder, which holds ``configs/``.
         experiment: the experiment's name.
+        configs: the folder of everything that is configured.
+        statements: the paper's claims as data, each with its condition.
+        shapes: the pictures that pretrainings share.
+        results: the folder of everything that the experiment makes.
+        resolved: the experiment with the command line's changes, written by the workflow.
+        metrics: one row per run, split and rule.
+        per_class: one row per run, split, rule and class.
+        missing: one row per run, split and rule of the experiment that has no metrics.
+        checks: the AP of released weights, measured here and published.
+        figures: the folder of the figures.
+        claims: the paper's claims with their verdicts, as data; a Markdown page is beside it.
+        premise: the folder of correlations of confidence with IoU.
+        gallery: the folder of the images whose ranking a rule changed most.
+        report: the page to read.
     """
 
     root: Path
     experiment: str
 
-    @property
-    def configs(self) -> Path:
-        """The folder of everything that is configured."""
-        return self.root / "configs"
-
-    @property
-    def results(self) -> Path:
-        """The folder of everything that the experiment makes."""
-        return self.root / "results" / self.experiment
-
-    @property
-    def resolved(self) -> Path:
-        """The experiment with the command line's changes, written by the workflow."""
-        return self.results / "experiment.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        """One row per run, split and rule."""
-        return self.results / "metrics.csv"
-
-    @property
-    def per_class(self) -> Path:
-        """One row per run, split, rule and class."""
-        return self.results / "per_class.csv"
-
-    @property
-    def missing(self) -> Path:
-        """One row per run, split and rule of the experiment that has no metrics."""
-        return self.results / "missing.csv"
-
-    @property
-    def figures(self) -> Path:
-        """The folder of the figures."""
-        return self.results / "figures"
-
-    @property
-    def report(self) -> Path:
-        """The page to read."""
-        return self.results / "report" / "index.html"
+    def __post_init__(self) -> None:
+        self.configs = self.root / "configs"
+        self.statements = self.root / "reports" / "claims.yaml"
+        self.shapes = self.root / "data" / "shapes"
+        self.results = self.root / "results" / self.experiment
+        self.resolved = self.results / "experiment.yaml"
+        self.metrics = self.results / "metrics.csv"
+        self.per_class = self.results / "per_class.csv"
+        self.missing = self.results / "missing.csv"
+        self.checks = self.results / "checks.json"
+        self.figures = self.results / "figures"
+        self.claims = self.results / "claims.json"
+        self.premise = self.results / "premise"
+        self.gallery = self.results / "gallery"
+        self.report = self.results / "report" / "index.html"
 
     @property
     def notebooks(self) -> list[str]:
@@ -74,26 +64,6 @@ class Layout:
             if not NAME.fullmatch(file.stem):
                 raise InputError(f"{file}: expected {NAME_IN_WORDS}; rename the notebook.")
         return [file.stem for file in files if file.stem != REPORT]
-
-    @property
-    def claims(self) -> Path:
-        """The paper's claims with their verdicts, as data; a Markdown page is beside it."""
-        return self.results / "claims.json"
-
-    @property
-    def premise(self) -> Path:
-        """The folder of correlations of confidence with IoU."""
-        return self.results / "premise"
-
-    @property
-    def gallery(self) -> Path:
-        """The folder of the images whose ranking a rule changed most."""
-        return self.results / "gallery"
-
-    @property
-    def statements(self) -> Path:
-        """The paper's claims as data, each with its condition."""
-        return self.root / "reports" / "claims.yaml"
 
     def notebook(self, notebook: str) -> Path:
         """A notebook's source."""
@@ -118,11 +88,6 @@ class Layout:
     def pretrained(self, backbone: str) -> Path:
         """The weights that a backbone starts from, fetched or pretrained."""
         return self.root / "data" / "backbones" / f"{backbone}.pth"
-
-    @property
-    def shapes(self) -> Path:
-        """The pictures that pretrainings share."""
-        return self.root / "data" / "shapes"
 
     def receipt(self, backbone: str) -> Path:
         """The receipt of a backbone's weights; it is Snakemake's output, as Snakemake deletes those of failed jobs."""
@@ -180,11 +145,6 @@ class Layout:
         """A run's metrics on a split, for every rule."""
         return self.results / "evaluations" / run / f"{split}.json"
 
-    @property
-    def checks(self) -> Path:
-        """The AP of released weights, measured here and published."""
-        return self.results / "checks.json"
-
     def bootstrap(self, run: str, split: str) -> Path:
         """A run's metrics on a split in every resample of its images, for every rule."""
         return self.results / "bootstrap" / run / f"{split}.parquet"
@@ -193,13 +153,10 @@ class Layout:
         """A table as ``csv``, ``md``, ``tex`` or ``html``."""
         return self.results / "tables" / f"{table}.{suffix}"
 
-    def log(self, stage: str, name: str | None = None) -> Path:
-        """A job's log."""
-        return self._per_job("logs", stage, name, "log")
+    def log(self, *job: str) -> Path:
+        """A job's log; ``job`` is its stage, then its name where the stage has more than one."""
+        return self.results / "logs" / f"{'/'.join(job)}.log"
 
-    def benchmark(self, stage: str, name: str | None = None) -> Path:
-        """A job's time and memory."""
-        return self._per_job("benchmarks", stage, name, "tsv")
-
-    def _per_job(self, folder: str, stage: str, name: str | None, suffix: str) -> Path:
-        return self.results / folder / (f"{stage}.{suffix}" if name is None else f"{stage}/{name}.{suffix}")
+    def benchmark(self, *job: str) -> Path:
+        """A job's time and memory; ``job`` as for ``log``."""
+        return self.results / "benchmarks" / f"{'/'.join(job)}.tsv"

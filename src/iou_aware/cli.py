@@ -122,15 +122,15 @@ def _checked(experiment: Any, name: str, value: Any) -> Any:
 
 def prepare(experiment: Any, dataset: str) -> None:
     """Prepare one of an experiment's datasets."""
-    _function("iou_aware.data.prepare:prepare")(experiment.root, dataset, experiment.roots)
+    _function("data.prepare:prepare")(experiment.root, dataset, experiment.roots)
 
 
 def _function(place: str) -> Callable[..., None]:
-    """Return the function that ``module:name`` names."""
+    """Return the function that ``module:name`` names, the module below ``iou_aware``."""
     module, name = place.split(":")
     # MMDetection prints which optional packages are missing.
     with process.without_garbage_search(), contextlib.redirect_stdout(io.StringIO()):
-        function = getattr(import_module(module), name)
+        function = getattr(import_module(f"iou_aware.{module}"), name)
         if "mmdet" in sys.modules:
             import_module("mmdet.datasets")  # else on first use
     gc.freeze()  # collections need not visit the modules, of which MMDetection has thousands

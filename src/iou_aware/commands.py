@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 class Command(NamedTuple):
     """One command: what it is for, the function that does it, and its arguments.
 
-    An argument is a name of ``ARGUMENTS``, or a name or flags with their options for argparse. ``on_experiment`` says
-    whether an experiment comes first. ``gpus`` is the method of ``Needs`` that returns how many GPUs its run needs;
-    empty for a command without GPUs.
+    ``function`` is ``module:name``, the module below ``iou_aware``. An argument is a name of ``ARGUMENTS``, or a name
+    or flags with their options for argparse. ``on_experiment`` says whether an experiment comes first. ``gpus`` is the
+    method of ``Needs`` that returns how many GPUs its run needs; empty for a command without GPUs.
     """
 
     purpose: str
@@ -27,7 +27,7 @@ _DRAWN = "where to write the pictures and detections.csv (detected)"
 COMMANDS = {
     "fetch": Command(
         "Fetch a dataset from the addresses in its file, verify and extract it. Interrupted downloads resume.",
-        "iou_aware.data.fetch:fetch",
+        "data.fetch:fetch",
         (
             ("name", {"metavar": "DATASET", "help": "a file of configs/datasets/, without .yaml"}),
             ("--into", {"dest": "folder", "metavar": "FOLDER", "help": "where to put it, over its file's root"}),
@@ -36,98 +36,80 @@ COMMANDS = {
     ),
     "prepare": Command(
         "Convert a dataset to COCO's format and write its manifest: counts, checksums, faults.",
-        "iou_aware.cli:prepare",
+        "cli:prepare",
         ("dataset",),
     ),
     "backbone": Command(
         "Fetch a backbone's ImageNet weights, for trainings on machines without a network.",
-        "iou_aware.experiment.backbones:fetch",
+        "experiment.backbones:fetch",
         ("backbone",),
     ),
     "pretrain": Command(
-        "Pretrain a backbone on drawn shapes, where its config says so.",
-        "iou_aware.pretraining.pretrain:pretrain",
-        ("backbone",),
+        "Pretrain a backbone on drawn shapes, where its config says so.", "pretraining.pretrain:pretrain", ("backbone",)
     ),
     "train": Command(
-        "Train one run. An interrupted training resumes.",
-        "iou_aware.training.train:train",
-        ("run",),
-        gpus="training_gpus",
+        "Train one run. An interrupted training resumes.", "training.train:train", ("run",), gpus="training_gpus"
     ),
     "release": Command(
         "Fetch the released weights of one run that is not trained (recipe zoo), and check them.",
-        "iou_aware.training.release:release",
+        "training.release:release",
         ("run",),
     ),
     "predict": Command(
         "Detect on one split: one forward pass for every confidence rule of the experiment.",
-        "iou_aware.inference.predict:predict",
+        "inference.predict:predict",
         ("run", "--split"),
         gpus="testing_gpus",
     ),
     "evaluate": Command(
-        "Measure the AP of one run on one split, for every rule.",
-        "iou_aware.evaluation.evaluate:evaluate",
-        ("run", "--split"),
+        "Measure the AP of one run on one split, for every rule.", "evaluation.evaluate:evaluate", ("run", "--split")
     ),
     "export": Command(
         "Write one rule's detections as COCO's results JSON.",
-        "iou_aware.evaluation.export:export",
+        "evaluation.export:export",
         ("run", "--split", "--rule", "--out"),
     ),
     "bootstrap": Command(
         "Resample a split's images and measure every rule of one run on each resample: how sure its AP is.",
-        "iou_aware.analysis.bootstrap.draw:resample",
+        "analysis.bootstrap.draw:resample",
         ("run", "--split"),
     ),
-    "collect": Command("Gather all evaluations into metrics.csv.", "iou_aware.analysis.collect.collect:collect"),
+    "collect": Command("Gather all evaluations into metrics.csv.", "analysis.collect.collect:collect"),
     "table": Command(
-        "Write one table beside the paper's, as csv, md, tex and html.",
-        "iou_aware.analysis.tables.write:write_table",
-        ("table",),
+        "Write one table beside the paper's, as csv, md, tex and html.", "analysis.tables.write:write_table", ("table",)
     ),
-    "figures": Command("Draw the figures.", "iou_aware.analysis.figures.write:write_figures"),
+    "figures": Command("Draw the figures.", "analysis.figures.write:write_figures"),
     "premise": Command(
         "Measure what confidence has to do with IoU: correlation, calibration, LRP; with figures.",
-        "iou_aware.analysis.premise.measure:write_premise",
+        "analysis.premise.measure:write_premise",
     ),
     "gallery": Command(
-        "Draw the images on which the rule changed the ranking most.", "iou_aware.analysis.gallery.draw:write_gallery"
+        "Draw the images on which the rule changed the ranking most.", "analysis.gallery.draw:write_gallery"
     ),
     "claims": Command(
         "Judge the paper's claims by metrics.csv: reproduced, contradicted, inconclusive or not run.",
-        "iou_aware.analysis.claims.judge:write_claims",
+        "analysis.claims.judge:write_claims",
     ),
     "notebook": Command(
         "Execute one notebook of reports/ over the results, as a page with its code.",
-        "iou_aware.analysis.report.notebook:write_notebook",
+        "analysis.report.notebook:write_notebook",
         ("notebook",),
     ),
-    "report": Command(
-        "Execute reports/report.ipynb into the page to read.", "iou_aware.analysis.report.notebook:write_notebook"
-    ),
+    "report": Command("Execute reports/report.ipynb into the page to read.", "analysis.report.notebook:write_notebook"),
     "docs": Command(
         "Write the documentation's pages of results: docs/<experiment>.md, and details in docs/<experiment>/.",
-        "iou_aware.analysis.report.docs:write_docs",
+        "analysis.report.docs:write_docs",
     ),
-    "runs": Command("List the experiment's runs.", "iou_aware.workflow.rows:print_runs"),
-    "rows": Command(
-        "List every row of the tables: rule, recipe, config files, runs.",
-        "iou_aware.workflow.rows:print_rows",
-    ),
+    "runs": Command("List the experiment's runs.", "workflow.rows:print_runs"),
+    "rows": Command("List every row of the tables: rule, recipe, config files, runs.", "workflow.rows:print_rows"),
     "check": Command(
-        "Check that this environment and this machine's GPUs can run the experiment.", "iou_aware.training.device:check"
+        "Check that this environment and this machine's GPUs can run the experiment.", "training.device:check"
     ),
-    "plan": Command(
-        "Estimate what the experiment takes: GPU-hours, days. Nothing is run.", "iou_aware.workflow.plan:print_plan"
-    ),
-    "times": Command(
-        "Print how long each stage took and how much memory it needed.", "iou_aware.analysis.times:print_times"
-    ),
+    "plan": Command("Estimate what the experiment takes: GPU-hours, days. Nothing is run.", "workflow.plan:print_plan"),
+    "times": Command("Print how long each stage took and how much memory it needed.", "analysis.times:print_times"),
     "compare": Command(
         "Compare detections with the first of them: results files of any framework, or runs.",
-        "iou_aware.analysis.compare.compare:compare",
+        "analysis.compare.compare:compare",
         (
             ("sides", {"metavar": "DETECTIONS", "nargs": "+", "help": _SIDES}),
             ("--annotations", {"metavar": "JSON", "type": Path, "help": "COCO's annotations, for results files"}),
@@ -139,7 +121,7 @@ COMMANDS = {
     ),
     "detect": Command(
         "Draw the boxes of a trained run on your own photographs.",
-        "iou_aware.inference.detect:detect",
+        "inference.detect:detect",
         (
             ("photos", {"metavar": "PHOTO", "type": Path, "nargs": "+", "help": "a picture, or a folder of pictures"}),
             ("--weights --run", {"dest": "run", "metavar": "RUN", "type": Path, "required": True, "help": _TRAINED}),

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
@@ -85,18 +87,16 @@ def read(path: str | Path, schema: str | None = None) -> Document:
         raise InputError(f"{path}: there is no such file; expected {one_of(known, path)}") from fault
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({fault}). Check the name of the file.") from fault
-    loader, document = _Loader(text), Document(str(path), None, {})
+    document = Document(str(path), None, {})
     try:
         _refuse_deep(text)
-        node = loader.get_single_node()
+        node = yaml.compose(text, _Loader)
         if node is not None:
-            document = replace(document, content=_construct(loader, node, (), document))
+            document = replace(document, content=_construct(SafeConstructor(), node, (), document))
     except yaml.YAMLError as fault:
         mark, problem = getattr(fault, "problem_mark", None), getattr(fault, "problem", fault)
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{line}: this is not valid YAML: {problem}. Correct it there.") from fault
-    finally:
-        loader.dispose()
     if schema:
         check(document, schema)
     return document
@@ -104,13 +104,11 @@ def read(path: str | Path, schema: str | None = None) -> Document:
 
 def scalar(text: str) -> Any:
     """Return the value of an unquoted YAML scalar: text, a number, a truth value or None."""
-    loader = _Loader("")
+    tag = Resolver().resolve(yaml.ScalarNode, text, (True, False))
     try:
-        return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
+        return SafeConstructor().construct_object(yaml.ScalarNode(tag, text))
     except ValueError:  # the 45th of a month, or a number of thousands of digits
         return text
-    finally:
-        loader.dispose()
 
 
 def check(document: Document, schema: str) -> None:
@@ -162,7 +160,7 @@ def require(document: Document, key: Key, found: Any, choices: Collection[str], 
         raise document.error(key, f"unknown {what} {found!r}; expected {one_of(choices, found)}")
 
 
-def _construct(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
+def _construct(constructor: SafeConstructor, node: yaml.Node, key: Key, document: Document) -> Any:
     """Turn a node into Python values, noting the line of every key below it in the document."""
     document.lines.setdefault(key, node.start_mark.line + 1)
     if len(document.lines) > _MOST_VALUES:
@@ -170,27 +168,27 @@ def _construct(loader: Any, node: yaml.Node, key: Key, document: Document) -> An
     if len(key) > _DEEPEST:  # an alias within what it refers to
         raise document.error(key[:1], f"more than {_DEEPEST} {_NESTED}")
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, child, (*key, i), document) for i, child in enumerate(node.value)]
+        return [_construct(constructor, child, (*key, i), document) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        return _value(loader, node, key, document)
+        return _value(constructor, node, key, document)
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
             raise InputError(f"{document.name}, line {line}: found a list or a mapping as a key, expected plain text")
-        own = str(loader.construct_object(key_node))
+        own = str(constructor.construct_object(key_node))
         first = document.lines.get((*key, own))
         document.lines[*key, own] = line
         if own in mapping:
             raise document.error((*key, own), f"this key is written twice, first in line {first}. Remove one.")
-        mapping[own] = _construct(loader, value_node, (*key, own), document)
+        mapping[own] = _construct(constructor, value_node, (*key, own), document)
     return mapping
 
 
-def _value(loader: Any, node: yaml.Node, key: Key, document: Document) -> Any:
+def _value(constructor: SafeConstructor, node: yaml.Node, key: Key, document: Document) -> Any:
     """Return the value of a scalar node: text, a finite number, a truth value or None; InputError for any other."""
     try:
-        value = loader.construct_object(node)
+        value = constructor.construct_object(node)
         if value is None or (isinstance(value, bool | str) and not _CONTROL.search(str(value))):
             return value
         if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1 << 63:

@@ -162,18 +162,12 @@ def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, mark: Mark, width: int) 
     # A dashed line is drawn over black, so that a light one shows on a light background as well.
     solid = "black" if mark.dashed else mark.colour
     pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=solid, width=width)
-    corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+    corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)])
     for start, end in pairwise(corners) if mark.dashed else ():
-        _dashes(pen, start, end, mark.colour, width)
-
-
-def _dashes(pen: ImageDraw.ImageDraw, start: tuple[int, int], end: tuple[int, int], colour: str, width: int) -> None:
-    length = abs(end[0] - start[0]) + abs(end[1] - start[1])
-    along = np.sign(np.subtract(end, start))
-    for offset in range(0, length, 2 * _DASH):
-        first = np.asarray(start) + along * offset
-        last = np.asarray(start) + along * min(offset + _DASH, length)
-        pen.line([*first.tolist(), *last.tolist()], fill=colour, width=width)
+        length, along = abs(end - start).sum(), np.sign(end - start)
+        for offset in range(0, length, 2 * _DASH):
+            ends = [start + along * min(place, length) for place in (offset, offset + _DASH)]
+            pen.line(np.ravel(ends).tolist(), fill=mark.colour, width=width)
 
 
 def _label(

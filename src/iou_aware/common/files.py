@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Text that a spreadsheet takes for a formula, with any apostrophes already before it.
-_FORMULA = re.compile(r"'*[=+\-@\t\n].", re.DOTALL)
+# Text that a spreadsheet takes for a formula and not for a number, with any apostrophes already before it.
+_FORMULA = re.compile(r"'*(?![+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z)[=+\-@\t\n].", re.DOTALL | re.IGNORECASE)
 
 
 @contextmanager
@@ -84,15 +84,7 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     value = value.replace("\r", "\n")  # which Python's csv would not quote
-    return f"'{value}" if _FORMULA.match(value) and not _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return f"'{value}" if _FORMULA.match(value) else value
 
 
 def sha256(path: str | Path) -> str:

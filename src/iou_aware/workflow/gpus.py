@@ -5,6 +5,7 @@ time, of any user, have a name and frees it when that process ends, even by SIGK
 UUIDs stay the same whatever CUDA_VISIBLE_DEVICES or a scheduler makes of the numbers.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -73,16 +74,13 @@ def visible() -> list[str]:
 def _bind(names: Sequence[str], count: int) -> dict[str, socket.socket]:
     """Bind the first ``count`` free names; return nothing, with nothing bound, where there are too few."""
     bound: dict[str, socket.socket] = {}
-    for name in names:
-        one = socket.socket(socket.AF_UNIX)
-        try:
-            one.bind(f"\0iou-aware {name}")
-        except OSError:
-            one.close()
-            continue
-        bound[name] = one
-        if len(bound) == count:
-            return bound
-    for one in bound.values():
-        one.close()
+    with contextlib.ExitStack() as opened:
+        for name in names:
+            one = opened.enter_context(socket.socket(socket.AF_UNIX))
+            with contextlib.suppress(OSError):
+                one.bind(f"\0iou-aware {name}")
+                bound[name] = one
+            if len(bound) == count:
+                opened.pop_all()  # those of others, which are not bound here, close with their last reference
+                return bound
     return {}

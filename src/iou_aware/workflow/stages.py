@@ -144,15 +144,9 @@ def _from_here(file: Path) -> Path:
 
 @cache
 def _imported(file: Path) -> list[Path]:
-    """Return the modules of ``analysis`` and ``evaluation`` that a module imports, at its top or inside functions."""
-    names = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.ImportFrom):
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    parts = [name.split(".") for name in names if name]
-    files = [_PACKAGE.joinpath(*rest).with_suffix(".py") for first, *rest in parts if first == _PACKAGE.name and rest]
-    return [
-        file for file in files if file.is_file() and file.relative_to(_PACKAGE).parts[0] in ("analysis", "evaluation")
-    ]
+    """Return the modules of ``analysis`` and ``evaluation`` that a module imports from, at its top or in functions."""
+    nodes = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ImportFrom)]
+    names = {f"{node.module}{part}" for node in nodes for part in ("", *(f".{alias.name}" for alias in node.names))}
+    ours = [name for name in names if name.startswith(("iou_aware.analysis.", "iou_aware.evaluation."))]
+    files = (_PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in ours)
+    return list(filter(Path.is_file, files))

@@ -106,11 +106,11 @@ def _take_gpus(experiment: Any, needed: str, run: str) -> None:
 
 def _checked(experiment: Any, name: str, value: Any) -> Any:
     """Return a command's argument, or raise InputError when the experiment has nothing of that name."""
-    from iou_aware.common.documents import one_of
+    from iou_aware.common.documents import names_beside, one_of
 
     known = {
         "dataset": experiment.datasets,
-        "backbone": sorted(file.stem for file in experiment.paths.backbone("any").parent.glob("*.py")),
+        "backbone": names_beside(experiment.paths.backbone("any")),
         "run": experiment.runs,
         "table": experiment.tables,
         "notebook": experiment.paths.notebooks,

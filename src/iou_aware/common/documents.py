@@ -154,6 +154,11 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
+def names_beside(file: Path) -> list[str]:
+    """Return the names of the files in a file's folder that end as it does, without that end; it need not exist."""
+    return sorted(other.stem for other in file.parent.glob(f"*{file.suffix}"))
+
+
 def require(document: Document, key: Key, found: Any, choices: Collection[str], what: str) -> None:
     """Raise InputError unless ``found`` is one of ``choices``; ``what`` says of what kind they are."""
     if found not in choices:

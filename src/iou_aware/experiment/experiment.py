@@ -15,7 +15,7 @@ from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run, read_rules, read_runs
-from iou_aware.experiment.table import Table, read_tables
+from iou_aware.experiment.table import Table, TableReader
 from iou_aware.method.confidence import Rule
 
 # Settings that change no result, so that a change to one does not train again.
@@ -171,7 +171,7 @@ def _read(document: Document, root: Path) -> Experiment:
         rules=rules,
         rules_by_run=rules_by_run,
         runs=runs,
-        tables=read_tables(document, paths, runs, rules_by_run, datasets),
+        tables=TableReader(document, paths, runs, rules_by_run, datasets).read(),
         datasets=datasets,
         paths=paths,
         content=content,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from iou_aware.common.documents import Document, Key, one_of
+from iou_aware.common.documents import Document, Key, names_beside, one_of
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
@@ -198,10 +198,10 @@ def _check(document: Document, paths: Layout, i: int, values: Mapping[str, Any])
         ("backbone", paths.backbone(values["backbone"]), "backbone"),
     ):
         if not file.is_file():
-            known = sorted(path.stem for path in file.parent.glob(f"*{file.suffix}"))
+            expected = one_of(names_beside(file), file.stem)
             raise document.error(
                 ("runs", i, name) if name in entry else ("defaults", name),
-                f"unknown {what} {file.stem!r}: there is no {file}; expected {one_of(known, file.stem)}",
+                f"unknown {what} {file.stem!r}: there is no {file}; expected {expected}",
             )
     if is_iou_aware(detector):
         for name in IOU_FIELDS:

@@ -2,11 +2,11 @@
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from iou_aware.common.documents import Document, Key, one_of, require
+from iou_aware.common.documents import Document, Key, names_beside, one_of, require
 from iou_aware.data.dataset import Dataset
 from iou_aware.experiment.columns import FURTHER, PAPER
 from iou_aware.experiment.layout import Layout
@@ -60,33 +60,17 @@ class Table:
         return words[:1].upper() + words[1:]
 
 
-def read_tables(
-    document: Document,
-    paths: Layout,
-    runs: Mapping[str, Run],
-    rules: Mapping[str, tuple[Rule, ...]],
-    datasets: Mapping[str, Dataset],
-) -> dict[str, Table]:
-    """Return the tables of an experiment by name.
+@dataclass(frozen=True)
+class TableReader:
+    """Reads the tables of an experiment, and finds the runs of their rows.
 
-    Args:
+    Attributes:
         document: the experiment's YAML, which follows its schema.
         paths: where files lie.
         runs: the experiment's runs by name.
         rules: each run's rules.
         datasets: its datasets by name.
-
-    Raises:
-        InputError: naming the table and row that no run fits, that runs fit which differ in more than their seed, or
-            whose rule or split is never computed.
     """
-    reader = _Reader(document, paths, runs, rules, datasets)
-    return {name: reader.table(name, content) for name, content in document.content["tables"].items()}
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads tables and finds the runs of their rows; the fields are the arguments of ``read_tables``."""
 
     document: Document
     paths: Layout
@@ -94,101 +78,95 @@ class _Reader:
     rules: Mapping[str, tuple[Rule, ...]]
     datasets: Mapping[str, Dataset]
 
-    def table(self, name: str, content: Mapping[str, Any]) -> Table:
-        key = ("tables", name)
-        paper, printed = content.get("paper"), []
+    def read(self) -> dict[str, Table]:
+        """Return the tables by name.
+
+        Raises:
+            InputError: naming the table and row that no run fits, that runs fit which differ in more than their seed,
+                or whose rule or split is never computed.
+        """
+        return {name: self._table(name, content) for name, content in self.document.content["tables"].items()}
+
+    def _table(self, name: str, content: Mapping[str, Any]) -> Table:
+        key, paper, columns = ("tables", name), content.get("paper"), tuple(content.get("columns", ()))
+        printed = None
         if paper is not None:
-            known = sorted(file.stem for file in self.paths.paper(paper).parent.glob("*.csv"))
-            require(self.document, (*key, "paper"), paper, known, "table of the paper")
-            printed = self._printed(paper)
-        written = self._written_out((*key, "rows"), content)
-        if paper is None and "columns" not in content:
+            file = self.paths.paper(paper)
+            require(self.document, (*key, "paper"), paper, names_beside(file), "table of the paper")
+            with file.open(encoding="utf-8", newline="") as lines:
+                printed = [row["row"] for row in csv.DictReader(lines) if row["cited"] != "1"]
+        elif not columns:
             raise self.document.error(key, "columns is missing, which a table that is not the paper's needs")
-        for row, own in written.items():
-            if paper is not None and row not in printed and not own.get("addition"):
-                raise self.document.error(
-                    (*key, "rows", row),
-                    f"{self.paths.paper(paper)} has no such row to reproduce; expected {one_of(printed, row)}, or "
-                    "addition: true",
-                )
-        for i, column in enumerate(content.get("columns", ())):
+        for i, column in enumerate(columns):
             require(self.document, (*key, "columns", i), column, [*PAPER, *FURTHER], "metric")
-        rows = {row: self._row((*key, "rows", row), content, own) for row, own in written.items()}
+        rows = [
+            row
+            for place, own in content["rows"].items()
+            for row in self._rows((*key, "rows", place), content, own or {}, printed)
+        ]
         return Table(
             name=name,
             caption=content["caption"],
             split=content["split"],
-            rows=rows,
+            rows={row.key: row for row in rows},
             paper=paper,
-            columns=tuple(content.get("columns", ())),
+            columns=columns,
             per_class=content.get("per_class", False),
         )
 
-    def _printed(self, paper: str) -> list[str]:
-        """Return the keys of the paper's rows that it does not cite from elsewhere."""
-        with self.paths.paper(paper).open(encoding="utf-8", newline="") as lines:
-            return [row["row"] for row in csv.DictReader(lines) if row["cited"] != "1"]
+    def _rows(
+        self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any], printed: list[str] | None
+    ) -> Iterator[Row]:
+        """Yield the row at a key; in place of one with ``by_rule`` a row per rule, named ``alpha_0.5``.
 
-    def _written_out(self, key: Key, table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-        """Return a table's rows by key, each row with ``by_rule`` as one row per rule, named ``alpha_0.5``.
-
-        The rules are those of the row's runs, in the order of falling alpha, then of the kinds as written. The paper
-        need not have such a row.
+        The rules are then those of the row's runs, in the order of falling alpha, then of the kinds as written. The
+        paper need not have such a row. ``printed`` are the rows that it has and does not cite; None for a table of our
+        own.
         """
-        rows: dict[str, Mapping[str, Any]] = {}
-        for name, own in table["rows"].items():
-            own = dict(own or {})
-            labels = own.pop("by_rule", None)
-            if labels is None:
-                rows[name] = own
-                continue
-            runs = self._find((*key, name), table, own)
-            kinds = list(labels)
-            swept = [rule for rule in self.rules[runs[0]] if rule.kind in kinds]
-            if not swept:
-                raise self.document.error(
-                    (*key, name),
-                    f"{runs[0]} has no rule of the kind {one_of(kinds)}; add some to `rules`, or correct the row",
-                )
-            for rule in sorted(swept, key=lambda rule: (-rule.alpha, kinds.index(rule.kind))):
-                row = f"{rule.kind}_{rule.alpha}"
-                label = labels[rule.kind] and labels[rule.kind].replace("{alpha}", str(rule.alpha))
-                rows[row] = own | {"rule": rule, "label": label, "addition": True}
-        return rows
-
-    def _row(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> Row:
-        runs = self._find(key, table, own)
-        splits = self.datasets[self.runs[runs[0]].dataset].evaluate
-        if table["split"] not in splits:
+        name, labels = str(key[-1]), own.get("by_rule")
+        if labels is None and printed is not None and name not in printed and not own.get("addition"):
+            file = self.paths.paper(table["paper"])
+            raise self.document.error(
+                key, f"{file} has no such row to reproduce; expected {one_of(printed, name)}, or addition: true"
+            )
+        values = table.get("select", {}) | own
+        runs = self._find(key, values)
+        dataset = self.datasets[self.runs[runs[0]].dataset]
+        if table["split"] not in dataset.evaluate:
             raise self.document.error(
                 (*key[:2], "split"),
-                f"{self.runs[runs[0]].dataset} is not evaluated on {table['split']!r}, which the row {key[-1]} needs;"
-                f" expected {one_of(splits, table['split'])}",
+                f"{dataset.name} is not evaluated on {table['split']!r}, which the row {name} needs; expected "
+                f"{one_of(dataset.evaluate, table['split'])}",
             )
-        return Row(
-            key=str(key[-1]),
-            runs=runs,
-            rule=self._rule(key, own.get("rule", table.get("select", {}).get("rule")), runs),
-            label=own.get("label"),
-        )
+        if labels is None:
+            yield Row(name, runs, self._rule(key, values.get("rule"), runs), own.get("label"))
+            return
+        kinds = list(labels)
+        swept = [rule for rule in self.rules[runs[0]] if rule.kind in kinds]
+        if not swept:
+            raise self.document.error(
+                key, f"{runs[0]} has no rule of the kind {one_of(kinds)}; add some to `rules`, or correct the row"
+            )
+        for rule in sorted(swept, key=lambda rule: (-rule.alpha, kinds.index(rule.kind))):
+            label = labels[rule.kind] and labels[rule.kind].replace("{alpha}", str(rule.alpha))
+            yield Row(f"{rule.kind}_{rule.alpha}", runs, self._rule(key, rule, runs), label)
 
-    def _find(self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the runs that have a row's values, the table's ``select`` among them."""
-        values = dict(table.get("select", {})) | own
+    def _find(self, key: Key, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the runs that have a row's values."""
         selector = {name: values[name] for name in FIELDS if values.get(name) is not None}
         runs = [run for run in self.runs.values() if selector.items() <= run.as_dict().items()]
         wanted = ", ".join(f"{name}: {value}" for name, value in selector.items()) or "anything"
         if not runs:
             raise self.document.error(key, f"no run of this experiment fits ({wanted}); {self._nearest(selector)}")
         differing = [n for n in FIELDS if n != "seed" and any(getattr(run, n) != getattr(runs[0], n) for run in runs)]
-        names = [run.name for run in runs]
+        names = tuple(run.name for run in runs)
         if differing:
             raise self.document.error(
                 key,
-                f"{len(names)} runs fit ({wanted}) which differ in {', '.join(differing)}: {', '.join(names[:4])}"
-                f"{', ...' if len(names) > 4 else ''}; say which is meant",
+                f"{len(names)} runs fit ({wanted}) which differ in {', '.join(differing)}, such as "
+                f"{', '.join(names[:4])}; say which is meant",
             )
-        return tuple(names)
+        return names
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
         """Describe the run that has most of the values, and where it differs."""

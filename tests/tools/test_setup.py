@@ -38,23 +38,10 @@ def setup(tools, tmp_path, monkeypatch):
     module = tools["setup"]
     for name in ("CUDA", "ARCHS", "CUDA_HOME", "CUDA_PATH"):
         monkeypatch.delenv(name, raising=False)
-    for name, path in {
-        "VENV": "",
-        "STAMP": "iou-aware.stamp",
-        "MADE": "iou-aware.made",
-        "PYTHON": "bin/python",
-    }.items():
+    files = {"VENV": "", "STAMP": "iou-aware.stamp", "MADE": "iou-aware.made", "PYTHON": "bin/python"}
+    for name, path in files.items():
         monkeypatch.setattr(module, name, tmp_path / ".venv" / path)
     return module
-
-
-@pytest.mark.parametrize("version", [(3, 11, 2), (3, 11, 4), (3, 13, 0)])
-def test_a_python_that_the_pins_exclude_is_told_by_its_version(setup, monkeypatch, version):
-    """Debian 12 has 3.11.2; some of the pinned packages ask for 3.11.5."""
-    monkeypatch.setattr(sys, "version_info", version)
-    monkeypatch.setattr(sys, "version", ".".join(map(str, version)) + " (main)")
-    with pytest.raises(SystemExit, match=rf"from 3\.11\.5 on.* is {'.'.join(map(str, version))}; install one"):
-        setup.check_tools([])
 
 
 def test_an_environment_that_was_moved_is_made_anew_and_a_whole_one_is_left_alone(setup, monkeypatch):
@@ -108,8 +95,8 @@ def test_what_is_being_built_is_stopped_with_all_that_it_started(setup):
     setup.stop(builder)
     assert builder.returncode == -signal.SIGTERM
     assert builder.stdout.read() == ""  # at its end: nobody holds it any more
-    for end in (read, write):
-        os.close(end)
+    os.close(read)
+    os.close(write)
 
 
 def test_a_wheel_is_built_once_and_then_taken_from_the_cache(tools, tmp_path, monkeypatch):
@@ -142,8 +129,9 @@ def machine(setup, tmp_path, monkeypatch):
     """Return a function that makes this a machine of a Python, with GPUs and a CUDA compiler, all stood in for."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
 
-    def have(python: tuple = (3, 12), gpus: str = "", nvcc: str = "", glibc: str = "2.34", **environment: str) -> None:
-        monkeypatch.setattr(sys, "version_info", (*python, 7))
+    def have(python="3.12.7", gpus: str = "", nvcc: str = "", glibc: str = "2.34", **environment: str) -> None:
+        monkeypatch.setattr(sys, "version_info", tuple(map(int, python.split("."))))
+        monkeypatch.setattr(sys, "version", f"{python} (main)")
         monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", glibc))
         if gpus:
             says(tmp_path / "bin" / "nvidia-smi", gpus.replace(" ", "\n"))
@@ -159,28 +147,23 @@ def machine(setup, tmp_path, monkeypatch):
 @pytest.fixture
 def commands(setup, monkeypatch):
     """What a set-up would run, instead of running it; a build of mmcv leaves a wheel."""
-    called = []
-
-    def build(command: list) -> subprocess.CompletedProcess:
-        called.append([str(word) for word in command])
-        command[3].mkdir(parents=True, exist_ok=True)
-        (command[3] / f"onedl_mmcv-{command[2]}-built.whl").touch()
-        done = subprocess.CompletedProcess(command, 0)
-        done.wait = done.poll = lambda: 0
-        return done
+    called, popen = [], subprocess.Popen
 
     def run(*command: str | Path) -> None:
         called.append([str(word) for word in command])
         setup.VENV.mkdir(exist_ok=True)
 
+    def start(command: list, **how) -> subprocess.Popen:
+        if "wheels" not in str(command):
+            return popen(command, **how)
+        run(*command)
+        command[3].mkdir(parents=True, exist_ok=True)
+        (command[3] / f"onedl_mmcv-{command[2]}-built.whl").touch()
+        return popen(["true"])
+
     monkeypatch.setattr(setup, "run", run)
     monkeypatch.setattr(setup, "compile_modules", lambda *_: None)
-    start = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess,
-        "Popen",
-        lambda command, **how: build(command) if "wheels" in str(command) else start(command, **how),
-    )
+    monkeypatch.setattr(subprocess, "Popen", start)
     return called
 
 
@@ -194,9 +177,8 @@ def built_for(commands: list[list[str]]) -> list[str] | None:
     return builds[0] if builds else None
 
 
-@pytest.mark.parametrize("python", [(3, 11), (3, 12)])
-def test_without_cuda_all_is_as_the_lock_file_says_even_beside_a_gpu(setup, machine, commands, python):
-    machine(python, gpus="8.0", nvcc="12.9")
+def test_without_cuda_all_is_as_the_lock_file_says_even_beside_a_gpu(setup, machine, commands):
+    machine(gpus="8.0", nvcc="12.9")
     target = setup.wanted()
     setup.check_tools(target)
     setup.set_up(target)
@@ -215,7 +197,7 @@ def test_without_cuda_all_is_as_the_lock_file_says_even_beside_a_gpu(setup, mach
         ({"gpus": "9.0 8.0"}, ["8.0", "9.0"]),
         ({"gpus": "9.0", "ARCHS": "8.0,9.0"}, ["8.0", "9.0"]),
         ({"gpus": "No devices were found", "ARCHS": "7.0"}, ["7.0"]),
-        ({"gpus": "9.0", "python": (3, 11)}, ["9.0"]),
+        ({"gpus": "9.0", "python": "3.11.5"}, ["9.0"]),
         ({"gpus": "9.0", "glibc": "2.28"}, ["9.0"]),
     ],
 )
@@ -239,13 +221,18 @@ def test_mmcv_is_compiled_where_no_wheel_runs(setup, machine, commands, has, bui
     [
         ({"gpus": "8.0"}, r"compute capability 8\.0, nvcc of CUDA 12 is needed and was not found; .*module load"),
         ({"gpus": "8.0", "nvcc": "13.0"}, r"nvcc of CUDA 12 is needed and .*/cuda/bin/nvcc is of release 13\.0; on a"),
-        ({"python": (3, 11), "nvcc": "12.9"}, "for Python 3.12 and glibc from 2.34 on, .* and no GPU is here .*ARCHS="),
+        ({"python": "3.11.4"}, r"from 3\.11\.5 on.* is 3\.11\.4; install one"),  # Debian 12 has 3.11.2
+        ({"python": "3.13.0"}, r"from 3\.11\.5 on.* is 3\.13\.0; install one"),
+        (
+            {"python": "3.11.9", "nvcc": "12.9"},
+            "Python 3.12 and glibc from 2.34 on, .* and no GPU is here .*ARCHS=",
+        ),
         ({"glibc": "2.28", "nvcc": "12.9"}, "for Python 3.12 and glibc from 2.34 on, .* glibc 2.28, and no GPU"),
         ({"CUDA": "12.9"}, "CUDA: found '12.9', expected 1"),
         ({"ARCHS": "sm_80"}, "ARCHS: found 'sm_80', expected compute capabilities such as 8.0"),
     ],
 )
-def test_what_a_gpu_environment_lacks_is_told_before_anything_is_fetched(setup, machine, monkeypatch, has, told):
+def test_what_an_environment_lacks_is_told_before_anything_is_fetched(setup, machine, monkeypatch, has, told):
     machine(**{"CUDA": "1"} | has)
     real = setup.shutil.which
     here = f"{setup.VENV.parent}/cuda/bin"
@@ -290,10 +277,7 @@ def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cac
     assert builder.cache_key("2.3.6", []) == keys[0]
 
 
-@pytest.mark.parametrize(
-    ("gpu", "fits"),
-    [("7.0", False), ("7.5", True), ("8.0", False), ("8.6", True), ("8.9", True), ("9.0", True), ("10.0", False)],
-)
-def test_which_gpus_the_prebuilt_kernels_run_on(setup, gpu, fits):
+def test_which_gpus_the_prebuilt_kernels_run_on(setup):
     """NVIDIA's rule: on the same major version, from the minor one they are compiled for on."""
-    assert setup.wheel_runs_on(gpu) is fits
+    known = ["7.0", "7.5", "8.0", "8.6", "8.7", "8.9", "9.0", "10.0"]
+    assert [gpu for gpu in known if setup.wheel_runs_on(gpu)] == ["7.5", "8.6", "8.7", "8.9", "9.0"]

@@ -78,8 +78,7 @@ class Project:
         for name in ("src", "reports"):
             ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored, dirs_exist_ok=True)
-        if (REPOSITORY / "configs" / "costs.yaml").is_file():
-            shutil.copy(REPOSITORY / "configs" / "costs.yaml", folder / "configs")
+        shutil.copy(REPOSITORY / "configs" / "costs.yaml", folder / "configs")
         stand_in = program(folder / "bin" / "iou-aware", STAND_IN)
         part = SplitData("val.json", "val", True, {"images": 5, "boxes": 9}, "f" * 64)
         splits = {"val": part, "test": part}

@@ -87,15 +87,10 @@ def test_processes_at_once_never_have_a_gpu_in_common(machine, holders):
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (None, GPUS),
-        ("2,0", [GPUS[2], GPUS[0]]),
-        (GPUS[1], GPUS[1:2]),
-        ("MIG-1,MIG-0", ["MIG-1", "MIG-0"]),
-        ("1,9", GPUS[1:2]),
-        ("-1", []),
-        ("", []),
+        *((None, GPUS), ("2,0", [GPUS[2], GPUS[0]]), ("1,9", GPUS[1:2]), ("-1", []), ("", [])),
+        *((GPUS[1], GPUS[1:2]), ("MIG-1,MIG-0", ["MIG-1", "MIG-0"])),
     ],
-    ids=["unset", "numbers", "uuid", "mig", "beyond", "none", "empty"],  # UUIDs have the process in them
+    ids=["unset", "numbers", "beyond", "none", "empty", "uuid", "mig"],  # UUIDs have the process in them
 )
 def test_only_what_is_visible_is_taken(machine, monkeypatch, asked, expected):
     machine(GPUS)
@@ -104,25 +99,17 @@ def test_only_what_is_visible_is_taken(machine, monkeypatch, asked, expected):
     assert gpus.visible() == expected
 
 
-@pytest.mark.parametrize("count", [1, 0])
-def test_a_machine_without_gpus_is_left_alone_unless_none_shall_be_used(tmp_path, holders, count):
-    hidden = holders(count, PATH=str(tmp_path), CUDA_VISIBLE_DEVICES="7")
-    assert has(hidden) == (["7"] if count else ["-1"])
-
-
-def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders):
+def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders, tmp_path):
     machine(GPUS)
     assert has(holders(5)) == ["None"]
     assert has(holders(4)) == GPUS
+    none = {"PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "7"}  # nothing lists them
+    assert (has(holders(1, **none)), has(holders(0, **none))) == (["7"], ["-1"])
 
 
 @pytest.mark.parametrize(
     ("settings", "stage", "count"),
-    [
-        ({"gpus": 4}, "train", 4),
-        ({"gpus": 4}, "predict", 1),
-        ({"gpus": 2, "device": "cpu"}, "train", 0),
-    ],
+    [({"gpus": 4}, "train", 4), ({"gpus": 4}, "predict", 1), ({"gpus": 2, "device": "cpu"}, "train", 0)],
 )
 def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, settings, stage, count):
     project(tmp_path, settings=settings)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from builders.data import put
 from builders.processes import python
-from builders.results import RULES, SMALL_RUN, tables
+from builders.results import SMALL_RUN
 from builders.workflows import AWARE, BASELINE, CONFIG, NOTEBOOKS, PREDICTED, SMALL, Project
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
@@ -31,13 +31,9 @@ def test_a_run_shared_by_tables_is_trained_once(tmp_path):
 def test_a_finished_study_has_all_files_and_nothing_to_do(finished):
     assert finished.plan() == {}
     results = finished.folder / "results" / "study"
-    for stage, names in {"train": [BASELINE, AWARE], "predict": [f"{BASELINE}.val", f"{AWARE}.val"]}.items():
-        for name in names:
-            assert (results / "logs" / stage / f"{name}.log").is_file()
-            assert (results / "benchmarks" / stage / f"{name}.tsv").read_text().startswith("s\t")
-    for stage in ("collect", "figures", "report"):
-        assert (results / "logs" / f"{stage}.log").is_file()
-        assert (results / "benchmarks" / f"{stage}.tsv").is_file()
+    for job in (f"train/{BASELINE}", f"train/{AWARE}", f"predict/{AWARE}.val", "collect", "figures", "report"):
+        assert (results / "logs" / f"{job}.log").is_file()
+        assert (results / "benchmarks" / f"{job}.tsv").read_text().startswith("s\t")
 
 
 def half_a_row(study: Project) -> None:
@@ -90,21 +86,13 @@ def test_released_weights_are_fetched_where_others_are_trained(tmp_path):
     stages = {folder.name: (folder / "run.json").read_text().split()[0] for folder in runs}
     assert stages == {BASELINE: "train", AWARE: "train", named_so: "train", fetched: "release"}
     assert project.plan() == {}
-    project.set(settings={"epochs": 2})
-    assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"train": 3}
-    project.set(settings={})
-    project.append("configs/detectors/zoo/retinanet.py")
-    assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == {"release": 1}
-
-
-def test_braces_in_a_title_are_text(study):
-    losses = SMALL["tables"]["losses"] | {"caption": "On {wildcards.z}"}
-    study.set(title="A {x} and {{y}} study", tables={"losses": losses})
-    assert study.plan() == {"table": 1, "notebook": NOTEBOOKS, "report": 1}
-    study.run()
-    assert study.plan() == {}
-    study.run("--report", "page.html")
-    assert (study.folder / "page.html").is_file()
+    for change, again in (
+        (lambda: project.set(settings={"epochs": 2}), {"train": 3}),
+        (lambda: project.set(settings={}), {}),
+        (lambda: project.append("configs/detectors/zoo/retinanet.py"), {"release": 1}),
+    ):
+        change()
+        assert {stage: count for stage, count in project.plan().items() if stage in ("train", "release")} == again
 
 
 # The command `compare` is no stage.
@@ -191,24 +179,20 @@ def test_a_mistake_is_told_before_anything_runs(study):
 
 
 def test_braces_in_the_path_of_the_project_are_told(tmp_path):
-    folder = tmp_path / "a{b}"
-    project = Project(folder, **SMALL)
-    stopped = project.snakemake("--dry-run")
+    stopped = Project(tmp_path / "a{b}", **SMALL).snakemake("--dry-run")
     assert stopped.returncode != 0
     assert "a{b}: Snakemake takes braces in a path for wildcards" in stopped.stdout + stopped.stderr
 
 
-def test_snakemakes_report_has_a_category_per_table(tmp_path):
-    names = ["table1", "table2", "table3", "table4", "table5"]
+def test_snakemakes_report_has_a_category_per_table_and_takes_titles_as_text(study, tmp_path):
     (tmp_path / "secret").write_text("a secret of the machine's")
-    hostile = "\n\n\u2028".join([f".. include:: {tmp_path / 'secret'}"] * 3)
-    captions = {name: table | {"caption": hostile} for name, table in tables().items()}
-    project = Project(tmp_path, rules=RULES, title=hostile, tables=captions)
-    project.run()
-    done = project.snakemake("--report", "report.zip")
-    assert done.returncode == 0, done.stderr
-    shutil.unpack_archive(project.folder / "report.zip", tmp_path / "unpacked")
+    hostile = "\n\n\u2028".join([f".. include:: {tmp_path / 'secret'}"] * 3) + " {x} {{y}} {wildcards.z}"
+    losses = SMALL["tables"]["losses"] | {"caption": hostile}
+    study.set(title=hostile, tables={"table1": losses, "own": losses})
+    study.run()
+    assert study.plan() == {}
+    study.run("--report", "report.zip")
+    shutil.unpack_archive(study.folder / "report.zip", tmp_path / "unpacked")
     text = "".join(file.read_text(errors="ignore") for file in (tmp_path / "unpacked").rglob("*.html"))
-    for category in [*(f"Table {name[-1]}" for name in names), "Figures", "Training", "Notebooks"]:
-        assert f'"{category}"' in text
+    assert all(f'"{category}"' in text for category in ("Table 1", "Own", "Figures", "Training", "Notebooks"))
     assert "a secret of the machine's" not in text and "secret" in text

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from builders.data import csv_rows
-from builders.workflows import NOTES, Job, command, finished, jobs, snakemake
+from builders.workflows import NOTES, command, finished, jobs, snakemake
 
 from iou_aware.analysis.times import STAGES
+from iou_aware.experiment.columns import PAPER
 from iou_aware.experiment.experiment import Experiment
 
 pytestmark = pytest.mark.e2e
@@ -36,12 +37,8 @@ def metrics(study) -> pd.DataFrame:
 
 
 def test_metrics_have_one_row_per_run_split_and_rule(study, metrics):
-    expected = [
-        (name, split, rule)
-        for name, run in study.runs.items()
-        for split in study.splits_for(run)
-        for rule in study.rules_for(run)
-    ]
+    rules = study.rules_by_run
+    expected = [(run, split, rule) for run, split in study.evaluations() for rule in rules[run]]
     assert sorted(zip(metrics["run"], metrics["split"], metrics["rule"], strict=True)) == sorted(expected)
     assert metrics[["AP", "AP50"]].notna().all(axis=None)
 
@@ -54,11 +51,9 @@ def test_every_number_says_what_made_it(study, metrics):
 
 def test_none_is_never_above_alpha_one_half(metrics):
     """The detections of ``none`` are the first of those of alpha 0.5, in the same order."""
-    columns = ["AP", "AP50", "AP60", "AP70", "AP75", "AP80", "AP90", "APs", "APm", "APl"]
-    by_rule = metrics.set_index(["run", "split", "rule"])[columns].unstack("rule")
-    for column in columns:
-        pair = by_rule[column][["none", "alpha=0.50"]].dropna()
-        assert (pair["none"] <= pair["alpha=0.50"] + 1e-9).all(), column
+    by_rule = metrics.set_index(["rule", "run", "split"])[PAPER]
+    none, half = by_rule.loc["none"], by_rule.loc["alpha=0.50"]
+    assert len(none) and not (none > half + 1e-9).any(axis=None)
 
 
 def test_tables_are_complete_in_every_format(study):
@@ -78,10 +73,6 @@ def test_the_report_is_one_page_that_loads_nothing(study):
     assert pictures and all(' src="data:image/' in one for one in pictures)
     assert len(re.findall("<img.*? src=", text)) == len(re.findall(r" src=", text)) == len(pictures)
     assert all(re.search(r'\balt="[^"]+"', one) for one in pictures)
-    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(re.findall(r' id="([^"]+)"', text))
-    assert re.findall("<h([1-6])", text)[0] == "1" and text.count("<h1") == 1
-    for table in study.tables.values():
-        assert table.caption in text
     assert str(study.root.absolute()) not in text
 
 
@@ -107,29 +98,20 @@ def test_a_stage_by_hand_gives_what_the_workflow_got(project, study):
     assert json.loads(study.paths.evaluation(name, split).read_text())["rules"] == before["rules"]
 
 
-@pytest.fixture(scope="module")
-def done(project) -> list[Job]:
-    return jobs(project)
-
-
 @pytest.mark.parametrize(
     "rule", ["bootstrap", "collect", "table", "figures", "premise", "gallery", "claims", "notebook", "report"]
 )
-def test_an_analysis_reads_what_its_rule_declares_and_nothing_else(rule, done, project, tmp_path):
+def test_an_analysis_reads_what_its_rule_declares_and_nothing_else(rule, project, tmp_path):
     """It opens no other file, and gives the same where all others are empty, which goes for C++ too, as in Parquet."""
     notes = tmp_path / "notes"
     (tmp_path / "sitecustomize.py").write_text(NOTES)
     traced = {"NOTES": str(notes), "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    found = [job for job in done if job.rule == rule]
+    found = [job for job in jobs(project) if job.rule == rule]
     for job in found if rule == "notebook" else found[:1]:
         folder = tmp_path / "-".join(job.command[3:] or [rule])
         # What the experiment says are a rule's parameters; a manifest stands for the images and annotations it counts.
-        besides = [
-            "configs",
-            "data",
-            *(str(Path(file).parent) for file in job.inputs if file.endswith("manifest.json")),
-        ]
-        declared = [*besides, *job.inputs, job.command[2]]
+        prepared = [str(Path(file).parent) for file in job.inputs if file.endswith("manifest.json")]
+        declared = ["configs", "data", *prepared, *job.inputs, job.command[2]]
         for file in declared:
             if not (folder / file).exists():
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,6 +170,7 @@ class Job(NamedTuple):
     outputs: list[str]
 
 
+@cache
 def jobs(folder: Path) -> list[Job]:
     """Return the jobs of a finished project, as Snakemake knows them."""
     done = snakemake(folder, "--detailed-summary")

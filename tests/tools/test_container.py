@@ -18,7 +18,7 @@ def test_everything_that_is_copied_is_in_the_repository_and_reaches_the_build():
     let_in = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     assert "*" in rules, "data and results stay out"
     copied = [shlex.split(rest)[:-1] for word, rest in STEPS if word == "COPY" and "--from" not in rest]
-    names = {name for step in copied for name in step}
+    names = set().union(*copied)
     assert names == let_in
     for name in names:
         assert fnmatch.filter(tracked, name) or fnmatch.filter(tracked, f"{name}/*"), name

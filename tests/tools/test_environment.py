@@ -16,42 +16,33 @@ ROOT = Path(__file__).resolve().parents[2]
 MAY_DIFFER = {"torch", "onedl-mmcv", "opencv-python"}
 
 
-def lock_pins() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+*CONDA, PIP = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 
 
-def conda_dependencies() -> list:
-    return yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+def pins(lines: list[str]) -> dict[str, str]:
+    return dict(line.split("==") for line in lines if line and line[0] not in "#-")
 
 
-def conda_pins() -> dict[str, str]:
-    pip = next(entry["pip"] for entry in conda_dependencies() if isinstance(entry, dict))
-    return dict(line.split("==") for line in pip if not line.startswith("-"))
+LOCKED, ON_CLUSTERS = pins((ROOT / "requirements.lock").read_text().splitlines()), pins(PIP["pip"])
 
 
 def test_both_files_pin_the_same_versions_but_for_the_named_pair():
-    lock, conda = lock_pins(), conda_pins()
-    assert len(lock) > 100
-    assert {name: pin for name, pin in lock.items() if name not in MAY_DIFFER} == {
-        name: pin for name, pin in conda.items() if name not in MAY_DIFFER
-    }
+    assert len(LOCKED) > 100 and LOCKED.keys() - MAY_DIFFER == ON_CLUSTERS.keys() - MAY_DIFFER
+    assert {name for name in LOCKED.keys() & ON_CLUSTERS if LOCKED[name] != ON_CLUSTERS[name]} <= MAY_DIFFER
 
 
 def test_conda_finds_a_torch_and_an_mmcv_that_are_built_for_each_other():
     """The ops of mmcv load only with the PyTorch they were compiled for; its version list says what is published."""
-    pins, dependencies = conda_pins(), conda_dependencies()
-    torch, cuda = pins["torch"].split("+")
-    assert (pins["onedl-mmcv"], torch, cuda) in {("2.3.6", "2.9.0", "cu129"), ("2.3.6", "2.10.0", "cu129")}
-    pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
-    assert "python=3.12" in dependencies and "--only-binary onedl-mmcv" in pip
-    assert f"--extra-index-url https://download.pytorch.org/whl/{cuda}" in pip
-    assert f"--extra-index-url https://mmwheels.onedl.ai/{cuda}-torch{torch.replace('.', '')}/simple/" in pip
+    torch, cuda = ON_CLUSTERS["torch"].split("+")
+    assert (ON_CLUSTERS["onedl-mmcv"], torch, cuda) in {("2.3.6", "2.9.0", "cu129"), ("2.3.6", "2.10.0", "cu129")}
+    assert "python=3.12" in CONDA and "--only-binary onedl-mmcv" in PIP["pip"]
+    assert f"--extra-index-url https://download.pytorch.org/whl/{cuda}" in PIP["pip"]
+    assert f"--extra-index-url https://mmwheels.onedl.ai/{cuda}-torch{torch.replace('.', '')}/simple/" in PIP["pip"]
 
 
 def test_whatever_the_package_imports_is_named_as_its_need_and_pinned():
     needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"])
-    assert {name.lower() for name in needed} <= {name.lower() for name in lock_pins()}
+    assert {name.lower() for name in needed} <= {name.lower() for name in LOCKED}
     providers = packages_distributions()
     imported = {name for file in (ROOT / "src").rglob("*.py") for name in top_level_imports(file)}
     assert {"torch", "cv2", "yaml"} <= imported

@@ -1,11 +1,13 @@
 """What tools/iou_quality.py says of the predicted IoU, against the head's own loss and against numbers made up."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from builders.results import cells
 from builders.training import IOU_AWARE, RETINANET
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -40,24 +42,18 @@ def test_positives_are_those_of_the_loss(tool, predicted):
 def test_rows_say_what_predictions_are_worth(tool):
     torch.manual_seed(0)
     iou, noise = 0.5 + torch.rand(400) / 2, torch.rand(400)
-    features = torch.stack([iou.square(), noise], 1)
-    perfect = tool["Positives"](iou, noise, iou, features)
+    perfect = tool["Positives"](iou, noise, iou, torch.stack([iou.square(), noise], 1))
     row = tool["describe"](perfect)
     assert row["predicted IoU"] == "1.00" and row["its bias"] == "+0.000" and abs(float(row["p"])) < 0.2
-    loss, constant, least = (
-        float(number) for number in row.popitem()[1].replace("(", "").strip(")").replace(",", "").split()
-    )
+    loss, constant, least = map(float, re.findall(r"[\d.]+", row.popitem()[1]))
     assert loss == least < constant
     assert tool["read_out"](perfect, perfect) > 0.95
 
 
 def test_every_run_of_retinanet_gets_its_rows(tool, predicted, monkeypatch, capsys):
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        ["iou_quality.py", str(predicted.root / "configs" / "experiments" / "study.yaml"), RETINANET, IOU_AWARE],
-    )
+    experiment = str(predicted.root / "configs" / "experiments" / "study.yaml")
+    monkeypatch.setattr(sys, "argv", ["iou_quality.py", experiment, RETINANET, IOU_AWARE])
     tool["main"]()
-    positives, found = (part.splitlines() for part in capsys.readouterr().out.strip().split("\n\n"))
-    assert [line.split(" | ")[0].strip("| ") for line in positives[2:]] == [RETINANET, RETINANET, IOU_AWARE, IOU_AWARE]
-    assert [line.split(" | ")[0].strip("| ") for line in found[2:]] == [RETINANET, IOU_AWARE]
+    positives, found = (cells(part)[2:] for part in capsys.readouterr().out.split("\n\n"))
+    assert [line[0] for line in positives] == [RETINANET, RETINANET, IOU_AWARE, IOU_AWARE]
+    assert [line[0] for line in found] == [RETINANET, IOU_AWARE]

@@ -29,13 +29,16 @@ sys.meta_path.insert(0, Blocked)
 """
 
 
+def files_of_the_project() -> list[str]:
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Folder with a source distribution, and a wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     copy = folder / "project"
-    for name in listed.splitlines():
+    for name in files_of_the_project():
         source, target = ROOT / name, copy / name
         if source.is_symlink() or source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,16 +61,9 @@ def test_both_hold_what_commands_need_and_nothing_else(built):
     (archive,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
     with tarfile.open(archive) as source, zipfile.ZipFile(wheel) as installed:
         in_source, in_wheel = {name.partition("/")[2] for name in source.getnames()}, set(installed.namelist())
-    package = {
-        str(file.relative_to(ROOT / "src"))
-        for pattern in ("**/*.py", "schemas/*.yaml", "**/*.j2")
-        for file in (ROOT / "src" / "iou_aware").glob(pattern)
-        if ".mim" not in file.parts
-    }
-    kept = [*ROOT.glob("configs/**/*.*"), *ROOT.glob("reports/**/*.*"), ROOT / "model-index.yml"]
-    data = {
-        str(file.relative_to(ROOT)) for file in kept if file.suffix != ".pyc" and ".ipynb_checkpoints" not in str(file)
-    }
+    tracked = files_of_the_project()
+    package = {name.removeprefix("src/") for name in tracked if re.match(r"src/.*\.(py|yaml|j2)$", name)}
+    data = {name for name in tracked if re.match(r"(configs|reports)/|model-index\.yml$", name)}
     assert "reports/paper/table1.csv" in data and "iou_aware/schemas/experiment.schema.yaml" in package
     assert package | {f"iou_aware/.mim/{name}" for name in data} == {
         name for name in in_wheel if not re.match(r"iou_aware-[^/]*dist-info/", name)

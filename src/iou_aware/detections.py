@@ -76,7 +76,7 @@ class Writer:
 
     def __init__(self, file: pq.ParquetWriter, schema: pa.Schema, rules: Sequence[str], place: Path):
         self._file, self._schema, self._rules, self._place = file, schema, list(rules), place
-        self._checksums = [_checksum(schema.metadata[b"provenance"], rule) for rule in rules]
+        self.checksums = {rule: _checksum(schema.metadata[b"provenance"], rule) for rule in rules}
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
         self._waiting = 0
         self.rows = 0
@@ -102,7 +102,7 @@ class Writer:
         if not self._waiting:
             return
         rules, rows = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        for number, checksum in enumerate(self._checksums):
+        for number, checksum in enumerate(self.checksums.values()):
             checksum.update(rows[rules == number].tobytes())
         columns = [
             pa.array(rows["ids"][:, 0]),
@@ -113,12 +113,6 @@ class Writer:
         self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=self._waiting)
         self.rows += self._waiting
         self._parts, self._waiting = [], 0
-
-    def finish(self) -> None:
-        """Write what is waiting, and the checksums of all."""
-        self.flush()
-        digests = {rule: checksum.hexdigest() for rule, checksum in zip(self._rules, self._checksums, strict=True)}
-        self._file.add_key_value_metadata({CHECKSUMS: json.dumps(digests)})
 
 
 @contextmanager
@@ -139,7 +133,9 @@ def writer(path: Path, rules: Sequence[str], images: int, provenance: Mapping[st
     ):
         opened = Writer(file, schema, rules, path)
         yield opened
-        opened.finish()
+        opened.flush()
+        digests = {rule: checksum.hexdigest() for rule, checksum in opened.checksums.items()}
+        file.add_key_value_metadata({CHECKSUMS: json.dumps(digests)})
 
 
 def provenance(path: Path) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def draw(picture: Image.Image, factor: float, marks: Sequence[Mark], size: int =
     taken: list[_Area] = []
     for mark, box in zip(marks, boxes, strict=True):
         if mark.text:
-            taken.append(_label(pen, box, mark, font, drawn.size, taken))
+            taken.append(_label(drawn, box, mark, font, taken))
     return drawn
 
 
@@ -171,17 +171,13 @@ def _outline(pen: ImageDraw.ImageDraw, box: np.ndarray, mark: Mark, width: int) 
 
 
 def _label(
-    pen: ImageDraw.ImageDraw,
-    box: np.ndarray,
-    mark: Mark,
-    font: ImageFont.FreeTypeFont,
-    size: tuple[int, int],
-    taken: Sequence[_Area],
+    drawn: Image.Image, box: np.ndarray, mark: Mark, font: ImageFont.FreeTypeFont, taken: Sequence[_Area]
 ) -> _Area:
     """Write a mark's text at its box, within the picture and where no other text stands, if there is such a place.
 
     Tried in turn: above the box, inside at the top, below it, inside at the bottom.
     """
+    pen, size = ImageDraw.Draw(drawn), drawn.size
     _, _, right, bottom = pen.textbbox((0, 0), mark.text, font=font)
     width, height = right + 4, bottom + 3
     x = min(max(box[0], 0), max(size[0] - width, 0))

@@ -187,8 +187,9 @@ def read_rule(document: Document, key: Key, text: str) -> Rule:
 def _check(document: Document, paths: Layout, i: int, values: Mapping[str, Any]) -> None:
     """Raise InputError about entry ``i`` of ``runs`` unless ``values`` make a run, of files that exist."""
     entry = document.content["runs"][i]
+    aware = is_iou_aware(values.get("detector", ""))
     for name in FIELDS:
-        if name not in values and name not in IOU_FIELDS:
+        if name not in values and (aware or name not in IOU_FIELDS):
             raise document.error(("runs", i), f"{name} is missing; give it here or in defaults")
     recipe, detector = values["recipe"], values["detector"]
     for name, file, what in (
@@ -203,12 +204,7 @@ def _check(document: Document, paths: Layout, i: int, values: Mapping[str, Any])
                 ("runs", i, name) if name in entry else ("defaults", name),
                 f"unknown {what} {file.stem!r}: there is no {file}; expected {expected}",
             )
-    if is_iou_aware(detector):
-        for name in IOU_FIELDS:
-            if name not in values:
-                raise document.error(("runs", i), f"{name} is missing, which the detector {detector} needs")
-        return
-    for name in (*IOU_FIELDS, "rules"):
+    for name in () if aware else (*IOU_FIELDS, "rules"):
         if name in values or name in entry:
             raise document.error(
                 ("runs", i, name),

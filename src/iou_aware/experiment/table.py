@@ -169,15 +169,14 @@ class TableReader:
         return names
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
-        """Describe the run that has most of the values, and where it differs."""
-
-        def nearness(run: Run) -> tuple[int, int]:
-            values = [(getattr(run, name), value) for name, value in selector.items()]
-            return sum(has == wanted for has, wanted in values), sum(has is not None for has, _ in values)
-
-        run = max(self.runs.values(), key=nearness)
-        differing = [f"{n} {getattr(run, n)}" for n, value in selector.items() if getattr(run, n) != value]
-        return f"the nearest, {run.name}, has {', '.join(differing)}. Add the run, or correct the row"
+        """Describe the run that differs in the fewest values, of those one that has most of the fields."""
+        differing = {
+            run: [(name, getattr(run, name)) for name, value in selector.items() if getattr(run, name) != value]
+            for run in self.runs.values()
+        }
+        run, fields = min(differing.items(), key=lambda item: (len(item[1]), [value is None for _, value in item[1]]))
+        has = ", ".join(f"{name} {value}" for name, value in fields)
+        return f"the nearest, {run.name}, has {has}. Add the run, or correct the row"
 
     def _rule(self, key: Key, text: str | None, runs: tuple[str, ...]) -> Rule:
         if text is None and not self.runs[runs[0]].is_iou_aware:

@@ -66,11 +66,3 @@ def test_make_names_a_mistyped_experiment():
     assert done.stderr.startswith("iou-aware: configs/experiments/mikro.yaml: there is no such file; expected ")
     assert "Did you mean 'configs/experiments/micro.yaml'?" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_stages_are_called_with_what_was_given(project, monkeypatch):
-    called = []
-    monkeypatch.setattr("iou_aware.analysis.tables.write.write_table", lambda *arguments: called.append(arguments))
-    assert cli.main(["table", project, "table2"]) == 0
-    ((study, name),) = called
-    assert (study.name, name) == ("study", "table2")

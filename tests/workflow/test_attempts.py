@@ -40,10 +40,9 @@ def test_what_another_attempt_may_mend_is_tried_again(tmp_path):
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
 def test_a_training_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp_path, number, times):
     """A time limit and preemption ask; who kills for want of memory does not."""
-    experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu"})
-    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
-    said = []
-    with subprocess.Popen(command("train", RETINANET), **start) as training:
+    experiment, said = project(tmp_path, settings={"epochs": 500, "device": "cpu"}), []
+    train = command("train", RETINANET)
+    with subprocess.Popen(train, cwd=tmp_path, env=ENVIRONMENT, text=True, stderr=subprocess.PIPE) as training:
         for line in training.stderr:
             said.append(line)
             if "epoch 1/500" in line:

@@ -51,7 +51,7 @@ def machine(tmp_path, monkeypatch):
     def have(uuids: list[str]) -> None:
         listed = program(tmp_path / "machine" / "nvidia-smi", NVIDIA_SMI)
         listed.with_name("uuids").write_text("\n".join(uuids) + "\n")
-        monkeypatch.setenv("PATH", os.pathsep.join([str(listed.parent), os.environ["PATH"]]))
+        monkeypatch.setenv("PATH", str(listed.parent), prepend=os.pathsep)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     return have
@@ -113,8 +113,8 @@ def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders, tm
 )
 def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, settings, stage, count):
     project(tmp_path, settings=settings)
-    arguments = command(stage, RETINANET, *(["--split", "val"] if stage == "predict" else []))[3:]
-    done = python("-c", ASKED, *arguments, cwd=tmp_path)
+    split = ["--split", "val"] if stage == "predict" else []
+    done = python("-c", ASKED, *command(stage, RETINANET, *split)[3:], cwd=tmp_path)
     assert done.stderr.splitlines()[-1] == f"{count} False"
 
 

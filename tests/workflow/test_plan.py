@@ -135,14 +135,11 @@ def test_auto_that_cannot_be_computed_is_an_error(changes, message):
         print_plan(Experiment.load(PAPER, {"settings": AUTO} | changes))
 
 
-@pytest.mark.parametrize(
-    ("file", "without"),
-    [(PAPER, {"pretrain"}), ("configs/experiments/tiny.yaml", {"backbone", "release"})],
-)
-def test_the_stages_are_those_that_snakemake_would_run(file, without):
-    options = ["-n", "--quiet", "host", "--configfile", file, "--forceall", "--cores", "1"]
-    done = python("-m", "snakemake", *options, check=True)
-    assert set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE)) - {"all", "total"} == set(STAGES) - without
+def test_the_stages_are_those_that_snakemake_would_run():
+    """But for pretrainings, of which the paper has none."""
+    done = python("-m", "snakemake", "-n", "--configfile", PAPER, "--forceall", "--cores", "1", check=True)
+    found = set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE))
+    assert found - {"all", "total"} == set(STAGES) - {"pretrain"}
 
 
 @pytest.mark.parametrize(("gpus", "hours"), [(2, 7.75), (4, 6.25)])

@@ -76,7 +76,7 @@ QSUB = {
 
 
 @pytest.mark.parametrize("scheduler", [*QSUB, "kubernetes"])
-def test_a_scheduler_is_asked_for_what_a_training_needs(scheduler, tmp_path):
+def test_a_scheduler_is_asked_for_what_a_training_needs(scheduler, tmp_path, monkeypatch):
     """By the command of the profile, which Snakemake's executor fills in and runs with a job script."""
     (tmp_path / "workflow").symlink_to(REPOSITORY / "workflow")
     profile = yaml.safe_load((tmp_path / "workflow" / "profiles" / scheduler / "profile.yaml").read_text())
@@ -85,8 +85,8 @@ def test_a_scheduler_is_asked_for_what_a_training_needs(scheduler, tmp_path):
     command = profile["cluster-generic-submit-cmd"].format(rule="train", threads=4, resources=resources)
     program(tmp_path / "qsub", '#!/bin/sh\necho "$@" > asked\n')
     program(tmp_path / "kubectl", "#!/bin/sh\ncat > asked\n")
-    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
-    subprocess.run(f"{command} job.sh", shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    subprocess.run(f"{command} job.sh", shell=True, cwd=tmp_path, check=True)
     asked = (tmp_path / "asked").read_text()
     if scheduler in QSUB:
         assert "-N train" in asked and asked.endswith(f"{QSUB[scheduler]}\n")
@@ -97,16 +97,16 @@ def test_a_scheduler_is_asked_for_what_a_training_needs(scheduler, tmp_path):
 
 
 @pytest.mark.parametrize("status", [0, 75])
-def test_a_pod_that_is_to_go_waits_for_what_its_job_makes_of_it(tmp_path, status):
+def test_a_pod_that_is_to_go_waits_for_what_its_job_makes_of_it(tmp_path, monkeypatch, status):
     """The stage saves or finishes, and the job script, between the two, must not die of the signal before."""
     program(tmp_path / "kubectl", "#!/bin/sh\ncat > job.yaml\n")
     (tmp_path / "stage.py").write_text(STAGE.format(status=status))
     (tmp_path / "job.sh").write_text(f"{sys.executable} stage.py && exit 0 || exit 1")
     os.mkfifo(tmp_path / "started")
     asked = {"IMAGE": "i", "CLAIM": "c", "MOUNT": "/m", "GPUS": "1", "CORES": "1", "MEMORY_MB": "1", "MINUTES": "1"}
-    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     submit = REPOSITORY / "workflow" / "profiles" / "kubernetes" / "submit.sh"
-    subprocess.run([submit, "job.sh"], cwd=tmp_path, env=asked | {"PATH": path}, check=True)
+    subprocess.run([submit, "job.sh"], cwd=tmp_path, env=os.environ | asked, check=True)
     (container,) = yaml.safe_load((tmp_path / "job.yaml").read_text())["spec"]["template"]["spec"]["containers"]
     with subprocess.Popen(container["command"], cwd=container["workingDir"], start_new_session=True) as pod:
         (tmp_path / "started").read_text()

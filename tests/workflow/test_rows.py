@@ -4,6 +4,7 @@ from pathlib import Path
 
 from builders.data import csv_rows
 from builders.experiments import REPOSITORY
+from builders.results import cells
 
 from iou_aware.common.assignments import place
 from iou_aware.workflow.rows import print_rows
@@ -25,20 +26,13 @@ def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper)
     assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
 
 
-def test_every_row_is_listed_with_configs_that_exist(paper, capsys):
+def test_every_row_is_listed_with_configs_that_exist_and_in_the_documentation(paper, capsys):
     print_rows(paper)
-    _, _, *lines = capsys.readouterr().out.splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    listed = capsys.readouterr().out
+    rows = cells(listed)[2:]
     assert [row[:2] for row in rows] == [[name, key] for name, table in paper.tables.items() for key in table.rows]
     for *_, recipe, detector, backbone, runs in rows:
-        if recipe == "zoo":
-            assert place(Path(), detector).is_file() and not backbone
-        else:
-            assert Path(detector).is_file() and Path(backbone).is_file()
-        assert set(runs.split(", ")) <= set(paper.runs)
-
-
-def test_the_documentation_has_the_rows_as_they_are_configured(paper, capsys):
-    print_rows(paper)
+        files = [place(Path(), detector)] if recipe == "zoo" else [Path(detector), Path(backbone)]
+        assert all(map(Path.is_file, files)) and set(runs.split(", ")) <= set(paper.runs)
     documented = (REPOSITORY / "docs" / "rows.md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out in documented, "see docs/rows.md for how it is made"
+    assert listed in documented, "see docs/rows.md for how it is made"

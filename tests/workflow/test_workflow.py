@@ -23,11 +23,6 @@ from iou_aware.workflow import stages as workflow
 ANALYSIS = Path(workflow.__file__).parents[1] / "analysis"
 
 
-def test_a_run_shared_by_tables_is_trained_once(tmp_path):
-    changed = {"prepare": 2, "table": 5} | dict.fromkeys(("train", "predict", "evaluate", "bootstrap"), 17)
-    assert Project(tmp_path).plan() == PREDICTED | changed
-
-
 def test_a_finished_study_has_all_files_and_nothing_to_do(finished):
     assert finished.plan() == {}
     results = finished.folder / "results" / "study"

@@ -19,17 +19,9 @@ class Clone:
     folder: Path
     home: Path
 
-    @property
-    def results(self) -> Path:
-        return self.folder / "results" / "cluster"
-
-    @property
-    def log(self) -> Path:
-        return self.folder.parent / "snakemake.log"
-
-    @property
-    def programs(self) -> Path:
-        return self.folder.parent / "programs"
+    def __post_init__(self) -> None:
+        self.results = self.folder / "results" / "cluster"
+        self.log, self.programs = self.folder.with_name("snakemake.log"), self.folder.with_name("programs")
 
     def start(self) -> subprocess.Popen:
         """Start the workflow by the command of the documentation; what follows it says which experiment."""

@@ -32,15 +32,14 @@ class Disturbance:
 
     def training(self) -> Job:
         """Return a running training that has saved something since it started or was last disturbed."""
-        found: list[Job] = []
 
-        def one_has_come_further() -> bool:
-            found[:] = [job for job in running("train") if self.clone.saved(job) > self.reached.get(job.run, 0)]
-            return bool(found)
+        def one_that_has_come_further() -> Job | None:
+            further = (job for job in running("train") if self.clone.saved(job) > self.reached.get(job.run, 0))
+            return next(further, None)
 
-        wait(one_has_come_further, "a training saves a checkpoint", self.process)
-        self.reached[found[0].run] = self.clone.saved(found[0])
-        return found[0]
+        job = wait(one_that_has_come_further, "a training saves a checkpoint", self.process)
+        self.reached[job.run] = self.clone.saved(job)
+        return job
 
     def give_no_news(self) -> None:
         """Let Slurm not say how the jobs are, more often in a row than the plugin puts up with by itself."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 # On a loaded machine; Snakemake asks for news every three minutes at most.
 PATIENCE_S = 1200
@@ -61,10 +62,11 @@ def slurm(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def wait(met: Callable[[], bool], what: str, process: subprocess.Popen) -> None:
-    """Return when ``met`` holds; fail when it does not in time, or when the workflow ends before."""
+def wait(met: Callable[[], Any], what: str, process: subprocess.Popen) -> Any:
+    """Return what ``met`` returns once that is true; fail when it is not in time, or when the workflow ends before."""
     end = time.monotonic() + PATIENCE_S
-    while not met():
+    while not (value := met()):
         assert process.poll() is None, f"the workflow ended before this happened: {what}"
         assert time.monotonic() < end, f"did not happen within {PATIENCE_S} s: {what}"
         time.sleep(0.2)
+    return value

@@ -4,7 +4,6 @@ The packages are stood in for, so that nothing is fetched or compiled.
 """
 
 import importlib
-import os
 import platform
 import re
 import signal
@@ -14,28 +13,27 @@ import threading
 from pathlib import Path
 
 import pytest
-from builders.data import program
+from builders.data import program, put
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / "tools"
 CPU_TORCH = re.search(r"^torch==\S+", (ROOT / "requirements.lock").read_text(), re.MULTILINE)[0]
 GPU_TORCH = re.search(r"torch==\S+", (ROOT / "environment.yml").read_text())[0]
 INDEXES = re.findall(r"--extra-index-url (\S+)", (ROOT / "environment.yml").read_text())
 
 
 @pytest.fixture
-def tools(monkeypatch):
-    """The modules of tools/ as a script there sees them: `setup` and `build_mmcv`."""
-    monkeypatch.syspath_prepend(str(TOOLS))
+def builder(monkeypatch):
+    """The script `build_mmcv.py`."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     for name in ("build_mmcv", "setup"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    return {name: importlib.import_module(name) for name in ("build_mmcv", "setup")}
+    return importlib.import_module("build_mmcv")
 
 
 @pytest.fixture
-def setup(tools, tmp_path, monkeypatch):
+def setup(builder, tmp_path, monkeypatch):
     """The script `setup.py`, for a project in a temporary folder, on a machine without GPUs."""
-    module = tools["setup"]
+    module = importlib.import_module("setup")
     for name in ("CUDA", "ARCHS", "CUDA_HOME", "CUDA_PATH"):
         monkeypatch.delenv(name, raising=False)
     files = {"VENV": "", "STAMP": "iou-aware.stamp", "MADE": "iou-aware.made", "PYTHON": "bin/python"}
@@ -58,17 +56,13 @@ def test_an_environment_that_was_moved_is_made_anew_and_a_whole_one_is_left_alon
 
 
 def test_a_package_is_taken_for_installed_once_pip_has_signed_it(setup, tmp_path):
-    site = tmp_path / "site"
-    for name, files in {"whole": ["METADATA", "RECORD", "INSTALLER"], "half": ["METADATA", "RECORD"]}.items():
-        folder = site / f"{name}-1.0.dist-info"
-        folder.mkdir(parents=True)
-        for file in files:
-            (folder / file).touch()
-    setup.forget_unfinished(site)
-    assert [folder.name for folder in site.iterdir()] == ["whole-1.0.dist-info"]
+    for file in ("whole-1.dist-info/METADATA", "whole-1.dist-info/INSTALLER", "half-1.dist-info/METADATA"):
+        put(tmp_path / "site" / file, "")
+    setup.forget_unfinished(tmp_path / "site")
+    assert [folder.name for folder in (tmp_path / "site").iterdir()] == ["whole-1.dist-info"]
 
 
-def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, tools, tmp_path, monkeypatch):
+def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, builder, tmp_path, monkeypatch):
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "check_tools", lambda _: None)
     monkeypatch.setattr(setup, "fingerprint", lambda _: "the same sources")
@@ -76,7 +70,7 @@ def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, tools, t
     monkeypatch.setattr(setup, "set_up", lambda target: made.append(target) or waiting.set())
     monkeypatch.setattr("builtins.print", lambda *_, **__: waiting.set())
     second = threading.Thread(target=setup.main)
-    with tools["build_mmcv"].alone(tmp_path, "set-up"):
+    with builder.alone(tmp_path, "set-up"):
         second.start()
         waiting.wait()
         setup.VENV.mkdir(exist_ok=True)
@@ -87,26 +81,20 @@ def test_the_second_of_two_waits_for_the_first_and_finds_it_done(setup, tools, t
 
 def test_what_is_being_built_is_stopped_with_all_that_it_started(setup):
     script = "import subprocess; subprocess.Popen(['cat']); print('both are there', flush=True); input()"
-    read, write = os.pipe()
-    builder = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=read, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    builder.stdout.readline()
-    setup.stop(builder)
-    assert builder.returncode == -signal.SIGTERM
-    assert builder.stdout.read() == ""  # at its end: nobody holds it any more
-    os.close(read)
-    os.close(write)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], start_new_session=True, **pipes) as building:
+        building.stdout.readline()
+        setup.stop(building)
+        assert building.returncode == -signal.SIGTERM
+        assert building.stdout.read() == ""  # at its end: nobody holds it any more
 
 
-def test_a_wheel_is_built_once_and_then_taken_from_the_cache(tools, tmp_path, monkeypatch):
-    builder, built = tools["build_mmcv"], []
+def test_a_wheel_is_built_once_and_then_taken_from_the_cache(builder, tmp_path, monkeypatch):
+    built = []
 
     def build(version: str, work: Path, capabilities: list[str]) -> Path:
         built.append(version)
-        wheel = work / f"onedl_mmcv-{version}-cp311.whl"
-        wheel.touch()
-        return wheel
+        return put(work / f"onedl_mmcv-{version}-cp311.whl", "")
 
     monkeypatch.setattr(builder, "build", build)
     monkeypatch.setattr(builder, "cache_key", lambda *_: "key")
@@ -258,17 +246,15 @@ def test_a_switch_between_cpu_and_cuda_makes_a_new_environment_and_nothing_else_
     assert call() == []
 
 
-def test_the_build_compiles_for_the_gpus_that_it_is_told(tools, tmp_path, monkeypatch):
+def test_the_build_compiles_for_the_gpus_that_it_is_told(builder, tmp_path, monkeypatch):
     says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    environment = tools["build_mmcv"].environment
     told = {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": "8.0;9.0", "CUDA_HOME": str(tmp_path / "cuda")}
-    assert environment(tmp_path, ["8.0", "9.0"]).items() >= told.items()
-    assert environment(tmp_path, []).items() >= {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}.items()
+    assert builder.environment(tmp_path, ["8.0", "9.0"]).items() >= told.items()
+    assert builder.environment(tmp_path, []).items() >= {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}.items()
 
 
-def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cache(tools, tmp_path, monkeypatch):
-    builder = tools["build_mmcv"]
+def test_a_wheel_for_other_gpus_or_of_another_compiler_is_not_taken_from_the_cache(builder, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
     says(tmp_path / "cuda" / "bin" / "nvcc", "release 12.9")
     keys = [builder.cache_key("2.3.6", capabilities) for capabilities in ([], ["8.0"], ["8.0", "9.0"])]

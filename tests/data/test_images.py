@@ -35,7 +35,7 @@ def test_the_size_shown_is_the_one_that_opencv_loads(tmp_path, orientation, form
         assert "cannot decode this TIFF" in str(fault) if pixels is None else f"turns no {form}" in str(fault)
         return
     assert header.shown == pixels.shape[1::-1]
-    assert (header.width, header.height, header.orientation) == (WIDTH, HEIGHT, orientation)
+    assert (header.stored, header.turned) == ((WIDTH, HEIGHT), orientation > 1)
     assert form in ("JPEG", "MPO", "PNG") or orientation == 1
 
 
@@ -68,7 +68,7 @@ def test_an_image_that_training_could_not_read_is_refused(tmp_path, form, mode):
 
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
     header = read_header(put(tmp_path / "a.jpg", picture() + bytes(5000)), "test")
-    assert (header.width, header.height) == (WIDTH, HEIGHT)
+    assert header.stored == (WIDTH, HEIGHT)
 
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
@@ -83,9 +83,9 @@ def test_images_are_checked_in_order_and_each_bad_one_is_returned(tmp_path):
         put(tmp_path / image.file_name, picture(image.id, 8, "PNG"))
     for bad in (30, 10):
         (tmp_path / images[bad].file_name).write_bytes(b"")
-    headers = list(check_images(tmp_path, images, "test"))
-    assert [i for i, header in enumerate(headers) if isinstance(header, InputError)] == [10, 30]
-    shown = [header.shown for header in headers if not isinstance(header, InputError)]
+    check_images(tmp_path, images, "test")
+    assert [i for i, image in enumerate(images) if image.fault] == [10, 30]
+    shown = [image.header.shown for image in images if not image.fault]
     assert shown == [(n, 8) for n in range(8, 60) if n not in (18, 38)]
 
 

@@ -20,7 +20,13 @@ from pycocotools import mask
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.layouts.voc_xml import read_annotation
-from iou_aware.data.source import flag
+from iou_aware.data.source import SourceImage, flag
+
+
+def read(file):
+    """Return the boxes of an annotation file."""
+    return read_annotation(file, SourceImage(None, "", None, ""), [])[1]
+
 
 corners = st.tuples(*[st.integers(1, 200)] * 4).map(
     lambda c: (min(c[0], c[2]), min(c[1], c[3]), max(c[0], c[2]) + 1, max(c[1], c[3]) + 1)
@@ -45,7 +51,7 @@ def xml(tmp_path_factory):
 @given(corners, corners)
 def test_ious_in_coco_form_are_those_of_voc(xml, a, b):
     put(xml, voc_xml([voc_object("cat", *box) for box in (a, b)]))
-    boxes = [box.box for box in read_annotation(xml, 0, []).boxes]
+    boxes = [box.box for box in read(xml)]
     assert mask.iou([boxes[0]], [boxes[1]], [0])[0, 0] == pytest.approx(voc_iou(a, b), abs=1e-12)
 
 
@@ -175,8 +181,8 @@ def test_an_image_without_an_annotation_file_is_a_negative_where_that_is_asked_f
 )
 def test_a_file_may_be_in_any_encoding_that_it_declares(tmp_path, declared, encoding):
     text = f'<?xml version="1.0" encoding="{declared}"?>\n' + voc_xml([voc_object("中", 1, 1, 5, 5)])
-    path = put(tmp_path / "a.xml", text.encode(encoding))
-    assert [(box.category, box.line) for box in read_annotation(path, 0, []).boxes] == [("中", 4)]
+    (box,) = read(put(tmp_path / "a.xml", text.encode(encoding)))
+    assert (box.category, box.line) == ("中", 4)
 
 
 @pytest.mark.parametrize(

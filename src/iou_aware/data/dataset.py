@@ -1,7 +1,7 @@
 """A dataset as ``configs/datasets/<name>.yaml`` describes it: layout, place, splits, classes."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,8 @@ from iou_aware.common import documents
 from iou_aware.common.errors import InputError
 
 FOLDER = Path("configs", "datasets")
-_OF_SPLIT = ("labelled", "expected_images", "optional")
-_POLICIES = ("unlisted_classes", "invalid_boxes", "invalid_images", "missing_annotations")
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a dataset.
-
-    Attributes:
-        name: Such as ``train``.
-        keys: What the dataset file says of it, which differs from layout to layout.
-        labelled: False for a split without boxes, which can be predicted but not evaluated.
-        expected_images: How many images there must be; None when the dataset file does not say.
-        optional: Whether the dataset is complete without it.
-    """
-
-    name: str
-    keys: Mapping[str, Any]
-    labelled: bool = True
-    expected_images: int | None = None
-    optional: bool = False
+Split = Mapping[str, Any]
+_SPLIT = {"labelled": True, "expected_images": None, "optional": False}  # what holds where a split has no such key
 
 
 @dataclass(frozen=True)
@@ -43,7 +24,8 @@ class Dataset:
         layout: ``coco`` or ``voc``.
         root: The folder the data lies in.
         root_from: What set ``root``, for messages.
-        splits: By name.
+        splits: By name, the keys of each: those that its layout has; and ``labelled``, ``expected_images`` and
+            ``optional`` in any case.
         train: The split that is trained on.
         evaluate: The splits that are evaluated.
         classes: Listed classes in order, or None to read them from the data.
@@ -63,8 +45,8 @@ class Dataset:
     root_from: str
     splits: dict[str, Split]
     train: str
-    evaluate: tuple[str, ...]
-    classes: tuple[str, ...] | None = None
+    evaluate: list[str]
+    classes: list[str] | None = None
     unlisted_classes: str | None = None
     invalid_boxes: str = "error"
     invalid_images: str = "error"
@@ -74,7 +56,7 @@ class Dataset:
     fetch: dict[str, Any] | None = None
 
     def split(self, name: str) -> Split:
-        """Return a split by its name.
+        """Return the keys of a split.
 
         Raises:
             InputError: There is none of that name.
@@ -105,38 +87,22 @@ def load(project: Path, name: str, roots: Mapping[str, str | Path] | None = None
     """
     file = Path(project) / FOLDER / f"{name}.yaml"
     document = documents.read(file, "dataset")
-    content = document.content
-    if content["dataset"] != name:
-        raise document.error(("dataset",), f"found {content['dataset']!r}, expected {name!r}, the name of the file.")
-    splits = {split: Split(split, keys, **_picked(keys, _OF_SPLIT)) for split, keys in content["splits"].items()}
+    content = {key: value for key, value in document.content.items() if key != "description"}
+    if (found := content.pop("dataset")) != name:
+        raise document.error(("dataset",), f"found {found!r}, expected {name!r}, the name of the file.")
+    content["splits"] = {split: _SPLIT | keys for split, keys in content["splits"].items()}
     for key, wanted in {"train": [content["train"]], "evaluate": content["evaluate"]}.items():
         for split in wanted:
-            documents.require(document, (key,), split, splits, "split")
-            if not splits[split].labelled:
+            documents.require(document, (key,), split, content["splits"], "split")
+            if not content["splits"][split]["labelled"]:
                 raise document.error((key,), f"the split {split!r} is not labelled. Name one that is.")
     if "folds" in content and content["evaluate"] != [content["train"]]:
         what = f"found {content['evaluate']}, expected [{content['train']}]: with `folds`, the split to train on."
         raise document.error(("evaluate",), what)
     overridden = (roots or {}).get(name)
-    return Dataset(
-        name=name,
-        file=file,
-        layout=content["layout"],
-        root=Path(project) / os.path.expandvars(os.path.expanduser(overridden or content["root"])),
-        root_from=f"`roots.{name}` of the experiment" if overridden else f"`root` of {file}",
-        splits=splits,
-        train=content["train"],
-        evaluate=tuple(content["evaluate"]),
-        classes=tuple(content["classes"]) if "classes" in content else None,
-        **_picked(content, _POLICIES),
-        folds=content.get("folds"),
-        generate=content.get("generate"),
-        fetch=content.get("fetch"),
-    )
-
-
-def _picked(keys: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {name: keys[name] for name in names if name in keys}
+    place = os.path.expandvars(os.path.expanduser(overridden or content["root"]))
+    root_from = f"`roots.{name}` of the experiment" if overridden else f"`root` of {file}"
+    return Dataset(name=name, file=file, root_from=root_from, **content | {"root": Path(project) / place})
 
 
 def require_own_folder(dataset: Dataset, project: Path, instead: str) -> None:

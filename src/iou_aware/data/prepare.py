@@ -3,18 +3,21 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_text
-from iou_aware.data import canonical, layouts
+from iou_aware.data import canonical
 from iou_aware.data.boxes import count
-from iou_aware.data.dataset import Dataset, Split, load, require_own_folder
+from iou_aware.data.dataset import Dataset, load, require_own_folder
+from iou_aware.data.images import SMALLEST
 from iou_aware.data.manifest import REST, Manifest, SplitData
-from iou_aware.data.source import Fault, Source, settle
+from iou_aware.data.source import Fault, Source, SourceImage, settle
 
 log = logging.getLogger(__name__)
 
@@ -49,31 +52,42 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
     faults: list[InputError] = []
     sources = _read(dataset, faults)
     classes = _classes(dataset, sources, faults)
-    contents = {}
-    for split in list(sources):
-        source = sources.pop(split)
-        contents[split] = canonical.convert(dataset, split, source, classes, faults)
-        _check_content(dataset, dataset.splits[split], source, *contents[split], faults)
-        contents[split][1]["images"] = _relative(source.folder, project)
+    left_out = {split: canonical.check(dataset, split, source, classes) for split, source in sources.items()}
+    for split, source in sources.items():
+        _check_content(dataset, split, source, left_out[split])
+        faults += source.faults
     settle(faults, f"{dataset.root}, the data of {name}", folder / "faults.txt")
 
-    def written(split: str, file: Path, content: dict[str, Any], named: dict[str, Any]) -> SplitData:
+    def written(split: str, file: Path, images: Sequence[SourceImage], left_out: Mapping[str, Any]) -> SplitData:
+        source = sources[split]
+        content = canonical.content(source, classes, images)
         # On one line: indented, annotations would take twice as long as their conversion.
         write_text(file, json.dumps(content, allow_nan=False) + "\n")
         return SplitData(
             annotations=_relative(file, project),
-            labelled=dataset.splits[split].labelled,
-            counts=count(len(content["images"]), content["annotations"], list(classes)),
+            images=_relative(source.folder, project),
+            labelled=dataset.splits[split]["labelled"],
+            counts=count(len(images), content["annotations"], list(classes)),
             sha256=sha256(file),
-            **named,
+            turned=[image.file_name for image in images if image.header.turned],
+            small=[image.file_name for image in images if min(image.header.shown) < SMALLEST],
+            padded=[image.file_name for image in images if image.header.padded],
+            flattest=max(content["images"], key=_flatness),
+            **left_out,
         )
 
-    folds = [
-        {part: written(dataset.train, folder / f"{part}-{number}.json", *own) for part, own in fold.items()}
-        for number, fold in enumerate(_folds(dataset, contents))
-    ]
-    listed = [split for split in dataset.splits if split in contents]
-    splits = {split: written(split, folder / f"{split}.json", *contents.pop(split)) for split in listed}
+    folds = []
+    for fold in range(dataset.folds or 0):
+        images = sources[dataset.train].images
+        rest = [image for place, image in enumerate(images) if place % dataset.folds != fold]
+        parts = {dataset.train: images[fold :: dataset.folds], REST: rest}
+        files = {part: folder / f"{part}-{fold}.json" for part in parts}
+        folds.append({part: written(dataset.train, files[part], own, {}) for part, own in parts.items()})
+    splits = {
+        split: written(split, folder / f"{split}.json", sources[split].images, left_out[split])
+        for split in dataset.splits
+        if split in sources
+    }
     manifest = Manifest(
         dataset=name,
         layout=dataset.layout,
@@ -81,7 +95,7 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
         classes=list(classes),
         category_ids=list(range(1, len(classes) + 1)),
         train=dataset.train,
-        evaluate=list(dataset.evaluate),
+        evaluate=dataset.evaluate,
         invalid_boxes=dataset.invalid_boxes,
         splits=splits,
         folds=folds,
@@ -91,12 +105,21 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
     return folder / "manifest.json"
 
 
+def _layout(dataset: Dataset) -> ModuleType:
+    return import_module(f"iou_aware.data.layouts.{dataset.layout}")
+
+
 def _read(dataset: Dataset, faults: list[InputError]) -> dict[str, Source]:
-    """Read all splits, the one to train on first; one that cannot be read at all is a fault among others."""
-    sources = {}
-    for name, split in sorted(layouts.present(dataset).items(), key=lambda item: item[0] != dataset.train):
+    """Read the splits, the one to train on first; one that cannot be read at all is a fault among others.
+
+    Optional ones that are absent are left out.
+    """
+    layout, sources = _layout(dataset), {}
+    for name, split in sorted(dataset.splits.items(), key=lambda item: item[0] != dataset.train):
+        if split["optional"] and not all(file.exists() for file in layout.files(dataset, name)):
+            continue
         try:
-            sources[name] = layouts.of(dataset).read(dataset, split, faults)
+            sources[name] = layout.read(dataset, name)
         except InputError as fault:
             faults.append(fault)
     return sources
@@ -111,7 +134,7 @@ def _classes(dataset: Dataset, sources: Mapping[str, Source], faults: list[Input
     known: dict[str, int | str | None] = {}
     for split, source in sources.items():
         # A file without boxes may list whatever its tool does, Roboflow's placeholder for one.
-        for category, number in source.classes.items() if dataset.splits[split].labelled else ():
+        for category, number in source.classes.items() if dataset.splits[split]["labelled"] else ():
             known.setdefault(category, number)
     declared = any(source.declared for source in sources.values())
     if dataset.classes is None:
@@ -123,45 +146,34 @@ def _classes(dataset: Dataset, sources: Mapping[str, Source], faults: list[Input
     return {name: known.get(name) for name in dataset.classes}
 
 
-def _check_content(
-    dataset: Dataset,
-    split: Split,
-    source: Source,
-    content: Mapping[str, Any],
-    named: Mapping[str, Any],
-    faults: list[InputError],
-) -> None:
+def _check_content(dataset: Dataset, split: str, source: Source, left_out: Mapping[str, Any]) -> None:
     """Check that a split has as many images as it must have, and boxes unless it is unlabelled."""
-    number, expected = len(source.images), split.expected_images
-    if expected is not None and number != expected:
-        faults.append(
-            Fault(
-                "number of images",
-                f"{dataset.root}: the split {split.name!r} of {dataset.name} has {number} images, but {dataset.file}, "
-                f"key splits.{split.name}.expected_images, says {expected}",
-                "The data are incomplete or another version: get them again, or correct the key.",
-            )
-        )
-    if not content["images"] and not faults:
-        text = f"{dataset.root}: none of the {number} images of the split {split.name!r} can be used"
-        faults.append(Fault("no images", text, f"The first: {named['excluded'][0]['why']}"))
-    ignored = sum(box["iscrowd"] for box in content["annotations"])
-    if split.labelled and ignored == len(content["annotations"]) and not faults:
-        files = ", ".join(map(str, layouts.of(dataset).files(dataset, split)))
+    keys, excluded = dataset.splits[split], left_out["excluded"]
+    number, expected = len(source.images) + len(excluded), keys["expected_images"]
+    if expected not in (None, number):
         text = (
-            f"{files}: the split has {number} images but no box to be found ({ignored} ignored, "
-            f"{len(named['invalid'])} invalid, {sum(named['unlisted'].values())} of classes that are not listed)"
+            f"{dataset.root}: the split {split!r} of {dataset.name} has {number} images, but {dataset.file}, key "
+            f"splits.{split}.expected_images, says {expected}"
         )
-        faults.append(Fault("no boxes", text, "Annotate it, or, in COCO layout, mark the split `labelled: false`."))
+        advice = "The data are incomplete or another version: get them again, or correct the key."
+        source.faults.append(Fault("number of images", text, advice))
+    if not source.images and not source.faults:
+        text = f"{dataset.root}: none of the {number} images of the split {split!r} can be used"
+        source.faults.append(Fault("no images", text, f"The first: {excluded[0]['why']}"))
+    ignored = sum(box.ignored for box in source.boxes)
+    if keys["labelled"] and ignored == len(source.boxes) and not source.faults:
+        text = (
+            f"{', '.join(map(str, _layout(dataset).files(dataset, split)))}: the split has {number} images but no box "
+            f"to be found ({ignored} ignored, {len(left_out['invalid'])} invalid, "
+            f"{sum(left_out['unlisted'].values())} of classes that are not listed)"
+        )
+        advice = "Annotate it, or, in COCO layout, mark the split `labelled: false`."
+        source.faults.append(Fault("no boxes", text, advice))
 
 
-def _folds(dataset: Dataset, contents: Mapping[str, tuple[dict, dict]]) -> Iterator[dict[str, tuple[dict, dict]]]:
-    """Yield what each fold of cross-validation holds, by split; nothing without cross-validation."""
-    for fold in range(dataset.folds or 0):
-        whole = contents[dataset.train]
-        images = range(len(whole[0]["images"]))
-        own = set(images[fold :: dataset.folds])
-        yield {dataset.train: canonical.part(*whole, own), REST: canonical.part(*whole, set(images) - own)}
+def _flatness(image: Mapping[str, Any]) -> float:
+    """Return the longer over the shorter side."""
+    return max(image["width"], image["height"]) / min(image["width"], image["height"])
 
 
 def _require_root(dataset: Dataset) -> None:

@@ -1,14 +1,13 @@
 """What a layout reads from the user's files, the same for every layout, and the faults that are found on the way.
 
 A layout is a module of `iou_aware.data.layouts`, named as the schema's key ``layout`` has it, with two functions:
-``files(dataset, split)`` returns the files that list a split's images, and ``read(dataset, split, faults)`` a `Source`.
-Whatever is wrong is appended to ``faults``.
+``files(dataset, split)`` returns the files that list a split's images, and ``read(dataset, split)`` a `Source`.
 """
 
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,38 @@ class Fault(InputError):
         self.kind, self.text, self.advice = kind, text, advice.strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says about itself.
+
+    Attributes:
+        stored: Width and height as stored, in pixels.
+        shown: Width and height after EXIF's rotation, which is what a detector is given.
+        turned: Whether EXIF makes a detector see something else than is stored.
+        form: Its format, as Pillow calls it.
+        padded: Whether it ends in zeros, as one does of which the rest was never written.
+    """
+
+    stored: tuple[int, int]
+    shown: tuple[int, int]
+    turned: bool
+    form: str
+    padded: bool
+
+
 @dataclass(slots=True)
 class SourceImage:
     """An image as an annotation file describes it.
 
     Attributes:
-        id: What the file calls it, a whole number or text; None where files are all that is named.
+        id: What the file calls it, a whole number or text; None where files are all that is named, until the check
+            numbers the images.
         file_name: Its path below the split's folder of images.
         size: Width and height in pixels; None where they are not stated.
         named_by: The file, with line or key, that describes it.
-        fault: Why it cannot be used, as far as its annotations say; None if it can.
+        fault: Why it cannot be used; None if it can.
+        header: What its file says of itself, once `iou_aware.data.images` has read it.
+        number: Its place, from 1, in the order of the ids, once `iou_aware.data.canonical` has given it one.
     """
 
     id: int | str | None
@@ -54,6 +75,8 @@ class SourceImage:
     size: tuple[int, int] | None
     named_by: str
     fault: Fault | None = None
+    header: Header | None = None
+    number: int | None = None
 
 
 @dataclass(slots=True)
@@ -61,7 +84,7 @@ class SourceBox:
     """A box as an annotation file has it.
 
     Attributes:
-        image: Index into the images.
+        image: What it is on.
         category: Name of its class.
         box: COCO's ``[x, y, width, height]``, or None where what is written is no box.
         written: What is written.
@@ -73,7 +96,7 @@ class SourceBox:
         defect: As `iou_aware.data.boxes.defect` returns it, where the layout knows better.
     """
 
-    image: int
+    image: SourceImage
     category: str
     box: list[float] | None
     written: Any
@@ -92,15 +115,16 @@ class SourceBox:
 
 @dataclass(slots=True)
 class Source:
-    """A split as its files describe it.
+    """A split as its files describe it; once `iou_aware.data.canonical` has checked it, without what was left out.
 
     Attributes:
         folder: The folder that file names start from.
         images: In order.
-        boxes: Image by image or in the file's order; read once.
+        boxes: Image by image or in the file's order; until the check they can be read once.
         classes: What the files call each class by number, or None, by its name, in order.
         declared: Whether the files list their classes, or they are merely those that occur.
         corners: The names of the four numbers of a box as written, for messages.
+        faults: Whatever is wrong and stops the preparation, as far as it has been read.
     """
 
     folder: Path
@@ -109,6 +133,7 @@ class Source:
     classes: dict[str, int | str | None]
     declared: bool
     corners: str
+    faults: list[InputError] = field(default_factory=list)
 
 
 def flag(value: Any) -> bool | None:

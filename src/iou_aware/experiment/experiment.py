@@ -119,7 +119,7 @@ class Experiment:
         On a ``split`` without boxes, rules that need boxes are left out.
         """
         rules = self.rules_by_run[run.name]
-        if split is None or self.datasets[run.dataset].split(split).labelled:
+        if split is None or self.datasets[run.dataset].split(split)["labelled"]:
             return list(rules)
         return [rule for rule in rules if rule.kind != "oracle"]
 

@@ -121,7 +121,7 @@ class Estimates:
 
     def images(self, dataset: str, split: str) -> float:
         """Return how many images a split has, by its dataset's file or its manifest; NaN if neither says so."""
-        expected = self.experiment.datasets[dataset].splits[split].expected_images
+        expected = self.experiment.datasets[dataset].splits[split]["expected_images"]
         manifest = self.experiment.paths.manifest(dataset)
         if expected is None and manifest.is_file():
             return Manifest.load(manifest).split(split).counts["images"]

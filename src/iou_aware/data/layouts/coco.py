@@ -4,27 +4,58 @@ import json
 import math
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
-from iou_aware.data.dataset import Dataset, Split
+from iou_aware.data.dataset import Dataset
 from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, flag, one_line, outside, spelt
 
-_RESTORE = "Restore the file from its source."
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,38})")  # an id in quotes; 39 digits hold a UUID
 # Masks and what else is not needed are dropped while the file is read: they are most of it.
 _NEEDED = {"images", "annotations", "categories", "id", "file_name", "width", "height", "name", "supercategory"}
 _NEEDED |= {"image_id", "category_id", "bbox", "area", "iscrowd", "ignore"}
-# Indices of images, or names of categories, by id; None for an id whose entry is at fault.
+# Images, or names of categories, by id; None for an id whose entry is at fault.
 _Known = dict[int | str | None, Any]
+_ID = "a whole number or text"
 
 
-def files(dataset: Dataset, split: Split) -> list[Path]:
+def files(dataset: Dataset, split: str) -> list[Path]:
     """Return the annotation file of a split."""
-    return [dataset.root / split.keys["annotations"]]
+    return [dataset.root / dataset.splits[split]["annotations"]]
+
+
+def read(dataset: Dataset, split: str) -> Source:
+    """Read a split's annotation file; what is wrong with an entry is among the source's faults.
+
+    Raises:
+        InputError: The file is damaged, or its lists are missing or empty.
+    """
+    (path,), keys, faults = files(dataset, split), dataset.splits[split], []
+    content = read_json(path)
+    if not keys["labelled"]:
+        content = {"categories": [], **content, "annotations": []}
+    folder, least = dataset.root / keys["images"], int(keys["labelled"])
+    images = _images(_entries(content, "images", path), folder, path, faults)
+    annotations = _entries(content, "annotations", path, least=0)
+    names = _categories(_entries(content, "categories", path, least), annotations, path, faults)
+    if _are_fractions(annotations):
+        raise InputError(
+            f"{path}, key annotations[0].bbox: found {annotations[0]['bbox']}, and no box of the file is larger than "
+            "one pixel; expected [x, y, width, height] in pixels. Multiply fractions by the image's width and height."
+        )
+    return Source(
+        folder=folder,
+        images=[image for image in images.values() if image],
+        boxes=_boxes(annotations, images, names, path, faults),
+        classes={name: number for number, name in names.items() if name is not None},
+        declared=True,
+        corners="(x, y, width, height)",
+        faults=faults,
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,46 +67,15 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         require_regular(path)
         content = json.loads(path.read_bytes(), object_pairs_hook=_needed)
+        if not isinstance(content, dict):
+            raise ValueError(f"found a {type(content).__name__}, expected an object with `images`")
+        return content
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file. Correct the dataset's description, or fetch it.") from error
-    except json.JSONDecodeError as error:
-        place = f"{path}, line {error.lineno}, column {error.colno}"
-        cut = error.pos >= len(error.doc.rstrip()) - 1 or error.msg.startswith("Unterminated")
-        what = "is cut short" if cut else "is not JSON"
-        raise InputError(f"{place}: the file {what} ({error.msg}). {_RESTORE}") from error
     except (RecursionError, ValueError, OSError) as error:  # nested too deep, no text, or thousands of digits, say
-        raise InputError(f"{path}: cannot be read as JSON ({error}). {_RESTORE}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found a JSON {type(content).__name__}, expected an object with `images`. {_RESTORE}")
-    return content
-
-
-def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
-    """Read a split's annotation file; what is wrong with an entry is appended to ``faults``.
-
-    Raises:
-        InputError: The file is damaged, or its lists are missing or empty.
-    """
-    path = dataset.root / split.keys["annotations"]
-    folder = dataset.root / split.keys["images"]
-    content = read_json(path)
-    images, indices = _images(_entries(content, "images", path), folder, path, faults)
-    annotations = _entries(content, "annotations", path, empty=True) if split.labelled else []
-    entries = _entries(content, "categories", path, empty=not split.labelled)
-    names = _categories(entries, annotations, path, faults)
-    if _are_fractions(annotations):
         raise InputError(
-            f"{path}, key annotations[0].bbox: found {annotations[0]['bbox']}, and no box of the file is larger than "
-            "one pixel; expected [x, y, width, height] in pixels. Multiply fractions by the image's width and height."
-        )
-    return Source(
-        folder=folder,
-        images=images,
-        boxes=_boxes(annotations, indices, names, path, faults),
-        classes={name: number for number, name in names.items() if name is not None},
-        declared=True,
-        corners="(x, y, width, height)",
-    )
+            f"{path}: cannot be read as COCO's JSON ({error}). It may be cut short: restore it from its source."
+        ) from error
 
 
 def _needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -87,17 +87,15 @@ def _needed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entry
 
 
-def _entries(content: dict[str, Any], key: str, path: Path, empty: bool = False) -> list[Any]:
-    """Return one of the file's lists; InputError if it is none, or has no entry though it needs one."""
+def _entries(content: dict[str, Any], key: str, path: Path, least: int = 1) -> list[dict[str, Any]]:
+    """Return one of the file's lists, with ``{}`` for what is no entry; InputError if it is none or too short."""
     entries = content.get(key)
-    if entries is None and empty and key == "categories":
-        return []
     if not isinstance(entries, list):
         found = "nothing" if entries is None else f"a JSON {type(entries).__name__}"
         raise InputError(f"{path}, key {key}: found {found}, expected a list. This is not a COCO instances file.")
-    if not entries and not empty:
+    if len(entries) < least:
         raise InputError(f"{path}: `{key}` is empty. A split needs at least one entry there.")
-    return entries
+    return [entry if isinstance(entry, dict) else {} for entry in entries]
 
 
 def _id(value: Any) -> int | str | None:
@@ -109,24 +107,19 @@ def _id(value: Any) -> int | str | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _field(entry: Any, key: str) -> Any:
-    return entry.get(key) if isinstance(entry, dict) else None
-
-
 def _wrong(place: str, found: Any, expected: str) -> Fault:
     return Fault("wrong value", f"{place}: found {found!r}, expected {expected}", "Correct the entry.")
 
 
-def _images(entries: list[Any], folder: Path, path: Path, faults: list[InputError]) -> tuple[list[SourceImage], _Known]:
-    """Return the images, and their indices."""
-    images: list[SourceImage] = []
-    indices: _Known = {}
+def _images(entries: list[dict[str, Any]], folder: Path, path: Path, faults: list[InputError]) -> _Known:
+    """Return the images."""
+    images: _Known = {}
     first: dict[tuple[str, int | str], int] = {}
     for index, entry in enumerate(entries):
         place = f"{path}, key images[{index}]"
-        number, name, size = _id(_field(entry, "id")), _field(entry, "file_name"), _size(entry)
+        number, name, size = _id(entry.get("id")), entry.get("file_name"), _size(entry)
         if number is None:
-            found = _wrong(f"{place}.id", _field(entry, "id"), "a whole number or text")
+            found = _wrong(f"{place}.id", entry.get("id"), _ID)
         elif not isinstance(name, str) or not name:
             found = _wrong(f"{place}.file_name", name, "text")
         elif size is None:
@@ -141,67 +134,61 @@ def _images(entries: list[Any], folder: Path, path: Path, faults: list[InputErro
                     found = Fault(f"{key} twice", text, "Give each entry one of its own.")
         if found:
             faults.append(found)
-            indices.setdefault(number, None)
+            images.setdefault(number, None)
         else:
-            indices[number] = len(images)
-            images.append(SourceImage(number, name, size if all(size) else None, place))
-    return images, indices
+            images[number] = SourceImage(number, name, size if all(size) else None, place)
+    return images
 
 
-def _size(entry: Any) -> tuple[int, int] | None:
+def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
     """Return width and height, (0, 0) where one is not stated, or None for what is no size."""
-    sides = [_id(_field(entry, side) or 0) for side in ("width", "height")]
-    if not all(isinstance(side, int) and side >= 0 for side in sides):
+    width, height = (_id(entry.get(side) or 0) for side in ("width", "height"))
+    if not all(isinstance(side, int) and side >= 0 for side in (width, height)):
         return None
-    return (sides[0], sides[1]) if all(sides) else (0, 0)
+    return (width, height) if width and height else (0, 0)
 
 
-def _categories(entries: list[Any], annotations: list[Any], path: Path, faults: list[InputError]) -> _Known:
+def _categories(
+    entries: list[dict[str, Any]], annotations: list[dict[str, Any]], path: Path, faults: list[InputError]
+) -> _Known:
     """Return class names, in the file's order.
 
     A category without boxes is left out if it is the placeholder that Roboflow writes first, of id 0 and with the
     supercategory "none", or if another has its name.
     """
-    used = {_id(_field(annotation, "category_id")) for annotation in annotations}
+    used = {_id(annotation.get("category_id")) for annotation in annotations} - {None}
     names: _Known = {}
     of_name: dict[str, int | str] = {}
     for index, entry in enumerate(entries):
         place = f"{path}, key categories[{index}]"
-        number, name = _id(_field(entry, "id")), one_line(_field(entry, "name"))
-        if number is None or not name:
-            key = "id" if number is None else "name"
-            found = _field(entry, key)
-            faults.append(_wrong(f"{place}.{key}", found, "a whole number or text" if key == "id" else "text"))
-            names.setdefault(number, None)
-            continue
-        if number in names:
-            faults.append(
-                Fault("id twice", f"{place}.id: the id {number} is duplicated", "Give each category its own.")
-            )
-            continue
-        if annotations and number not in used and number == 0 and entry.get("supercategory") == "none":
-            continue
+        number, name = _id(entry.get("id")), one_line(entry.get("name"))
         earlier = of_name.get(name)
-        if earlier is not None and annotations and number in used and earlier in used:
+        if number is None or not name:
+            key, expected = ("id", _ID) if number is None else ("name", "text")
+            faults.append(_wrong(f"{place}.{key}", entry.get(key), expected))
+            names.setdefault(number, None)
+        elif number in names:
+            text = f"{place}.id: the id {number} is duplicated"
+            faults.append(Fault("id twice", text, "Give each category its own."))
+        elif number in used and earlier in used:
             text = f"{path}, key categories: the names are not unique: {earlier} and {number} are {name!r}"
             faults.append(Fault("name twice", text, "Rename or merge them."))
-        elif earlier is not None:
-            if number not in used:
-                continue
-            del names[earlier]
-        names[number] = name
-        of_name[name] = number
+            names[number] = None
+        elif number in used or (earlier is None and (number, entry.get("supercategory")) != (0, "none")):
+            names.pop(earlier, None)
+            names[number] = name
+            of_name[name] = number
     return names
 
 
-def _are_fractions(annotations: list[Any]) -> bool:
+def _are_fractions(annotations: list[dict[str, Any]]) -> bool:
     """Return whether no box is wider or higher than a pixel: fractions of the image, as YOLO's files have."""
-    boxes = (_field(annotation, "bbox") for annotation in annotations)
+    boxes = (annotation.get("bbox") for annotation in annotations)
     return bool(annotations) and all(_is_box(box) and all(0 <= side <= 1 for side in box) for box in boxes)
 
 
 def _boxes(
-    annotations: list[Any], images: _Known, names: _Known, path: Path, faults: list[InputError]
+    annotations: list[dict[str, Any]], images: _Known, names: _Known, path: Path, faults: list[InputError]
 ) -> Iterator[SourceBox]:
     """Yield the boxes; an annotation which cannot be understood is appended to ``faults``."""
     for index, annotation in enumerate(annotations):
@@ -216,15 +203,18 @@ def _boxes(
             yield SourceBox(image, name, box if _is_box(box) else None, box, index, path, None, ignored, area)
 
 
-def _fault(annotation: Any, images: _Known, names: _Known, place: str) -> Fault | None:
+def _fault(annotation: dict[str, Any], images: _Known, names: _Known, place: str) -> Fault | None:
     """Return what is wrong with an annotation other than its box."""
     for what, known in (("image", images), ("category", names)):
         key = f"{what}_id"
-        found = _id(_field(annotation, key))
+        found = _id(annotation.get(key))
         if found is None:
-            return _wrong(f"{place}.{key}", _field(annotation, key), "a whole number or text")
+            return _wrong(f"{place}.{key}", annotation.get(key), _ID)
         if found not in known:
-            text = f"{place}.{key}: the {what} {found} is unknown{_listed(names) if known is names else ''}"
+            text = f"{place}.{key}: the {what} {found} is unknown"
+            if known is names:
+                listed = ", ".join(f"{number} {name}" for number, name in names.items())
+                text += textwrap.shorten(f". Known: {listed}", 1000, placeholder=" ...")
             return Fault(f"{what} unknown", text, "Correct the id, or remove the annotation.")
     area = annotation.get("area")
     if area is not None and not (_is_number(area) and math.isfinite(area) and area >= 0):
@@ -233,12 +223,6 @@ def _fault(annotation: Any, images: _Known, names: _Known, place: str) -> Fault 
         if flag(annotation.get(key)) is None:
             return _wrong(f"{place}.{key}", annotation[key], "0 or 1")
     return None
-
-
-def _listed(names: _Known) -> str:
-    if len(names) > 100:
-        return f"; the file has {len(names)} others"
-    return ". Known: " + ", ".join(f"{number} {name}" for number, name in names.items())
 
 
 def _is_box(box: object) -> bool:

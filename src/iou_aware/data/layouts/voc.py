@@ -17,50 +17,61 @@ therefore it is not written. VOC07 AP is computed with VOC's own rule (`iou_awar
 """
 
 import os
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from tqdm import tqdm
 
 from iou_aware.common.documents import closest
 from iou_aware.common.errors import InputError
-from iou_aware.data.dataset import Dataset, Split
-from iou_aware.data.layouts.voc_xml import VocAnnotation, decoded, read_annotation
-from iou_aware.data.source import Fault, Source, SourceImage, composed, outside, spelt
+from iou_aware.data.dataset import Dataset
+from iou_aware.data.layouts.voc_xml import decoded, read_annotation
+from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, composed, outside, spelt
 
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
-def files(dataset: Dataset, split: Split) -> list[Path]:
+def files(dataset: Dataset, split: str) -> list[Path]:
     """Return a split's image lists, ``<root>/<folder>/ImageSets/Main/<list>.txt``."""
-    return [_list_file(dataset, entry) for entry in split.keys["sets"]]
+    sets = dataset.splits[split]["sets"]
+    return [dataset.root / one["folder"] / "ImageSets" / "Main" / f"{one['list']}.txt" for one in sets]
 
 
-def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
-    """Read every annotation of a split; what is wrong with a list or an object is appended to ``faults``.
+def read(dataset: Dataset, split: str) -> Source:
+    """Read every annotation of a split; what is wrong with a list or an object is among the source's faults.
 
     Raises:
         InputError: A list is missing, empty or not UTF-8.
     """
+    faults: list[InputError] = []
     named: dict[tuple[str, str], str] = {}  # the place in a list, by folder and name
-    for entry in split.keys["sets"]:
-        for place, name in _names(_list_file(dataset, entry), faults):
-            if (first := named.setdefault((entry["folder"], name), place)) != place:
+    for one, file in zip(dataset.splits[split]["sets"], files(dataset, split), strict=True):
+        for place, name in _names(file, faults):
+            if (first := named.setdefault((one["folder"], name), place)) != place:
                 text = f"{place}: the image {name!r} is named a second time; first in {first}"
                 faults.append(Fault("image listed twice", text, "Remove one of them: image ids must be unique."))
-    images, boxes = [], []
-    pictures: dict[Path, dict[str, list[str]]] = {}
-    label = f"{dataset.name} {split.name}: annotations"
+    images: list[SourceImage] = []
+    boxes: list[SourceBox] = []
+    pictures = cache(_pictures)
+    label = f"{dataset.name} {split}: annotations"
     for folder, name in tqdm(named, desc=label, unit="file", mininterval=1, disable=len(named) < 1000):
         file = dataset.root / folder / "Annotations" / f"{name}.xml"
-        annotation, fault = _annotation(file, dataset, len(images), faults)
-        place = Path(folder, "JPEGImages", name)
-        picture = _picture(dataset.root / place, annotation.file_name, pictures)
-        if isinstance(picture, Fault):
-            fault, picture = fault or picture, f"{place.name}.jpg"
-        path = os.path.normpath(place.parent / picture)
-        named_by = str(file) if file.is_file() else named[folder, name]
-        images.append(SourceImage(None, path, annotation.size, named_by, fault))
-        boxes += annotation.boxes
+        image = SourceImage(None, "", None, str(file) if file.is_file() else named[folder, name])
+        file_name = None
+        try:
+            if dataset.missing_annotations == "error" or file.exists():
+                file_name, objects = read_annotation(file, image, faults)
+                boxes += objects
+        except Fault as fault:
+            image.fault = fault
+        place = dataset.root / folder / "JPEGImages" / name
+        try:
+            picture = _picture(place, file_name, pictures(place.parent))
+        except Fault as fault:
+            image.fault, picture = image.fault or fault, f"{place.name}.jpg"
+        image.file_name = os.path.normpath(Path(folder, "JPEGImages", name).parent / picture)
+        images.append(image)
     return Source(
         folder=dataset.root,
         images=images,
@@ -68,15 +79,12 @@ def read(dataset: Dataset, split: Split, faults: list[InputError]) -> Source:
         classes=dict.fromkeys(sorted({box.category for box in boxes})),
         declared=False,
         corners="(xmin, ymin, xmax, ymax)",
+        faults=faults,
     )
 
 
-def _list_file(dataset: Dataset, entry: dict[str, str]) -> Path:
-    return dataset.root / entry["folder"] / "ImageSets" / "Main" / f"{entry['list']}.txt"
-
-
-def _names(path: Path, faults: list[InputError]) -> list[tuple[str, str]]:
-    """Return the names that an image list has, each after its place, in order, without suffixes.
+def _names(path: Path, faults: list[InputError]) -> Iterator[tuple[str, str]]:
+    """Yield the names that an image list has, each after its place, in order, without suffixes.
 
     Raises:
         InputError: The list is missing, empty or not UTF-8.
@@ -90,14 +98,12 @@ def _names(path: Path, faults: list[InputError]) -> list[tuple[str, str]]:
     entries = {f"{path}, line {number}": _stem(line.strip()) for number, line in lines if line.strip()}
     if not entries:
         raise InputError(f"{path}: the image list is empty. A split needs at least one image.")
-    names = []
     for place, entry in entries.items():
         name = spelt(entry, path.parents[2] / "Annotations", ".xml")
         if fault := outside(name, place):
             faults.append(fault)
         else:
-            names.append((place, name))
-    return names
+            yield place, name
 
 
 def _stem(entry: str) -> str:
@@ -108,39 +114,27 @@ def _stem(entry: str) -> str:
     return stem if suffix.lower() in _SUFFIXES | {".xml"} else name
 
 
-def _annotation(
-    file: Path, dataset: Dataset, image: int, faults: list[InputError]
-) -> tuple[VocAnnotation, Fault | None]:
-    """Return an annotation file's content, an empty one with the fault where it cannot be read."""
-    if dataset.missing_annotations == "negative" and not file.exists():
-        return VocAnnotation(), None
-    try:
-        return read_annotation(file, image, faults), None
-    except Fault as fault:
-        return VocAnnotation(), fault
-
-
-def _picture(place: Path, file_name: str | None, known: dict[Path, dict[str, list[str]]]) -> str | Fault:
+def _picture(place: Path, file_name: str | None, known: Mapping[str, list[str]]) -> str:
     """Return the image of an annotation: of the listed name, and where that leaves a choice or none, by <filename>.
 
     Args:
         place: The image's path without suffix.
         file_name: What <filename> says.
-        known: The image files of each folder by name without suffix, as far as they have been looked up.
+        known: The image files of its folder by name without suffix.
+
+    Raises:
+        Fault: It could be one of several.
     """
-    folder, name = place.parent, place.name
-    if folder not in known:
-        known[folder] = _pictures(folder)
-    found = sorted(known[folder].get(composed(name), []))
-    file_name = file_name and spelt(file_name, folder)
+    found = sorted(known.get(composed(place.name), []))
+    file_name = file_name and spelt(file_name, place.parent)
     if len(found) == 1:
         return found[0]
-    if file_name and (file_name in found or (not found and os.path.isfile(folder / file_name))):
+    if file_name and (file_name in found or (not found and os.path.isfile(place.parent / file_name))):
         return file_name
     if found:
-        text = f"{folder}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}"
-        return Fault("image ambiguous", text, "Remove what is no image of the dataset, or correct <filename>.")
-    return file_name or f"{name}.jpg"
+        text = f"{place.parent}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}"
+        raise Fault("image ambiguous", text, "Remove what is no image of the dataset, or correct <filename>.")
+    return file_name or f"{place.name}.jpg"
 
 
 def _pictures(folder: Path) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 import codecs
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,29 +9,23 @@ from xml.parsers import expat
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
-from iou_aware.data.source import Fault, SourceBox, flag, one_line
+from iou_aware.data.source import Fault, SourceBox, SourceImage, flag, one_line
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
 _TAKEN_FOR = {"gb2312": "gb18030", "gbk": "gb18030", **dict.fromkeys(("utf-8", "utf-16", "utf-32"), "utf-8-sig")}
 
 
-@dataclass(slots=True)
-class VocAnnotation:
-    """One annotation file: its image's size and file name, if stated, and its objects in order."""
-
-    size: tuple[int, int] | None = None
-    file_name: str | None = None
-    boxes: list[SourceBox] = field(default_factory=list)
-
-
-def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnnotation:
+def read_annotation(path: Path, image: SourceImage, faults: list[InputError]) -> tuple[str | None, list[SourceBox]]:
     """Read one VOC XML file.
 
     Args:
         path: The XML file.
-        image: The index of its image.
+        image: Its image, which gets the size that the file states.
         faults: What is wrong with an object is appended, and the object left out.
+
+    Returns:
+        The image's file name, if it is stated; and the objects, in order.
 
     Raises:
         Fault: The file is missing, is not text or no well-formed XML, declares a DOCTYPE or entities, or states a size
@@ -40,7 +33,7 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     """
     try:
         require_regular(path)
-        tree, lines = _parsed(decoded(path.read_bytes(), path), path)
+        tree = _parsed(decoded(path.read_bytes(), path), path)
     except FileNotFoundError as error:
         raise Fault(
             "annotation file missing",
@@ -64,9 +57,10 @@ def read_annotation(path: Path, image: int, faults: list[InputError]) -> VocAnno
     if lost:
         text = f"{path}: {lost} of {boxes} <bndbox> stands in no <object> of the <annotation>"
         raise Fault("file unreadable", text, "Correct the elements around it.")
-    objects = [_box(item, path, lines[item], index, image, faults) for index, item in enumerate(tree.findall("object"))]
+    image.size = _size(tree, path)
+    objects = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
     file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
-    return VocAnnotation(_size(tree, path), file_name or None, [box for box in objects if box])
+    return file_name or None, [box for box in objects if box]
 
 
 def decoded(content: bytes, path: Path) -> str:
@@ -85,15 +79,12 @@ def decoded(content: bytes, path: Path) -> str:
         ) from error
 
 
-def _parsed(content: str, path: Path) -> tuple[ElementTree.Element, dict[ElementTree.Element, int]]:
-    """Return the root element, and the line of each object; no entity is expanded, for a DOCTYPE is refused."""
+def _parsed(content: str, path: Path) -> ElementTree.Element:
+    """Return the root element, each with its ``line``; no entity is expanded, for a DOCTYPE is refused."""
     parser, builder = expat.ParserCreate(), ElementTree.TreeBuilder()
-    lines: dict[ElementTree.Element, int] = {}
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        element = builder.start(tag, attributes)
-        if tag == "object":
-            lines[element] = parser.CurrentLineNumber
+    def start(tag: str, attributes: dict[str, Any]) -> None:
+        builder.start(tag, attributes | {"line": parser.CurrentLineNumber})
 
     def refuse(*_: object) -> None:
         raise Fault(
@@ -107,27 +98,27 @@ def _parsed(content: str, path: Path) -> tuple[ElementTree.Element, dict[Element
     parser.StartElementHandler, parser.EndElementHandler = start, builder.end
     parser.CharacterDataHandler = builder.data
     parser.Parse(content, True)
-    return builder.close(), lines
+    return builder.close()
 
 
 def _box(
-    item: ElementTree.Element, path: Path, line: int, index: int, image: int, faults: list[InputError]
+    item: ElementTree.Element, path: Path, index: int, image: SourceImage, faults: list[InputError]
 ) -> SourceBox | None:
     """Read an ``<object>``; its parts, which VOC2012 gives for some people, have boxes of their own and are left.
 
     Corners become COCO's ``[x, y, width, height]``; `iou_aware.data.layouts.voc` explains the convention.
     """
-    tags = [child.tag for child in item]
-    fields = dict(zip(tags, item, strict=True))
-    corners = fields.get("bndbox", ())
-    tags += [child.tag for child in corners]
+    line, corners = item.get("line"), item.find("bndbox")
+    corners = () if corners is None else corners
+    tags = [child.tag for part in (item, corners) for child in part]
     twice = next((tag for tag in ("name", "bndbox", *_CORNERS) if tags.count(tag) > 1), None)
-    name = one_line(fields["name"].text) if "name" in fields else ""
-    difficult = flag(fields["difficult"].text or "") if "difficult" in fields else False
-    if not name or difficult is None or twice:
-        what = f"has {fields['difficult'].text!r} as <difficult>" if difficult is None else "has no <name>"
-        what, expected = (f"has {tags.count(twice)} <{twice}>", "one") if twice else (what, "its class, and 0 or 1")
-        text = f"{path}, line {line}: object {index} {what}; expected {expected}"
+    name, difficult = one_line(item.findtext("name")), flag(item.findtext("difficult"))
+    if twice or not name or difficult is None:
+        what = f"has {tags.count(twice)} <{twice}>; expected one"
+        if not twice:
+            what = "has no <name>" if not name else f"has {item.findtext('difficult')!r} as <difficult>"
+            what += "; expected its class, and 0 or 1"
+        text = f"{path}, line {line}: object {index} {what}"
         faults.append(Fault("object incomplete", text, "Correct it, or remove the object."))
         return None
     texts = {child.tag: child.text for child in corners}

@@ -34,7 +34,7 @@ def written(tmp_path):
         ('[{"image_id": 20', "cut short"),
         ("[]", "found an empty list"),
         ("{}", "found a dict"),
-        ("3", "found a int"),
+        ("3", "found a float"),
         ('{"images": [], "annotations": []}', "found annotations, not results"),
         ("[" * 100_000, "no JSON"),
     ],

@@ -77,14 +77,19 @@ def _chosen(opened: _Archive, archive: Path, base: PurePosixPath) -> list[tuple[
     allowed = max(ALWAYS_ALLOWED, RATIO * archive.stat().st_size)
     chosen, tops, total = [], set(), 0
     for member, name, size, plain in _files(opened):
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-            raise _unsafe(archive, f"the member {name!r} leads out of its folder")
-        if not plain:
-            raise _unsafe(archive, f"the member {name!r} is a link, a device or encrypted")
+        path, wrong = PurePosixPath(name), None
         total += size
-        if total > allowed:
-            raise _unsafe(archive, f"its {archive.stat().st_size} bytes unpack to more than {allowed} bytes")
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+            wrong = f"the member {name!r} leads out of its folder"
+        elif not plain:
+            wrong = f"the member {name!r} is a link, a device or encrypted"
+        elif total > allowed:
+            wrong = f"its {archive.stat().st_size} bytes unpack to more than {allowed} bytes"
+        if wrong:
+            raise InputError(
+                f"{archive}: {wrong}. No dataset needs that, and it may do harm: nothing was extracted. Delete the "
+                "archive; fetch it from its publisher."
+            )
         tops.add(path.parts[0])
         if path.is_relative_to(base):
             setattr(member, "name" if isinstance(member, tarfile.TarInfo) else "filename", str(path.relative_to(base)))
@@ -94,10 +99,3 @@ def _chosen(opened: _Archive, archive: Path, base: PurePosixPath) -> list[tuple[
             f"{archive}: holds nothing below {str(base)!r}, only {sorted(tops)}. Correct `select` in the dataset."
         )
     return chosen
-
-
-def _unsafe(archive: Path, what: str) -> InputError:
-    return InputError(
-        f"{archive}: {what}. No dataset needs that, and it may do harm: nothing was extracted. Delete the archive; "
-        "fetch it from its publisher."
-    )

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 TOLERANCE = 1.0  # pixels that a box may stick out of its image: annotation tools round, and count from 0 or from 1
@@ -39,7 +39,7 @@ def defect(box: Sequence[float] | None, width: int, height: int) -> tuple[str, s
     return None
 
 
-def count(images: int, annotations: Iterable[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+def count(images: int, annotations: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """Count the boxes of a split.
 
     Args:
@@ -51,19 +51,13 @@ def count(images: int, annotations: Iterable[dict[str, Any]], names: Sequence[st
         ``images``; ``boxes`` to be found; ``ignored``, which are COCO's crowds or VOC's difficult objects; ``classes``,
         the boxes to be found by class; ``areas``, the same by COCO's ``small``, ``medium`` and ``large``.
     """
-    classes, areas = Counter(), Counter()
-    ignored = 0
-    for annotation in annotations:
-        if annotation["iscrowd"]:
-            ignored += 1
-            continue
-        classes[annotation["category_id"]] += 1
-        area = annotation["area"]
-        areas["small" if area < SMALL else "medium" if area <= LARGE else "large"] += 1
+    found = [annotation for annotation in annotations if not annotation["iscrowd"]]
+    classes = Counter(annotation["category_id"] for annotation in found)
+    areas = Counter((annotation["area"] >= SMALL) + (annotation["area"] > LARGE) for annotation in found)
     return {
         "images": images,
-        "boxes": classes.total(),
-        "ignored": ignored,
+        "boxes": len(found),
+        "ignored": len(annotations) - len(found),
         "classes": {name: classes[identity] for identity, name in enumerate(names, start=1)},
-        "areas": {size: areas[size] for size in ("small", "medium", "large")},
+        "areas": {size: areas[place] for place, size in enumerate(("small", "medium", "large"))},
     }

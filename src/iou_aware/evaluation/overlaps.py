@@ -1,5 +1,6 @@
 """How well each detection's box is placed, whatever its rank: its IoU with the nearest object."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,12 +41,7 @@ def overlaps(truth: Annotations, results: np.ndarray) -> Overlaps:
     count = len(results)
     same, nearest_any, crowd = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
     nearest = np.full(count, -1)
-    order = np.argsort(results[:, 0], kind="stable")
-    images, starts = np.unique(results[order, 0], return_index=True)
-    for image, mine in zip(images.astype(int).tolist(), np.split(order, starts[1:]), strict=False):
-        objects = truth.of_image[image]
-        if not len(objects):
-            continue
+    for mine, objects in by_image(truth, results):
         groups = truth.crowd[objects]
         # With a crowd, pycocotools divides by the detection's own area: the part of it that lies inside.
         shares = mask.iou(results[mine, 1:5], truth.boxes[objects], groups.astype(np.uint8))
@@ -56,6 +52,15 @@ def overlaps(truth: Annotations, results: np.ndarray) -> Overlaps:
         inside = np.where(of_class & groups, shares, 0.0).max(axis=1)
         crowd[mine] = (inside >= MATCHED) & (same[mine] < MATCHED)
     return Overlaps(same, nearest_any, nearest, crowd)
+
+
+def by_image(truth: Annotations, results: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the indices of the detections and of the objects of each image that has both."""
+    order = np.argsort(results[:, 0], kind="stable")
+    images, starts = np.unique(results[order, 0], return_index=True)
+    for image, mine in zip(images.astype(int).tolist(), np.split(order, starts[1:]), strict=False):
+        if len(objects := truth.of_image[image]):
+            yield mine, objects
 
 
 def placement(truth: Annotations, results: np.ndarray, matches: Matches) -> np.ndarray:

@@ -13,7 +13,7 @@ from iou_aware.evaluation.matching import LIMIT
 
 logger = logging.getLogger(__name__)
 
-_KEYS = {"image_id": (), "bbox": (4,), "score": (), "category_id": ()}
+_KEYS = {"image_id": 1, "bbox": 4, "score": 1, "category_id": 1}  # how many numbers each has
 _IDS = {"image_id": 0, "category_id": 6}  # by their columns of the results
 _EXPECTED = (
     'expected a list of detections, such as {"image_id": 42, "category_id": 18, "bbox": [x, y, width, height],'
@@ -51,45 +51,31 @@ def read_results(path: Path, evaluator: CocoEvaluator) -> np.ndarray:
 
 
 def _load(path: Path) -> list[Any]:
+    """Return the entries, whose numbers are floats."""
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as fault:
-        raise InputError(f"{path}: {fault.strerror or fault}; {_EXPECTED}.") from fault
-    except (ValueError, RecursionError) as fault:
-        raise InputError(f"{path}: empty, cut short or no JSON ({fault}); {_EXPECTED}.") from fault
+        content = json.loads(path.read_bytes(), parse_int=float)
+    except (OSError, ValueError, RecursionError) as fault:
+        raise InputError(f"{path}: missing, empty, cut short or no JSON ({fault}); {_EXPECTED}.") from fault
+    if isinstance(content, list) and content:
+        return content
+    found = "an empty list" if content == [] else f"a {type(content).__name__}"
     if isinstance(content, dict) and "annotations" in content:
-        raise InputError(f"{path}: found annotations, not results; {_EXPECTED}.")
-    if not isinstance(content, list) or not content:
-        found = "an empty list" if content == [] else f"a {type(content).__name__}"
-        raise InputError(f"{path}: found {found}; {_EXPECTED}.")
-    return content
+        found = "annotations, not results"
+    raise InputError(f"{path}: found {found}; {_EXPECTED}.")
 
 
 def _columns(path: Path, content: list[Any]) -> np.ndarray:
     """Return ``(N, 7)`` of the entries."""
-    try:
-        columns = [np.array([entry[key] for entry in content]) for key in _KEYS]
-        fine = all(
-            column.dtype.kind in "iuf" and column.shape[1:] == shape
-            for column, shape in zip(columns, _KEYS.values(), strict=True)
-        )
-    except (KeyError, TypeError, ValueError):
-        fine = False
-    if fine:
-        return np.column_stack(columns).astype(np.float64, copy=False)
+    columns: list[float] = []
     for place, entry in enumerate(content):
-        for key, shape in _KEYS.items():
+        for key, count in _KEYS.items():
             value = entry.get(key) if isinstance(entry, dict) else None
-            if not _is_number(value, shape):
-                expected = "a number" if not shape else "four numbers x, y, width, height"
+            numbers = value if key == "bbox" and isinstance(value, list) else [value]
+            if [*map(type, numbers)] != [float] * count:
+                expected = "a number" if count == 1 else "four numbers x, y, width, height"
                 raise InputError(f"{path}, entry {place}: found {key} {value!r}, expected {expected}; {_EXPECTED}.")
-    raise InputError(f"{path}: found ids beyond 64 bits; {_EXPECTED}.")
-
-
-def _is_number(value: Any, shape: tuple[int, ...]) -> bool:
-    if shape:
-        return isinstance(value, list) and len(value) == shape[0] and all(_is_number(one, ()) for one in value)
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+            columns += numbers
+    return np.array(columns).reshape(-1, 7)
 
 
 def _check_values(path: Path, results: np.ndarray) -> None:

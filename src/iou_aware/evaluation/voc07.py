@@ -10,10 +10,11 @@ and so is what overlaps them most.
 from collections.abc import Sequence
 
 import numpy as np
+from pycocotools import mask
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import THRESHOLDS, Metrics
-from iou_aware.evaluation.overlaps import paired_iou
+from iou_aware.evaluation.overlaps import by_image
 
 # MMDetection's own recalls, including their rounding: the fourth one is a little above 0.3, so that a recall of
 # exactly 3/10 does not reach it.
@@ -31,21 +32,16 @@ def average_precisions(truth: Annotations, results: np.ndarray, category_ids: Se
     Returns:
         ``(10, K)`` in [0, 1]; NaN for a class without ground truth (or with difficult objects only).
     """
-    # One number for an image and a class. Within these, the difficult objects come last.
-    keys = truth.image_ids * len(category_ids) + np.searchsorted(category_ids, truth.category_ids)
-    order = np.lexsort([truth.crowd, keys])
-    difficult = truth.crowd[order]
-    counts = np.bincount(keys[~truth.crowd] % len(category_ids), minlength=len(category_ids))
-
-    results = results[np.argsort(-results[:, 5], kind="stable")]
-    classes = np.searchsorted(category_ids, results[:, 6])
-    wanted = results[:, 0].astype(np.int64) * len(category_ids) + classes
-    overlap, nearest = _nearest(truth.boxes[order], keys[order], results[:, 1:5], wanted)
+    overlap, nearest = _nearest(truth, results)
+    ranked = np.argsort(-results[:, 5], kind="stable")
+    categories = results[ranked, 6]
     result = np.full((len(THRESHOLDS), len(category_ids)), np.nan)
-    for index in np.flatnonzero(counts):
-        mine = np.flatnonzero(classes == index)
-        true, false = _judge(difficult, overlap[mine], nearest[mine])
-        result[:, index] = _eleven_points(true, false, counts[index])
+    for index, category in enumerate(category_ids):
+        count = np.sum((truth.category_ids == category) & ~truth.crowd)
+        if count:
+            mine = ranked[categories == category]
+            true, false = _judge(truth.crowd, overlap[mine], nearest[mine])
+            result[:, index] = _eleven_points(true, false, count)
     return result
 
 
@@ -63,39 +59,21 @@ def summarise(precisions: np.ndarray) -> Metrics:
     return dict(zip(names, [float(parts.mean()), *parts.tolist()], strict=True))
 
 
-def _nearest(
-    objects: np.ndarray, keys: np.ndarray, boxes: np.ndarray, wanted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return per detection its largest IoU with an object of its image and class, and that object's row (-1: none).
-
-    All (detection, object) pairs are laid out in one flat array, so that no loop over images or classes is needed.
-
-    Args:
-        objects: ``(G, 4)`` x, y, width, height.
-        keys: ``(G,)`` ascending, the image and class of each.
-        boxes: ``(N, 4)`` likewise, of the detections.
-        wanted: ``(N,)`` their images and classes.
-    """
-    first = np.searchsorted(keys, wanted, side="left")
-    pairs = np.searchsorted(keys, wanted, side="right") - first
-    starts = np.cumsum(pairs) - pairs
-    detection = np.repeat(np.arange(len(wanted)), pairs)
-    candidate = np.repeat(first - starts, pairs) + np.arange(len(detection))
-    overlap = paired_iou(boxes[detection], objects[candidate])
-
-    some = pairs > 0
-    best = np.zeros(len(wanted))
-    nearest = np.full(len(wanted), -1)
-    best[some] = np.maximum.reduceat(overlap, starts[some])
-    # the first of the equally near boxes, as argmax takes it: the last write wins, so write backwards
-    top = np.flatnonzero(overlap == best[detection])[::-1]
-    nearest[detection[top]] = candidate[top]
-    return best, nearest
+def _nearest(truth: Annotations, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return per detection its largest IoU with an object of its image and class, and that object (-1: no object)."""
+    overlap, nearest = np.zeros(len(results)), np.full(len(results), -1)
+    for mine, objects in by_image(truth, results):
+        if truth.crowd[objects].any():  # of equally near objects, the difficult come last
+            objects = objects[np.argsort(truth.crowd[objects], kind="stable")]
+        ious = mask.iou(results[mine, 1:5], truth.boxes[objects], np.zeros(len(objects), np.uint8))
+        ious[results[mine, 6][:, None] != truth.category_ids[objects]] = -1
+        overlap[mine], nearest[mine] = ious.max(axis=1), objects[ious.argmax(axis=1)]
+    return overlap, nearest
 
 
 def _judge(difficult: np.ndarray, overlap: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which of one class's detections, in descending confidence, are true and false: two ``(10, n)`` bool."""
-    near = (overlap >= THRESHOLDS[:, None]) & (nearest >= 0)
+    near = overlap >= THRESHOLDS[:, None]
     ignored = near & difficult[nearest]
     true = np.zeros_like(near)
     for row, hits in zip(true, near & ~ignored, strict=True):

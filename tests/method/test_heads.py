@@ -130,45 +130,35 @@ def test_the_other_losses_are_mmdetection_s(kind, boxes):
 @pytest.mark.parametrize("kind", AWARE)
 @pytest.mark.parametrize("target_grad", [False, True])
 def test_the_target_s_gradient_reaches_the_boxes_only_if_asked(kind, target_grad):
-    head, batch = build_head(kind, target_grad=target_grad), samples(BOXES, BOXES[:1])
-    outs = random_outputs(head, SHAPE)
-    for level in (*outs[1], *outs[-1]):
-        level.requires_grad_()
-    losses_of(head, batch, outs)["loss_iou"].backward()
+    head = build_head(kind, target_grad=target_grad)
+    outs = head(features(SHAPE))
+    losses_of(head, samples(BOXES, BOXES[:1]), outs)["loss_iou"].backward(inputs=[*outs[1], *outs[-1]])
     assert any(level.grad is not None and level.grad.any() for level in outs[1]) == target_grad
-    assert all(level.grad is not None for level in outs[-1])
+    assert any(level.grad.any() for level in outs[-1])
+    losses = losses_of(head, samples(torch.zeros(0, 4), torch.zeros(0, 4)))
+    assert losses["loss_iou"].item() == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in head.parameters()), "without objects, none is absent"
 
 
 @pytest.mark.parametrize(("kind", "options"), [("bce", {}), ("l2", LEGACY), ("l1", {})])
 def test_an_attached_target_gives_the_box_deltas_their_true_gradient(kind, options):
+    """Held against the difference of the loss on both sides, along the gradient."""
     options = options | {"loss_iou": {"type": "IoUPredictionLoss", "kind": kind}}
     attached, detached = (build_head(target_grad=attach, **options) for attach in (True, False))
-    batch = samples(BOXES, BOXES[:1])
-    outs = random_outputs(attached, SHAPE)
-    deltas = [level.requires_grad_() for level in outs[1]]
-    loss = losses_of(attached, batch, outs)["loss_iou"]
-    gradients = torch.autograd.grad(loss, deltas)
-    level = max(range(len(deltas)), key=lambda place: gradients[place].abs().max())
-    place = tuple((gradients[level].abs() == gradients[level].abs().max()).nonzero()[0].tolist())
-    step = 1e-2
-    with torch.no_grad():
-        values = []
-        for sign in (1, -1):
-            deltas[level][place] += sign * step
-            values.append(losses_of(attached, batch, outs)["loss_iou"].item())
-            deltas[level][place] -= sign * step
-    assert gradients[level][place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=0.05)
-    assert losses_of(detached, batch, outs)["loss_iou"].item() == pytest.approx(loss.item())
+    cls, deltas, ious = random_outputs(attached, SHAPE)
 
+    def loss(head, shift=0.0):
+        moved = [level + shift * gradient for level, gradient in zip(deltas, gradients, strict=True)]
+        return losses_of(head, samples(BOXES, BOXES[:1]), (cls, moved, ious))["loss_iou"]
 
-@pytest.mark.parametrize("kind", AWARE)
-@pytest.mark.parametrize("target_grad", [False, True])
-def test_without_ground_truth_every_parameter_still_has_a_gradient(kind, target_grad):
-    head = build_head(kind, target_grad=target_grad)
-    losses = losses_of(head, samples(torch.zeros(0, 4), torch.zeros(0, 4)))
-    assert losses["loss_iou"].item() == 0
-    sum(losses.values()).backward()
-    assert all(parameter.grad is not None for parameter in head.parameters())
+    gradients = [torch.zeros_like(level).requires_grad_() for level in deltas]
+    gradients = torch.autograd.grad(loss(attached, 1.0), gradients)
+    squared = sum(gradient.square().sum() for gradient in gradients).item()
+    step = 1e-2 / math.sqrt(squared)
+    difference = (loss(attached, step) - loss(attached, -step)).item() / (2 * step)
+    assert difference == pytest.approx(squared, rel=0.05)
+    assert loss(detached).item() == pytest.approx(loss(attached).item())
 
 
 @pytest.mark.parametrize("kind", STOCK)
@@ -243,20 +233,25 @@ def test_every_rule_s_detections_equal_the_reference(kind, seed, coarse, shape, 
     assert_equals_reference(head, outs, metas_of(shape, 2, (0.5, 0.51)), rules, truth=truth)
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_a_head_of_one_s_own_needs_nothing_else(batched):
-    head, stock = (build_head(kind) for kind in ("IoUAwareOwnHead", "OwnHead"))
+ONE_LEVEL = {"strides": [8], "regress_ranges": ((-1, 1e8),)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "batched", "options"), [("OwnHead", False, {}), ("OwnHead", True, {}), ("FCOSHead", False, ONE_LEVEL)]
+)
+def test_heads_of_one_s_own_and_of_one_level_need_nothing_else(kind, batched, options):
+    head, stock = (build_head(name, **options) for name in (f"IoUAware{kind}", kind))
     if batched:
         batch_targets(SimpleNamespace(bbox_head=head))
         assert head.get_targets is not AnchorHead.get_targets
-    batch = samples(BOXES, BOXES[:1])
-    outs = random_outputs(head, SHAPE)
-    before = vars(head).get("get_targets")
-    losses, expected = losses_of(head, batch, outs), losses_of(stock, batch, outs[:2])
-    assert vars(head).get("get_targets") is before
+    levels = len(head.prior_generator.strides)
+    before, batch = head.get_targets, samples(BOXES, BOXES[:1])
+    outs = [part[:levels] for part in random_outputs(head, SHAPE)]
+    losses, expected = losses_of(head, batch, outs), losses_of(stock, batch, outs[:-1])
+    assert head.get_targets == before
     assert all(torch.equal(losses[name], value) for name, value in expected.items())
     assert losses["loss_iou"] > 0
-    assert_equals_reference(head.eval(), random_outputs(head), metas_of(), ["cls", "alpha=0.50"])
+    assert_equals_reference(head.eval(), outs, metas_of(), ["cls", "alpha=0.50"])
 
 
 @pytest.mark.parametrize("kind", [RETINA, "IoUAwareOwnHead"])
@@ -265,47 +260,24 @@ def test_training_and_inference_compute_the_same_outputs(kind):
     torch.testing.assert_close(head.train()(features(SHAPE)), head.eval()(features(SHAPE)), rtol=1e-5, atol=1e-5)
 
 
-def test_a_head_of_one_level():
-    options = {"strides": [8], "regress_ranges": ((-1, 1e8),)}
-    head, stock = build_head("IoUAwareFCOSHead", **options), build_head("FCOSHead", **options)
-    x, batch = features(SHAPE)[:1], samples(BOXES, BOXES[:1])
-    head.load_state_dict(stock.state_dict(), strict=False)
-    losses, expected = losses_of(head, batch, head(x)), losses_of(stock, batch, stock(x))
-    assert set(losses) == {*expected, "loss_iou"}
-    assert all(losses[name].item() == pytest.approx(value.item(), rel=1e-5) for name, value in expected.items())
-    outs = [part[:1] for part in random_outputs(head, SHAPE)]
-    assert_equals_reference(head.eval(), outs, metas_of(SHAPE), ["cls", "alpha=0.50"])
-
-
-@pytest.mark.parametrize("rescale", [False, True])
-def test_oracle_takes_the_iou_with_the_nearest_ground_truth(rescale):
+def test_oracle_takes_the_iou_with_the_nearest_ground_truth():
     head = build_head(test_cfg={"score_thr": 0.01})
-    outs, metas = random_outputs(head, SHAPE), metas_of(SHAPE, scale=(0.5, 0.5))
-    truth = [BOXES * (2 if rescale else 1), torch.zeros(0, 4)]
-    swept = head.sweep(outs, metas, ["none", "oracle=0.50"], rescale=rescale, gt_bboxes=truth)
-    oracle = swept[0]["oracle=0.50"]
-    assert len(oracle) > 5
-    for box, score, p, quality in zip(oracle.bboxes, oracle.scores, oracle.cls_scores, oracle.iou_preds, strict=True):
-        nearest = max(iou(box.tolist(), target.tolist()) for target in truth[0])
-        assert quality.item() == pytest.approx(nearest, abs=1e-5)
-        assert score.item() == pytest.approx((p * quality).sqrt().item(), rel=1e-6)
+    truth = [BOXES * 2, torch.zeros(0, 4)]
+    swept = head.sweep(random_outputs(head, SHAPE), metas_of(SHAPE, scale=(0.5, 0.5)), ["oracle"], gt_bboxes=truth)
+    found = swept[0]["oracle=0.50"]
+    assert len(found) > 5
+    nearest = [max(iou(box, target) for target in truth[0].tolist()) for box in found.bboxes.tolist()]
+    assert found.iou_preds.tolist() == pytest.approx(nearest, abs=1e-5)
     assert not swept[1]["oracle=0.50"].scores.any()
-    plain = head.sweep(outs, metas, ["none"], rescale=rescale)
-    assert torch.equal(swept[0]["none"].scores, plain[0]["none"].scores)
 
 
-def test_oracle_without_ground_truth_is_refused():
-    head = build_head(test_cfg={"rule": "oracle"})
-    with pytest.raises(InputError, match=r"'oracle'.*labelled"):
-        head.sweep(random_outputs(head), metas_of(), ["oracle"])
-    with pytest.raises(InputError, match=r"'oracle'.*labelled"):
-        head.predict(features(SHAPE), samples(BOXES, BOXES))
-
-
-def test_a_sweep_of_no_rules_is_refused():
+@pytest.mark.parametrize(
+    ("rules", "told"), [([], "rules: found none, expected one or more of 'cls'"), (["oracle"], "'oracle'.*labelled")]
+)
+def test_rules_that_cannot_be_followed_are_refused(rules, told):
     head = build_head()
-    with pytest.raises(InputError, match="rules: found none, expected one or more of 'cls', 'none'"):
-        head.sweep(random_outputs(head), metas_of(), [])
+    with pytest.raises(InputError, match=told):
+        head.sweep(random_outputs(head), metas_of(), rules)
 
 
 def test_scores_that_are_not_per_class_are_refused():

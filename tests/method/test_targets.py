@@ -63,13 +63,6 @@ def test_targets_are_mmdetections_bit_for_bit(images, low_quality, objects_at_on
         same(head, [torch.tensor(boxes).reshape(-1, 4) for boxes, _ in images], [pad for _, pad in images])
 
 
-@given(st.lists(st.integers(0, 9)), st.integers(0, 12))
-def test_images_are_compared_in_groups_of_few_objects(counts, limit):
-    groups = list(targets._groups(counts, limit))
-    assert [image for group in groups for image in group] == [image for image, count in enumerate(counts) if count]
-    assert all(len(group) == 1 or sum(counts[image] for image in group) <= limit for group in groups)
-
-
 @pytest.mark.parametrize(("coder", "anchors"), [(CODER, "AnchorGenerator"), (SCALED, "RoundedAnchorGenerator")])
 @pytest.mark.parametrize("kind", [torch.Tensor, HorizontalBoxes])
 def test_random_boxes_of_every_coder(coder, anchors, kind):

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from builders.configs import resolve, run_of
 from builders.heads import build_head, features, metas_of
 from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, history, interrupt, outcome, project, saved
 from mmdet.models.losses import FocalLoss
@@ -131,20 +130,3 @@ def test_detections_of_half_precision_outputs_are_those_of_the_same_numbers(dtyp
             assert len(image[rule]) > 0
             for name in ("bboxes", "scores", "labels"):
                 assert torch.equal(image[rule][name], expected[rule][name])
-
-
-@pytest.mark.parametrize(
-    ("settings", "hook", "wrapper"),
-    [
-        ({}, None, "OptimWrapper"),
-        ({"amp": False, "compile": False}, None, "OptimWrapper"),
-        ({"amp": True}, {"dtype": "float16", "compiled": False}, "LossScaling"),
-        ({"amp": "bf16", "compile": True}, {"dtype": "bfloat16", "compiled": True}, "OptimWrapper"),
-        ({"compile": True}, {"dtype": None, "compiled": True}, "OptimWrapper"),
-    ],
-)
-def test_settings_become_the_config(settings, hook, wrapper):
-    resolved = resolve(run_of(), **settings)
-    hooks = [one.to_dict() for one in resolved.custom_hooks if one.type == "Trunk"]
-    assert hooks == ([{"type": "Trunk", **hook}] if hook else [])
-    assert resolved.optim_wrapper.type == wrapper

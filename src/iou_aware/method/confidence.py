@@ -24,9 +24,8 @@ PLAIN = {
     "none": lambda p, iou: p * iou,
 }
 ALLOWED = f"{', '.join(map(repr, PLAIN))}, 'alpha=A' or 'oracle=A' with A in [0, 1]"
-_OF_ALPHA = ("alpha", "oracle")
 _MOST = 1 << 18  # rules are computed together up to so many confidences: enough for all cores, few enough for caches
-_ORACLE_ALPHA = 0.5  # of ``oracle`` without a number: what ranks as p * IoU does
+_ORACLE = "oracle=0.5"  # that of ``oracle`` without a number: what ranks as p * IoU does
 
 
 class Rule(str):
@@ -50,23 +49,18 @@ class Rule(str):
         Raises:
             InputError: If the text is no rule; the message says what is allowed.
         """
-        kind, equals, value = str(text).partition("=")
-        alpha = None
-        if kind in _OF_ALPHA:
-            alpha = _number(value) if equals or kind == "alpha" else _ORACLE_ALPHA
-        if (alpha is None and (equals or kind not in PLAIN)) or not 0 <= (alpha or 0) <= 1:
+        text = str(text)
+        kind, _, value = (_ORACLE if text == "oracle" else text).partition("=")
+        try:
+            alpha = None if text in PLAIN else float(value) + 0.0  # -0.0 becomes 0.0
+        except ValueError:
+            alpha = math.nan
+        if text not in PLAIN and not (kind in ("alpha", "oracle") and 0 <= alpha <= 1):
             raise InputError(f"confidence rule: found {text!r}, expected {ALLOWED}")
         written = "" if alpha is None else f"={np.format_float_positional(alpha, min_digits=2)}"
         rule = super().__new__(cls, kind + written)
         rule.kind, rule.alpha = kind, alpha
         return rule
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text) + 0.0  # -0.0 becomes 0.0
-    except ValueError:
-        return math.nan
 
 
 def confidence(cls_score: Tensor, iou_pred: Tensor, rule: str) -> Tensor:

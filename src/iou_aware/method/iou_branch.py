@@ -1,7 +1,7 @@
 """What makes a dense head of MMDetection IoU-aware: one more convolution, its loss, and detections by every rule."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -66,12 +66,9 @@ class IoUAware:
             Rule(self.test_cfg.get("rule", DEFAULT_RULE))
             Settings.from_config(self.test_cfg)
 
-    @property
-    def _iou_layer(self) -> str:
-        return self.box_layer.removesuffix("reg") + "iou"
-
     def _init_layers(self) -> None:
         super()._init_layers()
+        self._iou_layer = self.box_layer.removesuffix("reg") + "iou"
         box = getattr(self, self.box_layer)
         with _numbers_aside(box):
             iou = nn.Conv2d(box.in_channels, self.num_base_priors, box.kernel_size, padding=box.padding)
@@ -128,23 +125,15 @@ class IoUAware:
         *outs, truth, metas, ignored = args
         # In single precision, whatever the network computed in.
         *outs, iou_logits = ([level.float() for level in part] for part in outs)
-        with self._assigned_targets() as assigned:
-            losses = super().loss_by_feat(*outs, truth, metas, ignored)
-        losses["loss_iou"] = self._loss_iou(outs[1], iou_logits, *self.labels_and_boxes(*assigned))
-        return losses
-
-    @contextmanager
-    def _assigned_targets(self) -> Iterator[list[tuple]]:
-        """Give a list that holds, afterwards, what ``get_targets`` returned, the head's or that in its place."""
-        own, assigned = vars(self).get("get_targets"), []
-        given = self.get_targets
-        self.get_targets = lambda *args, **options: assigned.append(given(*args, **options)) or assigned[-1]
+        # The head asks for its targets; what it gets is kept for the IoU.
+        get_targets, assigned = self.get_targets, []
+        self.get_targets = lambda *args, **options: assigned.append(get_targets(*args, **options)) or assigned[-1]
         try:
-            yield assigned
+            losses = super().loss_by_feat(*outs, truth, metas, ignored)
         finally:
-            del self.get_targets
-            if own is not None:
-                self.get_targets = own
+            self.get_targets = get_targets
+        losses["loss_iou"] = self._loss_iou(outs[1], iou_logits, assigned[0])
+        return losses
 
     def labels_and_boxes(self, targets: tuple) -> tuple[Sequence[Tensor], Sequence[Tensor], Tensor | float]:
         """Return of what ``get_targets`` returned the part that the IoU loss needs; a head with another order says so.
@@ -156,15 +145,9 @@ class IoUAware:
         *_, labels, _, boxes, _, avg_factor = targets  # of ``AnchorHead`` and of those that return anchors before
         return labels, boxes, avg_factor
 
-    def _loss_iou(
-        self,
-        bbox_preds: list[Tensor],
-        iou_logits: list[Tensor],
-        labels: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        avg_factor: Tensor | float,
-    ) -> Tensor:
+    def _loss_iou(self, bbox_preds: list[Tensor], iou_logits: list[Tensor], assigned: tuple) -> Tensor:
         """Return the IoU loss of the positives; without any it is zero, and its gradient zero rather than absent."""
+        labels, targets, avg_factor = self.labels_and_boxes(assigned)
         # Positives are a few in a thousand: they are picked before anything is decoded, and those of all levels at
         # once, since the GPU is waited for to know their number.
         labels = torch.cat([level.flatten() for level in labels])

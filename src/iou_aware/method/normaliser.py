@@ -1,5 +1,7 @@
 """What the losses of several training processes are divided by: the positives of the whole batch."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,7 +9,6 @@ from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.registry import HOOKS
 from mmdet.utils import reduce_mean
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 
 @HOOKS.register_module()
@@ -30,22 +31,14 @@ class BatchNormaliser(Hook):
 
     def before_train(self, runner) -> None:
         """Exchange the normaliser of the model's head from now on; a single process has nothing to exchange."""
-        if not runner.distributed:
-            return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        head = getattr(model, "bbox_head", None)
-        if isinstance(head, AnchorHead):
-            share_normaliser(head)
+        head = getattr(getattr(runner.model, "module", runner.model), "bbox_head", None)
+        if runner.distributed and isinstance(head, AnchorHead):
+            head.get_targets = partial(_shared, head.get_targets)
 
 
-def share_normaliser(head: AnchorHead) -> None:
-    """Let a head divide its losses by the mean of ``avg_factor`` over all processes."""
-    of_this_process = head.get_targets
-
-    def of_all(anchor_list: list[list[torch.Tensor]], *args: Any, **kwargs: Any) -> tuple:
-        *targets, avg_factor = of_this_process(anchor_list, *args, **kwargs)
-        # It stays on the GPU, which would have to be waited for to know it.
-        avg_factor = torch.as_tensor(avg_factor, dtype=torch.float32, device=anchor_list[0][0].device)
-        return *targets, reduce_mean(avg_factor)
-
-    head.get_targets = of_all
+def _shared(get_targets: Callable, anchor_list: list[list[torch.Tensor]], *args: Any, **kwargs: Any) -> tuple:
+    """Return a head's training targets with the mean of their ``avg_factor`` over all processes."""
+    *targets, avg_factor = get_targets(anchor_list, *args, **kwargs)
+    # It stays on the GPU, which would have to be waited for to know it.
+    avg_factor = torch.as_tensor(avg_factor, dtype=torch.float32, device=anchor_list[0][0].device)
+    return *targets, reduce_mean(avg_factor)

@@ -4,7 +4,7 @@ MMDetection assigns anchors image by image and object by object, and waits for t
 comes out here is the same to the last bit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any
@@ -29,7 +29,7 @@ def batch_targets(model: nn.Module) -> None:
     """Let a single-stage detector compute its targets batch by batch, where its assigner is one that is known here."""
     head = getattr(model, "bbox_head", None)
     if isinstance(head, AnchorHead) and _is_known(head):
-        head.get_anchors = partial(anchors_of, lru_cache(REMEMBERED)(partial(_priors, head.prior_generator)))
+        head.get_anchors = partial(anchors_of, head.prior_generator)
         head.get_targets = partial(targets, head)
         if type(head.loss_cls) is FocalLoss and not torch.cuda.is_available():  # mmcv has a kernel for a GPU
             head.loss_cls.forward = partial(focal_loss, head.loss_cls)
@@ -54,21 +54,23 @@ def _is_known(head: AnchorHead) -> bool:
 
 
 def anchors_of(
-    priors: Callable, sizes: Sequence[Sequence[int]], batch_img_metas: list[dict], device: torch.device | str
+    generator: AnchorGenerator, sizes: Sequence[Sequence[int]], batch_img_metas: list[dict], device: torch.device | str
 ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """Return what ``AnchorHead.get_anchors`` returns: per image and level, the anchors and which lie inside the image.
 
     Args:
-        priors: ``_priors`` of the head's generator, which remembers what it returned last.
+        generator: The head's; what it returned last is remembered.
         sizes: Per level, the feature map's height and width.
         batch_img_metas: Per image, ``pad_shape``.
         device: Where to put them.
     """
     sizes = tuple(map(tuple, sizes))
-    both = [priors(sizes, tuple(meta["pad_shape"][:2]), torch.device(device)) for meta in batch_img_metas]
+    shapes = [tuple(meta["pad_shape"][:2]) for meta in batch_img_metas]
+    both = [_priors(generator, sizes, shape, torch.device(device)) for shape in shapes]
     return [anchors for anchors, _ in both], [inside for _, inside in both]
 
 
+@lru_cache(REMEMBERED)
 def _priors(generator: AnchorGenerator, sizes: tuple, shape: tuple, device: torch.device) -> tuple[list, list]:
     return generator.grid_priors(sizes, device=device), generator.valid_flags(sizes, shape, device)
 
@@ -124,7 +126,10 @@ def _assign(assigner: MaxIoUAssigner, boxes: Sequence[Tensor], anchors: Tensor, 
     counts = list(map(len, boxes))
     firsts = list(accumulate(counts, initial=1))
     assigned = [torch.where(inside_image, 0, -1) for inside_image in inside]
-    for images in _groups(counts, PAIRS // len(anchors)):
+    occupied = [image for image, count in enumerate(counts) if count]
+    together = max(1, PAIRS // (len(anchors) * max(1, *counts)))
+    for start in range(0, len(occupied), together):
+        images = occupied[start : start + together]
         counted = torch.cat([inside[image].expand(counts[image], -1) for image in images])
         objects = torch.cat([boxes[image] for image in images])
         overlaps = assigner.iou_calculator(objects, anchors).masked_fill_(~counted, -1)
@@ -144,16 +149,3 @@ def _assign(assigner: MaxIoUAssigner, boxes: Sequence[Tensor], anchors: Tensor, 
         for image, row in zip(images, group, strict=True):
             assigned[image] = row
     return torch.stack(assigned)
-
-
-def _groups(counts: Sequence[int], limit: int) -> Iterator[list[int]]:
-    """Yield the places of images with objects, in groups that have ``limit`` objects or fewer, or are one image."""
-    group: list[int] = []
-    for image, count in enumerate(counts):
-        if group and sum(counts[one] for one in group) + count > limit:
-            yield group
-            group = []
-        if count:
-            group.append(image)
-    if group:
-        yield group

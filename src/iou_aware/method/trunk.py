@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ class Trunk(Hook):
 
     def before_train(self, runner) -> None:
         """From now on, compute them so."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = getattr(runner.model, "module", runner.model)
         compute(model, getattr(torch, self.dtype) if self.dtype else None, "inductor" if self.compiled else None)
 
 

@@ -81,25 +81,22 @@ def test_every_combination_is_a_model(recipe, detector, backbone):
 
 
 @pytest.mark.parametrize(("recipe", "detector"), STOCK)
-def test_model_is_mmdetections_own(recipe, detector):
-    resolved, expected = resolve(run_of(recipe, detector)).model, stock(recipe, detector).model
+def test_model_and_schedule_are_mmdetections_own(recipe, detector):
+    resolved, theirs = resolve(run_of(recipe, detector)), stock(recipe, detector)
+    model, expected = resolved.model, theirs.model
     head = expected.roi_head.bbox_head if detector == "faster_rcnn" else expected.bbox_head
     head.num_classes = len(CLASSES)
     if detector == "fcos":  # MMDetection's is on a backbone of Caffe, which sees other pixels
-        expected |= {"train_cfg": None, "data_preprocessor": resolved.data_preprocessor, "backbone": resolved.backbone}
-    assert plain(resolved) == plain(expected) | {"backbone": plain(resolved.backbone)}
+        expected |= {"train_cfg": None, "data_preprocessor": model.data_preprocessor, "backbone": model.backbone}
+    elif recipe == "mmdet3":
+        for key in ("optim_wrapper", "param_scheduler"):
+            assert plain(resolved[key]) == plain(theirs[key])
+        assert resolved.train_cfg.max_epochs == theirs.train_cfg.max_epochs
+    assert plain(model) == plain(expected) | {"backbone": plain(model.backbone)}
     expected.backbone.depth = 50
     # The same weights, from where they were fetched to; tests/experiment/test_backbones.py holds their addresses.
     expected.backbone.init_cfg.checkpoint = str(ROOT / "data" / "backbones" / "r50.pth")
-    assert plain(resolved.backbone) == plain(expected.backbone)
-
-
-@pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn", "atss"])
-def test_mmdet3_is_trained_as_mmdetection_does(detector):
-    resolved, expected = resolve(run_of("mmdet3", detector)), stock("mmdet3", detector)
-    for key in ("optim_wrapper", "param_scheduler"):
-        assert plain(resolved[key]) == plain(expected[key])
-    assert resolved.train_cfg.max_epochs == expected.train_cfg.max_epochs
+    assert plain(model.backbone) == plain(expected.backbone)
 
 
 def test_paper_is_trained_as_its_authors_did():
@@ -154,14 +151,23 @@ def test_loss_and_gradient_come_from_the_run(loss, grad):
     assert (head.loss_iou.kind, head.target_grad) == (loss, grad)
 
 
-@pytest.mark.parametrize("recipe", ["paper", "mmdet3", "micro"])
-def test_losses_are_normalised_over_all_processes_unless_asked_otherwise(recipe):
-    backbone = "micro_r50" if recipe == "micro" else "r50"
-    for detector in ("retinanet", "iou_aware_retinanet"):
-        run = run_of(recipe, detector, backbone)
-        assert [plain(hook) for hook in resolve(run).custom_hooks] == [{"type": "BatchNormaliser"}]
-        assert "custom_hooks" not in resolve(run, normaliser="process")
-    assert "custom_hooks" not in resolve(run_of(recipe, "faster_rcnn", backbone))
+@pytest.mark.parametrize(
+    ("detector", "settings", "normalised", "network"),
+    [
+        ("retinanet", {}, True, None),
+        ("iou_aware_retinanet", {"normaliser": "process"}, False, None),
+        ("faster_rcnn", {"amp": False, "compile": False}, False, None),
+        ("faster_rcnn", {"compile": True}, False, (None, True)),
+        ("retinanet", {"amp": True}, True, ("float16", False)),
+        ("retinanet", {"amp": "bf16", "compile": True}, True, ("bfloat16", True)),
+    ],
+)
+def test_settings_become_hooks(detector, settings, normalised, network):
+    resolved = resolve(run_of(detector=detector), **settings)
+    expected = [{"type": "BatchNormaliser"}] if normalised else []
+    expected += [{"type": "Trunk", "dtype": network[0], "compiled": network[1]}] if network else []
+    assert [plain(hook) for hook in resolved.get("custom_hooks", [])] == expected
+    assert resolved.optim_wrapper.type == ("LossScaling" if settings.get("amp") is True else "OptimWrapper")
 
 
 def test_schedule_keeps_its_shape_at_another_length():

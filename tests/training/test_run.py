@@ -123,7 +123,7 @@ def test_changed_artefact_is_noticed_and_named(trained, tmp_path, file, damage):
 
 def test_nothing_to_train_on(trained, monkeypatch):
     monkeypatch.setattr(CocoDataset, "filter_data", lambda dataset: [])
-    with pytest.raises(InputError, match=r"train.json: nothing to train on: all its images"):
+    with pytest.raises(InputError, match=r"train.json: no image is left; training leaves out"):
         train(trained, RETINANET)
 
 

@@ -12,15 +12,14 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import InstanceData
-from PIL.Image import Image
-from PIL.Image import open as open_image
+from PIL import Image
 from torch import nn
 
 from iou_aware.common import drawing, seal
-from iou_aware.common.drawing import Mark
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.data.images import TURNED_BY_OPENCV
+from iou_aware.detections import BOX, SCORES
 from iou_aware.inference import predict
 from iou_aware.method.confidence import Rule
 from iou_aware.method.iou_branch import DEFAULT_RULE
@@ -28,7 +27,7 @@ from iou_aware.training import parts
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ["photo", "class", "x1", "y1", "x2", "y2", "confidence", "cls_score", "iou_pred"]
+COLUMNS = ["photo", "class", *BOX, *SCORES]
 # Pixels of the longer side: enough for a screen, and for labels beside what they name.
 _LONGEST, _SHORTEST = 1600, 900
 
@@ -69,24 +68,23 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
     config = parts.read(run / "config.py")
     model = predict.load_model(config, run / "weights.pth").to(device)
     ranked = _rule(model, rule, run)
-    classes = config.train_dataloader.dataset.metainfo.classes
+    classes = list(config.train_dataloader.dataset.metainfo.classes)
 
     lines: list[dict[str, Any]] = []
     failed: list[str] = []
     for photo in photos:
         picture = drawing.load(photo)
         try:
-            found = _detect(model, config, _pixels(photo, picture), ranked)
+            boxes = _boxes(model, config, _pixels(photo, picture), ranked)
         except (cv2.error, RuntimeError, ValueError) as fault:  # as at 3000 x 20 pixels, which shrink to 64 x 0
             why = " ".join(str(fault).split())
             failed.append(f"{photo}: {picture.width} x {picture.height} pixels cannot be worked on ({why})")
             del targets[photo]
             continue
-        detected = [_line(photo, classes, one) for one in found]
-        shown = [line for line in detected if line["confidence"] >= least]
+        shown = [box for box in boxes if box["confidence"] >= least]
         drawing.save(_drawn(picture, shown, classes), targets[photo])
         logger.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
-        lines += detected
+        lines += [{"photo": str(photo)} | box for box in boxes]
     write_text(out / "detections.csv", csv_text(COLUMNS, lines))
     if failed:
         raise InputError("; ".join(failed) + f". All other photographs are in {out}: leave these out, or crop them.")
@@ -132,19 +130,19 @@ def _rule(model: nn.Module, text: str | None, run: Path) -> Rule:
     return rule
 
 
-def _pixels(photo: Path, picture: Image) -> np.ndarray:
+def _pixels(photo: Path, picture: Image.Image) -> np.ndarray:
     """Return a photograph as the detector was trained to see it: decoded by OpenCV, blue first, ``(H, W, 3)`` uint8.
 
     By Pillow where OpenCV would not follow EXIF, or cannot decode it.
     """
-    with open_image(photo) as stored:
+    with Image.open(photo) as stored:
         follows_exif = stored.format in TURNED_BY_OPENCV and "stretched" not in picture.info
     pixels = cv2.imread(str(photo), cv2.IMREAD_COLOR) if follows_exif else None
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1]) if pixels is None else pixels
 
 
-def _detect(model: nn.Module, config: Config, pixels: np.ndarray, rule: str) -> InstanceData:
-    """Return the detections on one picture, in descending confidence, boxes in its pixels."""
+def _boxes(model: nn.Module, config: Config, pixels: np.ndarray, rule: Rule) -> list[dict[str, Any]]:
+    """Return the lines of the CSV about one picture, in descending confidence, boxes in its pixels."""
     steps = config.test_dataloader.dataset.pipeline
     resize = next(step for step in steps if step.type == "Resize")
     pack = next(step for step in steps if step.type == "PackDetInputs")
@@ -152,32 +150,27 @@ def _detect(model: nn.Module, config: Config, pixels: np.ndarray, rule: str) -> 
     data = {"img": pixels, "img_shape": shape, "ori_shape": shape, "img_id": 0, "img_path": ""}
     packed = Compose([resize, pack])(data)
     packed["data_samples"].gt_instances = InstanceData(bboxes=torch.zeros(0, 4))  # nobody knows them
-    detected, _ = predict.detect(model, pseudo_collate([packed]), [rule])
-    return detected[0][rule].cpu()
+    detected, images = predict.detect(model, pseudo_collate([packed]), [rule])
+    _, found = predict.rows(detected, images, np.array(config.train_dataloader.dataset.metainfo.classes))
+    scores = [found.confidences, found.cls_scores, *([] if found.iou_preds is None else [found.iou_preds])]
+    return [
+        {"class": str(name)}
+        | {side: round(value, 2) for side, value in zip(BOX, box, strict=True)}
+        | {score: round(value, 6) for score, value in zip(SCORES, values, strict=False)}
+        for name, box, values in zip(
+            found.category_ids, found.boxes.tolist(), np.column_stack(scores).tolist(), strict=True
+        )
+    ]
 
 
-def _line(photo: Path, classes: Sequence[str], one: InstanceData) -> dict[str, Any]:
-    confidence = float(one.scores[0])
-    aware = "iou_preds" in one
-    corners = [round(float(side), 2) for side in one.bboxes[0]]
-    return {
-        "photo": str(photo),
-        "class": classes[int(one.labels[0])],
-        **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True)),
-        "confidence": round(confidence, 6),
-        "cls_score": round(float(one.cls_scores[0]) if aware else confidence, 6),
-        "iou_pred": round(float(one.iou_preds[0]), 6) if aware else "",
-    }
-
-
-def _drawn(picture: Image, lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> Image:
+def _drawn(picture: Image.Image, lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> Image.Image:
     """Return a picture with its boxes, the surest on top, one colour per class."""
     shown, factor = drawing.fitted(picture, _SHORTEST, _LONGEST)
     marks = []
     for line in reversed(lines):
-        colour = drawing.COLOURS[list(classes).index(line["class"]) % len(drawing.COLOURS)]
+        colour = drawing.COLOURS[classes.index(line["class"]) % len(drawing.COLOURS)]
         text = f"{line['class']} {line['confidence']:.2f}"
-        if line["iou_pred"] != "":
+        if "iou_pred" in line:
             text += f" (p {line['cls_score']:.2f}, IoU {line['iou_pred']:.2f})"
-        marks.append(Mark([line[side] for side in ("x1", "y1", "x2", "y2")], text, colour))
+        marks.append(drawing.Mark([line[side] for side in BOX], text, colour))
     return drawing.draw(shown, factor, marks, size=max(11, round(max(shown.size) / 70)))

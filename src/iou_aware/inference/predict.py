@@ -1,10 +1,9 @@
 """The stage ``predict``: one pass of a trained run over a split, and its detections under every rule."""
 
-import contextlib
-import io
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from mmcv.image import rescale_size
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -29,7 +28,7 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.confidence import Rule
 from iou_aware.method.ranking import BatchDetections
 from iou_aware.training import config as configs
-from iou_aware.training import device, parts, weights
+from iou_aware.training import device, loading, parts, weights
 
 logger = logging.getLogger(__name__)
 
@@ -169,13 +168,10 @@ def build_loader(config: Config, manifest: Manifest, root: Path, split: str, set
         )
     cv2.setNumThreads(0)  # Its threads would multiply with the loading processes.
     pipeline = config.test_dataloader.dataset.pipeline
-    dataset = DATASETS.build(configs.dataset(manifest, root, split, pipeline, test_mode=True, lazy_init=True))
-    with contextlib.redirect_stdout(io.StringIO()):
-        dataset.full_init()
+    dataset = loading.dataset(configs.dataset(manifest, root, split, pipeline, test_mode=True))
     scale = next(step.scale for step in pipeline if step.type == "Resize")
-    batches = same_shape(
-        dataset, scale, config.model.data_preprocessor.pad_size_divisor, config.train_dataloader.batch_size
-    )
+    divisor, most = config.model.data_preprocessor.pad_size_divisor, config.train_dataloader.batch_size
+    batches = same_shape(dataset, scale, divisor, most)
     return DataLoader(
         dataset, batch_sampler=batches, num_workers=settings.get("workers") or 0, collate_fn=pseudo_collate
     )
@@ -193,14 +189,10 @@ def same_shape(dataset: Any, scale: Sequence[int], divisor: int, batch_size: int
         divisor: Both sides are padded to a multiple of it anyhow.
         batch_size: The most images of a batch.
     """
-    batches: list[list[int]] = []
-    shape_before = None
-    for index in range(len(dataset)):
+
+    def shape(index: int) -> list[int]:
         image = dataset.get_data_info(index)
-        size = rescale_size((image["width"], image["height"]), tuple(scale))
-        shape = tuple(math.ceil(side / divisor) for side in size)
-        if shape != shape_before or len(batches[-1]) == batch_size:
-            batches.append([])
-        batches[-1].append(index)
-        shape_before = shape
-    return batches
+        return [math.ceil(side / divisor) for side in rescale_size((image["width"], image["height"]), tuple(scale))]
+
+    alike = (list(neighbours) for _, neighbours in groupby(range(len(dataset)), shape))
+    return [some[first : first + batch_size] for some in alike for first in range(0, len(some), batch_size)]

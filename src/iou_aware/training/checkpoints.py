@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object
-from mmengine.model import is_model_wrapper
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_bytes
@@ -23,8 +22,7 @@ from iou_aware.training import weights
 
 logger = logging.getLogger(__name__)
 
-NAME = re.compile(r"iteration_(?P<iteration>\d{8,})-(?P<digest>[0-9a-f]{16})\.pth")
-KEPT = 2
+NAME = re.compile(r"iteration_\d{8}-(?P<digest>[0-9a-f]{16})\.pth")
 
 
 def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
@@ -43,7 +41,7 @@ def save(folder: Path, state: dict[str, Any], iteration: int) -> Path:
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
     target = folder / f"iteration_{iteration:08d}-{digest[:16]}.pth"
     write_bytes(target, content.getbuffer())
-    keep(folder, KEPT)
+    keep(folder, newest=2)
     return target
 
 
@@ -90,42 +88,36 @@ def capture(runner, epoch: int, batch: int) -> dict[str, Any]:
         epoch: How many epochs are complete.
         batch: How many steps of the epoch after them have been made.
     """
-    return {
-        "epoch": epoch,
-        "batch": batch,
-        "model": weights.of(runner.model),
-        "optimizer": runner.optim_wrapper.state_dict(),
-        "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
-        "progress": runner.progress.state_dict(),
-        "generators": all_gather_object(_generators()),
-    }
+    states = {name: part.state_dict() for name, part in _parts(runner).items()}
+    return states | {"epoch": epoch, "batch": batch, "generators": all_gather_object(_generators())}
 
 
 def restore(runner, state: dict[str, Any]) -> None:
     """Put a captured state back into a runner that has built everything but not started."""
-    loop = runner.train_loop
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    model.load_state_dict(state["model"], strict=True)
-    runner.optim_wrapper.load_state_dict(state["optimizer"])
-    for scheduler, saved in zip(runner.param_schedulers or [], state["schedulers"], strict=True):
-        scheduler.load_state_dict(saved)
-    runner.progress.load_state_dict(state["progress"])
-    loop.start(state["epoch"], state["batch"])
+    for name, part in _parts(runner).items():
+        part.load_state_dict(state[name])
+    runner.train_loop.start(state["epoch"], state["batch"])
     _set_generators(state["generators"][runner.rank])
 
 
+def _parts(runner) -> dict[str, Any]:
+    """Return the parts of a runner that have a state, by their names in a checkpoint."""
+    schedulers = {f"scheduler {place}": one for place, one in enumerate(runner.param_schedulers or [])}
+    model = getattr(runner.model, "module", runner.model)  # the detector, not what distributes it
+    return {"model": model, "optimizer": runner.optim_wrapper, "progress": runner.progress} | schedulers
+
+
 def _newest_first(folder: Path) -> list[Path]:
-    named = [path for path in folder.glob("*.pth") if NAME.fullmatch(path.name)]
-    return sorted(named, key=lambda path: (int(NAME.fullmatch(path.name)["iteration"]), path.name), reverse=True)
+    return sorted((path for path in folder.glob("*.pth") if NAME.fullmatch(path.name)), reverse=True)
 
 
 def _generators() -> dict[str, Any]:
     """Return the state of every random number generator of this process."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    name, keys, *rest = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
+        "numpy": (name, keys.tolist(), *rest),
         "python": random.getstate(),
     }
 
@@ -134,6 +126,5 @@ def _set_generators(saved: dict[str, Any]) -> None:
     torch.set_rng_state(saved["torch"])
     if saved["cuda"]:
         torch.cuda.set_rng_state_all(saved["cuda"])
-    name, keys, *rest = saved["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    np.random.set_state(saved["numpy"])
     random.setstate(saved["python"])

@@ -54,16 +54,11 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     _set_loss(config.model, run, paths.detector(run.recipe, run.detector))
     _set_weights(config.model, paths.pretrained(run.backbone))
     _set_batch(config, run, recipe.images_per_step(read, run, settings), settings.get("gpus") or 1)
-    _set_normaliser(config, settings)
+    _set_hooks(config, settings)
     _set_epochs(config, recipe.epochs(read, settings))
     _set_data(config, run, manifest, root, settings)
-    if "channels_last" in settings:
-        config.channels_last = settings["channels_last"]
-    _set_trunk(config, settings)
     config.custom_imports = dict(imports=["iou_aware"], allow_failed_imports=False)
     config.randomness = dict(seed=run.seed)
-    config.env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0))
-    config.env_cfg.dist_cfg = dict(backend="nccl")
     config.work_dir = str(work_dir)
     return Config(_plain(config._cfg_dict))
 
@@ -84,8 +79,6 @@ def released(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: P
         config.pop(name, None)
     config.train_dataloader = dict(batch_size=config.train_dataloader.batch_size)
     _set_data(config, run, manifest, root, settings)
-    if "channels_last" in settings:
-        config.channels_last = settings["channels_last"]
     config.work_dir = str(work_dir)
     return Config(_plain(config._cfg_dict))
 
@@ -102,11 +95,10 @@ def to_text(config: Config, root: Path = Path()) -> str:
 
 def _set_classes(model: ConfigDict, classes: int) -> None:
     """Set ``num_classes`` of every head that has it: RetinaNet's, and that of Faster R-CNN's second stage."""
-    heads = [model.get("bbox_head"), model.get("roi_head", {}).get("bbox_head")]
-    for head in heads:
-        for one in head if isinstance(head, list) else [head]:
-            if one is not None:
-                one.num_classes = classes
+    for stage in (model, model.get("roi_head", {})):
+        heads = stage.get("bbox_head", [])
+        for head in heads if isinstance(heads, list) else [heads]:
+            head.num_classes = classes
 
 
 def _set_loss(model: ConfigDict, run, detector: Path) -> None:
@@ -146,18 +138,19 @@ def _set_batch(config: Config, run, total: int, processes: int) -> None:
         config.optim_wrapper.optimizer.lr *= total / scaling.base_batch_size
 
 
-def _set_normaliser(config: Config, settings: Mapping[str, Any]) -> None:
-    """Normalise a single-stage detector's losses by the positives of the whole batch, unless settings say otherwise."""
+def _set_hooks(config: Config, settings: Mapping[str, Any]) -> None:
+    """Set what changes MMDetection's way of training.
+
+    Losses of a single-stage detector are normalised by the positives of the whole batch, unless settings say otherwise;
+    the network is computed in half precision, compiled, or both, by the settings. fp16 scales the loss.
+    """
+    hooks, dtype = list(config.get("custom_hooks", [])), HALF.get(settings.get("amp"))
     if "bbox_head" in config.model and settings.get("normaliser", "batch") == "batch":
-        config.custom_hooks = [*config.get("custom_hooks", []), dict(type="BatchNormaliser")]
-
-
-def _set_trunk(config: Config, settings: Mapping[str, Any]) -> None:
-    """Compute the network in half precision, compiled, or both, by the settings; fp16 scales the loss."""
-    dtype = HALF.get(settings.get("amp"))
+        hooks.append(dict(type="BatchNormaliser"))
     if dtype or settings.get("compile"):
-        hook = dict(type="Trunk", dtype=dtype, compiled=bool(settings.get("compile")))
-        config.custom_hooks = [*config.get("custom_hooks", []), hook]
+        hooks.append(dict(type="Trunk", dtype=dtype, compiled=bool(settings.get("compile"))))
+    if hooks:
+        config.custom_hooks = hooks
     if dtype == "float16":
         config.optim_wrapper.type = "LossScaling"
 
@@ -180,10 +173,17 @@ def dataset(manifest, root: Path, split: str, pipeline: list[dict[str, Any]], **
     """Return MMDetection's config of one split of a dataset.
 
     Raises:
-        InputError: The dataset has no such split, or an image of it would shrink to nothing.
+        InputError: The dataset has no such split, or its flattest image would be less than half a pixel high or wide.
     """
     part = manifest.split(split)
-    _require_pixels(part, next(step["scale"] for step in pipeline if step["type"] == "Resize"), root)
+    scale, image = next(step["scale"] for step in pipeline if step["type"] == "Resize"), part.flattest
+    # OpenCV would stop in the middle of an epoch, without a word of which image it was.
+    if image and 2 * min(image["width"], image["height"]) * max(scale) < max(image["width"], image["height"]):
+        raise InputError(
+            f"{root / part.images / image['file_name']}: found {image['width']}x{image['height']} pixels, of which "
+            f"nothing is left at the scale {scale[0]}x{scale[1]}. Take a larger scale, or crop the image or leave it "
+            "out, and run `iou-aware prepare` again."
+        )
     return dict(
         type="CocoDataset",
         ann_file=str(root / part.annotations),
@@ -194,21 +194,8 @@ def dataset(manifest, root: Path, split: str, pipeline: list[dict[str, Any]], **
     )
 
 
-def _require_pixels(part, scale: tuple[int, int], root: Path) -> None:
-    """Raise InputError about the flattest image of a split where its shorter side is less than half a pixel at a scale.
-
-    OpenCV would stop in the middle of an epoch, without a word of which image it was.
-    """
-    image = part.flattest
-    if image and 2 * min(image["width"], image["height"]) * max(scale) < max(image["width"], image["height"]):
-        raise InputError(
-            f"{root / part.images / image['file_name']}: found {image['width']}x{image['height']} pixels, of which "
-            f"nothing is left at the scale {scale[0]}x{scale[1]}. Take a larger scale, or crop the image or leave it "
-            "out, and run `iou-aware prepare` again."
-        )
-
-
 def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, Any]) -> None:
+    """Set the images and boxes to train and to test on, how they are loaded, and their layout in memory."""
     resize = dict(type="Resize", scale=width_height(run.scale), keep_ratio=True)
     annotations = dict(type="LoadAnnotations", with_bbox=True)
     shown = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
@@ -245,6 +232,8 @@ def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, 
         type="CocoMetric", ann_file=str(root / manifest.split(split).annotations), metric="bbox"
     )
     config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+    if "channels_last" in settings:
+        config.channels_last = settings["channels_last"]
 
 
 def _augmentations(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

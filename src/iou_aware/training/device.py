@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import mmcv
@@ -132,12 +131,13 @@ def channels_last(model: nn.Module) -> nn.Module:
             ", ".join(corrupting),
         )
         return model
+    innermost = {"memory_format": torch.channels_last}
     for module in model.modules():
         if isinstance(module, RoIAlign):
-            module.register_forward_pre_hook(partial(_laid_out, memory_format=torch.contiguous_format))
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
     if hasattr(model, "backbone"):  # a convolution of three channels takes twice as long if it has to do this
-        model.backbone.register_forward_pre_hook(partial(_laid_out, memory_format=torch.channels_last))
-    return model.to(memory_format=torch.channels_last)
+        model.backbone.register_forward_pre_hook(lambda _, images: images[0].contiguous(**innermost))
+    return model.to(**innermost)
 
 
 def _corrupts_memory(module: nn.Module) -> bool:
@@ -157,7 +157,3 @@ def _corrupts_memory(module: nn.Module) -> bool:
         and module.groups == 1
         and module.in_channels < 16
     )
-
-
-def _laid_out(module: nn.Module, inputs: tuple[Any, ...], memory_format: torch.memory_format) -> tuple[Any, ...]:
-    return (inputs[0].contiguous(memory_format=memory_format), *inputs[1:])

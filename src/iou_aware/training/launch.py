@@ -10,7 +10,6 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from iou_aware.common import process
-from iou_aware.training.runner import Interrupted
 from iou_aware.workflow.attempts import INTERRUPTED
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ def launch(processes: int, arguments: list[str]) -> None:
     """Run an ``iou-aware`` command as several processes, as ``torchrun --standalone`` does, and wait for them.
 
     Raises:
-        Interrupted: SIGTERM was sent to this process or to them; they have saved.
-        SystemExit: One of them failed, with its exit code; it has logged why.
+        SystemExit: With the exit code 75, SIGTERM was sent to this process or to them, and they have saved; with any
+            other, one of them failed with it, and has logged why.
     """
     logger.info("Starting %d processes: iou-aware %s", processes, " ".join(arguments))
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(SAVING_SECONDS)
@@ -54,9 +53,7 @@ def launch(processes: int, arguments: list[str]) -> None:
     try:
         torchrun.main([*options, "-m", "iou_aware.cli", *arguments])
     except SignalException as fault:
-        raise Interrupted from fault
+        raise SystemExit(INTERRUPTED) from fault
     except ChildFailedError as fault:
         _, failure = fault.get_first_failure()
-        if failure.exitcode == INTERRUPTED:
-            raise Interrupted from fault
         raise SystemExit(failure.exitcode if failure.exitcode > 0 else 1) from fault

@@ -8,7 +8,7 @@ import io
 import itertools
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from mmdet.datasets.transforms import LoadAnnotations, Resize
 from mmdet.registry import DATA_SAMPLERS, DATASETS
 from mmdet.structures.bbox import BaseBoxes
 from mmengine.config import ConfigDict
-from mmengine.dataset import Compose, DefaultSampler, pseudo_collate
+from mmengine.dataset import BaseDataset, Compose, DefaultSampler, pseudo_collate
 from mmengine.dist import get_dist_info
 from torch.utils.data import BatchSampler, DataLoader
 
@@ -81,16 +81,13 @@ class Batches(BatchSampler):
 
     Attributes:
         skip: How many batches to leave out, set by the runner at the start of every epoch.
+        sampler: The sampler of images, where MMEngine's hook sets the epoch.
     """
 
     def __init__(self, batches: BatchSampler):
         self.batches, self.skip = batches, 0
+        self.sampler = batches.sampler
         self.rank, self.processes = get_dist_info()
-
-    @property
-    def sampler(self):
-        """The sampler of images, where MMEngine's hook sets the epoch."""
-        return self.batches.sampler
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in itertools.islice(iter(self.batches), self.skip, None):
@@ -102,34 +99,40 @@ class Batches(BatchSampler):
         return len(self.batches)
 
 
-def build(config: ConfigDict, seed: int) -> DataLoader:
-    """Build the loader of training data from MMDetection's ``train_dataloader``.
+def dataset(config: Mapping[str, Any]) -> BaseDataset:
+    """Build a dataset from MMDetection's config and read its annotations.
 
     Raises:
-        InputError: No image is left to train on.
+        InputError: No image is left.
     """
-    dataset = DATASETS.build(config.dataset, default_args=dict(lazy_init=True))
+    built = DATASETS.build(config, default_args=dict(lazy_init=True))
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
-            dataset.full_init()
+            built.full_init()
     except ValueError as fault:
-        if dataset.data_list:
+        if built.data_list:
             raise
         raise InputError(
-            f"{dataset.ann_file}: nothing to train on: all its images are without boxes or under 32 pixels. Name "
+            f"{built.ann_file}: no image is left; training leaves out those without boxes or under 32 pixels. Name "
             "another split to train on in the dataset's file, or look at the annotations."
         ) from fault
+    return built
+
+
+def build(config: ConfigDict, seed: int) -> DataLoader:
+    """Build the loader of training data from MMDetection's ``train_dataloader``; InputError as from ``dataset``."""
+    images = dataset(config.dataset)
     # Loading processes end with the epoch, and so would what they keep.
     limit = REMEMBERED_BYTES if config.num_workers == 0 else 0
-    dataset.pipeline = SeededPipeline(dataset.pipeline.transforms, seed, limit)
+    images.pipeline = SeededPipeline(images.pipeline.transforms, seed, limit)
     _, processes = get_dist_info()
-    order = DefaultSampler(dataset, config.sampler.shuffle, seed)
+    order = DefaultSampler(images, config.sampler.shuffle, seed)
     # Every process has the order of all images and takes its share of each batch.
-    order.rank, order.world_size, order.num_samples, order.total_size = 0, 1, len(dataset), len(dataset)
+    order.rank, order.world_size, order.num_samples, order.total_size = 0, 1, len(images), len(images)
     inner = dict(sampler=order, batch_size=config.batch_size * processes)
     batches = Batches(DATA_SAMPLERS.build(config.batch_sampler, default_args=inner))
     return DataLoader(
-        dataset,
+        images,
         batch_sampler=batches,
         num_workers=config.num_workers,
         collate_fn=collate,

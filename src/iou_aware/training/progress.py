@@ -12,13 +12,14 @@ from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_pr
 from mmengine.hooks import Hook
 
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import csv_text
 
 logger = logging.getLogger(__name__)
 
 EVERY = 50
 PER_EPOCH = 4
 _CPU = "cpu_seconds"
+# What a checkpoint has of it: the history, the unfinished averages and the time spent.
+_STATE = ("rows", "seconds", "cpu_seconds", "iterations", "_sums", "_count")
 
 
 class Progress(Hook):
@@ -48,23 +49,14 @@ class Progress(Hook):
         self.seconds, self.cpu_seconds, self.iterations = 0.0, 0.0, 0
         self._sums: dict[str, float] = {}
         self._count = 0
-        self._since = (0.0, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history, the unfinished averages and the time spent."""
-        spent = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "its": self.iterations}
-        return {"rows": self.rows, "sums": dict(self._sums), "count": self._count, **spent}
+        return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
-        self.rows, self._count = state["rows"], state["count"]
-        self.seconds, self.cpu_seconds, self.iterations = state["seconds"], state["cpu_seconds"], state["its"]
-        self._sums = dict(state["sums"])
-        self._since = (self.seconds, self.iterations)
-
-    def history(self) -> str:
-        """Return the history as CSV."""
-        return csv_text(list(self.rows[0]), self.rows)
+        vars(self).update(state)
 
     def before_train(self, runner) -> None:
         """Start the clocks."""
@@ -99,15 +91,12 @@ class Progress(Hook):
 
     def _say(self, runner, batch: int, length: int) -> None:
         row = self.rows[-1]
-        seconds, iterations = (
-            now - then for now, then in zip((self.seconds, self.iterations), self._since, strict=True)
-        )
         parts = ", ".join(f"{key.removeprefix('loss_')} {row[key]:.3f}" for key in row if key.startswith("loss_"))
-        left = seconds / iterations * (runner.max_iters - runner.iter - 1)
+        left = self.seconds / self.iterations * (runner.max_iters - runner.iter - 1)
         logger.info(
             "%s: epoch %d/%d, step %d/%d, lr %.2e, loss %.3f (%s), %.1f images/s, %s left",
             *(self.name, runner.epoch + 1, runner.max_epochs, batch, length, row["lr"], row["loss"], parts),
-            *(self.batch_size * iterations / seconds, timedelta(seconds=round(left))),
+            *(self.batch_size * self.iterations / self.seconds, timedelta(seconds=round(left))),
         )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 from mmdet.registry import DATASETS, MODELS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from iou_aware.common import provenance, seal
@@ -48,7 +48,9 @@ def release(experiment: Experiment, run_name: str) -> None:
     model = released.find(paths.detector(run.recipe, run.detector), run.backbone)
     stock = Config.fromfile(model.config, import_custom_modules=False)
     init_default_scope(stock.default_scope)
-    _check_classes(model, stock, manifest)
+    trained = stock.test_dataloader.dataset
+    _check_classes(model.name, trained, manifest)
+    scale = next(step.scale for step in trained.pipeline if step.type == "Resize")
     file = paths.released(model.address.rsplit("/", 1)[-1])
     released.fetch(model.address, file)
 
@@ -67,7 +69,7 @@ def release(experiment: Experiment, run_name: str) -> None:
             "address": model.address,
             "sha256": sha256(file),
             # At another scale the published AP does not apply.
-            "AP": model.box_ap if _scale(stock) == width_height(run.scale) else None,
+            "AP": model.box_ap if tuple(scale) == width_height(run.scale) else None,
         },
         "provenance": provenance.collect(),
     }
@@ -75,17 +77,12 @@ def release(experiment: Experiment, run_name: str) -> None:
     logger.info("%s: %s", folder, model.address)
 
 
-def _check_classes(model: released.Released, stock: Config, manifest: Manifest) -> None:
-    """Raise InputError unless the dataset's classes are those that the model was trained on, in their order."""
-    trained = stock.test_dataloader.dataset
+def _check_classes(name: str, trained: ConfigDict, manifest: Manifest) -> None:
+    """Raise InputError unless the dataset's classes are those that a model was trained on, in their order."""
     classes = trained.get("metainfo", {}).get("classes") or DATASETS.get(trained.type).METAINFO["classes"]
     if list(classes) != list(manifest.classes):
         raise InputError(
             f"dataset {manifest.dataset}: its {len(manifest.classes)} classes ({', '.join(manifest.classes[:3])}, ...) "
-            f"are not the {len(classes)} that {model.name} was trained on ({', '.join(classes[:3])}, ...); a released "
+            f"are not the {len(classes)} that {name} was trained on ({', '.join(classes[:3])}, ...); a released "
             "model is evaluated on the classes that it knows."
         )
-
-
-def _scale(stock: Config) -> tuple[int, ...]:
-    return tuple(next(step.scale for step in stock.test_dataloader.dataset.pipeline if step.type == "Resize"))

@@ -29,13 +29,6 @@ SAVE_EVERY_SECONDS = 15 * 60
 ASK_EVERY = 10
 
 
-class Interrupted(SystemExit):
-    """The run was asked to stop and has saved its state; the same command resumes it."""
-
-    def __init__(self):
-        super().__init__(INTERRUPTED)
-
-
 class Loop(EpochBasedTrainLoop):
     """Training by epochs that can begin within an epoch."""
 
@@ -111,7 +104,7 @@ class Saving(Hook):
         barrier()
         self._saved_at = runner.progress.seconds
         if stop:
-            raise Interrupted
+            raise SystemExit(INTERRUPTED)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._asked and number == signal.SIGINT:
@@ -139,28 +132,21 @@ class Runner(MMEngineRunner):
     """
 
     def __init__(self, config: Config, name: str, folder: Path):
-        self._folder = folder
         self._channels_last = config.get("channels_last", False)
         init_default_scope(config.default_scope)
         loader = loading.build(config.train_dataloader, config.randomness.seed)
         self.progress = Progress(name, config.train_dataloader.batch_size * get_world_size())
         self.saving = Saving(folder)
-        hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=None)
+        taken = ("model", "work_dir", "optim_wrapper", "param_scheduler", "env_cfg", "default_scope", "randomness")
         super().__init__(
-            model=config.model,
-            work_dir=config.work_dir,
+            **{key: config.get(key) for key in taken},
             train_dataloader=loader,
             train_cfg=dict(type=Loop, max_epochs=config.train_cfg.max_epochs),
-            optim_wrapper=config.optim_wrapper,
-            param_scheduler=config.get("param_scheduler"),
-            default_hooks=hooks,
+            default_hooks=dict(runtime_info=None, timer=None, logger=None, checkpoint=None),
             custom_hooks=[self.progress, self.saving, *config.get("custom_hooks", [])],
             launcher="pytorch" if is_distributed() else "none",
-            env_cfg=config.env_cfg,
             log_level="WARNING",
             visualizer=dict(type="Visualizer", vis_backends=[]),
-            default_scope=config.default_scope,
-            randomness=config.randomness,
             experiment_name=name,
         )
 
@@ -184,12 +170,12 @@ class Runner(MMEngineRunner):
 
     def load_or_resume(self) -> None:
         """Restore the newest checkpoint, if there is one."""
-        if saved := checkpoints.load(self._folder):
+        if saved := checkpoints.load(self.saving.folder):
             state, path = saved
             checkpoints.restore(self, state)
             if is_main_process():
                 logger.info("Resuming from %s", path)
-        elif is_main_process() and (others := checkpoints.of_other_configs(self._folder)):
+        elif is_main_process() and (others := checkpoints.of_other_configs(self.saving.folder)):
             logger.warning(
                 "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
                 "Stop this training and undo the change to resume from it.",

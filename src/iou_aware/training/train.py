@@ -14,7 +14,7 @@ from mmengine.dist import is_main_process
 
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
-from iou_aware.common.files import sha256, write_text
+from iou_aware.common.files import csv_text, sha256, write_text
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones, recipe
 from iou_aware.experiment.experiment import Experiment
@@ -38,7 +38,7 @@ def train(experiment: Experiment, run_name: str) -> None:
 
     Raises:
         InputError: A config, the data or a checkpoint is wrong, or the loss is no longer finite.
-        Interrupted: SIGTERM was received and the state saved; the same command resumes. The exit code is 75.
+        SystemExit: SIGTERM was received and the state saved; the same command resumes. The exit code is 75.
     """
     paths, run = experiment.paths, experiment.runs[run_name]
     if run.is_released:
@@ -91,7 +91,7 @@ def _finish(runner: Runner, resolved: str, folder: Path, record: dict[str, Any])
     classes = runner.train_dataloader.dataset.metainfo["classes"]
     weights.save(runner.model, classes, folder / "weights.pth")
     write_text(folder / "config.py", resolved)
-    write_text(folder / "history.csv", progress.history())
+    write_text(folder / "history.csv", csv_text(list(progress.rows[0]), progress.rows))
     record |= {
         "finished": datetime.now(UTC).isoformat(),
         "seconds": progress.seconds,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.registry import WEIGHT_INITIALIZERS
 
 from iou_aware.common.errors import InputError
@@ -77,19 +76,14 @@ def pretrained(checkpoint: str) -> Callable[[torch.nn.Module], None]:
 
     It replaces MMEngine's, which keeps random weights where those of the file do not fit.
     """
-
-    def initialise(module: torch.nn.Module) -> None:
-        load_into(module, Path(checkpoint), type(module).__name__, backbone=True)
-
-    return initialise
+    return lambda module: load_into(module, Path(checkpoint), type(module).__name__, backbone=True)
 
 
 def of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return a model's weights on the CPU, each in memory of its own."""
-    model = model.module if is_model_wrapper(model) else model
+    """Return a model's weights on the CPU, each in memory of its own, by the names they have in a single process."""
     return {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
+        for name, tensor in getattr(model, "module", model).state_dict().items()
     }
 
 

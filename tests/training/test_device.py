@@ -32,17 +32,19 @@ def asking(**settings) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ("built", "named"),
-    [
-        ({"cuda": None}, "PyTorch [^ ]+,"),
-        ({"mmcv": "not available"}, "mmcv [^ ]+,"),
+    ("present", "settings", "told"),
+    [  # without a GPU, as on a login node, in the environment that `make` sets up
+        ({"number": 0, "cuda": None}, {"device": "cuda"}, "settings.device: found cuda, but built .*: PyTorch [^ ]+,"),
+        ({"number": 0, "mmcv": "not available"}, {"device": "cuda"}, "settings.device: found cuda.*: mmcv [^ ]+,"),
+        ({"number": 0}, {"device": "cuda"}, "settings.device: found cuda, but PyTorch sees no GPU here"),
+        ({"number": 1}, {"device": "cuda"}, "settings.gpus: found 4, but PyTorch sees 1 here"),
+        ({"number": 1}, {}, "settings.gpus: found 4, but PyTorch sees 1 here"),
     ],
 )
-def test_an_environment_without_cuda_is_told_where_there_is_no_gpu(gpus, built, named):
-    """As on a login node, in the environment that `make` sets up."""
-    gpus(0, **built)
-    with pytest.raises(InputError, match=f"settings.device: found cuda, but built without it.*: {named}"):
-        device.check(asking(device="cuda"))
+def test_gpus_that_are_not_here_are_told(gpus, present, settings, told):
+    gpus(**present)
+    with pytest.raises(InputError, match=told):
+        device.choose(settings, 4)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +74,6 @@ def test_tf32_is_as_the_settings_say(gpus, monkeypatch, settings, expected):
         monkeypatch.setattr(torch.backends, name, found.setdefault(name, SimpleNamespace(matmul=SimpleNamespace())))
     assert device.choose({"device": "cuda"} | settings) == "cuda"
     assert found["cudnn"].allow_tf32 is found["cuda"].matmul.allow_tf32 is expected
-
-
-@pytest.mark.parametrize("asked", ["auto", "cuda"])
-def test_fewer_gpus_than_processes_are_told(gpus, asked):
-    gpus(1)
-    with pytest.raises(InputError, match=r"settings.gpus: found 4, but PyTorch sees 1 here"):
-        device.choose({"device": asked}, 4)
 
 
 def test_mmcv_that_cannot_compute_on_a_device_is_named():

@@ -58,14 +58,9 @@ def test_only_registered_transforms_are_augmentations(step):
 
 
 def test_nested_transforms_of_mmdetection_and_mmcv_are_taken():
-    flip, light = {"type": "RandomFlip", "prob": 0.5}, {"type": "PhotoMetricDistortion"}
+    light, cut = {"type": "PhotoMetricDistortion"}, {"type": "CutOut", "n_holes": 1, "cutout_shape": (4, 4)}
     steps = [{"type": "RandomApply", "prob": 0.5, "transforms": [light]}]
-    steps += [
-        {
-            "type": "RandomChoice",
-            "transforms": [[flip], [light, {"type": "CutOut", "n_holes": 1, "cutout_shape": (4, 4)}]],
-        }
-    ]
+    steps += [{"type": "RandomChoice", "transforms": [[{"type": "RandomFlip", "prob": 0.5}], [light, cut]]}]
     resolved = resolve(run_of(), augmentations=steps)
     assert [step.to_dict() for step in resolved.train_dataloader.dataset.pipeline[3:-1]] == steps
 
@@ -75,6 +70,13 @@ def sealed_anew(folder, change) -> None:
     file = folder / "config.py"
     file.write_text(change(file.read_text()))
     seal.write(folder, json.loads((folder / "run.json").read_text()))
+
+
+def detect_with(trained, tmp_path, change) -> list:
+    """Detect with a copy of a run whose config is changed."""
+    folder = shutil.copytree(trained.paths.run_folder(IOU_AWARE), tmp_path / "somebodys")
+    sealed_anew(folder, change)
+    return detect([trained.root / "data" / "shapes" / "val" / "1.png"], folder, None, tmp_path / "out")
 
 
 def with_part(place: str, value):
@@ -116,19 +118,13 @@ CODE = {
 
 @pytest.mark.parametrize("what", CODE)
 def test_nothing_in_somebodys_config_is_run(trained, tmp_path, what):
-    folder = shutil.copytree(trained.paths.run_folder(IOU_AWARE), tmp_path / "somebodys")
-    sealed_anew(folder, CODE[what])
-    photo = trained.root / "data" / "shapes" / "val" / "1.png"
     with pytest.raises(InputError, match=r"somebodys/config\.py, (line \d+|model|test_dataloader|key)"):
-        detect([photo], folder, None, tmp_path / "out")
+        detect_with(trained, tmp_path, CODE[what])
 
 
 @pytest.mark.parametrize(("place", "value"), [("custom_imports.imports", ["evil"]), ("default_scope", "evil")])
 def test_what_a_config_would_import_is_left_out(trained, tmp_path, place, value):
-    folder = shutil.copytree(trained.paths.run_folder(IOU_AWARE), tmp_path / "somebodys")
-    sealed_anew(folder, with_part(place, value))
-    photo = trained.root / "data" / "shapes" / "val" / "1.png"
-    assert detect([photo], folder, None, tmp_path / "out")
+    assert detect_with(trained, tmp_path, with_part(place, value))
 
 
 def test_nothing_in_the_config_of_an_experiments_run_is_run_either(trained, tmp_path):

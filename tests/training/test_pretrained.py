@@ -59,13 +59,16 @@ def published(study) -> OrderedDict:
     return weights
 
 
-def as_in_old_files(weights: OrderedDict) -> OrderedDict:
-    """Return weights without BN's counters, which came with PyTorch 0.4.1, and without notes of versions."""
-    return OrderedDict((name, tensor) for name, tensor in weights.items() if "num_batches" not in name)
+FORMS = [
+    lambda weights: weights,
+    # of before PyTorch 0.4.1: without BN's counters, and without notes of versions
+    lambda weights: OrderedDict((name, weights[name]) for name in weights if "num_batches" not in name),
+    lambda weights: {"state_dict": weights, "meta": {"epoch": 100}},
+]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("form", [lambda w: w, as_in_old_files, lambda w: {"state_dict": w, "meta": {"epoch": 100}}])
+@pytest.mark.parametrize("form", FORMS)
 def test_initial_weights_are_those_of_mmengine(study, monkeypatch, form, zipped):
     weights = published(study)
     study.paths.pretrained("tiny").write_bytes(packed(form(weights), zipped))

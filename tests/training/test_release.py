@@ -5,8 +5,8 @@ import io
 import json
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmdet
 import numpy as np
@@ -57,43 +57,9 @@ test_dataloader = dict(
 STOCK += BACKBONE + "model['bbox_head'] = dict(num_classes=2)"
 
 
-@dataclass
-class Zoo:
-    """A project with one model trained here and one released, whose weights a server publishes.
-
-    Attributes:
-        experiment: The study.
-        url: The server's address.
-        files: What it serves, by path.
-    """
-
-    experiment: Experiment
-    url: str
-    files: dict[str, Served]
-
-    def publish(self, content: bytes, box_ap: float = 36.5) -> Path:
-        """Serve a checkpoint and enter it into the metafile; return where its download goes."""
-        name = f"tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-        self.files[f"/{name}"] = Served(content)
-        entry = {
-            "Name": "tiny",
-            "Config": "configs/released/tiny_1x.py",
-            "Results": [{"Task": "Object Detection", "Dataset": "COCO", "Metrics": {"box AP": box_ap}}],
-            "Weights": f"{self.url}/{name}",
-        }
-        listed = {"Collections": [], "Models": [{"Name": "other", "Config": "configs/released/other.py"}, entry]}
-        self.experiment.root.joinpath("configs/released/metafile.yml").write_text(yaml.safe_dump(listed))
-        return self.experiment.paths.released(name)
-
-    def release(self) -> dict:
-        """Release the run; return its record."""
-        release(self.experiment, RELEASED)
-        return seal.verify(self.experiment.paths.run_folder(RELEASED))
-
-
 @pytest.fixture
 def tiny(tmp_path):
-    """A project with nothing published yet."""
+    """A project with one model trained here and one released, of which nothing is published yet, and a server."""
     for name, text in {
         "detectors/zoo/retinanet.py": "released = dict(tiny='../../released/tiny_1x.py')",
         "schedules/zoo.py": "",
@@ -101,10 +67,31 @@ def tiny(tmp_path):
     }.items():
         put(tmp_path / "configs" / name, text)
     files: dict[str, Served] = {}
-    settings = {"epochs": 10, "device": "cpu"}
     runs = [{"detector": "retinanet", "recipe": ["quick", "zoo"]}]
     with serving(files) as url:
-        yield Zoo(project(tmp_path, runs=runs, settings=settings, rules=["none"]), url, files)
+        study = project(tmp_path, runs=runs, settings={"epochs": 10, "device": "cpu"}, rules=["none"])
+        yield SimpleNamespace(study=study, stock=tmp_path / "configs" / "released" / "tiny_1x.py", url=url, files=files)
+
+
+def publish(tiny, content: bytes, box_ap: float = 36.5) -> Path:
+    """Serve a checkpoint and enter it into the metafile; return where its download goes."""
+    name = f"tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    tiny.files[f"/{name}"] = Served(content)
+    entry = {
+        "Name": "tiny",
+        "Config": "configs/released/tiny_1x.py",
+        "Results": [{"Task": "Object Detection", "Dataset": "COCO", "Metrics": {"box AP": box_ap}}],
+        "Weights": f"{tiny.url}/{name}",
+    }
+    listed = {"Collections": [], "Models": [{"Name": "other", "Config": "configs/released/other.py"}, entry]}
+    tiny.stock.with_name("metafile.yml").write_text(yaml.safe_dump(listed))
+    return tiny.study.paths.released(name)
+
+
+def released(study: Experiment) -> dict:
+    """Release the run; return its record."""
+    release(study, RELEASED)
+    return seal.verify(study.paths.run_folder(RELEASED))
 
 
 def checkpoint(weights: dict[str, torch.Tensor], zipped: bool = False, **meta) -> bytes:
@@ -125,35 +112,35 @@ def checkpoint(weights: dict[str, torch.Tensor], zipped: bool = False, **meta) -
     return file.getvalue() if zipped else file.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")
 
 
-def some_weights(tiny: Zoo) -> dict[str, torch.Tensor]:
+def some_weights(tiny) -> dict[str, torch.Tensor]:
     """Return weights of the released model, as they are before training."""
-    stock = Config.fromfile(tiny.experiment.root / "configs" / "released" / "tiny_1x.py")
     init_default_scope("mmdet")
-    return MODELS.build(stock.model).state_dict()
+    return MODELS.build(Config.fromfile(tiny.stock).model).state_dict()
 
 
-def measured(tiny: Zoo, run: str) -> dict:
+def measured(study: Experiment, run: str) -> dict:
     """Return a run's metrics on the validation split."""
-    predict(tiny.experiment, run, "val")
-    return json.loads(evaluate(tiny.experiment, run, "val").read_text())["rules"]["cls"]["metrics"]
+    predict(study, run, "val")
+    return json.loads(evaluate(study, run, "val").read_text())["rules"]["cls"]["metrics"]
 
 
 def test_the_whole_way_from_a_release_to_its_check(tiny):
     """What was trained here, published and fetched again is the same model in every number, by MMDetection's too."""
-    study, paths = tiny.experiment, tiny.experiment.paths
+    study, paths = tiny.study, tiny.study.paths
     train(study, RETINANET)
     ours = weights.load(paths.weights(RETINANET))["state_dict"]
-    expected = measured(tiny, RETINANET)
+    expected = measured(study, RETINANET)
     assert expected["AP"] > 1
-    tiny.publish(checkpoint(ours), box_ap=round(expected["AP"], 1))
-    record = tiny.release()
-    assert measured(tiny, RELEASED) == expected
-    trained, released = (detections.read(paths.detections(run, "val"), "cls") for run in (RETINANET, RELEASED))
-    np.testing.assert_array_equal(released.confidences, trained.confidences)
+    publish(tiny, checkpoint(ours), box_ap=round(expected["AP"], 1))
+    record = released(study)
+    assert measured(study, RELEASED) == expected
+    found, before = (detections.read(paths.detections(run, "val"), "cls") for run in (RELEASED, RETINANET))
+    np.testing.assert_array_equal(found.confidences, before.confidences)
     assert not paths.history(RELEASED).exists()
     assert record["files"].keys() == {"weights.pth", "config.py"}
-    assert record["released"]["address"].startswith(tiny.url) and record["released"]["AP"] == round(expected["AP"], 1)
-    assert record["released"]["sha256"][:8] == record["released"]["address"][-12:-4]
+    address = record["released"]["address"]
+    assert address.startswith(tiny.url) and record["released"]["AP"] == round(expected["AP"], 1)
+    assert record["released"]["sha256"][:8] == address[-12:-4]
 
     files = [paths.config(RELEASED), paths.weights(RELEASED)]
     done = python(TOOLS / "test.py", *files, "--work-dir", "work", cwd=study.root, env=ENVIRONMENT)
@@ -163,66 +150,57 @@ def test_the_whole_way_from_a_release_to_its_check(tiny):
 
     assert collect(study) == []
     assert json.loads(paths.checks.read_text())[0]["met"] is True
-    results = Results(_resolved(study))
-    assert "published: met" in results.heading() and "FAILED" not in results.heading()
-    assert "1 of 1 models trained on shapes with 1 seed, 1 of 1 fetched" in results.heading()
-    assert record["released"]["address"] in runs_page(study.paths, study.runs)
+    study.write_resolved()
+    heading = Results(study.results).heading()
+    assert "published: met" in heading and "FAILED" not in heading
+    assert "1 of 1 models trained on shapes with 1 seed, 1 of 1 fetched" in heading
+    assert address in runs_page(study.paths, study.runs)
 
-    tiny.publish(checkpoint(ours, zipped=True), box_ap=round(expected["AP"] + 0.2, 1))
-    tiny.release()
+    publish(tiny, checkpoint(ours, zipped=True), box_ap=round(expected["AP"] + 0.2, 1))
+    released(study)
     sealed = weights.load(paths.weights(RELEASED))
     assert sealed["meta"] == {"dataset_meta": {"classes": ["small", "large"]}}
     assert all(torch.equal(tensor, ours[name]) for name, tensor in sealed["state_dict"].items())
     assert collect(study) == []
     (failed,) = json.loads(paths.checks.read_text())
-    assert failed["met"] is False and failed["run"] == RELEASED and failed["measured"] == expected["AP"]
-    results = Results(_resolved(study))
-    assert RELEASED in results.heading() and "FAILED" in results.heading()
-
-
-def _resolved(study: Experiment) -> Path:
-    study.write_resolved()
-    return study.results
+    assert (failed["met"], failed["run"], failed["measured"]) == (False, RELEASED, expected["AP"])
+    heading = Results(study.results).heading()
+    assert RELEASED in heading and "FAILED" in heading
 
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("place", ["meta", "weights"])
 def test_a_checkpoint_that_holds_more_than_weights_is_refused_and_not_run(tiny, tmp_path, place, zipped):
     hostile = Hostile(tmp_path / "hacked")
-    ours = some_weights(tiny)
-    content = (
-        checkpoint(ours, zipped, time=hostile) if place == "meta" else checkpoint(ours | {"neck": hostile}, zipped)
-    )
-    file = tiny.publish(content)
+    in_weights, in_meta = ({"neck": hostile}, {}) if place == "weights" else ({}, {"time": hostile})
+    file = publish(tiny, checkpoint(some_weights(tiny) | in_weights, zipped, **in_meta))
     with pytest.raises(InputError, match=rf"{file.name}: refused, nothing in it was run.*(mkdir|_reconstruct)"):
-        tiny.release()
+        released(tiny.study)
     assert not hostile.folder.exists()
-    assert not tiny.experiment.paths.seal(RELEASED).exists()
+    assert not tiny.study.paths.seal(RELEASED).exists()
 
 
 def test_data_of_other_classes_are_refused_before_anything_is_fetched(tiny):
-    file = tiny.publish(checkpoint(some_weights(tiny)))
-    stock = tiny.experiment.root / "configs" / "released" / "tiny_1x.py"
-    stock.write_text(STOCK.replace('("small", "large")', '("cat", "dog")'))
+    file = publish(tiny, checkpoint(some_weights(tiny)))
+    tiny.stock.write_text(STOCK.replace('("small", "large")', '("cat", "dog")'))
     with pytest.raises(InputError, match=r"dataset shapes: its 2 classes \(small, large.* trained on \(cat, dog"):
-        tiny.release()
+        released(tiny.study)
     assert not file.exists()
 
 
 def test_at_another_scale_nothing_is_expected(tiny):
-    stock = tiny.experiment.root / "configs" / "released" / "tiny_1x.py"
-    stock.write_text(STOCK.replace("(64, 64)", "(96, 96)"))
-    tiny.publish(checkpoint(some_weights(tiny)))
-    assert tiny.release()["released"]["AP"] is None
-    collect(tiny.experiment)
-    assert json.loads(tiny.experiment.paths.checks.read_text()) == []
+    tiny.stock.write_text(STOCK.replace("(64, 64)", "(96, 96)"))
+    publish(tiny, checkpoint(some_weights(tiny)))
+    assert released(tiny.study)["released"]["AP"] is None
+    collect(tiny.study)
+    assert json.loads(tiny.study.paths.checks.read_text()) == []
 
 
 def test_a_run_is_either_trained_or_released(tiny):
     with pytest.raises(InputError, match="run `iou-aware release`"):
-        train(tiny.experiment, RELEASED)
+        train(tiny.study, RELEASED)
     with pytest.raises(InputError, match="its recipe is quick, expected zoo; run `iou-aware train`"):
-        release(tiny.experiment, RETINANET)
+        release(tiny.study, RETINANET)
 
 
 @pytest.mark.parametrize(("measured", "met"), [(36.6, True), (36.4, True), (36.61, False), (None, None)])

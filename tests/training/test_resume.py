@@ -57,15 +57,16 @@ def test_signals_are_taken_as_before_however_a_training_ended(fresh, monkeypatch
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_sigterm_in_the_last_step_comes_too_late(trained, fresh, monkeypatch):
-    at_step(monkeypatch, 2 * STEPS, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    train(fresh, RETINANET)
-    assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
+@pytest.mark.parametrize("moment", ["in the last step", "while files are written"])
+def test_sigterm_at_the_end_comes_too_late(trained, fresh, monkeypatch, moment):
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
-
-def test_sigterm_while_a_finished_training_is_written_comes_too_late(trained, fresh, monkeypatch):
-    wrote = training.write_text
-    monkeypatch.setattr(training, "write_text", lambda *file: (os.kill(os.getpid(), signal.SIGTERM), wrote(*file)))
+    if moment == "in the last step":
+        at_step(monkeypatch, 2 * STEPS, stop)
+    else:
+        wrote = training.write_text
+        monkeypatch.setattr(training, "write_text", lambda *file: (stop(), wrote(*file)))
     assert forked(fresh, RETINANET) == 0
     assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
     seal.verify(fresh.paths.run_folder(RETINANET))
@@ -124,25 +125,20 @@ def test_finished_run_trains_no_further(trained, fresh, monkeypatch):
     assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
 
 
-def test_damaged_newest_checkpoint_is_named_and_the_one_before_used(trained, fresh, monkeypatch, caplog):
+def test_damaged_checkpoints_are_named_and_the_one_before_used(trained, fresh, monkeypatch, caplog):
     interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
     older, newest = saved(fresh, IOU_AWARE)
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
-    newest.write_bytes(content)
+    content = older.read_bytes()
+    older.write_bytes(content[:-100])
+    newest.write_bytes(newest.read_bytes().replace(b"0", b"1", 1))
+    with pytest.raises(InputError, match="all 2 checkpoints are damaged"):
+        train(fresh, IOU_AWARE)
+    older.write_bytes(content)
     with caplog.at_level("INFO"):
         train(fresh, IOU_AWARE)
     assert f"{newest} is damaged" in caplog.text
     assert f"Resuming from {older}" in caplog.text
     assert outcome(fresh, IOU_AWARE) == outcome(trained, IOU_AWARE)
-
-
-def test_run_without_an_undamaged_checkpoint_stops(fresh, monkeypatch):
-    interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
-    for path in saved(fresh, IOU_AWARE):
-        path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="all 2 checkpoints are damaged"):
-        train(fresh, IOU_AWARE)
 
 
 def test_checkpoint_of_another_config_is_not_taken_and_named(fresh, monkeypatch, caplog):

@@ -101,24 +101,16 @@ def test_mmdetections_own_tools_run_the_config(trained, tmp_path, monkeypatch):
     assert theirs.keys() == weights.load(folder / "weights.pth")["state_dict"].keys()
 
 
-DAMAGES = {
-    "cut": lambda content: content[: len(content) // 2],
-    "flip": lambda content: content.replace(b"0", b"1", 1),
-}
-
-
-@pytest.mark.parametrize("damage", [*DAMAGES, "remove"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: content.replace(b"0", b"1", 1), None])
 @pytest.mark.parametrize("file", ["weights.pth", "config.py", "history.csv", "run.json"])
 def test_changed_artefact_is_noticed_and_named(trained, tmp_path, file, damage):
-    folder = shutil.copytree(trained.paths.run_folder(RETINANET), tmp_path / "run")
-    path = folder / file
-    content = path.read_bytes()
-    path.unlink()
-    if damage != "remove":
-        path.write_bytes(DAMAGES[damage](content))
-        assert path.read_bytes() != content
-    with pytest.raises(InputError, match=path.name):
-        seal.verify(folder)
+    path = shutil.copytree(trained.paths.run_folder(RETINANET), tmp_path / "run") / file
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    with pytest.raises(InputError, match=file):
+        seal.verify(path.parent)
 
 
 def test_nothing_to_train_on(trained, monkeypatch):

@@ -19,6 +19,7 @@ from builders.heads import (
     metas_of,
     random_outputs,
     samples,
+    sizes_of,
 )
 from hypothesis import given
 from hypothesis import settings as examples
@@ -34,61 +35,50 @@ RETINA, *DENSE = AWARE = [f"IoUAware{kind}" for kind in STOCK]
 LEGACY = {"coder": SCALED, "anchors": "RoundedAnchorGenerator"}  # those of the recipe `paper`
 
 
-def box_around(point, distances) -> list[float]:
-    """Return the box whose left, top, right and bottom are so far from a point."""
-    (x, y), (left, top, right, bottom) = point, distances
-    return [x - left, y - top, x + right, y + bottom]
-
-
-def box_by_deltas(anchor, deltas, stds) -> list[float]:
+def box_by_deltas(anchor, deltas) -> list[float]:
     """Return the box that deltas make of an anchor, as Faster R-CNN has it."""
-    x, y, width, height = [(anchor[0] + anchor[2]) / 2, (anchor[1] + anchor[3]) / 2] + [
-        anchor[place + 2] - anchor[place] for place in (0, 1)
-    ]
-    dx, dy, dw, dh = (delta * std for delta, std in zip(deltas, stds, strict=True))
-    x, y, width, height = x + dx * width, y + dy * height, width * math.exp(dw), height * math.exp(dh)
-    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    low, high = anchor[:2], anchor[2:]
+    sides = [end - start for start, end in zip(low, high, strict=True)]
+    middles = [start + (1 / 2 + delta) * side for start, delta, side in zip(low, deltas[:2], sides, strict=True)]
+    reach = [side * math.exp(delta) / 2 for delta, side in zip(deltas[2:], sides, strict=True)]
+    return [x - r for x, r in zip(middles, reach, strict=True)] + [x + r for x, r in zip(middles, reach, strict=True)]
+
+
+def boxes_of(head, numbers: torch.Tensor) -> list[list[float]]:
+    """Return the boxes (N, 4) of all priors from their deltas, or from distances in units of a level's stride."""
+    levels = head.prior_generator.grid_priors(sizes_of(SHAPE), device="cpu")
+    priors = torch.cat(levels).tolist()
+    if isinstance(head, AnchorHead):
+        deltas = numbers * torch.tensor(head.bbox_coder.stds)
+        return [box_by_deltas(*pair) for pair in zip(priors, deltas.tolist(), strict=True)]
+    strides = torch.cat([torch.full((len(level), 1), float(s)) for level, s in zip(levels, STRIDES, strict=True)])
+    rows = zip(priors, (numbers * strides).tolist(), strict=True)
+    return [[x - left, y - top, x + right, y + bottom] for (x, y), (left, top, right, bottom) in rows]
 
 
 def positives_of(head, truth) -> list[tuple[int, list[float]]]:
     """Return the positives of one image, as MMDetection assigns them, with the object of each."""
-    sizes = [(-(-SHAPE[0] // stride), -(-SHAPE[1] // stride)) for stride in STRIDES]
-    priors = head.prior_generator.grid_priors(sizes, device="cpu")
-    every = torch.cat(priors)
+    priors = head.prior_generator.grid_priors(sizes_of(SHAPE), device="cpu")
     if isinstance(head, AnchorHead):
-        levels = [[len(level) for level in priors]] if isinstance(head, ATSSHead) else []
-        valid = torch.ones(len(every), dtype=torch.bool)
-        *_, labels, _, objects, _, _, _, _ = head._get_targets_single(
-            every, valid, *levels, truth, metas_of(SHAPE, 1)[0]
-        )
-        objects = objects.tolist()
-        if not (isinstance(head, ATSSHead) or head.reg_decoded_bbox):
-            rows = zip(every.tolist(), objects, strict=True)
-            objects = [box_by_deltas(anchor, deltas, head.bbox_coder.stds) for anchor, deltas in rows]
+        every, levels = torch.cat(priors), [[len(level) for level in priors]] if isinstance(head, ATSSHead) else []
+        given = (every, torch.ones(len(every), dtype=torch.bool), *levels, truth, metas_of(SHAPE, 1)[0])
+        *_, labels, _, objects, _, _, _, _ = head._get_targets_single(*given)
     else:
-        labels, distances = (torch.cat(part) for part in head.get_targets(priors, [truth]))
-        strides = torch.cat([torch.full((len(level), 1), float(s)) for level, s in zip(priors, STRIDES, strict=True)])
-        rows = zip(every.tolist(), (distances * strides).tolist(), strict=True)
-        objects = [box_around(point, one) for point, one in rows]
+        labels, objects = (torch.cat(part) for part in head.get_targets(priors, [truth]))
+    decoded = isinstance(head, ATSSHead) or getattr(head, "reg_decoded_bbox", False)
+    objects = objects.tolist() if decoded else boxes_of(head, objects)
     return [(place, objects[place]) for place in (labels < head.num_classes).nonzero().flatten().tolist()]
 
 
 def iou_loss_by_hand(head, batch, outs) -> float:
     """Eq. 3, prior by prior; FCOS gives distances in units of the level's stride while it trains."""
-    sizes = [level.shape[-2:] for level in outs[0]]
-    priors = torch.cat(head.prior_generator.grid_priors(sizes, device="cpu")).tolist()
-    strides = [stride for stride, (height, width) in zip(STRIDES, sizes, strict=True) for _ in range(height * width)]
     total = number = 0
     for image, sample in enumerate(batch):
-        numbers = torch.cat([level[image].permute(1, 2, 0).reshape(-1, 4) for level in outs[1]]).tolist()
+        boxes = boxes_of(head, torch.cat([level[image].permute(1, 2, 0).reshape(-1, 4) for level in outs[1]]))
         logits = torch.cat([level[image].permute(1, 2, 0).flatten() for level in outs[-1]]).tolist()
         positives = positives_of(head, sample.gt_instances)
         for place, target in positives:
-            if isinstance(head, AnchorHead):
-                box = box_by_deltas(priors[place], numbers[place], head.bbox_coder.stds)
-            else:
-                box = box_around(priors[place], [distance * strides[place] for distance in numbers[place]])
-            quality, p = iou(box, target), 1 / (1 + math.exp(-logits[place]))
+            quality, p = iou(boxes[place], target), 1 / (1 + math.exp(-logits[place]))
             total -= quality * math.log(p) + (1 - quality) * math.log(1 - p)
         # Of anchors an image without positives counts as one.
         number += max(len(positives), 1) if isinstance(head, AnchorHead) else len(positives)

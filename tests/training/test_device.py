@@ -37,7 +37,6 @@ def asking(**settings) -> SimpleNamespace:
         ({"number": 0, "cuda": None}, {"device": "cuda"}, "settings.device: found cuda, but built .*: PyTorch [^ ]+,"),
         ({"number": 0, "mmcv": "not available"}, {"device": "cuda"}, "settings.device: found cuda.*: mmcv [^ ]+,"),
         ({"number": 0}, {"device": "cuda"}, "settings.device: found cuda, but PyTorch sees no GPU here"),
-        ({"number": 1}, {"device": "cuda"}, "settings.gpus: found 4, but PyTorch sees 1 here"),
         ({"number": 1}, {}, "settings.gpus: found 4, but PyTorch sees 1 here"),
     ],
 )
@@ -45,6 +44,12 @@ def test_gpus_that_are_not_here_are_told(gpus, present, settings, told):
     gpus(**present)
     with pytest.raises(InputError, match=told):
         device.choose(settings, 4)
+
+
+def test_an_environment_without_cuda_is_told_on_a_login_node(gpus):
+    gpus(0, cuda=None)
+    with pytest.raises(InputError, match=r"settings\.device: found cuda, but built without it"):
+        device.check(asking(device="cuda"))
 
 
 @pytest.mark.parametrize(

@@ -214,29 +214,26 @@ def test_experiment_may_bring_its_own_augmentations(tmp_path):
     init_default_scope("mmdet")
 
     def images(epoch: int) -> torch.Tensor:
-        dataset = loading.build(resolved.train_dataloader, seed=3).dataset
-        dataset.pipeline.epoch = epoch
-        return torch.stack([dataset[place]["inputs"].float() for place in (0, 1, 2, 3)])
+        loader = loading.build(resolved.train_dataloader, seed=3)
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        return torch.stack([loader.dataset[place]["inputs"].float() for place in (0, 1, 2, 3)])
 
     torch.testing.assert_close(images(1), images(1), rtol=0, atol=0)
     assert not torch.equal(images(1), images(2))
 
 
-def test_text_says_all(tmp_path):
-    resolved = resolve(run_of(detector="iou_aware_retinanet"))
-    (tmp_path / "config.py").write_text(config.to_text(resolved))
-    again = Config.fromfile(tmp_path / "config.py")
-    assert plain(again._cfg_dict) == plain(resolved._cfg_dict)
-
-
-def test_a_config_is_written_alike_wherever_the_project_lies(monkeypatch):
+def test_a_config_is_written_whole_and_alike_wherever_the_project_lies(tmp_path, monkeypatch):
     """In its folder, paths are relative; elsewhere, absolute."""
     monkeypatch.chdir(ROOT)
-    texts = [
-        config.to_text(config.resolve(run_of(), manifest(), root, {}, root / "work"), root) for root in (Path(), ROOT)
-    ]
-    assert texts[0] == texts[1]
-    assert str(ROOT) not in texts[0] and "'data/backbones/r50.pth'" in texts[0]
+    here, there = (config.resolve(run_of(), manifest(), root, {}, root / "work") for root in (Path(), ROOT))
+    text = config.to_text(here)
+    assert text == config.to_text(there, ROOT)
+    assert str(ROOT) not in text and "'data/backbones/r50.pth'" in text
+    (tmp_path / "config.py").write_text(text)
+    assert plain(Config.fromfile(tmp_path / "config.py")._cfg_dict) == plain(here._cfg_dict)
+
+
+AWARE = RETINANET_CONFIG.replace("bbox_head=dict(", "bbox_head=dict(type='IoUAwareRetinaHead',")
 
 
 def test_batch_that_cannot_be_shared():
@@ -250,16 +247,8 @@ def test_batch_that_cannot_be_shared():
         ("detectors/quick/retinanet.py", "model = dict(type='RetinaNet')", "retinanet.py.*'optim_wrapper'"),
         ("schedules/quick.py", "optim_wrapper = dict()", "retinanet.py.*'train_cfg.max_epochs'"),
         ("schedules/quick.py", "optim_wrapper = 1; train_cfg = dict(max_epochs=1)", "'train_dataloader.batch_size'"),
-        (
-            "detectors/quick/iou_aware_retinanet.py",
-            "_base_ = './retinanet.py'",
-            "iou_aware_retinanet.py.*RetinaHead.*predicts none",
-        ),
-        (
-            "detectors/quick/retinanet.py",
-            RETINANET_CONFIG.replace("bbox_head=dict(", "bbox_head=dict(type='IoUAwareRetinaHead',"),
-            "retinanet.py.*IoUAwareRetinaHead.*predicts IoUs.*'iou_aware_'",
-        ),
+        ("detectors/quick/iou_aware_retinanet.py", "_base_ = './retinanet.py'", "iou_aware.*RetinaHead.*predicts none"),
+        ("detectors/quick/retinanet.py", AWARE, "retinanet.py.*IoUAwareRetinaHead.*predicts IoUs.*'iou_aware_'"),
     ],
 )
 def test_broken_config_is_named(tmp_path, file, text, message):

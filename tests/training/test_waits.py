@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from builders.training import IOU_AWARE, RETINANET, project
+from mmengine.runner import EpochBasedTrainLoop
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import iou_aware
-from iou_aware.training import runner
 from iou_aware.training.train import train
 
 OURS = str(Path(iou_aware.__file__).parent)
@@ -55,33 +55,6 @@ class Waits(TorchDispatchMode):
             self.of[frame.f_code.co_filename] += 1
 
 
-@pytest.fixture
-def waits(tmp_path, monkeypatch):
-    """Return a function that trains a run and counts its second step."""
-
-    def of(run: str, batch_size: int, **settings) -> Waits:
-        counted, original, tolist = Waits(), runner.Loop.run_iter, Tensor.tolist
-
-        def run_iter(self, index, batch):
-            if self.iter != 1:
-                return original(self, index, batch)
-            with counted, monkeypatch.context() as patch:
-                # Of a tensor on the CPU it is no operation.
-                patch.setattr(Tensor, "tolist", lambda tensor: counted.count() or tolist(tensor))
-                return original(self, index, batch)
-
-        monkeypatch.setattr(runner.Loop, "run_iter", run_iter)
-        settings = {"epochs": 1, "device": "cpu", "batch_size": batch_size} | settings
-        experiment = project(tmp_path, settings=settings)
-        schedule = experiment.paths.schedule("quick")
-        schedule.write_text(schedule.read_text().replace(ADAMW, 'type="SGD", lr=0.01, momentum=0.9'))
-        train(experiment, run)
-        assert counted.of
-        return counted
-
-    return of
-
-
 @pytest.mark.parametrize(
     ("run", "batch_size", "settings", "more"),
     [
@@ -91,8 +64,24 @@ def waits(tmp_path, monkeypatch):
         (IOU_AWARE, 4, {"amp": "fp16"}, 1),  # to know whether to scale the loss down
     ],
 )
-def test_a_step_waits_no_more_than_it_did(waits, run, batch_size, settings, more):
-    counted = waits(run, batch_size, **settings)
+def test_a_step_waits_no_more_than_it_did(tmp_path, monkeypatch, run, batch_size, settings, more):
+    """Counted in the second step of a training."""
+    counted, original, tolist = Waits(), EpochBasedTrainLoop.run_iter, Tensor.tolist
+
+    def run_iter(self, index, batch):
+        if self.iter != 1:
+            return original(self, index, batch)
+        with counted, monkeypatch.context() as patch:
+            # Of a tensor on the CPU it is no operation.
+            patch.setattr(Tensor, "tolist", lambda tensor: counted.count() or tolist(tensor))
+            return original(self, index, batch)
+
+    monkeypatch.setattr(EpochBasedTrainLoop, "run_iter", run_iter)
+    experiment = project(tmp_path, settings={"epochs": 1, "device": "cpu", "batch_size": batch_size} | settings)
+    schedule = experiment.paths.schedule("quick")
+    schedule.write_text(schedule.read_text().replace(ADAMW, 'type="SGD", lr=0.01, momentum=0.9'))
+    train(experiment, run)
+    assert counted.of
     ours = sum(number for file, number in counted.of.items() if file.startswith(OURS))
     assert ours <= MOST[run], counted.of
     assert counted.of.total() - ours <= MOST_OF_MMDETECTION + more, counted.of

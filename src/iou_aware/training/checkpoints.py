@@ -80,23 +80,18 @@ def keep(folder: Path, newest: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def capture(runner, epoch: int, batch: int) -> dict[str, Any]:
-    """Return the complete state of training, of all processes; all of them must call this together.
-
-    Args:
-        runner: The runner.
-        epoch: How many epochs are complete.
-        batch: How many steps of the epoch after them have been made.
-    """
+def capture(runner, iteration: int) -> dict[str, Any]:
+    """Return the complete state of training, of all processes, after so many steps; all must call this together."""
     states = {name: part.state_dict() for name, part in _parts(runner).items()}
-    return states | {"epoch": epoch, "batch": batch, "generators": all_gather_object(_generators())}
+    return states | {"iteration": iteration, "generators": all_gather_object(_generators())}
 
 
 def restore(runner, state: dict[str, Any]) -> None:
     """Put a captured state back into a runner that has built everything but not started."""
     for name, part in _parts(runner).items():
         part.load_state_dict(state[name])
-    runner.train_loop.start(state["epoch"], state["batch"])
+    loop = runner.train_loop
+    loop._iter, loop._epoch = state["iteration"], state["iteration"] // len(loop.dataloader)
     _set_generators(state["generators"][runner.rank])
 
 

@@ -50,9 +50,7 @@ def resolve(run, manifest, root: Path, settings: Mapping[str, Any], work_dir: Pa
     paths = Layout(root, "")
     read = recipe.read(paths, run)
     config = Config(assignments.merged(assignments.read(RUNTIME), read))
-    _set_classes(config.model, len(manifest.classes))
-    _set_loss(config.model, run, paths.detector(run.recipe, run.detector))
-    _set_weights(config.model, paths.pretrained(run.backbone))
+    _set_model(config.model, run, len(manifest.classes), paths)
     _set_batch(config, run, recipe.images_per_step(read, run, settings), settings.get("gpus") or 1)
     _set_hooks(config, settings)
     _set_epochs(config, recipe.epochs(read, settings))
@@ -93,35 +91,30 @@ def to_text(config: Config, root: Path = Path()) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _set_classes(model: ConfigDict, classes: int) -> None:
-    """Set ``num_classes`` of every head that has it: RetinaNet's, and that of Faster R-CNN's second stage."""
+def _set_model(model: ConfigDict, run, classes: int, paths: Layout) -> None:
+    """Set ``num_classes`` of RetinaNet's head or Faster R-CNN's second stage, the IoU loss, and the initial weights.
+
+    The detector's name must say whether its head predicts IoUs.
+    """
     for stage in (model, model.get("roi_head", {})):
         heads = stage.get("bbox_head", [])
         for head in heads if isinstance(heads, list) else [heads]:
             head.num_classes = classes
-
-
-def _set_loss(model: ConfigDict, run, detector: Path) -> None:
-    """Set the IoU loss of a run, whose detector's name must say whether its head predicts IoUs."""
     head = model.get("bbox_head", {})
     aware = "type" in head and getattr(MODELS.get(head.type), "predicts_iou", False)
     if aware != run.is_iou_aware:
         found, expected = ("IoUs", "none") if aware else ("none", "IoUs")
         raise InputError(
-            f"{detector}, model.bbox_head.type: found {head.get('type')!r}, which predicts {found}; expected one that "
-            f"predicts {expected}: names of IoU-aware detectors, and of no others, begin with {IOU_AWARE!r}. Correct "
-            "it, or rename the file."
+            f"{paths.detector(run.recipe, run.detector)}, model.bbox_head.type: found {head.get('type')!r}, which "
+            f"predicts {found}; expected one that predicts {expected}: names of IoU-aware detectors, and of no others, "
+            f"begin with {IOU_AWARE!r}. Correct it, or rename the file."
         )
     if aware:
         head.loss_iou = dict(head.get("loss_iou", IOU_LOSS), kind=run.iou_loss)
         head.target_grad = run.target_grad
-
-
-def _set_weights(model: ConfigDict, fetched: Path) -> None:
-    """Point the backbone at its fetched or pretrained weights, where its config starts from any."""
     init = model.backbone.get("init_cfg") or {}
     if init.get("checkpoint"):
-        init.checkpoint = str(fetched)
+        init.checkpoint = str(paths.pretrained(run.backbone))
 
 
 def _set_batch(config: Config, run, total: int, processes: int) -> None:

@@ -37,23 +37,21 @@ class SeededPipeline:
 
     Args:
         steps: MMDetection's transforms; they draw from the generators of NumPy and Python.
-        seed: The run's seed.
+        order: Has the run's seed and the epoch in progress, which MMEngine's hook sets; loading processes see it, as
+            they start anew with every epoch.
         limit: The most bytes of pixels to keep.
-
-    Attributes:
-        epoch: The epoch in progress, set by the runner; loading processes see it, as they start anew with every epoch.
     """
 
-    def __init__(self, steps: Sequence[Callable], seed: int, limit: int):
+    def __init__(self, steps: Sequence[Callable], order: DefaultSampler, limit: int):
         self.first = Compose(list(itertools.takewhile(lambda step: isinstance(step, DETERMINISTIC), steps)))
         self.rest = Compose(steps[len(self.first.transforms) :])
-        self.seed, self.epoch, self.left = seed, 0, limit
+        self.order, self.left = order, limit
         self._results: dict[int, dict[str, Any]] = {}
 
     def __call__(self, data: dict[str, Any]) -> Any:
         """Run the pipeline on one image, whose place in the dataset is ``sample_idx``."""
         place = data["sample_idx"]
-        first, second = np.random.SeedSequence([self.seed, self.epoch, place]).generate_state(2).tolist()
+        first, second = np.random.SeedSequence([self.order.seed, self.order.epoch, place]).generate_state(2).tolist()
         np.random.seed(first)
         random.seed(second)
         result = self._results.get(place) or self.first(data)
@@ -80,7 +78,7 @@ class Batches(BatchSampler):
         batches: The batches of all processes together.
 
     Attributes:
-        skip: How many batches to leave out, set by the runner at the start of every epoch.
+        skip: How many batches to leave out, set by the runner before every epoch.
         sampler: The sampler of images, where MMEngine's hook sets the epoch.
     """
 
@@ -124,9 +122,9 @@ def build(config: ConfigDict, seed: int) -> DataLoader:
     images = dataset(config.dataset)
     # Loading processes end with the epoch, and so would what they keep.
     limit = REMEMBERED_BYTES if config.num_workers == 0 else 0
-    images.pipeline = SeededPipeline(images.pipeline.transforms, seed, limit)
-    _, processes = get_dist_info()
     order = DefaultSampler(images, config.sampler.shuffle, seed)
+    images.pipeline = SeededPipeline(images.pipeline.transforms, order, limit)
+    _, processes = get_dist_info()
     # Every process has the order of all images and takes its share of each batch.
     order.rank, order.world_size, order.num_samples, order.total_size = 0, 1, len(images), len(images)
     inner = dict(sampler=order, batch_size=config.batch_size * processes)

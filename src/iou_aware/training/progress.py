@@ -81,21 +81,22 @@ class Progress(Hook):
         self.seconds, self.iterations, self._clock = self.seconds + now - self._clock, self.iterations + 1, now
         length = len(runner.train_dataloader)
         every = min(EVERY, math.ceil(length / PER_EPOCH))
-        if (batch_idx + 1) % every == 0 or batch_idx + 1 == length:
+        step = runner.iter % length + 1
+        if step % every == 0 or step == length:
             means = {key: value / self._count for key, value in self._sums.items()}
             rate = runner.optim_wrapper.get_lr()["lr"][0]  # of this step: the schedule's hook comes later
             self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": rate} | means)
             self._sums, self._count = {}, 0
             if is_main_process():
-                self._say(runner, batch_idx + 1, length)
+                self._say(runner, step, length)
 
-    def _say(self, runner, batch: int, length: int) -> None:
+    def _say(self, runner, step: int, length: int) -> None:
         row = self.rows[-1]
         parts = ", ".join(f"{key.removeprefix('loss_')} {row[key]:.3f}" for key in row if key.startswith("loss_"))
         left = self.seconds / self.iterations * (runner.max_iters - runner.iter - 1)
         logger.info(
             "%s: epoch %d/%d, step %d/%d, lr %.2e, loss %.3f (%s), %.1f images/s, %s left",
-            *(self.name, runner.epoch + 1, runner.max_epochs, batch, length, row["lr"], row["loss"], parts),
+            *(self.name, runner.epoch + 1, runner.max_epochs, step, length, row["lr"], row["loss"], parts),
             *(self.batch_size * self.iterations / self.seconds, timedelta(seconds=round(left))),
         )
 

@@ -12,7 +12,6 @@ from mmengine.dist import all_reduce, barrier, get_world_size, is_distributed, i
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 
 from iou_aware.common.errors import InputError
@@ -29,31 +28,8 @@ SAVE_EVERY_SECONDS = 15 * 60
 ASK_EVERY = 10
 
 
-class Loop(EpochBasedTrainLoop):
-    """Training by epochs that can begin within an epoch."""
-
-    _first = 0
-
-    def start(self, epoch: int, batch: int) -> None:
-        """Begin after ``epoch`` epochs and ``batch`` steps of the next."""
-        self._epoch, self._iter = epoch, epoch * len(self.dataloader) + batch
-        self._first = batch
-
-    def run_epoch(self) -> None:
-        """Make the remaining steps of an epoch."""
-        self.dataloader.dataset.pipeline.epoch = self._epoch
-        first = self.dataloader.batch_sampler.skip = self._first
-        self.runner.call_hook("before_train_epoch")
-        self.runner.model.train()
-        for index, batch in enumerate(self.dataloader, start=first):
-            self.run_iter(index, batch)
-        self.runner.call_hook("after_train_epoch")
-        self._first = 0
-        self._epoch += 1
-
-
 class Saving(Hook):
-    """Saves the state after every epoch, every so often within one, and when the run is asked to stop.
+    """Saves the state after every epoch, every so often within one, and when the run is asked to stop; goes on there.
 
     Args:
         folder: Where to.
@@ -76,28 +52,32 @@ class Saving(Hook):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
+    def before_train_epoch(self, runner) -> None:
+        """Leave out what the epoch had before an interruption."""
+        runner.train_dataloader.batch_sampler.skip = runner.iter % len(runner.train_dataloader)
+
     def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save within an epoch if it is due or the run has to stop. All processes decide alike."""
-        if batch_idx + 1 == len(runner.train_dataloader) or (runner.distributed and (batch_idx + 1) % ASK_EVERY):
+        done = runner.iter + 1
+        if done % len(runner.train_dataloader) == 0 or (runner.distributed and done % ASK_EVERY):
             return
         due = runner.progress.seconds - self._saved_at > SAVE_EVERY_SECONDS
         stop, due = _in_any_process(self._asked, due)
         if stop or due:
-            self._save(runner, runner.epoch, batch_idx + 1, stop)
+            self._save(runner, done, stop)
 
     def after_train_epoch(self, runner) -> None:
         """Save between epochs, after the schedule's step by epoch."""
         (stop,) = _in_any_process(self._asked)
         last = runner.epoch + 1 == runner.max_epochs
-        self._save(runner, runner.epoch + 1, 0, stop and not last)
+        self._save(runner, runner.iter, stop and not last)
 
-    def _save(self, runner, epoch: int, batch: int, stop: bool) -> None:
-        captured = checkpoints.capture(runner, epoch, batch)
+    def _save(self, runner, iteration: int, stop: bool) -> None:
+        captured = checkpoints.capture(runner, iteration)
         broken = [name for name, tensor in captured["model"].items() if not torch.isfinite(tensor).all()]
         if broken:
             raise InputError(f"weights that are not finite: {', '.join(broken)}; the step before was the last good")
         if is_main_process():
-            iteration = epoch * len(runner.train_dataloader) + batch
             path = checkpoints.save(self.folder, captured, iteration)
             if stop:
                 logger.warning("Asked to stop: saved %s. The same command resumes.", path)
@@ -141,7 +121,7 @@ class Runner(MMEngineRunner):
         super().__init__(
             **{key: config.get(key) for key in taken},
             train_dataloader=loader,
-            train_cfg=dict(type=Loop, max_epochs=config.train_cfg.max_epochs),
+            train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=config.train_cfg.max_epochs),
             default_hooks=dict(runtime_info=None, timer=None, logger=None, checkpoint=None),
             custom_hooks=[self.progress, self.saving, *config.get("custom_hooks", [])],
             launcher="pytorch" if is_distributed() else "none",

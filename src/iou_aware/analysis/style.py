@@ -28,9 +28,10 @@ PANEL = 1.9  # inches: the height of one panel
 OURS: dict[str, Any] = {"linestyle": "-", "markersize": 4.5}
 PAPER: dict[str, Any] = {"linestyle": (0, (3, 2)), "markersize": 4.5, "markerfacecolor": "white", "alpha": 0.85}
 
-# A single seed, beside the mean of several; and what bands and whiskers are.
+# A single seed, beside the mean of several; and what bands and whiskers are: the inner, and the outer by whether seeds
+# are folds of cross-validation.
 SINGLE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.6}
-IMAGES, TRAININGS = "95 %: images", "and another training"
+IMAGES, TRAININGS = "95 %: images", {False: "and another training", True: "and another training, on another fold"}
 
 _PARAMETERS = {
     "axes.axisbelow": True,
@@ -105,11 +106,11 @@ def plot_measured(ax: Axes, points: Iterable[tuple[float, Any]], line: bool = Tr
         ax.plot(places, [by_seed[seed] for by_seed in singles], color=look["color"], **SINGLE)
 
 
-def explain_bands(figure: Figure, ax: Axes) -> None:
-    """Put one legend above all panels: the series of one of them, and what its bands and thin lines are."""
+def explain_bands(figure: Figure, ax: Axes, outer: str) -> None:
+    """Put one legend above all panels: the series of one of them, and what its bands (``outer``) and thin lines are."""
     handles, _ = ax.get_legend_handles_labels()
     grey = {"color": COLOURS[7], "linewidth": 0}
-    handles += [Patch(alpha=0.45, label=IMAGES, **grey), Patch(alpha=0.15, label=TRAININGS, **grey)]
+    handles += [Patch(alpha=0.45, label=IMAGES, **grey), Patch(alpha=0.15, label=outer, **grey)]
     if any(line.get_linewidth() == SINGLE["linewidth"] for line in ax.get_lines()):
         handles.append(Line2D([], [], color=COLOURS[7], label="single seeds", **SINGLE))
     figure.legend(handles=handles, loc="outside upper left", ncols=5 if figure.get_figwidth() == WIDTH else 2)

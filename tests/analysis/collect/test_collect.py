@@ -34,12 +34,8 @@ def study(tmp_path):
     return experiment(tmp_path)
 
 
-@pytest.fixture
-def collected(tmp_path):
-    return finished(tmp_path)
-
-
-def test_one_row_per_run_split_and_rule_in_order(collected):
+def test_one_row_per_run_split_and_rule_in_order_with_its_fields(tmp_path):
+    collected = finished(tmp_path)
     assert collected.paths.metrics.read_text().startswith(CONTRACT + ",")
     metrics = load_metrics(collected.paths.metrics)
     expected = [(name, rule) for name, run in collected.runs.items() for rule in collected.rules_for(run)]
@@ -51,9 +47,7 @@ def test_one_row_per_run_split_and_rule_in_order(collected):
     assert len(classes) == 2 * len(metrics)
     assert classes["class"].tolist()[:2] == ["red_cell", "bar"]
 
-
-def test_fields_of_a_row(collected):
-    metrics = load_metrics(collected.paths.metrics).set_index(["run", "rule"])
+    metrics = metrics.set_index(["run", "rule"])
     row = metrics.loc[(AWARE, "none")]
     fields = ["dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "scale"]
     assert row[fields].tolist() == ["shapes", "val", "iou_aware_retinanet", "tiny", "bce", "false", "72x72"]
@@ -115,14 +109,15 @@ def test_an_evaluation_that_cannot_be_taken_is_named(study, fault):
 
 
 @pytest.mark.parametrize(("column", "value"), [("AP80", "120.5"), ("AP", "-1"), ("seed", "nan"), ("AP75", None)])
-def test_a_malformed_value_is_named_with_its_line_and_a_missing_column_by_its_name(collected, column, value):
-    table = pd.read_csv(collected.paths.metrics, dtype=str, keep_default_na=False)
+def test_a_malformed_value_is_named_with_its_line_and_a_missing_column_by_its_name(tmp_path, column, value):
+    path = finished(tmp_path).paths.metrics
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[4, column] = value
     table = table.drop(columns=column) if value is None else table
-    table.to_csv(collected.paths.metrics, index=False)
+    table.to_csv(path, index=False)
     named = f"line 6, column {column}: found '{value}'" if value else f"column {column} missing"
-    with pytest.raises(InputError, match=re.escape(str(collected.paths.metrics)) + f".*{named}"):
-        load_metrics(collected.paths.metrics)
+    with pytest.raises(InputError, match=re.escape(str(path)) + f".*{named}"):
+        load_metrics(path)
 
 
 @pytest.mark.parametrize("content", [None, "", 'a,b\n"1,2\n'])

@@ -2,7 +2,7 @@
 
 import json
 import xml.dom.minidom
-from functools import partial
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,11 +25,8 @@ from builders.results import (
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
-from iou_aware.analysis.figures.panels import panels
 from iou_aware.analysis.figures.training import draw_training, load_history
-from iou_aware.analysis.figures.write import write_figures
-from iou_aware.analysis.metrics import load_metrics, load_per_class
-from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.figures.write import read_panels, write_figures
 from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.intervals import Interval
@@ -52,18 +49,7 @@ def write_history(study, name):
 
 
 def panels_of(study):
-    """Return the panels of a study's tables."""
-    paths = study.paths
-    measurements = Measurements(paths, study.runs)
-    tables = [
-        (
-            one,
-            load_paper(paths.paper(one.paper)) if one.paper else None,
-            partial(measurements.quantity, table=one, paper="", noise=None),
-        )
-        for one in study.tables.values()
-    ]
-    return panels(tables, study.runs, load_metrics(paths.metrics), load_per_class(paths.per_class))
+    return read_panels(study, Measurements(study.paths, study.runs))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +169,11 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
         evaluation.write_text(json.dumps(content))
     collect(study)
     assert {path.stem for path in write_figures(study)} == drawn - {"oracle"}
+    # Seeds that are folds differ by the images that they leave out as well.
+    folds = {name: replace(dataset, folds=2) for name, dataset in study.datasets.items()}
+    for made, is_named in [(study, False), (replace(study, datasets=folds), True)]:
+        gains = next(path for path in write_figures(made) if path.stem == "alpha_gain")
+        assert ("on another fold" in gains.read_text()) == is_named
 
 
 def training_of(study, name: str):

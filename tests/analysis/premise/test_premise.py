@@ -35,7 +35,7 @@ def drawn_premise(study) -> list:
     """Return the figures of the premise, each with its name."""
     collect(study)
     measurements = Measurements(study.paths, study.runs)
-    return list(draw_premise(study.paths.premise, study.runs, study.rules, measurements))
+    return list(draw_premise(study.paths.premise, study.runs, study.rules, measurements, ""))
 
 
 def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):

@@ -6,7 +6,6 @@ import pytest
 
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.report import frames
-from iou_aware.experiment.run import short_names
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +35,6 @@ def test_a_sweep_has_every_alpha_of_every_iou_aware_run_and_nothing_else(study, 
     for _, part in sweep.groupby(["run", "metric"]):
         assert part["alpha"].is_monotonic_increasing and part["alpha"].is_unique
     assert sweep["model"].nunique() == sweep["run"].nunique()
-
-
-def test_a_name_has_only_what_tells_runs_apart(study):
-    first, second = [name for name, run in study.runs.items() if run.detector == "faster_rcnn"][:2]
-    assert short_names(study.runs[name] for name in (first, second)) == {first: "tiny", second: "deep"}
-    assert short_names([study.runs[first]]) == {first: "faster rcnn"}
 
 
 def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics):

@@ -1,48 +1,15 @@
-"""Tables of our own, per class, and the notations: Markdown, LaTeX, HTML."""
+"""The notations of tables: Markdown, LaTeX, HTML."""
 
 import re
 import xml.dom.minidom
 
-import pandas as pd
 import pytest
-from builders.results import IOU_AWARE, by_run, finished, md_rows, own_table, text
+from builders.results import text
 
 from iou_aware.analysis.tables.layout import Cell, Section, TextTable
 from iou_aware.analysis.tables.render import render
-from iou_aware.analysis.tables.write import write_table
 
 NAMES = [f"table{number}" for number in range(1, 6)]
-
-
-@pytest.fixture
-def own(tmp_path):
-    """A table without a counterpart in the paper, with classes."""
-    rows = {
-        "baseline": {"detector": "retinanet", "label": "Retina_Net <b>"},
-        "alpha_0.5": IOU_AWARE | {"rule": "alpha=0.50"},
-    }
-    columns = ["AP", "AP75", "APs", "VOC07_AP50"]
-    cells = own_table(rows, caption="Photographs & more: 100 %.", columns=columns, per_class=True)
-    values = by_run(lambda run, _: {"AP": 40.0 + run.is_iou_aware, "AP75": 30.0, "APs": None})
-    study = finished(tmp_path, values, tables={"cells": cells})
-    write_table(study, "cells")
-    return study
-
-
-def test_a_table_of_our_own_with_classes(own):
-    rows = md_rows(own, "cells")
-    assert rows[0] == ["Model", "AP", "AP<sub>75</sub>", "AP<sub>S</sub>", "VOC07 AP<sub>50</sub>"]
-    base, ours = r"Retina\_Net \<b\>", r"alpha\_0.5"
-    classes = [r"*red\_cell*", base, ours, "*bar*", base, ours]
-    assert [row[0] for row in rows[2:]] == [base, ours, "*Gain over the baseline*", ours, *classes]
-    assert rows[2][1:] == ["40.0", "**30.0**", "–", "–"]
-    assert rows[5][1:3] == ["+1.0", "0.0"]
-    assert "paper" not in text(own, "cells", "md")
-    table = pd.read_csv(own.paths.table("cells", "csv"), keep_default_na=False)
-    gains = table[(table["metric"] == "AP") & (table["gain"] != "")]
-    assert gains[["class", "row", "gain"]].to_numpy().tolist() == [
-        [name, "alpha_0.5", "1.0"] for name in ("", "red_cell", "bar")
-    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,13 +46,20 @@ def test_latex_is_balanced_and_plain(study, name):
     assert content.count("{") - content.count(r"\{") == content.count("}") - content.count(r"\}")
 
 
-def test_latex_and_html_quote_their_special_signs(own):
-    latex, html = text(own, "cells", "tex"), text(own, "cells", "html")
-    assert r"Photographs \& more: 100 \%." in latex and r"red\_cell" in latex
-    assert r"\begin{tabular}{lrrrr}" in latex and r"AP$_{75}$ & AP$_{S}$ & VOC07 AP$_{50}$ \\" in latex
-    assert latex.count(r"\label{tab:cells-comparison}") == latex.count(r"\label{tab:cells}") == 1
-    assert "Photographs &amp; more: 100 %." in html and "VOC07 AP<sub>50</sub>" in html
-    assert "Retina_Net &lt;b&gt;" in html and "<b>" not in html
+@pytest.mark.parametrize(
+    ("suffix", "caption", "head", "row"),
+    [
+        ("md", r"\_my\_ & 100 %", "VOC07 AP<sub>50</sub>", r"| Retina\_Net \<b\> | **40.0** (41.0) ✓ |"),
+        ("tex", r"\_my\_ \& 100 \%", "VOC07 AP$_{50}$", r"Retina\_Net <b> & \textbf{40.0} (41.0) $\surd$ \\"),
+        ("html", "_my_ &amp; 100 %", "VOC07 AP<sub>50</sub>", ">Retina_Net &lt;b&gt;</th><td><strong>40.0</strong>"),
+    ],
+)
+def test_special_signs_are_quoted_and_the_best_and_verdicts_marked(suffix, caption, head, row):
+    cells = [Cell("Retina_Net <b>"), Cell("40.0", "(41.0)", best=True, verdict="reproduced")]
+    table = TextTable("T", "_my_ & 100 %.", ("Model", "VOC07_AP50"), frozenset(), [Section("red_cell", [cells])])
+    content = render(suffix, "cells", table, table)
+    assert all(part in content for part in (caption, head, row))
+    assert (r"red\_cell" if suffix != "html" else "red_cell") in content
 
 
 @pytest.mark.parametrize("suffix", ["md", "tex"])
@@ -107,7 +81,7 @@ def test_what_fits_on_a_page_of_latex(rows, size, sections, pages):
     table = TextTable("T", "Of _a_.", ("", "AP75"), frozenset({1}), [Section("", [row] * rows)], ("100 %.",))
     numbers = TextTable("T, by number", "", ("Column", "Ours"), frozenset({1}), [Section("S", [row] * 10)] * sections)
     main, *rest = render("tex", "t", table, numbers).split(r"\begin{table}")[1:]
-    assert rf"\centering{size}\set" in main and r"\caption{Of \_a\_. 100 \%.}" in main
+    assert rf"\centering{size}\set" in main and r"\label{tab:t}" in main and r"\caption{Of \_a\_. 100 \%.}" in main
     assert main.count(r"AP$_{50}$ & \textbf{1.0} (2.0) $\surd$ \\") == rows
     assert [page.count(r"\emph{S}") for page in rest] == pages
     assert [r"\caption{T, by number, continued.}" in page for page in rest] == [page > 0 for page in range(len(pages))]

@@ -6,7 +6,7 @@ import pytest
 
 from iou_aware.analysis.tables.layout import best_of, in_columns, one_by_one, shown
 from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_counts
-from iou_aware.analysis.tables.numbers import NOTHING
+from iou_aware.analysis.tables.numbers import NOTHING, with_numbers
 from iou_aware.analysis.tables.rows import TableContent, TableRow
 
 GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
@@ -62,6 +62,15 @@ def test_the_papers_layout_has_values_then_gains():
     assert [row[2].best for row in values.rows] == [False, False, True, False]
     assert [row[2].runs for row in values.rows] == [(), ("b0",), ("a0",), ("a0",)]
     assert [row[2].verdict for row in gains.rows] == ["reproduced", ""]
+
+
+def test_classes_stand_below_with_gains_over_the_baseline_of_their_own():
+    content = replace(CONTENT, rows=[], classes={"red_cell": [BASE, replace(AWARE, ours={"AP": 32.0}), ADDED]})
+    content = with_numbers(None, content, None, {}, by_size=True)
+    known = [{key: value for key, value in row.numbers["AP"].items() if value} for row in content.classes["red_cell"]]
+    assert known == [{"ours": 30.0}, {"ours": 32.0, "gain": 2.0}, {"ours": 99.0, "gain": 69.0}]
+    _, section = in_columns("T", "", content, []).sections
+    assert (section.title, section.rows[1][2].text) == ("red_cell", "32.0")
 
 
 def test_the_best_is_that_at_the_precision_shown_and_of_several():

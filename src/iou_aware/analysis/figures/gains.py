@@ -23,21 +23,21 @@ _ASIDE = 0.12  # how far markers of one place stand apart, in places
 _GAIN, _ALPHA = "gain over the baseline (points)", "α (0: predicted IoU alone, 1: classification score alone)"
 
 
-def draw_gains(panels: list[Panel]) -> Iterable[tuple[str, Figure]]:
-    """Yield the figures that the tables' rows allow, each with its name."""
+def draw_gains(panels: list[Panel], outer: str) -> Iterable[tuple[str, Figure]]:
+    """Yield the figures that the tables' rows allow, each with its name; ``outer`` says what their outer bands are."""
     drawn = [panel for panel in panels if panel.series]
     bounds = [panel for panel in drawn if panel.is_bound and panel.by_alpha("oracle")]
     for bound in bounds:
-        yield f"oracle{_suffix(bound, bounds)}", _oracle(bound)
+        yield f"oracle{_suffix(bound, bounds)}", _oracle(bound, outer)
     gaining = [panel for panel in drawn if not panel.is_bound]
     sweeps = [panel for panel in gaining if panel.is_sweep]
     for sweep in sweeps:
         yield f"alpha{_suffix(sweep, sweeps)}", _alpha(sweep)
-        yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep)
+        yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep, outer)
     few = [panel.thinned() for panel in gaining]
     if few:
-        yield "gain_per_threshold", _gains(few, _THRESHOLDS, "IoU threshold", height=1.25)
-        yield "gain_per_size", _gains(few, _SIZES, "objects", ordered=False)
+        yield "gain_per_threshold", _gains(few, outer, _THRESHOLDS, "IoU threshold", height=1.25)
+        yield "gain_per_size", _gains(few, outer, _SIZES, "objects", ordered=False)
     if any(_classes(panel) for panel in few):
         yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
 
@@ -70,7 +70,7 @@ def _alpha(sweep: Panel) -> Figure:
     return figure
 
 
-def _alpha_gain(sweep: Panel) -> Figure:
+def _alpha_gain(sweep: Panel, outer: str) -> Figure:
     """Draw the gain over the baseline against alpha, one panel per IoU threshold, the paper's curve beside ours."""
     swept, ends = sweep.by_alpha(), [0.0]
     figure, axes = _by_metric(_ALPHA, _GAIN)
@@ -83,11 +83,11 @@ def _alpha_gain(sweep: Panel) -> Figure:
         ends += [end for _, quantity in ours if quantity.value is not None for end in (quantity.low, quantity.high)]
         ends += [gain for _, gain in printed if gain is not None]
     ax.set_ylim(max(min(ends) - 0.3, _LOWEST_GAIN), max(ends) + 0.3)
-    style.explain_bands(figure, axes["AP"])
+    style.explain_bands(figure, axes["AP"], outer)
     return figure
 
 
-def _oracle(bound: Panel) -> Figure:
+def _oracle(bound: Panel, outer: str) -> Figure:
     """Draw AP against alpha with the predicted and with the true IoU, one panel per IoU threshold."""
     figure, axes = _by_metric("α (0: IoU alone, 1: classification score alone)", "AP (%)")
     for metric, ax in axes.items():
@@ -98,12 +98,12 @@ def _oracle(bound: Panel) -> Figure:
         if base is not None:
             ax.axhline(base, color="black", linewidth=0.8, linestyle=style.PAPER["linestyle"], label="baseline")
     ax.set_ylim(bottom=0)
-    style.explain_bands(figure, axes["AP"])
+    style.explain_bands(figure, axes["AP"], outer)
     return figure
 
 
 def _gains(
-    panels: list[Panel], metrics: dict[str, str], xlabel: str, ordered: bool = True, height: float = 1.0
+    panels: list[Panel], outer: str, metrics: dict[str, str], xlabel: str, ordered: bool = True, height: float = 1.0
 ) -> Figure:
     """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
 
@@ -124,7 +124,7 @@ def _gains(
     if any(series.row.paper for panel in panels for series in panel.series):
         looks = [("ours", style.OURS), ("paper", style.PAPER)]
         handles = [Line2D([], [], color="black", marker="o", label=label, **look) for label, look in looks]
-        whiskers = [(style.IMAGES, 2.2), (style.TRAININGS, 0.8)]
+        whiskers = [(style.IMAGES, 2.2), (outer, 0.8)]
         handles += [Line2D([], [], color=style.COLOURS[7], label=label, linewidth=width) for label, width in whiskers]
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
     return figure

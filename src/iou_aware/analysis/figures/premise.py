@@ -30,7 +30,7 @@ Pair = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def draw_premise(
-    folder: Path, runs: Mapping[str, Run], rules: Sequence[str], measurements: Measurements
+    folder: Path, runs: Mapping[str, Run], rules: Sequence[str], measurements: Measurements, outer: str
 ) -> Iterable[tuple[str, Figure]]:
     """Yield ``premise_correlations``, ``premise_density`` and ``premise_reliability``; none without their data.
 
@@ -39,6 +39,7 @@ def draw_premise(
         runs: The experiment's runs by name.
         rules: Its rules.
         measurements: How sure the correlations are.
+        outer: What their outer bands are.
     """
     frames = load_premise(folder)
     measured = set(frames["density"]["run"])  # which have detected something
@@ -47,7 +48,7 @@ def draw_premise(
         models.setdefault(replace(runs[pair[0]], seed=0), []).append(pair)
     pairs = {model: tuple(zip(*seeds, strict=True)) for model, seeds in models.items()}
     if pairs:
-        yield "premise_correlations", _correlations(frames["correlations"], pairs, measurements)
+        yield "premise_correlations", _correlations(frames["correlations"], pairs, measurements, outer)
         yield "premise_density", _density(rules, frames["density"], frames["correlations"], pairs)
         yield "premise_reliability", _reliability(rules, frames["reliability"], pairs)
 
@@ -69,7 +70,9 @@ def _title(model: Run) -> str:
     return model.title("\n").removesuffix(", seed 0")
 
 
-def _correlations(correlations: pd.DataFrame, pairs: Mapping[Run, Pair], measurements: Measurements) -> Figure:
+def _correlations(
+    correlations: pd.DataFrame, pairs: Mapping[Run, Pair], measurements: Measurements, outer: str
+) -> Figure:
     """Draw Spearman's correlation with IoU against alpha, the baseline's score as a level line."""
     figure, axes = _grid(pairs)
     for ax, (names, baselines) in zip(axes, pairs.values(), strict=True):
@@ -87,7 +90,7 @@ def _correlations(correlations: pd.DataFrame, pairs: Mapping[Run, Pair], measure
         style.plot_measured(ax, [(0.0, level), (1.0, level)], label="baseline, score alone", **broken)
     figure.supxlabel("α", fontsize="medium")
     figure.supylabel("Spearman's ρ with IoU", fontsize="medium")
-    style.explain_bands(figure, axes[0])
+    style.explain_bands(figure, axes[0], outer)
     return figure
 
 

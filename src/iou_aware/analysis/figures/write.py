@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.analysis.figures.gains import draw_gains
-from iou_aware.analysis.figures.panels import panels
+from iou_aware.analysis.figures.panels import Panel, panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
 from iou_aware.analysis.metrics import load_metrics, load_per_class
@@ -44,16 +44,21 @@ def write_figures(experiment: Experiment) -> list[Path]:
     return paths
 
 
-def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:
-    paths, runs = experiment.paths, experiment.runs
-    metrics, per_class = load_metrics(paths.metrics), load_per_class(paths.per_class)
-    measurements = Measurements(paths, runs)
+def read_panels(experiment: Experiment, measurements: Measurements) -> list[Panel]:
+    """Return the experiment's tables as they are drawn."""
+    paths, tables = experiment.paths, []
     statements = documents.read(paths.statements, "claims")
-    tables = []
     for name, table in experiment.tables.items():
         noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
         paper = load_paper(paths.paper(table.paper)) if table.paper else None
         tables.append((table, paper, partial(measurements.quantity, table=table, paper="", noise=noise)))
-    yield from draw_gains(panels(tables, runs, metrics, per_class))
-    yield from draw_premise(paths.premise, runs, experiment.rules, measurements)
+    return panels(tables, experiment.runs, load_metrics(paths.metrics), load_per_class(paths.per_class))
+
+
+def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:
+    paths, runs = experiment.paths, experiment.runs
+    measurements = Measurements(paths, runs)
+    outer = style.TRAININGS[any(dataset.folds for dataset in experiment.datasets.values())]
+    yield from draw_gains(read_panels(experiment, measurements), outer)
+    yield from draw_premise(paths.premise, runs, experiment.rules, measurements, outer)
     yield from draw_training({run: paths.history(name) for name, run in runs.items()})

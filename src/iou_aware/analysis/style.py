@@ -31,7 +31,7 @@ PAPER: dict[str, Any] = {"linestyle": (0, (3, 2)), "markersize": 4.5, "markerfac
 # A single seed, beside the mean of several; and what bands and whiskers are: the inner, and the outer by whether seeds
 # are folds of cross-validation.
 SINGLE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.6}
-IMAGES, TRAININGS = "95 %: images", {False: "and another training", True: "and another training, on another fold"}
+IMAGES, TRAININGS = "95 %: images", {False: "and another training", True: "and another fold"}
 
 _PARAMETERS = {
     "axes.axisbelow": True,

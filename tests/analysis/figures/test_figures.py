@@ -173,7 +173,7 @@ def test_upper_bound_has_a_figure_of_its_own_and_stays_out_of_the_others(tmp_pat
     folds = {name: replace(dataset, folds=2) for name, dataset in study.datasets.items()}
     for made, is_named in [(study, False), (replace(study, datasets=folds), True)]:
         gains = next(path for path in write_figures(made) if path.stem == "alpha_gain")
-        assert ("on another fold" in gains.read_text()) == is_named
+        assert ("and another fold" in gains.read_text()) == is_named
 
 
 def training_of(study, name: str):

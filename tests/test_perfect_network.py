@@ -44,29 +44,26 @@ SCENES = [
     ((83, 97), [(1, 11, 13, 51, 71)]),
 ]
 # What the convolutions say is not heard: a few filters will do.
-ONE_STAGE = """
+BACKBONE = """
 model = dict(
     backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None),
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
-    bbox_head=dict(in_channels=16, feat_channels=64),  # the towers may normalise groups, of 32
+    {heads}
 )
 """
-TWO_STAGES = """
-model = dict(
-    backbone=dict(depth=18, base_channels=8, stem_channels=8, init_cfg=None),
-    neck=dict(in_channels=[8, 16, 32, 64], out_channels=16),
-    rpn_head=dict(in_channels=16, feat_channels=16),
-    roi_head=dict(bbox_roi_extractor=dict(out_channels=16), bbox_head=dict(in_channels=16, fc_out_channels=16)),
-)
-"""
+HEADS = {
+    "one_stage": "bbox_head=dict(in_channels=16, feat_channels=64),",  # the towers may normalise groups, of 32
+    "two_stages": "rpn_head=dict(in_channels=16, feat_channels=16), "
+    "roi_head=dict(bbox_roi_extractor=dict(out_channels=16), bbox_head=dict(in_channels=16, fc_out_channels=16)),",
+}
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory) -> Experiment:
     """A project with the repository's detectors under every recipe, and a data set in each layout."""
     folder = tmp_path_factory.mktemp("perfect")
-    put(folder / "configs/backbones/one_stage.py", ONE_STAGE)
-    put(folder / "configs/backbones/two_stages.py", TWO_STAGES)
+    for name, heads in HEADS.items():
+        put(folder / f"configs/backbones/{name}.py", BACKBONE.format(heads=heads))
     for part in ("detectors", "schedules"):
         (folder / "configs" / part).symlink_to(ROOT / "configs" / part)
     categories = [{"id": number + 5, "name": name} for number, name in enumerate(CLASSES)]

@@ -68,6 +68,12 @@ ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NO
 PREDICTED = {"predict": 1, "evaluate": 1, "bootstrap": 1, "premise": 1, "gallery": 1, **ALL_CHEAP}
 
 
+def programs(*folders: Path) -> dict[str, str]:
+    """Return the environment's variables, with programs from some folders first, then those of this Python."""
+    places = [*folders, Path(sys.executable).parent, os.environ["PATH"]]
+    return os.environ | {"PATH": os.pathsep.join(map(str, places))}
+
+
 class Project:
     """A project in a temporary folder, and what Snakemake would do in it."""
 
@@ -91,15 +97,10 @@ class Project:
         (self.folder / "bin" / "iou-aware").write_text(STAND_IN.replace("set -e\n", f"set -e\n{script}\n"))
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        path = os.pathsep.join([str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        return subprocess.Popen(
-            ["snakemake", "--cores", "4", *arguments, "--configfile", CONFIG],
-            cwd=self.folder,
-            env=os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        own = {"PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = ["snakemake", "--cores", "4", *arguments, "--configfile", CONFIG]
+        return subprocess.Popen(command, cwd=self.folder, env=programs(self.folder / "bin") | own, **pipes)
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         process = self.start(*arguments)
@@ -133,17 +134,10 @@ class Project:
 
 def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run a command in a project, with a home folder of its own."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    return subprocess.run(
-        arguments,
-        cwd=folder,
-        env=os.environ | {"PATH": path, "HOME": str(home)} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = programs() | {"HOME": str(home)} | environment
+    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -27,29 +27,20 @@ def test_a_baseline_differs_in_nothing_but_the_iou_head(project):
 
 def test_lists_multiply_out_in_the_order_written_and_equal_runs_merge(project):
     again = "  - {dataset: shapes, scale: 96x64, detector: retinanet, backbone: r50}\ntables:"
-    assert list(load(TEXT.replace("tables:", again)).runs) == [
-        "shapes.faster_rcnn.r50.quick.96x64.seed0",
-        "shapes.faster_rcnn.r101.quick.96x64.seed0",
-        "shapes.retinanet.r50.quick.96x64.seed0",
-        "shapes.retinanet.r101.quick.96x64.seed0",
-        "shapes.iou_aware_retinanet.r50.bce.quick.96x64.seed0",
-        "shapes.iou_aware_retinanet.r50.l2.quick.96x64.seed0",
-        "shapes.iou_aware_retinanet.r101.bce.quick.96x64.seed0",
-        "shapes.iou_aware_retinanet.r101.l2.quick.96x64.seed0",
+    models = [
+        *("faster_rcnn.r50", "faster_rcnn.r101", "retinanet.r50", "retinanet.r101"),
+        *("iou_aware_retinanet.r50.bce", "iou_aware_retinanet.r50.l2"),
+        *("iou_aware_retinanet.r101.bce", "iou_aware_retinanet.r101.l2"),
     ]
+    assert list(load(TEXT.replace("tables:", again)).runs) == [f"shapes.{model}.quick.96x64.seed0" for model in models]
 
 
 def test_names_tell_runs_apart(project):
-    content = yaml.safe_load(TEXT)
-    content["runs"] = [
-        content["runs"][0] | {"seed": [0, 1], "scale": ["96x64", "64x96"]},
-        content["runs"][1] | {"target_grad": [False, True]},
-    ]
-    content = with_a_table(content | {"tables": {}}, "val")
-    experiment = load(**content)
-    assert len(experiment.runs) == 2 * 2 * 2 * 2 + 2 * 2 * 2
-    assert len({tuple(run.as_dict().items()) for run in experiment.runs.values()}) == len(experiment.runs)
-    assert all(run.name == name for name, run in experiment.runs.items())
+    text = TEXT.replace("seed: 0, target_grad: false", "seed: [0, 1], target_grad: [false, true]")
+    content = with_a_table(yaml.safe_load(text.replace("96x64", "[96x64, 64x96]")) | {"tables": {}}, "val")
+    runs = load(**content).runs
+    assert len(runs) == 2**4 + 2**5 == len({tuple(run.as_dict().items()) for run in runs.values()})
+    assert all(run.name == name for name, run in runs.items())
 
 
 def test_iou_head_defaults_are_for_iou_aware_runs_only(project):

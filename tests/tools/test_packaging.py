@@ -1,7 +1,9 @@
 """What is installed of the project: wheel, source distribution, and what each extra needs."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -30,25 +32,19 @@ sys.meta_path.insert(0, Blocked)
 
 
 def files_of_the_project() -> list[str]:
-    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.splitlines() if os.path.lexists(ROOT / name)]
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Folder with a source distribution, and a wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    copy = folder / "project"
-    for name in files_of_the_project():
-        source, target = ROOT / name, copy / name
-        if source.is_symlink() or source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(source.readlink()) if source.is_symlink() else target.write_bytes(source.read_bytes())
-    build(copy, "build_sdist", folder)
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as file:
-        file.extractall(folder / "unpacked", filter="data")
-    (unpacked,) = (folder / "unpacked").iterdir()
-    build(unpacked, "build_wheel", folder)
+    (folder / "project").mkdir()
+    subprocess.run(["cp", "-a", "--parents", *files_of_the_project(), folder / "project"], cwd=ROOT, check=True)
+    build(folder / "project", "build_sdist", folder)
+    shutil.unpack_archive(next(folder.glob("*.tar.gz")), folder / "unpacked", filter="data")
+    build(next((folder / "unpacked").iterdir()), "build_wheel", folder)
     return folder
 
 
@@ -74,9 +70,7 @@ def test_both_hold_what_commands_need_and_nothing_else(built):
 
 
 def test_wheel_runs_its_commands(built, tmp_path):
-    (wheel,) = built.glob("*.whl")
-    with zipfile.ZipFile(wheel) as file:
-        file.extractall(tmp_path)
+    shutil.unpack_archive(next(built.glob("*.whl")), tmp_path, "zip")
     code = f"import sys; sys.path.insert(0, '.'); {RUN}"
     experiment = "iou_aware/.mim/configs/experiments/paper.yaml"
     done = python("-c", code, "runs", experiment, cwd=tmp_path)

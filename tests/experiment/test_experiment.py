@@ -65,7 +65,7 @@ def test_single_runs_have_rules_of_their_own(project):
         expected = ["cls"] if not run.is_iou_aware else [*rules, "oracle=0.50"] if "r50.bce" in name else rules
         assert experiment.rules_for(run) == expected
     assert experiment.tables["table2"].rows["upper"].rule == "oracle=0.50"
-    with pytest.raises(InputError, match=r"rule oracle=0\.50 is not computed for .*r50\.l2"):
+    with pytest.raises(InputError, match=r"unknown rule of .*r50\.l2\S* 'oracle=0\.50'"):
         load(TEXT.replace("tables:", f"{own}\ntables:") + row.replace("bce", "l2"))
 
 

@@ -42,25 +42,20 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError as fault:
-        raise InputError(
-            f"{path} does not exist: the run is not finished. Run `iou-aware train` (or `release`) for it."
-        ) from fault
+        what = f"{path} does not exist: the run is not finished. Run `iou-aware train` (or `release`) for it."
+        raise InputError(what) from fault
     except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: damaged, not JSON ({fault}). {AGAIN}") from fault
     sealed = record.get("seal") if isinstance(record, dict) else None
     found = _digest(record) if sealed else None
     if found != sealed or not sealed:
-        raise InputError(
-            f"{path}: changed after it was written: its seal is {sealed}, its content gives {found}. {AGAIN}"
-        )
+        raise InputError(f"{path}: changed: its seal is {sealed}, its content gives {found}. {AGAIN}")
     for name, expected in record["files"].items():
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing, but the run was finished with it. {AGAIN}")
         found = sha256(folder / name)
         if found != expected:
-            raise InputError(
-                f"{folder / name}: changed or truncated: its sha256 is {found}, sealed {expected}. {AGAIN}"
-            )
+            raise InputError(f"{folder / name}: changed or truncated: sha256 {found}, sealed {expected}. {AGAIN}")
     return record
 
 

@@ -80,11 +80,8 @@ class Experiment:
         loaded = _read(document, _project(path))
         name = (content or {}).get("experiment", path.stem)  # an override may well change it
         if name != path.stem and path.resolve() != loaded.paths.resolved.resolve():
-            raise document.error(
-                ("experiment",),
-                f"found {name!r}, expected {path.stem!r}, the name of the file. Another experiment may have results"
-                " under that name: correct the key, or rename the file",
-            )
+            told = f"found {name!r}, expected {path.stem!r}, the name of the file, under which its results will lie"
+            raise document.error(("experiment",), told)
         return loaded
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from iou_aware.common.documents import Document, Key, names_beside, one_of
+from iou_aware.common.documents import Document, Key, names_beside, require
 from iou_aware.common.errors import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
@@ -191,23 +191,16 @@ def _check(document: Document, paths: Layout, i: int, values: Mapping[str, Any])
     for name in FIELDS:
         if name not in values and (aware or name not in IOU_FIELDS):
             raise document.error(("runs", i), f"{name} is missing; give it here or in defaults")
-    recipe, detector = values["recipe"], values["detector"]
-    for name, file, what in (
-        ("dataset", paths.dataset(values["dataset"]), "dataset"),
-        ("recipe", paths.schedule(recipe), "recipe"),
-        ("detector", paths.detector(recipe, detector), f"detector under the recipe {recipe}"),
-        ("backbone", paths.backbone(values["backbone"]), "backbone"),
-    ):
-        if not file.is_file():
-            expected = one_of(names_beside(file), file.stem)
-            raise document.error(
-                ("runs", i, name) if name in entry else ("defaults", name),
-                f"unknown {what} {file.stem!r}: there is no {file}; expected {expected}",
-            )
+    files = {
+        "dataset": paths.dataset(values["dataset"]),
+        "recipe": paths.schedule(values["recipe"]),
+        "detector": paths.detector(values["recipe"], values["detector"]),
+        "backbone": paths.backbone(values["backbone"]),
+    }
+    for name, file in files.items():
+        key = ("runs", i, name) if name in entry else ("defaults", name)
+        require(document, key, file.stem, names_beside(file), f"{name}, the name of a file in {file.parent},")
     for name in () if aware else (*IOU_FIELDS, "rules"):
         if name in values or name in entry:
-            raise document.error(
-                ("runs", i, name),
-                f"the detector {detector} has no IoU head; expected {name} only where every detector of the entry"
-                " has one. Split the entry in two",
-            )
+            told = f"{values['detector']} has no IoU head; expected {name} only where all detectors have one"
+            raise document.error(("runs", i, name), told)

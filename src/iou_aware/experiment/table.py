@@ -124,29 +124,20 @@ class TableReader:
         own.
         """
         name, labels = str(key[-1]), own.get("by_rule")
-        if labels is None and printed is not None and name not in printed and not own.get("addition"):
-            file = self.paths.paper(table["paper"])
-            raise self.document.error(
-                key, f"{file} has no such row to reproduce; expected {one_of(printed, name)}, or addition: true"
-            )
+        if labels is None and printed is not None and not own.get("addition"):
+            what = f"row of {self.paths.paper(table['paper'])} (and no `addition: true`)"
+            require(self.document, key, name, printed, what)
         values = table.get("select", {}) | own
         runs = self._find(key, values)
-        dataset = self.datasets[self.runs[runs[0]].dataset]
-        if table["split"] not in dataset.evaluate:
-            raise self.document.error(
-                (*key[:2], "split"),
-                f"{dataset.name} is not evaluated on {table['split']!r}, which the row {name} needs; expected "
-                f"{one_of(dataset.evaluate, table['split'])}",
-            )
+        evaluated = self.datasets[self.runs[runs[0]].dataset].evaluate
+        require(self.document, (*key[:2], "split"), table["split"], evaluated, f"evaluated split, for the row {name},")
         if labels is None:
             yield Row(name, runs, self._rule(key, values.get("rule"), runs), own.get("label"))
             return
         kinds = list(labels)
         swept = [rule for rule in self.rules[runs[0]] if rule.kind in kinds]
         if not swept:
-            raise self.document.error(
-                key, f"{runs[0]} has no rule of the kind {one_of(kinds)}; add some to `rules`, or correct the row"
-            )
+            raise self.document.error(key, f"{runs[0]} has no rule of the kind {one_of(kinds)} Add some to `rules`")
         for rule in sorted(swept, key=lambda rule: (-rule.alpha, kinds.index(rule.kind))):
             label = labels[rule.kind] and labels[rule.kind].replace("{alpha}", str(rule.alpha))
             yield Row(f"{rule.kind}_{rule.alpha}", runs, self._rule(key, rule, runs), label)
@@ -161,11 +152,8 @@ class TableReader:
         differing = [n for n in FIELDS if n != "seed" and any(getattr(run, n) != getattr(runs[0], n) for run in runs)]
         names = tuple(run.name for run in runs)
         if differing:
-            raise self.document.error(
-                key,
-                f"{len(names)} runs fit ({wanted}) which differ in {', '.join(differing)}, such as "
-                f"{', '.join(names[:4])}; say which is meant",
-            )
+            told = f"{len(names)} runs fit ({wanted}) which differ in {', '.join(differing)}; say which is meant: "
+            raise self.document.error(key, told + one_of(names))
         return names
 
     def _nearest(self, selector: Mapping[str, Any]) -> str:
@@ -185,9 +173,5 @@ class TableReader:
             raise self.document.error(key, f"rule is missing; expected {one_of(self.rules[runs[0]])}")
         rule = read_rule(self.document, (*key, "rule"), text)
         for run in runs:
-            if rule not in self.rules[run]:
-                raise self.document.error(
-                    (*key, "rule"),
-                    f"the rule {rule} is not computed for {run}; expected {one_of(self.rules[run], rule)}",
-                )
+            require(self.document, (*key, "rule"), rule, self.rules[run], f"rule of {run}")
         return rule

@@ -44,17 +44,9 @@ def test_a_connection_that_is_cut_is_continued(tmp_path):
     assert served.asked == [None, *[f"bytes={HALF}-"] * 3, f"bytes={HALF + (1 << 16)}-"]
 
 
-@pytest.mark.parametrize(
-    "served",
-    [
-        Served(CONTENT, ranges=False, cuts=[HALF]),
-        Served(CONTENT, length=False),
-        Served(CONTENT, cuts=[-503, -429]),
-    ],
-    ids=["ignores ranges", "does not say how much it sends", "is busy"],
-)
-def test_a_server_that_does_less_than_others_is_enough(tmp_path, served):
-    assert fetched(tmp_path, served) == CONTENT
+@pytest.mark.parametrize("less", [{"ranges": False, "cuts": [HALF]}, {"length": False}, {"cuts": [-503, -429]}])
+def test_a_server_that_ignores_ranges_states_no_length_or_is_busy_is_enough(tmp_path, less):
+    assert fetched(tmp_path, Served(CONTENT, **less)) == CONTENT
 
 
 def test_a_later_call_continues_too(tmp_path):
@@ -105,17 +97,10 @@ def test_a_mirror_continues_what_another_began(tmp_path):
     assert second.asked == [f"bytes={HALF}-"]
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_file_that_has_moved_is_fetched_where_it_is_now_and_continued_there(tmp_path, status):
+def test_a_file_that_has_moved_is_fetched_where_it_is_now_and_continued_there(tmp_path):
     moved = Served(CONTENT, cuts=[HALF])
-    assert fetched(tmp_path, Served(b"", redirect=(status, "/1")), moved) == CONTENT
+    assert fetched(tmp_path, Served(b"", redirect=(302, "/1")), moved) == CONTENT
     assert moved.asked == [None, f"bytes={HALF}-"]
-
-
-def test_a_redirect_to_something_else_is_discovered_by_the_checksum(tmp_path):
-    page, good = Served(b"<html>We have moved</html>"), Served(CONTENT)
-    assert fetched(tmp_path, Served(b"", redirect=(301, "/2")), good, page) == CONTENT
-    assert (len(page.asked), len(good.asked)) == (1, 1)
 
 
 def test_a_redirect_in_circles_is_told_at_once_and_the_next_address_is_taken(tmp_path):
@@ -129,16 +114,9 @@ def test_a_redirect_in_circles_is_told_at_once_and_the_next_address_is_taken(tmp
 def test_every_answer_is_told_when_none_is_good(tmp_path):
     with serving({}) as stopped:
         pass
-    with serving({"/gone": Served(CONTENT, cuts=[-410])}) as address, pytest.raises(InputError) as caught:
-        download([f"{address}/missing", f"{address}/gone", f"{stopped}/a"], tmp_path / "a.bin", checksum())
-    for part in (
-        "/missing: 404 Client Error: Not Found",
-        "/gone: 410 Client Error: Gone",
-        "Connection refused",
-        "further mirrors",
-        str(tmp_path / "a.bin"),
-    ):
-        assert part in str(caught.value)
+    told = rf"/missing: 404 Client Error: Not Found.*Connection refused.* {tmp_path}/a\.bin.*further mirrors"
+    with serving({}) as address, pytest.raises(InputError, match=told):
+        download([f"{address}/missing", f"{stopped}/a"], tmp_path / "a.bin", checksum())
 
 
 def test_without_a_checksum_nothing_is_put_together(tmp_path):

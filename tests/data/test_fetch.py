@@ -29,8 +29,8 @@ def zipped(files):
 
 
 VOC_FILES = {
-    "Annotations/a.xml": voc_xml([voc_object("cat", 1, 1, 10, 20)]),
-    "ImageSets/Main/train.txt": "a\n",
+    "Annotations/a.xml": voc_xml([voc_object("cat", 1, 1, 10, 20)]).encode(),
+    "ImageSets/Main/train.txt": b"a\n",
     "JPEGImages/a.jpg": picture(),
 }
 
@@ -38,14 +38,10 @@ VOC_FILES = {
 @contextmanager
 def archives_served(project):
     """Describe a dataset of one archive per file, each with its checksum, and serve them; yield them by folder."""
-    archives = {name.partition("/")[0]: zipped({name: content}) for name, content in VOC_FILES.items()}
-    served = {name: Served(archive) for name, archive in archives.items()}
+    served = {name.partition("/")[0]: Served(zipped({name: content})) for name, content in VOC_FILES.items()}
     with serving({f"/{name}.zip": file for name, file in served.items()}) as address:
-        fetched = [
-            {"url": f"{address}/{name}.zip", "md5": hashlib.md5(archive).hexdigest()}
-            for name, archive in archives.items()
-        ]
-        describe(project, fetch={"archives": fetched})
+        digests = {f"{address}/{name}.zip": hashlib.md5(file.content).hexdigest() for name, file in served.items()}
+        describe(project, fetch={"archives": [{"url": url, "md5": digest} for url, digest in digests.items()]})
         yield served
 
 
@@ -94,13 +90,12 @@ def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, monkey
     prepared(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("more", "how"), [({}, "put it there by hand"), ({"generate": {"generator": "micro-voc"}}, "`iou-aware prepare`")]
-)
-def test_a_dataset_without_an_address_says_so(tmp_path, more, how):
-    if more:
-        more["generate"] |= {"seed": 0, "images": {"a": {"b": 1}}}
-    describe(tmp_path, **more)
+MINIATURE = {"generator": "micro-voc", "seed": 0, "images": {"a": {"b": 1}}}
+
+
+@pytest.mark.parametrize(("made", "how"), [(None, "put it there by hand"), (MINIATURE, "`iou-aware prepare`")])
+def test_a_dataset_without_an_address_says_so(tmp_path, made, how):
+    describe(tmp_path, generate=made)
     with pytest.raises(InputError, match=rf"own\.yaml: own has no key `fetch`.*{how}"):
         fetch("own", project=tmp_path)
 
@@ -116,11 +111,8 @@ def repository_archive(**changes):
 def repository_served(project, content):
     """Describe a dataset that is known by the checksum of its content, and serve its archive."""
     # The documented checksum, computed in a second way.
-    lines = [
-        f"{hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()}  {name}\n"
-        for name, content in sorted(VOC_FILES.items())
-    ]
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in VOC_FILES.items()}
+    digest = hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
     served = Served(content, length=False)
     with serving({"/2": served}) as address:
         archive = {"url": f"{address}/1", "mirrors": [f"{address}/2"], "file": "own.zip", "select": "repo-1/data"}
@@ -141,13 +133,6 @@ def test_content_verifies_an_archive_without_a_checksum_and_another_is_fetched_a
         fetch("own", project=tmp_path)
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
     assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest
-
-
-def test_an_archive_without_a_checksum_that_is_cut_is_refused(tmp_path):
-    content = repository_archive()
-    with repository_served(tmp_path, content[: len(content) // 2]), pytest.raises(InputError, match="truncated"):
-        fetch("own", project=tmp_path)
-    assert not (tmp_path / "data" / "own").exists()
 
 
 def test_two_fetches_do_not_mix(tmp_path, monkeypatch):

@@ -80,16 +80,6 @@ def test_hidden_objects_keep_a_third_to_be_seen():
     assert max(shares) <= 1
 
 
-@pytest.mark.parametrize(
-    "shape", [micro_scenes.polygon(4), micro_scenes.star(5, 42), micro_scenes.cross(32), micro_scenes.polygon(48)]
-)
-def test_shapes_reach_the_unit_circle_and_turn_alike(shape):
-    unit = shape / micro_scenes._UNIT
-    assert np.abs(np.abs(unit).max() - 1) < 0.06
-    x, y = unit.T
-    assert (x * np.roll(y, -1) - y * np.roll(x, -1)).sum() > 0  # all turn the same way, so that a hole can turn back
-
-
 def test_nothing_is_done_twice_and_other_settings_replace_generated_data(tmp_path):
     root = tmp_path / "set"
     micro.generate(COCO, root)

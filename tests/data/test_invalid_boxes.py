@@ -21,8 +21,7 @@ def write(project, layout, *boxes, **keys):
 GOOD = {"coco": [0, 0, 10, 10], "voc": (1, 1, 10, 20)}
 COCO = [
     ([10, 10, 0, 5], "has no area"),
-    ([10, 10, 5, 0], "has no area"),
-    ([10, 10, -3, 5], "has no area"),
+    ([10, 10, 5, -3], "has no area"),
     ([50, 10, 20, 5], "is outside of its image of 64x48 pixels"),
     ([-2, 10, 20, 5], "is outside"),
     ([10, 40, 20, 10], "is outside"),
@@ -32,8 +31,8 @@ COCO = [
     ([WIDTH, 10, 1, 5], "is outside"),
     ([10, -1, 5, 1], "is outside"),
     (None, "is not four numbers"),
-    ([1, 2, 3], "is not four numbers"),
     ([1, 2, 3, "4"], "is not four numbers"),
+    ([1, 2, 3], "is not four numbers"),
     ([1, 2, 3, 10**400], "is not four numbers"),
 ]
 VOC = [
@@ -72,15 +71,11 @@ def test_an_invalid_box_stops_is_left_out_or_is_kept_but_always_named(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("layout", "boxes"),
-    [
-        ("coco", [[-1, -1, WIDTH + 2, HEIGHT + 2]]),
-        ("voc", [(0, 0, WIDTH, HEIGHT), (1, 1, WIDTH + 1, HEIGHT + 1)]),
-    ],
+    ("layout", "box"), [("coco", [-1, -1, WIDTH + 2, HEIGHT + 2]), ("voc", (0, 0, WIDTH + 1, HEIGHT + 1))]
 )
-def test_a_box_may_stick_out_by_a_pixel(tmp_path, layout, boxes):
-    write(tmp_path, layout, *boxes)
-    assert prepared(tmp_path).split("train").counts["boxes"] == len(boxes)
+def test_a_box_may_stick_out_by_a_pixel(tmp_path, layout, box):
+    write(tmp_path, layout, box)
+    assert prepared(tmp_path).split("train").counts["boxes"] == 1
 
 
 def test_areas_are_counted_with_cocos_limits(tmp_path):

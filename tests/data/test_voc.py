@@ -62,23 +62,21 @@ def test_conversion(tmp_path):
     write_voc(root / "VOC2012", {"trainval": {"2008_1": [voc_object("ant", 2, 2, 4, 4)]}})
     sets = [{"folder": year, "list": "trainval"} for year in ("VOC2007", "VOC2012")]
     describe(tmp_path, splits={"trainval": {"sets": sets}}, train="trainval", evaluate=["trainval"])
-    manifest = prepared(tmp_path)
-    content = converted(tmp_path, "trainval")
-    assert [(image["id"], image["file_name"]) for image in content["images"]] == [
-        (1, "VOC2007/JPEGImages/000005.jpg"),
-        (2, "VOC2007/JPEGImages/000002.jpg"),
-        (3, "VOC2012/JPEGImages/2008_1.jpg"),
-    ]
-    assert {(image["width"], image["height"]) for image in content["images"]} == {(WIDTH, HEIGHT)}
-    assert content["categories"] == [{"id": 1, "name": "ant"}, {"id": 2, "name": "cat"}, {"id": 3, "name": "dog"}]
-    assert [
-        (a["id"], a["image_id"], a["category_id"], a["bbox"], a["area"], a["iscrowd"]) for a in content["annotations"]
-    ] == [
+    counts = prepared(tmp_path).split("trainval").counts
+    names = [f"{name}.jpg" for name in ("VOC2007/JPEGImages/000005", "VOC2007/JPEGImages/000002")]
+    names.append("VOC2012/JPEGImages/2008_1.jpg")
+    keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
+    boxes = [
         (1, 1, 2, [0, 0, 10, 20], 200, 0),
         (2, 1, 3, [4, 5, WIDTH - 4, HEIGHT - 5], (WIDTH - 4) * (HEIGHT - 5), 1),
         (3, 3, 1, [1, 1, 3, 3], 9, 0),
     ]
-    counts = manifest.split("trainval").counts
+    size = {"width": WIDTH, "height": HEIGHT}
+    assert converted(tmp_path, "trainval") == {
+        "images": [{"id": number, "file_name": name} | size for number, name in enumerate(names, 1)],
+        "annotations": [dict(zip(keys, box, strict=True)) for box in boxes],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(("ant", "cat", "dog"), 1)],
+    }
     assert (counts["images"], counts["boxes"], counts["ignored"]) == (3, 2, 1)
     assert counts["classes"] == {"ant": 1, "cat": 1, "dog": 0}
 
@@ -90,9 +88,7 @@ def test_boxes_of_an_objects_parts_are_not_the_objects(tmp_path):
     assert [annotation["bbox"] for annotation in converted(tmp_path, "train")["annotations"]] == [[2, 2, 8, 18]]
 
 
-@pytest.mark.parametrize(
-    "size", ["", *(f"<size><width>{width}</width><height>9</height></size>" for width in ("0", " "))]
-)
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>9</height></size>"])
 def test_fractions_are_kept_and_a_size_that_is_not_stated_is_read_from_the_image(tmp_path, size):
     xml = write_own_voc(tmp_path) / "Annotations" / "a.xml"
     put(xml, f"<annotation>{size}{voc_object('cat', 1.5, 2, 10.25, 20)}</annotation>")
@@ -123,9 +119,6 @@ def with_images(tmp_path, images, listed="a", file_name=None, **keys):
     [
         ({"a.png": "PNG"}, None, "a.png"),
         ({"a.PNG": "PNG"}, "a.jpg", "a.PNG"),
-        ({"a.jfif": "JPEG"}, "a.jfif", "a.jfif"),
-        ({"a.tif": "TIFF"}, "a.tif", "a.tif"),
-        ({"a.webp": "WEBP"}, None, "a.webp"),
         ({"a.bmp": "BMP", "a.txt": "BMP"}, None, "a.bmp"),
         ({"a.png": "PNG", "a.jpg": "JPEG"}, "a.png", "a.png"),
         ({"a.png": "PNG", "a.jpg": "JPEG"}, "C:\\photos\\a.jpg", "a.jpg"),
@@ -173,15 +166,12 @@ def test_an_image_without_an_annotation_file_is_a_negative_where_that_is_asked_f
 
 
 @pytest.mark.parametrize(
-    ("declared", "encoding"),
-    [
-        *((name, name) for name in ("gb2312", "GBK", "utf8", "utf-16", "shift_jis")),
-        *(("utf-8", "utf-8-sig"), ("utf-16", "utf-8")),
-    ],
+    "declared", ["gb2312", "GBK", "utf8", "utf-16", "shift_jis", "utf-8/utf-8-sig", "utf-16/utf-8"]
 )
-def test_a_file_may_be_in_any_encoding_that_it_declares(tmp_path, declared, encoding):
+def test_a_file_may_be_in_any_encoding_that_it_declares(tmp_path, declared):
+    declared, _, encoding = declared.partition("/")
     text = f'<?xml version="1.0" encoding="{declared}"?>\n' + voc_xml([voc_object("中", 1, 1, 5, 5)])
-    (box,) = read(put(tmp_path / "a.xml", text.encode(encoding)))
+    (box,) = read(put(tmp_path / "a.xml", text.encode(encoding or declared)))
     assert (box.category, box.line) == ("中", 4)
 
 

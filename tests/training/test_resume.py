@@ -34,6 +34,7 @@ from iou_aware.common import seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.method import heads
 from iou_aware.training import launch, runner
 from iou_aware.training import train as training
 from iou_aware.training.runner import INTERRUPTED
@@ -151,6 +152,11 @@ def test_checkpoint_of_another_config_is_not_taken_and_named(fresh, monkeypatch,
         train(fresh, IOU_AWARE)
     (before,) = saved(fresh, IOU_AWARE)
     assert f"Starting from the beginning: {before} is of another config" in caplog.text
+
+
+def test_a_checkpoint_is_of_all_code_of_the_method_but_how_it_ranks():
+    modules = {file.stem for file in Path(heads.__file__).parent.glob("*.py")} - {"__init__", "confidence"}
+    assert {module.__name__.rpartition(".")[2] for module in training.CODE} == {*modules, "config"}
 
 
 @pytest.mark.parametrize("form", ["torch", "pickle"])

@@ -18,12 +18,15 @@ from iou_aware.common.files import csv_text, sha256, write_text
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones, recipe
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.method import anchors, heads, losses, normaliser, targets, trunk
+from iou_aware.method import anchors, heads, iou_branch, losses, normaliser, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch, weights
 from iou_aware.training.runner import Runner
 from iou_aware.workflow.costs import Estimates
 
 logger = logging.getLogger(__name__)
+
+# What a training computes; a checkpoint is of these.
+CODE = (anchors, config, heads, iou_branch, losses, normaliser, targets, trunk)
 
 
 def train(experiment: Experiment, run_name: str) -> None:
@@ -80,7 +83,7 @@ def _identity(values: Mapping[str, Any], manifest: Manifest, start_sha256: str |
     """Return a digest of what a checkpoint depends on: values, initial weights, annotations, code of the method."""
     known = [values, start_sha256, manifest.splits[manifest.train].sha256]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    for module in (anchors, config, heads, losses, normaliser, targets, trunk):
+    for module in CODE:
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 

@@ -10,14 +10,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from builders.data import csv_rows, describe, put
 from builders.experiments import with_a_table
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
 from torch.distributed import TCPStore
 
 from iou_aware.common.files import sha256
+from iou_aware.data.manifest import Manifest
 from iou_aware.data.prepare import prepare
 from iou_aware.experiment.experiment import Experiment
+from iou_aware.training import config
 from iou_aware.training.progress import Progress
 from iou_aware.training.runner import INTERRUPTED
 from iou_aware.training.train import train
@@ -126,6 +133,21 @@ def project(folder: Path, images: int = 18, **changes) -> Experiment:
     experiment = Experiment.load(folder / "configs" / "experiments" / "study.yaml")
     prepare(experiment.root, "shapes", experiment.roots)
     return experiment
+
+
+def resolved(experiment: Experiment, run: str) -> Config:
+    """Return the config that a run is trained with."""
+    manifest = Manifest.load(experiment.paths.manifest("shapes"))
+    return config.resolve(experiment.runs[run], manifest, experiment.root, experiment.settings, "work")
+
+
+def initial(experiment: Experiment, run: str) -> nn.Module:
+    """Return a run's model with its initial weights."""
+    init_default_scope("mmdet")
+    torch.manual_seed(1)
+    model = MODELS.build(resolved(experiment, run).model)
+    model.init_weights()
+    return model
 
 
 def together(experiment: Experiment, run: str, processes: int = 2) -> list[int]:

@@ -3,16 +3,23 @@
 import pytest
 import torch
 from builders.heads import build_head, features, metas_of
-from builders.training import FASTER_RCNN, IOU_AWARE, RETINANET, history, interrupt, outcome, project, saved
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from builders.training import (
+    FASTER_RCNN,
+    IOU_AWARE,
+    RETINANET,
+    history,
+    initial,
+    interrupt,
+    outcome,
+    project,
+    resolved,
+    saved,
+)
 from torch import nn
 
-from iou_aware.data.manifest import Manifest
 from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.method.trunk import compute
-from iou_aware.training import config, loading, weights
+from iou_aware.training import loading, weights
 from iou_aware.training.train import train
 
 RULES = ["none", "alpha=0.50", "alpha=0.00"]
@@ -25,35 +32,19 @@ TOLERANCES = [
 ]
 
 
-@pytest.fixture
-def step(tmp_path):
-    """Return a function that builds a detector, and one that returns its losses on a batch."""
-    experiment = project(tmp_path)
-    shapes = Manifest.load(experiment.paths.manifest("shapes"))
-
-    def built(run: str):
-        resolved: Config = config.resolve(experiment.runs[run], shapes, tmp_path, {}, "work")
-        init_default_scope("mmdet")
-        torch.manual_seed(0)
-        model = MODELS.build(resolved.model)
-        model.init_weights()
-        batch = next(iter(loading.build(resolved.train_dataloader, seed=0)))
-
-        def losses(changed=model) -> dict[str, torch.Tensor]:
-            torch.manual_seed(1)  # Faster R-CNN samples anchors at random
-            data = changed.data_preprocessor(batch, True)
-            return changed.parse_losses(changed.loss(data["inputs"], data["data_samples"]))[1]
-
-        return model.train(), losses
-
-    return built
-
-
 @pytest.mark.parametrize(("dtype", "compiler", "relative", "absolute"), TOLERANCES)
 @pytest.mark.parametrize("run", [RETINANET, IOU_AWARE, FASTER_RCNN])
-def test_losses_are_those_of_single_precision_within_its_digits(step, run, dtype, compiler, relative, absolute):
+def test_losses_are_those_of_single_precision_within_its_digits(tmp_path, run, dtype, compiler, relative, absolute):
     """Compiled by PyTorch's tracing, without its generated code, which takes a minute to compile."""
-    model, losses = step(run)
+    experiment = project(tmp_path)
+    model = initial(experiment, run).train()
+    batch = next(iter(loading.build(resolved(experiment, run).train_dataloader, seed=0)))
+
+    def losses() -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)  # Faster R-CNN samples anchors at random
+        data = model.data_preprocessor(batch, True)
+        return model.parse_losses(model.loss(data["inputs"], data["data_samples"]))[1]
+
     names, expected = list(model.state_dict()), losses()
     compute(model, dtype, compiler)
     computed_in = set()

@@ -8,13 +8,12 @@ import mmdet
 import pytest
 import torch
 from builders.configs import CLASSES, DETECTORS, ROOT, manifest, resolve, run_of
-from builders.training import IOU_AWARE, RETINANET, RETINANET_CONFIG, project
+from builders.training import IOU_AWARE, RETINANET, RETINANET_CONFIG, project, resolved
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.heads import WithoutCenterness
 from iou_aware.method.iou_branch import IoUAware
@@ -205,16 +204,14 @@ def test_data_are_the_manifests():
 
 def test_experiment_may_bring_its_own_augmentations(tmp_path):
     cells = Experiment.load(ROOT / "configs/experiments/bccd.yaml").settings
-    experiment = project(tmp_path, settings=cells)
-    shapes = Manifest.load(experiment.paths.manifest("shapes"))
-    resolved = config.resolve(experiment.runs[RETINANET], shapes, tmp_path, cells, "work")
-    assert plain(resolved.train_dataloader.dataset.pipeline)[3:-1] == cells["augmentations"]
-    assert "RandomFlip" not in [step.type for step in resolved.test_dataloader.dataset.pipeline]
+    trained = resolved(project(tmp_path, settings=cells), RETINANET)
+    assert plain(trained.train_dataloader.dataset.pipeline)[3:-1] == cells["augmentations"]
+    assert "RandomFlip" not in [step.type for step in trained.test_dataloader.dataset.pipeline]
 
     init_default_scope("mmdet")
 
     def images(epoch: int) -> torch.Tensor:
-        loader = loading.build(resolved.train_dataloader, seed=3)
+        loader = loading.build(trained.train_dataloader, seed=3)
         loader.batch_sampler.sampler.set_epoch(epoch)
         return torch.stack([loader.dataset[place]["inputs"].float() for place in (0, 1, 2, 3)])
 

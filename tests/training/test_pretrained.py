@@ -8,15 +8,13 @@ import pytest
 import torch
 from builders.file_server import Served, serving
 from builders.hostile import Hostile, packed
-from builders.training import BACKBONE, RETINANET, project
+from builders.training import BACKBONE, RETINANET, initial, project
 from mmdet.registry import MODELS
 from mmengine.model.weight_init import PretrainedInit
-from mmengine.registry import WEIGHT_INITIALIZERS, init_default_scope
+from mmengine.registry import WEIGHT_INITIALIZERS
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.backbones import fetch
-from iou_aware.training import config
 from iou_aware.training.train import train
 from iou_aware.training.weights import load_into
 
@@ -34,17 +32,6 @@ def publish(study, address: str) -> None:
     """Let the backbone's weights have an address."""
     init = f"init_cfg=dict(type='Pretrained', checkpoint='{address}')"
     study.paths.backbone("tiny").write_text(BACKBONE.replace("init_cfg=None", init))
-
-
-def initial(study) -> torch.nn.Module:
-    """Return the run's model with its initial weights."""
-    manifest = Manifest.load(study.paths.manifest("shapes"))
-    resolved = config.resolve(study.runs[RETINANET], manifest, study.root, study.settings, "work")
-    init_default_scope("mmdet")
-    torch.manual_seed(1)
-    model = MODELS.build(resolved.model)
-    model.init_weights()
-    return model
 
 
 def published(study) -> OrderedDict:
@@ -72,9 +59,9 @@ FORMS = [
 def test_initial_weights_are_those_of_mmengine(study, monkeypatch, form, zipped):
     weights = published(study)
     study.paths.pretrained("tiny").write_bytes(packed(form(weights), zipped))
-    ours, after = initial(study).state_dict(), torch.rand(1)
+    ours, after = initial(study, RETINANET).state_dict(), torch.rand(1)
     monkeypatch.setitem(WEIGHT_INITIALIZERS.module_dict, "Pretrained", PretrainedInit)
-    theirs, after_theirs = initial(study).state_dict(), torch.rand(1)
+    theirs, after_theirs = initial(study, RETINANET).state_dict(), torch.rand(1)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
     assert torch.equal(after, after_theirs)

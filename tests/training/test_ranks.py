@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders.training import BACKBONE, FASTER_RCNN, IOU_AWARE, RETINANET, history, project, together
+from builders.training import BACKBONE, FASTER_RCNN, IOU_AWARE, RETINANET, history, project, resolved, together
 from mmengine.optim import OptimWrapper
 
-from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.training import config, loading
+from iou_aware.training import loading
 from iou_aware.training.progress import Progress
 from iou_aware.training.train import train
 
@@ -104,15 +103,12 @@ def test_two_stages_train_in_several_processes_as_well(tmp_path, monkeypatch, re
 @pytest.mark.parametrize(("processes", "total"), [(2, 8), (2, 14), (3, 15), (5, 15)])
 def test_each_step_shares_out_the_images_of_one_process(tmp_path, monkeypatch, processes, total):
     """18 images of both orientations by 15: the last batch, of 3, is too small for five processes."""
-    experiment = project(tmp_path)
-    manifest = Manifest.load(experiment.paths.manifest("shapes"))
-    resolved = config.resolve(experiment.runs[RETINANET], manifest, experiment.root, {}, "work")
+    data = resolved(project(tmp_path), RETINANET).train_dataloader
 
     def epoch_of(rank: int, size: int) -> list[list[int]]:
         monkeypatch.setattr(loading, "get_dist_info", lambda: (rank, size))
-        resolved.train_dataloader.batch_size = total // size
-        loader = loading.build(resolved.train_dataloader, seed=3)
-        return list(loader.batch_sampler)
+        data.batch_size = total // size
+        return list(loading.build(data, seed=3).batch_sampler)
 
     whole = epoch_of(0, 1)
     shares = [epoch_of(rank, processes) for rank in range(processes)]

@@ -115,7 +115,7 @@ def test_results_files_become_text_tables_a_page_and_pictures(files, capsys):
     ("sides", "options", "named"),
     [
         (["A.json", "B.json"], {}, "--annotations"),
-        (["A.json", "nothing.json"], {"annotations": "val"}, "nothing.json: No such file"),
+        (["A.json", "nothing.json"], {"annotations": "val"}, "nothing.json: missing"),
         (["A.json"], {"annotations": "val"}, "two or more"),
         (["A.json", "B.json"], {"annotations": "val", "images": "val"}, "--images without --into"),
         (["A.json", "B.json"], {"annotations": "A.json"}, "COCO's annotations"),

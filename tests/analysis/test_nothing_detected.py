@@ -1,7 +1,5 @@
 """A first trial: models that detect nothing, or one model alone, all the same end in a report."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from builders.detections import noisy, write_dataset, write_detections
@@ -21,9 +19,14 @@ RETINANET = SMALL_RUN | {"detector": "retinanet"}
 AWARE = SMALL_RUN | IOU_AWARE
 
 
-def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path], str]:
-    """Return the pages of a study whose models have detected something or nothing, and the report's text."""
-    study = experiment(folder, runs=runs, tables={}, rules=["none", "alpha=1.00", "alpha=0.50"])
+@pytest.mark.parametrize(
+    ("runs", "detected"),
+    [([RETINANET, AWARE], False), ([RETINANET], True), ([AWARE], True)],
+    ids=["nothing", "a baseline alone", "an IoU-aware model alone"],
+)
+def test_a_report_is_written(tmp_path, monkeypatch, runs, detected):
+    monkeypatch.chdir(tmp_path)
+    study = experiment(tmp_path, runs=runs, tables={}, rules=["none", "alpha=1.00", "alpha=0.50"])
     content = write_dataset(study)
     for seed, (name, run) in enumerate(study.runs.items()):
         found = noisy(content, seed) if detected else np.zeros((0, 7))
@@ -35,22 +38,9 @@ def analysed(folder: Path, runs: list[dict], detected: bool) -> tuple[list[Path]
     collect(study)
     for table in study.tables:
         write_table(study, table)
-    write_premise(study)
-    write_gallery(study)
-    write_figures(study)
-    write_claims(study)
-    pages = [write_notebook(study, name) for name in study.paths.notebooks]
-    return pages, write_notebook(study).read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("runs", "detected"),
-    [([RETINANET, AWARE], False), ([RETINANET], True), ([AWARE], True)],
-    ids=["nothing", "a baseline alone", "an IoU-aware model alone"],
-)
-def test_a_report_is_written(tmp_path, monkeypatch, runs, detected):
-    monkeypatch.chdir(tmp_path)
-    pages, report = analysed(tmp_path, runs, detected)
-    for page in pages:
+    for stage in (write_premise, write_gallery, write_figures, write_claims):
+        stage(study)
+    for page in [write_notebook(study, name) for name in study.paths.notebooks]:
         assert "Exception was encountered" not in page.read_text(encoding="utf-8"), page
+    report = write_notebook(study).read_text(encoding="utf-8")
     assert ("AP 0" in report and "settings.epochs" in report) is not detected

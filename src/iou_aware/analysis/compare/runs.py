@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,15 +11,6 @@ from iou_aware.common.errors import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
-
-
-class _Side(NamedTuple):
-    """A run, and the rule that ranks its detections where one is named."""
-
-    text: str
-    paths: Layout
-    run: str
-    rule: str | None
 
 
 def load(sides: Sequence[str], split: str | None) -> tuple[Path, dict[str, np.ndarray]]:
@@ -35,35 +25,32 @@ def load(sides: Sequence[str], split: str | None) -> tuple[Path, dict[str, np.nd
             than the first.
     """
     runs = [_parse(text) for text in sides]
-    predicted = [{file.stem for file in one.paths.detections(one.run, "any").parent.glob("*.parquet")} for one in runs]
-    shared = sorted(set.intersection(*predicted))
+    folders = [paths.detections(name, "any").parent for paths, name, _ in runs]
+    shared = sorted(set.intersection(*({file.stem for file in folder.glob("*.parquet")} for folder in folders)))
     split = shared[0] if split is None and len(shared) == 1 else split
     if split not in shared:
         known = ", ".join(shared) or "no split"
         raise InputError(f"found detections of all on {known}; expected --split to name one of them.")
-    parts = []
-    for one in runs:
-        run = json.loads(one.paths.seal(one.run).read_text())["run"]
-        manifest = Manifest.load(one.paths.manifest(run["dataset"]), verify=True).for_seed(run["seed"])
+    parts, detected = [], {}
+    for text, (paths, name, rule) in zip(sides, runs, strict=True):
+        run = json.loads(paths.seal(name).read_text())["run"]
+        manifest = Manifest.load(paths.manifest(run["dataset"]), verify=True).for_seed(run["seed"])
         parts.append(manifest.split(split))
         if parts[-1].sha256 != parts[0].sha256:
-            raise InputError(f"{runs[0].text} and {one.text}: only runs on the same images can be compared.")
-    return runs[0].paths.root / parts[0].annotations, {one.text: _detected(one, split) for one in runs}
+            raise InputError(f"{sides[0]} and {text}: only runs on the same images can be compared.")
+        file = paths.detections(name, split)
+        rules = detections.provenance(file)["rules"]
+        if rule is None and len(rules) > 1:
+            raise InputError(f"{text}: this run is ranked by {', '.join(rules)}; say which, such as @{rules[0]}.")
+        detected[text] = detections.read(file, rule or rules[0]).results
+    return runs[0][0].root / parts[0].annotations, detected
 
 
-def _parse(text: str) -> _Side:
+def _parse(text: str) -> tuple[Layout, str, Rule | None]:
+    """Return where a run's files are, its name, and the rule that ranks its detections where one is named."""
     place, _, rule = text.partition("@")
     folder = Path(place).absolute()
     parts = ("", "", "", *folder.parts)
     if not folder.is_dir() or (parts[-4], parts[-2]) != ("results", "runs"):
         raise InputError(f"{place}: expected a results file, or a run's folder results/EXPERIMENT/runs/RUN.")
-    return _Side(text, Layout(folder.parents[3], parts[-3]), folder.name, Rule(rule) if rule else None)
-
-
-def _detected(side: _Side, split: str) -> np.ndarray:
-    """Return the detections of a run under its rule, or the only one that it has."""
-    file = side.paths.detections(side.run, split)
-    rules = detections.provenance(file)["rules"]
-    if side.rule is None and len(rules) > 1:
-        raise InputError(f"{side.text}: this run is ranked by {', '.join(rules)}; say which, such as @{rules[0]}.")
-    return detections.read(file, side.rule or rules[0]).results
+    return Layout(folder.parents[3], parts[-3]), folder.name, Rule(rule) if rule else None

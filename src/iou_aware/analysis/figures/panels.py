@@ -10,7 +10,6 @@ from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, diffe
 from iou_aware.analysis.uncertainty.quantity import Quantity, Term
 from iou_aware.experiment.run import Run
 from iou_aware.experiment.table import Table
-from iou_aware.method.confidence import Rule
 
 _DRAWN = tuple(PER_CLASS_CSV[len(RUN) + 1 :])
 _FEWEST_ALPHAS = 3
@@ -116,7 +115,8 @@ def _panel(
     is_sweep = len({row.rule.alpha for row in gaining if row.rule.kind == "alpha"}) >= _FEWEST_ALPHAS
     series = []
     for row in gaining:
-        label = _rule_label(row.rule) if is_sweep else _label(row, gaining)
+        of_rule = f"α = {row.rule.alpha:g}" if row.rule.kind == "alpha" else row.rule
+        label = of_rule if is_sweep else _label(row, gaining)
         parts = {name: (part[row.key], part[row.baseline]) for name, part in classes.items()}
         series.append(Series(label, row, rows[row.baseline], parts, measure))
     is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
@@ -127,7 +127,3 @@ def _label(row: TableRow, others: list[TableRow]) -> str:
     """Return those of a row's labels that differ between the rows."""
     differing = [text for place, text in enumerate(row.labels) if len({other.labels[place] for other in others}) > 1]
     return ", ".join(text for text in differing if text) or row.labels[0]
-
-
-def _rule_label(rule: Rule) -> str:
-    return f"α = {rule.alpha:g}" if rule.kind == "alpha" else rule

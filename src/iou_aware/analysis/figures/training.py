@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -59,15 +60,14 @@ def _draw(runs: list[tuple[Run, pd.DataFrame]]) -> Figure:
     columns = min(_COLUMNS, len(losses))
     rows = -(-len(losses) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(style.WIDTH, rows * style.PANEL), squeeze=False, sharex=True)
-    models = list(labels)
+    looks = dict(zip(labels, cycle(zip(style.COLOURS, style.DASHES, strict=True)), strict=False))
     lines: dict[str, Line2D] = {}
     for run, history in runs:
         name = replace(run, seed=0).name
-        index = models.index(name)
-        look = {"color": style.COLOURS[index % len(style.COLOURS)], "dashes": style.DASHES[index % len(style.DASHES)]}
+        colour, dashes = looks[name]
         for ax, loss in zip(axes.flat, losses, strict=False):
             if loss in history:
-                (lines[name],) = ax.plot(history["epochs"], history[loss], **look)
+                (lines[name],) = ax.plot(history["epochs"], history[loss], color=colour, dashes=dashes)
     for ax, loss in zip(axes.flat, losses, strict=False):
         ax.set(title=loss, xlabel="epoch")
         ax.set_ylim(bottom=0)

@@ -10,7 +10,7 @@ change are not.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +61,18 @@ def write_gallery(experiment: Experiment) -> list[Path]:
     return [*paths, folder / "gallery.csv"]
 
 
-def _shown(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
-    """Yield IoU-aware run, baseline and split: the first of each dataset and split that has been predicted."""
+def _shown(experiment: Experiment) -> Iterable[tuple[str, str, str]]:
+    """Return IoU-aware run, baseline and split: the first of each dataset and split that has been predicted."""
+    shown: dict[tuple[str, str], tuple[str, str, str]] = {}
     if not set(RULES) <= set(experiment.rules):
         logger.warning("missing: the gallery compares the rules %s, which are not both computed", " and ".join(RULES))
-        return
-    seen = set()
+        return ()
     for name, baseline in matched_pairs(experiment.runs):
         run = experiment.runs[name]
         for split in experiment.splits_for(run):
-            predicted = all(experiment.paths.detections(one, split).is_file() for one in (name, baseline))
-            if predicted and (run.dataset, split) not in seen:
-                seen.add((run.dataset, split))
-                yield name, baseline, split
+            if all(experiment.paths.detections(one, split).is_file() for one in (name, baseline)):
+                shown.setdefault((run.dataset, split), (name, baseline, split))
+    return shown.values()
 
 
 def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> Iterator[tuple[dict[str, Any], Image]]:

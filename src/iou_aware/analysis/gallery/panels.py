@@ -9,7 +9,7 @@ from PIL.Image import Image
 from iou_aware.common import drawing
 from iou_aware.common.drawing import Mark
 from iou_aware.data.annotations import Annotations
-from iou_aware.evaluation.overlaps import MATCHED, paired_iou
+from iou_aware.evaluation.overlaps import MATCHED, by_image, paired_iou
 
 _EACH_WAY = 3
 _SIDE = 320
@@ -30,12 +30,9 @@ def representatives(truth: Annotations, results: np.ndarray) -> Representatives:
         with the object, 0 likewise.
     """
     rows, ious = np.full(len(truth.boxes), -1), np.zeros(len(truth.boxes))
-    order = np.lexsort([-results[:, 5], results[:, 0]])
-    images, starts = np.unique(results[order, 0], return_index=True)
-    for image, mine in zip(images.astype(int).tolist(), np.split(order, starts[1:]), strict=False):
-        for index in truth.of_image[image]:
-            if truth.crowd[index]:
-                continue
+    for mine, objects in by_image(truth, results):
+        mine = mine[np.argsort(-results[mine, 5], kind="stable")]
+        for index in objects[~truth.crowd[objects]]:
             shares = paired_iou(results[mine, 1:5], np.broadcast_to(truth.boxes[index], (len(mine), 4)))
             fitting = np.flatnonzero((results[mine, 6] == truth.category_ids[index]) & (shares >= MATCHED))
             if len(fitting):

@@ -6,8 +6,8 @@ with IoU, the joint density, whether the predicted IoU can be believed (and on w
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,14 @@ def write_premise(experiment: Experiment) -> list[Path]:
         InputError: A file of detections or a manifest is damaged.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    for name, split, truth, evaluator in _sources(experiment):
-        run = experiment.runs[name]
-        for rule, detected in detections.by_rule(experiment.paths.detections(name, split), experiment.rules_for(run)):
+    ground_truth = cache(lambda file: (Annotations.load(file), CocoEvaluator(file)))  # which runs share
+    for name, split in experiment.evaluations():
+        run, file = experiment.runs[name], experiment.paths.detections(name, split)
+        if not file.is_file():
+            continue
+        manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
+        truth, evaluator = ground_truth(experiment.root / manifest.split(split).annotations)
+        for rule, detected in detections.by_rule(file, experiment.rules_for(run)):
             if rule.kind == "oracle":
                 detected = replace(detected, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
@@ -94,21 +99,6 @@ def load_premise(folder: Path) -> dict[str, pd.DataFrame]:
     empty = {name: pd.DataFrame(columns=[*_SHARED, *columns]) for name, columns in TABLES.items()}
     files = {name: folder / f"{name}.csv" for name in TABLES}
     return {name: pd.read_csv(file) if file.is_file() else empty[name] for name, file in files.items()}
-
-
-def _sources(experiment: Experiment) -> Iterator[tuple[str, str, Any, CocoEvaluator]]:
-    """Yield run, split and their ground truth, loaded once per split, of every run that has detections."""
-    loaded: dict[Path, tuple[Any, CocoEvaluator]] = {}
-    for name, split in experiment.evaluations():
-        if not experiment.paths.detections(name, split).is_file():
-            logger.warning("missing: %s, %s: not predicted", name, split)
-            continue
-        run = experiment.runs[name]
-        manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
-        annotations = experiment.root / manifest.split(split).annotations
-        if annotations not in loaded:
-            loaded[annotations] = Annotations.load(annotations), CocoEvaluator(annotations)
-        yield name, split, *loaded[annotations]
 
 
 def own_overlaps(truth: Annotations, results: np.ndarray, matches: Matches) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The transcribed tables against the paper's own arithmetic: every gain and range that its text states."""
+"""The transcribed tables against the paper's own arithmetic; the gains that the text states are held by claims."""
 
 from pathlib import Path
 
@@ -10,10 +10,6 @@ ALPHAS = [f"alpha_{tenths / 10:.1f}" for tenths in range(10, -1, -1)]
 BEST = ["alpha_0.5", "alpha_0.4"]
 THRESHOLDS = ["AP50", "AP60", "AP70", "AP80", "AP90"]
 SIZES = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-OURS, BASE, FASTER = (
-    [f"{model}_{backbone}" for backbone in ("r50", "r101", "x101")]
-    for model in ("iou_aware", "retinanet", "faster_rcnn")
-)
 
 
 def table(number: int) -> pd.DataFrame:
@@ -38,28 +34,6 @@ def test_tables_are_complete_with_one_decimal(number, count, cited, metrics):
     assert [column for column in content if column.startswith("AP")] == metrics
     text = pd.read_csv(FOLDER / f"table{number}.csv", dtype=str)[metrics]
     assert text.apply(lambda column: column.str.fullmatch(r"\d{1,2}\.\d")).all(axis=None)
-
-
-@pytest.mark.parametrize(
-    ("number", "ours", "base", "metrics", "stated"),
-    [
-        (1, OURS, BASE, ["AP"], (1.0, 1.6)),
-        (1, OURS, BASE, ["AP75"], (1.7, 2.3)),
-        (1, OURS, BASE, ["AP50"], (-0.3, 0.4)),  # "marginal", in both directions
-        (1, OURS, FASTER, ["AP"], (0.3, 0.7)),
-        (3, ["alpha_1.0"], ["baseline"], ["AP"], (0.2, 0.2)),  # training with the IoU loss alone
-        (3, ["none"], ["baseline"], ["AP"], (1.1, 1.1)),
-        (3, BEST, ["baseline"] * 2, ["AP"], (1.2, 1.2)),
-        (4, BEST, ["baseline"] * 2, ["AP50"], (-0.8, -0.4)),
-        (4, BEST, ["baseline"] * 2, ["AP70", "AP80"], (2.0, 2.7)),
-        (5, OURS[:2], BASE[:2], ["AP"], (1.1, 2.2)),
-        (5, OURS[:2], BASE[:2], ["AP70", "AP80", "AP90"], (1.0, 4.2)),
-    ],
-)
-def test_gains_are_those_that_the_text_states(number, ours, base, metrics, stated):
-    values = table(number)[metrics]
-    gains = (values.loc[ours].to_numpy() - values.loc[base].to_numpy()).round(1)
-    assert (gains.min(), gains.max()) == stated
 
 
 def test_tables_of_the_same_detections_agree():

@@ -63,7 +63,7 @@ def test_the_opposite_contradicts(tmp_path):
 
 
 def test_ranges_are_those_of_the_papers_tables():
-    """The range of every expectation is the lowest and highest gain in the paper's tables."""
+    """The range of every expectation, which the paper's text states, is the lowest and highest gain in its tables."""
     for claim in CLAIMS["claims"]:
         for expectation in claim["expected"]:
             if "range" not in expectation or "spearman" in expectation["metrics"] or claim["id"] in LATER:

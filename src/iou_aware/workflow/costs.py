@@ -85,16 +85,12 @@ class Estimates:
 
     def _fewest(self, run: Run) -> int:
         settings, measured, model = self.experiment.settings, self.costs["measured"], self.model(run)
+        found, named = "settings.gpus: found auto, but", f"{run.detector} with {run.backbone}"
         if settings.get("normaliser") == "process":
-            raise InputError(
-                "settings.gpus: found auto, but with settings.normaliser: process the number of GPUs decides what "
-                "comes out; expected a number."
-            )
+            raise InputError(f"{found} under normaliser: process it would decide what comes out; expected a number.")
         if not model:
-            raise InputError(
-                f"settings.gpus: found auto, but configs/costs.yaml does not say how much memory {run.detector} with "
-                f"{run.backbone} takes; expected a number, or an entry of `models` there."
-            )
+            missing = "configs/costs.yaml (`models`) does not say how much memory"
+            raise InputError(f"{found} {missing} {named} takes; expected a number, or an entry there.")
         images = self.images_per_step(run)
         always = model["parameters"] * 1e6 * BYTES_PER_PARAMETER * COPIES_ON_GPU / 1e9
         share = measured["images_per_step"] / measured["gpus"]
@@ -103,10 +99,8 @@ class Estimates:
         for gpus in range(1, images + 1):
             if images % gpus == 0 and images / gpus <= room:
                 return gpus
-        raise InputError(
-            f"settings.gpus: found auto, but not one image of {run.name} fits into the memory of a {self.costs['gpu']}"
-            ", by configs/costs.yaml; expected larger GPUs (`gpu`), or a number to try it all the same."
-        )
+        where = f"the memory of a {self.costs['gpu']}, by configs/costs.yaml"
+        raise InputError(f"{found} not one image of {run.name} fits into {where}; expected larger GPUs, or a number.")
 
     def images_per_step(self, run: Run) -> int:
         """Return how many images one step of a run has over all GPUs."""

@@ -5,10 +5,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from builders.results import SMALL_RUN, experiment, md_rows, write_results
+from builders.results import experiment, md_rows, own_table, write_results
 
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.metrics import load_per_class
 from iou_aware.analysis.tables.write import write_table
 from iou_aware.common.files import csv_text, text_of_cell
 
@@ -40,24 +39,15 @@ def test_other_text_and_numbers_are_left():
 
 
 def test_classes_and_labels_of_hostile_names_reach_no_spreadsheet_and_every_page(tmp_path):
-    classes = ("=HYPERLINK(1)", "+1+1|x")
-    rows = {
-        "=row": {"detector": "retinanet", "label": "@label"},
-        "ours": {"detector": "iou_aware_retinanet", "iou_loss": "bce", "rule": "alpha=0.50"},
-    }
-    table = {"caption": "c", "split": "val", "columns": ["AP"], "per_class": True, "select": SMALL_RUN, "rows": rows}
-    study = experiment(tmp_path, tables={"own": table})
-    write_results(study, {}, classes=classes)
+    rows = {"=row": {"detector": "retinanet", "label": "@label"}}
+    study = experiment(tmp_path, tables={"own": own_table(rows, per_class=True)})
+    write_results(study, {}, classes=["=HYPERLINK(1)", "+1+1|x"])
     collect(study)
     write_table(study, "own")
     for file in (study.paths.per_class, study.paths.metrics, study.paths.table("own", "csv")):
-        with file.open(newline="") as opened:
-            found = [cell for line in csv.reader(opened) for cell in line]
-        assert len(found) > 50
-        assert not [cell for cell in found if re.match(r"[=+\-@]", cell) and not re.fullmatch(r"[+-]?[\d.e-]+", cell)]
-    assert list(load_per_class(study.paths.per_class)["class"].unique()) == list(classes)
+        assert not re.search(r"(?m)(^|,)\"?([=@]|[+-][^\d.])", file.read_text())
     heads = [row[0] for row in md_rows(study, "own")]
-    assert "*=HYPERLINK(1)*" in heads and "@label" in heads
+    assert {"*=HYPERLINK(1)*", "@label"} <= set(heads)
 
 
 def test_there_is_one_writer():

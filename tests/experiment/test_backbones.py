@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
+import mmengine
 import pytest
 from builders.experiments import write
 from builders.file_server import Served, serving
@@ -77,7 +77,6 @@ def test_an_address_without_a_checksum_is_refused(tmp_path, checkpoint):
 )
 def test_addresses_are_those_that_mmengine_knows_by_name(backbone, listing, entry):
     """Its lists say what `torchvision://` and `open-mmlab://` stand for: the latter is at the mirror there."""
-    folder = Path(find_spec("mmengine").submodule_search_locations[0], "hub")
-    listed = json.loads((folder / f"{listing}.json").read_text())[entry]
+    listed = json.loads(Path(mmengine.__file__).with_name("hub").joinpath(f"{listing}.json").read_text())[entry]
     known = origin(ROOT / "configs" / "backbones" / f"{backbone}.py")
     assert listed in (known, known.replace("download.openmmlab.com", "mmassets.onedl.ai"))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from contextlib import ExitStack
 
 import pytest
 from builders.data import program, put
@@ -57,13 +58,11 @@ def test_a_training_hears_that_its_job_is_to_end_where_only_snakemake_is_told(tm
     project.before_stages(f"[ $1 = train ] && {{ {saving}; }}")
     seal = f"results/study/runs/{BASELINE}/run.json"
     options = ["--sdm", "apptainer"] if contained else []
-    with project.start(*options, "--mode", "remote", seal) as job:
+    with project.start(*options, "--mode", "remote", seal) as job, ExitStack() as end:
+        end.callback(job.kill)
         (tmp_path / "started").read_text()
         job.terminate()
-        try:
-            assert (job.wait(timeout=300) == 0) is finishes
-        finally:
-            job.kill()
+        assert (job.wait(timeout=300) == 0) is finishes
     assert (tmp_path / "saved").read_text() == "saved\n"
     assert (tmp_path / seal).is_file() is finishes
 

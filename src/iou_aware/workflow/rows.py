@@ -3,8 +3,6 @@
 from iou_aware.common.markdown import table as markdown_table
 from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import Run
 
 HEADS = ["table", "row", "split", "rule", "recipe", "detector", "backbone", "runs"]
 
@@ -16,18 +14,12 @@ def print_runs(experiment: Experiment) -> None:
 
 def print_rows(experiment: Experiment) -> None:
     """Print what makes every row of an experiment's tables to standard output, as a Markdown table."""
-    rows = []
+    paths, rows = experiment.paths, []
     for name, table in experiment.tables.items():
         for row in table.rows.values():
             run = experiment.run(row.runs[0])
-            configs = _configs(experiment.paths, run)
+            configs = [str(paths.detector(run.recipe, run.detector)), str(paths.backbone(run.backbone))]
+            if run.is_released:  # with one config of both
+                configs = [released.origin(paths.detector(run.recipe, run.detector), run.backbone), ""]
             rows.append([name, row.key, table.split, row.rule, run.recipe, *configs, ", ".join(row.runs)])
     print(markdown_table(HEADS, rows))
-
-
-def _configs(paths: Layout, run: Run) -> tuple[str, str]:
-    """Return the configs of a run's detector and backbone; of released weights, the one that has both."""
-    detector = paths.detector(run.recipe, run.detector)
-    if run.is_released:
-        return released.origin(detector, run.backbone), ""
-    return str(detector), str(paths.backbone(run.backbone))

@@ -18,8 +18,10 @@ def paper(monkeypatch) -> Experiment:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """A small study whose every job has run."""
+    """A small study whose every job has run; one of its detectors starts from the other."""
     project = Project(tmp_path_factory.mktemp("finished"), **SMALL)
+    bases = ["mmdet::_base_/models/retinanet_r50_fpn.py", "./retinanet.py", "../../schedules/quick.py"]
+    project.append("configs/detectors/quick/iou_aware_retinanet.py", f"_base_ = {bases}\n")
     project.run()
     return project
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from builders.data import csv_rows
+from builders.data import csv_rows, put
 from builders.workflows import NOTES, command, finished, jobs, snakemake
 
 from iou_aware.analysis.times import STAGES
@@ -139,8 +139,7 @@ def empty_others(project: Path, folder: Path) -> list[str]:
     for file in [*(project / "results").rglob("[!.]*"), *(project / "reports" / "paper").glob("*.csv")]:
         other = folder / file.relative_to(project)
         if file.is_file() and not other.exists():
-            other.parent.mkdir(parents=True, exist_ok=True)
-            other.touch()
+            put(other, "")
             if "paper" in other.parts:
                 pd.read_csv(file)[["row", "cited"]].to_csv(other, index=False)
                 tables.append(str(other.relative_to(folder)))

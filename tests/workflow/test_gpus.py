@@ -46,15 +46,11 @@ for number in $(echo "${*##*--id=}" | tr , ' '); do sed -n "$((number + 1))p" uu
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Return a function that lets a machine have GPUs."""
-
-    def have(uuids: list[str]) -> None:
-        listed = program(tmp_path / "machine" / "nvidia-smi", NVIDIA_SMI)
-        listed.with_name("uuids").write_text("\n".join(uuids) + "\n")
-        monkeypatch.setenv("PATH", str(listed.parent), prepend=os.pathsep)
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-    return have
+    """Make this a machine with GPUs."""
+    listed = program(tmp_path / "machine" / "nvidia-smi", NVIDIA_SMI)
+    listed.with_name("uuids").write_text("\n".join(GPUS) + "\n")
+    monkeypatch.setenv("PATH", str(listed.parent), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 @pytest.fixture
@@ -77,7 +73,6 @@ def has(process: subprocess.Popen) -> list[str]:
 
 
 def test_processes_at_once_never_have_a_gpu_in_common(machine, holders):
-    machine(GPUS)
     started = [holders(count) for count in (1, 2, 1)]
     taken = [has(process) for process in started]
     assert [len(names) for names in taken] == [1, 2, 1]
@@ -93,14 +88,12 @@ def test_processes_at_once_never_have_a_gpu_in_common(machine, holders):
     ids=["unset", "numbers", "beyond", "none", "empty", "uuid", "mig"],  # UUIDs have the process in them
 )
 def test_only_what_is_visible_is_taken(machine, monkeypatch, asked, expected):
-    machine(GPUS)
     if asked is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
     assert gpus.visible() == expected
 
 
 def test_more_than_there_are_is_left_to_those_who_need_them(machine, holders, tmp_path):
-    machine(GPUS)
     assert has(holders(5)) == ["None"]
     assert has(holders(4)) == GPUS
     none = {"PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "7"}  # nothing lists them
@@ -118,9 +111,9 @@ def test_a_stage_takes_what_it_needs_before_anything_looks_for_gpus(tmp_path, se
     assert done.stderr.splitlines()[-1] == f"{count} False"
 
 
-def test_no_process_of_a_killed_training_keeps_its_gpus(machine, tmp_path):
+def test_no_process_of_a_killed_training_keeps_its_gpus(machine, tmp_path, monkeypatch):
     """What torchrun has started would train on by itself, on GPUs that others take meanwhile."""
-    machine(GPUS[:2])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(GPUS[:2]))
     project(tmp_path, settings={"epochs": 500, "gpus": 2})
     with subprocess.Popen(command("train", RETINANET), cwd=tmp_path, **PIPES) as training:
         assert any("epoch 1/500" in line for line in training.stderr)

@@ -13,6 +13,7 @@ from iou_aware.data.dataset import load
 MICRO = {"generator": "micro-coco", "seed": 0, "images": {"train": 4}}
 HIDDEN = {"hidden": COCO["splits"]["train"] | {"labelled": False}}
 UNLABELLED = COCO | {"splits": COCO["splits"] | HIDDEN}
+VAL = COCO["splits"] | {"val": COCO["splits"]["train"]}
 MICRO_VOC = MICRO | {"generator": "micro-voc"}
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,11 +35,9 @@ def test_the_root_is_the_files_or_the_experiments(monkeypatch, tmp_path, root, r
     assert load(tmp_path / "project", "own", roots).root == tmp_path / place
 
 
-@pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / "configs" / "datasets").glob("*.yaml")), ids=lambda path: path.stem
-)
-def test_every_shipped_dataset_is_valid(path):
-    assert load(REPOSITORY, path.stem).name == path.stem
+def test_every_shipped_dataset_is_valid():
+    for path in (REPOSITORY / "configs" / "datasets").glob("*.yaml"):
+        assert load(REPOSITORY, path.stem).name == path.stem
 
 
 @pytest.mark.parametrize(
@@ -50,22 +49,19 @@ def test_every_shipped_dataset_is_valid(path):
         ({"root": None}, ["'root' is missing"]),
         ({"classes": ["a", "a"]}, ["key classes"]),
         ({"layout": "coco"}, ["key splits.train"]),
-        ({"splits": {"train": {"annotations": "a.json", "images": "a"}}}, ["key splits.train"]),
         ({"splits": {}}, ["key splits"]),
         ({"train": "trian"}, ["key train", "'trian'", "Did you mean 'train'"]),
         ({"evaluate": ["val"]}, ["key evaluate", "'val'", "train"]),
         (UNLABELLED | {"train": "hidden"}, ["key train: the split 'hidden' is not labelled"]),
         (UNLABELLED | {"evaluate": ["train", "hidden"]}, ["key evaluate: the split 'hidden' is not labelled"]),
         ({"folds": 1}, ["key folds", "1"]),
+        (COCO | {"splits": VAL, "evaluate": ["val"], "folds": 2}, ["key evaluate: found ['val'], expected [train]"]),
         ({"dataset": "other"}, ["key dataset", "'other'", "'own'"]),
         ({"generate": MICRO | {"generator": "macro"}}, ["key generate.generator", "'macro'", "micro-voc"]),
-        ({"generate": MICRO | {"images": {"train": 0}}}, ["key generate.images.train", "found 0"]),
-        ({"generate": MICRO | {"images": {"train": "many"}}}, ["key generate.images.train", "'many'"]),
         ({"generate": MICRO | {"images": {"train": {"test": 4}}}}, ["key generate.images.train", "{'test': 4}"]),
         ({"generate": MICRO | {"images": {"../../x": 3}}}, ["key generate.images", "letters, digits"]),
         ({"generate": MICRO_VOC | {"images": {"VOC2007": {"../x": 3}}}}, ["generate.images", "letters, digits"]),
         ({"generate": MICRO | {"seed": -1}}, ["key generate.seed", "found -1"]),
-        ({"generate": MICRO | {"colour": "red"}}, ["key generate.colour: unknown key"]),
         ({"generate": MICRO_VOC | {"images": {"VOC2007": {"test": 0}}}}, ["images.VOC2007.test: found 0"]),
         ({"generate": MICRO_VOC | {"images": {"test": 4}}}, ["key generate.images.test", "found 4"]),
         ({"fetch": {"archives": [{"url": "file:///etc/passwd"}]}}, ["key fetch.archives[0].url", "file:///etc/passwd"]),
@@ -79,18 +75,9 @@ def test_a_wrong_key_is_named(tmp_path, keys, told):
         assert part in str(caught.value)
 
 
-def test_cross_validation_is_of_the_split_that_is_trained_on(tmp_path):
-    splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}
-    describe(tmp_path, **COCO | {"splits": splits, "evaluate": ["val"], "folds": 2})
-    with pytest.raises(InputError, match=r"key evaluate: found \['val'\], expected \[train\]"):
-        load(tmp_path, "own")
-
-
 def test_an_unknown_dataset_is_named_with_the_closest_known(tmp_path):
     describe(tmp_path, "blood-cells")
-    with pytest.raises(
-        InputError, match=r"blood_cells\.yaml: there is no such file; .* Did you mean '.*blood-cells\.yaml'"
-    ):
+    with pytest.raises(InputError, match=r"blood_cells\.yaml: there is no .* Did you mean '.*blood-cells\.yaml'"):
         load(tmp_path, "blood_cells")
 
 

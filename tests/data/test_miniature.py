@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_objects_fill_cocos_areas_and_some_are_hardly_seen(style, least):
     assert {item.category for item in objects} == set(style.shapes)
 
 
-def test_another_seed_gives_other_images_and_no_two_are_alike(tmp_path):
+def test_no_two_images_are_alike(tmp_path):
     for seed in (0, 1):
         micro.generate(COCO | {"seed": seed}, tmp_path / str(seed))
     assert len({path.read_bytes() for path in tmp_path.glob("*/*/*.jpg")}) == 18
@@ -60,9 +61,8 @@ def test_another_seed_gives_other_images_and_no_two_are_alike(tmp_path):
 
 def test_boxes_hold_what_is_drawn():
     """Without clutter and noise, objects are what is vivid on a grey ground: an image shows where their boxes lie."""
-    style = replace(
-        micro._COCO_STYLE, name="clean", objects=(1, 1), sizes=(60, 120), vivid=200, clutter=(0, 0), noise=0
-    )
+    plain = {"objects": (1, 1), "clutter": (0, 0), "noise": 0}
+    style = replace(micro._COCO_STYLE, name="clean", sizes=(60, 120), vivid=200, **plain)
     for index in range(40):
         image, (item,) = micro_scenes.draw(style, (index,))
         vivid = np.ptp(image.astype(int), axis=2) > 100
@@ -102,15 +102,8 @@ def test_data_of_others_are_left_alone(tmp_path):
 
 
 def test_an_interrupted_set_leaves_nothing(tmp_path, monkeypatch):
-    drawn = []
-
-    def interrupted(*arguments):
-        drawn.append(arguments)
-        if len(drawn) == 4:
-            raise KeyboardInterrupt
-        return micro_scenes.draw(*arguments)
-
-    monkeypatch.setattr(micro, "draw", interrupted)
+    scenes = [micro_scenes.draw(micro._COCO_STYLE, (index,)) for index in range(3)]
+    monkeypatch.setattr(micro, "draw", Mock(side_effect=[*scenes, KeyboardInterrupt]))
     with pytest.raises(KeyboardInterrupt):
         micro.generate(COCO, tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
@@ -132,14 +125,14 @@ def test_backbones_are_deeper_and_grouped_as_those_they_stand_for_and_nothing_is
     register_all_modules()
     detector, depths = assignments.read(CONFIGS / "detectors" / "micro" / "retinanet.py"), {}
     for name in ("micro_r50", "micro_r101", "micro_x101"):
-        settings = assignments.merged(detector, assignments.read(CONFIGS / "backbones" / f"{name}.py"))
-        backbone = MODELS.build(settings["model"]["backbone"])
+        settings = assignments.merged(detector, assignments.read(CONFIGS / "backbones" / f"{name}.py"))["model"]
+        backbone = MODELS.build(settings["backbone"])
         backbone.train()
         layers = [layer for layer in backbone.modules() if isinstance(layer, torch.nn.Conv2d)]
         stem, *body = [layer for layer in layers if layer.kernel_size != (1, 1)]
         assert stem.groups == 1
         assert all((layer.in_channels // layer.groups == 8) == (name == "micro_x101") for layer in body)
-        assert settings["model"]["backbone"]["init_cfg"] is None
+        assert settings["backbone"]["init_cfg"] is None
         assert all(parameter.requires_grad for parameter in backbone.parameters()) and backbone.bn1.training
         depths[name] = len(layers)
     assert depths["micro_r101"] > 1.5 * depths["micro_r50"]

@@ -28,10 +28,9 @@ def laece_by_hand(confidences, true, ious) -> float:
     for number in range(1, 26):
         mine = [i for i, c in enumerate(confidences) if number == max(math.ceil(c * 25), 1)]
         if mine:
-            right = [i for i in mine if true[i]]
-            placed = sum(ious[i] for i in right) / len(right) if right else 0.0
-            gap = sum(confidences[i] for i in mine) / len(mine) - len(right) / len(mine) * placed
-            total += len(mine) / len(confidences) * abs(gap)
+            right = [ious[i] for i in mine if true[i]]
+            placed = len(right) / len(mine) * np.mean(right) if right else 0.0
+            total += len(mine) / len(confidences) * abs(np.mean(confidences[mine]) - placed)
     return 100 * total
 
 

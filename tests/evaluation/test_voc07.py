@@ -80,37 +80,30 @@ def test_equals_mmdet(tmp_path, monkeypatch, seed):
     # A pool of threads: processes forked from this one would have all that other tests left in it.
     monkeypatch.setattr(import_module("mmdet.evaluation.functional.mean_ap"), "Pool", ThreadPool)
     random = np.random.default_rng(seed)
-    images, classes = 25, 4
+    images, classes = range(1, 26), range(1, 5)
     boxes, found = [], []
-    for image in range(1, images + 1):
+    for image in images:
         for _ in range(random.integers(0, 7)):
-            category = int(random.integers(1, classes + 1))
+            category = int(random.integers(1, 5))
             corner, side = random.uniform(0, 150, 2), random.uniform(20, 100, 2)
             boxes.append((image, category, *corner, *side, int(random.random() < 0.2)))
             for _ in range(random.integers(0, 4)):
                 corners = np.concatenate([corner, corner + side]) + random.normal(0, 5, 4)
                 found.append((image, category, *corners, random.random()))
         found.append((image, 1, *random.uniform(0, 50, 2), *random.uniform(60, 150, 2), random.random()))
-    ours = precisions(truth(tmp_path, boxes, images, classes), found)
+    ours = precisions(truth(tmp_path, boxes, len(images), len(classes)), found)
 
     marked, detected = np.array(boxes), np.array(found)
     marked[:, 4:6] += marked[:, 2:4]
-    annotations = [
-        {
-            "bboxes": marked[mine & (marked[:, 6] == 0), 2:6],
-            "labels": marked[mine & (marked[:, 6] == 0), 1].astype(int) - 1,
-            "bboxes_ignore": marked[mine & (marked[:, 6] == 1), 2:6],
-            "labels_ignore": marked[mine & (marked[:, 6] == 1), 1].astype(int) - 1,
-        }
-        for mine in (marked[:, 0] == image for image in range(1, images + 1))
-    ]
-    detections = [
-        [detected[(detected[:, 0] == image) & (detected[:, 1] == category), 2:] for category in range(1, classes + 1)]
-        for image in range(1, images + 1)
-    ]
+    annotations = []
+    for image in images:
+        plain, difficult = (marked[(marked[:, 0] == image) & (marked[:, 6] == flag)] for flag in (0, 1))
+        kinds = {"": plain, "_ignore": difficult}
+        annotations.append({f"bboxes{kind}": rows[:, 2:6] for kind, rows in kinds.items()})
+        annotations[-1] |= {f"labels{kind}": rows[:, 1].astype(int) - 1 for kind, rows in kinds.items()}
+    detections = [[detected[(detected[:, :2] == (image, k)).all(1), 2:] for k in classes] for image in images]
     for threshold, row in zip(THRESHOLDS, ours, strict=True):
-        mean, parts = eval_map(
-            detections, annotations, iou_thr=threshold, eval_mode="11points", logger="silent", nproc=1
-        )
+        options = {"iou_thr": threshold, "eval_mode": "11points", "logger": "silent", "nproc": 1}
+        mean, parts = eval_map(detections, annotations, **options)
         assert row == pytest.approx([part["ap"].item() for part in parts], abs=1e-6)
         assert row.mean() == pytest.approx(mean, abs=1e-6)

@@ -19,7 +19,7 @@ PAUSE = 2.0  # seconds before the second of them; doubled for each further one
 _TIMEOUT = 60.0  # seconds without a byte after which an attempt has failed
 _CHUNK = 1 << 16  # bytes, of which the last ones are lost with a connection
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
-_BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 def download(urls: Sequence[str], target: Path, checksum: str | None = None) -> None:
@@ -71,9 +71,9 @@ def _complete(url: str, part: Path, checksum: str | None) -> None:
         try:
             _request(url, part, resume=checksum is not None)
             break
-        except requests.RequestException as failure:
+        except _PASSING as failure:
             failures = 0 if _size(part) > before else failures + 1
-            if failures == TRIES or not _is_passing(failure):
+            if failures == TRIES:
                 raise
             log.warning("%s: %s; trying again", url, failure)
             time.sleep(PAUSE * 2 ** max(0, failures - 1))
@@ -83,12 +83,6 @@ def _complete(url: str, part: Path, checksum: str | None) -> None:
             raise requests.RequestException(f"{wrong}: not the file that was published")
         log.warning("%s: what was there before does not belong to it; starting over", part)
         _complete(url, part, checksum)
-
-
-def _is_passing(failure: requests.RequestException) -> bool:
-    if failure.response is not None:
-        return failure.response.status_code in _RETRIED
-    return isinstance(failure, _BROKEN_OFF)
 
 
 def _request(url: str, part: Path, resume: bool) -> None:
@@ -104,6 +98,8 @@ def _request(url: str, part: Path, resume: bool) -> None:
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if offset and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing, unless the part is another file's
+        if response.status_code in _RETRIED:
+            raise requests.ConnectionError(f"{response.status_code} {response.reason}")
         response.raise_for_status()
         continues = response.status_code == requests.codes.partial_content
         length = int(response.headers.get("Content-Length", 0))

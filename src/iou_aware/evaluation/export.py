@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from iou_aware import detections
 from iou_aware.common.files import write_text
 from iou_aware.data.annotations import Annotations
@@ -52,10 +50,7 @@ def results(found: Detections, image_ids: Ids, category_ids: Ids) -> list[dict[s
         InputError: A detection is of another image or category.
     """
     require_known(found.results, list(image_ids), list(category_ids), "export")
-    boxes = found.boxes.astype(np.float64)
-    boxes[:, 2:] -= boxes[:, :2]
-    columns = (found.image_ids, found.category_ids, boxes, found.confidences.astype(np.float64))
     return [
         {"image_id": image_ids[image], "category_id": category_ids[category], "bbox": box, "score": score}
-        for image, category, box, score in zip(*(column.tolist() for column in columns), strict=True)
+        for image, *box, score, category in found.results.tolist()
     ]

@@ -107,7 +107,7 @@ def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/secret.jpg", "a\0b.jpg", ".."])
 def test_a_name_that_leads_out_of_its_folder_is_a_fault(name):
-    assert outside(name, "train.txt, line 2").text.startswith("train.txt, line 2: found ")
+    assert str(outside(name, "train.txt, line 2")).startswith("train.txt, line 2: found ")
     assert outside("more/..1.jpg", "train.txt, line 2") is None
 
 

@@ -32,12 +32,11 @@ def check(dataset: Dataset, split: str, source: Source, classes: Collection[str]
     check_images(source.folder, source.images, f"{dataset.name} {split}: images")
     excluded = [image for image in source.images if image.fault]
     for image in excluded if dataset.invalid_images == "error" else ():
-        advice = f"{image.fault.advice} {dataset.leave_out('invalid_images')}"
-        source.faults.append(Fault(image.fault.kind, image.fault.text, advice))
+        source.faults.append(Fault(image.fault.kind, f"{image.fault} {dataset.leave_out('invalid_images')}"))
     source.images = [image for image in source.images if not image.fault]
     _number(source.images)
     return {
-        "excluded": [{"image": image.file_name, "why": image.fault.text} for image in excluded],
+        "excluded": [{"image": image.file_name, "why": str(image.fault)} for image in excluded],
         **_check_boxes(dataset, source, classes),
     }
 
@@ -110,10 +109,9 @@ def _check_boxes(dataset: Dataset, source: Source, classes: Collection[str]) -> 
             if dataset.invalid_boxes == "error":
                 text = (
                     f"{box.place}: box {box.index} ({box.category}) of image {record['image']}: {record['box']} "
-                    f"{record['why']}"
+                    f"{record['why']}. Correct the annotation. {dataset.leave_out('invalid_boxes')}"
                 )
-                advice = f"Correct the annotation. {dataset.leave_out('invalid_boxes')}"
-                source.faults.append(Fault(kind, text, advice))
+                source.faults.append(Fault(kind, text))
             if dataset.invalid_boxes != "keep" or box.box is None or not all(map(math.isfinite, box.box)):
                 continue
         staying.append(box)
@@ -124,9 +122,9 @@ def _check_boxes(dataset: Dataset, source: Source, classes: Collection[str]) -> 
 def _unlisted(dataset: Dataset, box: SourceBox, classes: Collection[str]) -> Fault:
     return Fault(
         "class not listed",
-        f"{box.place}: the class {box.category!r} is unknown",
-        f"{closest(box.category, classes)} {dataset.file}, key classes, lists {', '.join(classes)}: correct the "
-        "annotation, add the class there, or set `unlisted_classes: exclude` to do without its boxes.",
+        f"{box.place}: the class {box.category!r} is unknown.{closest(box.category, classes)} {dataset.file}, key "
+        f"classes, lists {', '.join(classes)}: correct the annotation, add the class there, or set "
+        "`unlisted_classes: exclude` to do without its boxes.",
     )
 
 

@@ -50,14 +50,12 @@ def read_header(path: Path, named_by: str) -> Header:
     except FileNotFoundError as error:
         raise Fault(
             "image missing",
-            f"{path}: there is no such image, but {named_by} names it",
-            "Put it there, or correct the name.",
+            f"{path}: there is no such image, but {named_by} names it. Put it there, or correct the name.",
         ) from error
     except UNREADABLE as error:
         raise Fault(
             "image unreadable",
-            f"{path}: the image cannot be read ({error}); {named_by} names it",
-            "Replace it, by a JPEG or PNG say.",
+            f"{path}: the image cannot be read ({error}); {named_by} names it. Replace it, by a JPEG or PNG say.",
         ) from error
 
 
@@ -93,7 +91,7 @@ def check_size(header: Header, path: Path, stated: tuple[int, int] | None, named
     if header.turned and header.form not in TURNED_BY_OPENCV:
         raise Fault(
             "image turned by EXIF",
-            f"{path}: EXIF turns the image, and OpenCV, which training reads images with, turns no {header.form}",
+            f"{path}: EXIF turns the image, and OpenCV, which training reads images with, turns no {header.form}. "
             "Boxes may be drawn on either: turn the pixels, or remove the EXIF orientation.",
         )
     if stated in (None, header.shown):
@@ -103,14 +101,14 @@ def check_size(header: Header, path: Path, stated: tuple[int, int] | None, named
         raise Fault(
             "image turned by EXIF",
             f"{path}: a detector sees the image turned by EXIF, {header.shown[0]}x{header.shown[1]} pixels, {says}, "
-            "the size before turning",
+            "the size before turning. "
             "Boxes drawn before turning would be misplaced: remove the EXIF orientation where boxes are drawn on the "
             "pixels as stored, or state the size, and draw the boxes, as turned.",
         )
     raise Fault(
         "image of another size",
-        f"{path}: the image is {header.stored[0]}x{header.stored[1]} pixels, {says}",
-        "Its boxes would be misplaced: correct the size there, or put the right image here.",
+        f"{path}: the image is {header.stored[0]}x{header.stored[1]} pixels, {says}. Its boxes would be misplaced: "
+        "correct the size there, or put the right image here.",
     )
 
 

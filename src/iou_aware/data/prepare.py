@@ -141,8 +141,8 @@ def _classes(dataset: Dataset, sources: Mapping[str, Source], faults: list[Input
         return known if declared else dict(sorted(known.items()))
     for name in dataset.classes:
         if declared and name not in known:
-            text = f"{dataset.file}, key classes: no annotation file has the class {name!r}, only {', '.join(known)}"
-            faults.append(Fault("class unknown", text, f"{closest(name, known)} Correct the key, or leave it out."))
+            text = f"{dataset.file}, key classes: no annotation file has the class {name!r}, only {', '.join(known)}."
+            faults.append(Fault("class unknown", f"{text}{closest(name, known)} Correct the key, or leave it out."))
     return {name: known.get(name) for name in dataset.classes}
 
 
@@ -153,22 +153,22 @@ def _check_content(dataset: Dataset, split: str, source: Source, left_out: Mappi
     if expected not in (None, number):
         text = (
             f"{dataset.root}: the split {split!r} of {dataset.name} has {number} images, but {dataset.file}, key "
-            f"splits.{split}.expected_images, says {expected}"
+            f"splits.{split}.expected_images, says {expected}. The data are incomplete or another version: get them "
+            "again, or correct the key."
         )
-        advice = "The data are incomplete or another version: get them again, or correct the key."
-        source.faults.append(Fault("number of images", text, advice))
+        source.faults.append(Fault("number of images", text))
     if not source.images and not source.faults:
-        text = f"{dataset.root}: none of the {number} images of the split {split!r} can be used"
-        source.faults.append(Fault("no images", text, f"The first: {excluded[0]['why']}"))
+        text = f"{dataset.root}: none of the {number} images of the split {split!r} can be used. The first: "
+        source.faults.append(Fault("no images", text + excluded[0]["why"]))
     ignored = sum(box.ignored for box in source.boxes)
     if keys["labelled"] and ignored == len(source.boxes) and not source.faults:
         text = (
             f"{', '.join(map(str, _layout(dataset).files(dataset, split)))}: the split has {number} images but no box "
             f"to be found ({ignored} ignored, {len(left_out['invalid'])} invalid, "
-            f"{sum(left_out['unlisted'].values())} of classes that are not listed)"
+            f"{sum(left_out['unlisted'].values())} of classes that are not listed). Annotate it, or, in COCO layout, "
+            "mark the split `labelled: false`."
         )
-        advice = "Annotate it, or, in COCO layout, mark the split `labelled: false`."
-        source.faults.append(Fault("no boxes", text, advice))
+        source.faults.append(Fault("no boxes", text))
 
 
 def _flatness(image: Mapping[str, Any]) -> float:

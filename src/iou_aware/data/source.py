@@ -27,13 +27,12 @@ class Fault(InputError):
 
     Attributes:
         kind: What all faults of this kind are counted under, such as ``image missing``.
-        text: Where it is and what is wrong.
-        advice: What to do about it.
     """
 
-    def __init__(self, kind: str, text: str, advice: str):
-        super().__init__(f"{text}. {advice.strip()}")
-        self.kind, self.text, self.advice = kind, text, advice.strip()
+    def __init__(self, kind: str, text: str):
+        """Say where it is, what is wrong and what to do about it."""
+        super().__init__(text)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +166,8 @@ def outside(name: str, named_by: str) -> Fault | None:
         return None
     return Fault(
         "name outside the folder",
-        f"{named_by}: found {name!r}, expected a path below the dataset's folder of images, without '..'",
-        "Correct it; if the image belongs to the dataset, put it there.",
+        f"{named_by}: found {name!r}, expected a path below the dataset's folder of images, without '..'. Correct it; "
+        "if the image belongs to the dataset, put it there.",
     )
 
 
@@ -183,11 +182,9 @@ def settle(faults: Sequence[InputError], name: str, file: Path) -> None:
         raise faults[0]
     if not faults:
         return
-    kinds: dict[str, list[Fault]] = {}
+    kinds: dict[str, list[InputError]] = {}
     for fault in faults:
-        known = fault if isinstance(fault, Fault) else Fault("file missing or unreadable", str(fault), "")
-        kinds.setdefault(known.kind, []).append(known)
-    write_text(file, "".join(f"{one.kind}: {one.text}\n" for alike in kinds.values() for one in alike))
-    counts = "".join(f"\n  {len(alike)} x {kind}, first: {alike[0].text}" for kind, alike in kinds.items())
-    advice = " ".join(dict.fromkeys(fault.advice for alike in kinds.values() for fault in alike if fault.advice))
-    raise InputError(f"{name}: {len(faults)} faults:{counts}\n{file} lists all of them. {advice}")
+        kinds.setdefault(getattr(fault, "kind", "file missing or unreadable"), []).append(fault)
+    write_text(file, "".join(f"{kind}: {fault}\n" for kind, alike in kinds.items() for fault in alike))
+    counts = "".join(f"\n  {len(alike)} x {kind}, first: {alike[0]}" for kind, alike in kinds.items())
+    raise InputError(f"{name}: {len(faults)} faults:{counts}\n{file} lists all of them.")

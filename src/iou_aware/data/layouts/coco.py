@@ -108,7 +108,7 @@ def _id(value: Any) -> int | str | None:
 
 
 def _wrong(place: str, found: Any, expected: str) -> Fault:
-    return Fault("wrong value", f"{place}: found {found!r}, expected {expected}", "Correct the entry.")
+    return Fault("wrong value", f"{place}: found {found!r}, expected {expected}. Correct the entry.")
 
 
 def _images(entries: list[dict[str, Any]], folder: Path, path: Path, faults: list[InputError]) -> _Known:
@@ -131,7 +131,7 @@ def _images(entries: list[dict[str, Any]], folder: Path, path: Path, faults: lis
             for key, value in (("file_name", name), ("id", number)):
                 if first.setdefault((key, value), index) != index:
                     text = f"{place}.{key}: the {key} {value} is duplicated, images[{first[key, value]}] has it already"
-                    found = Fault(f"{key} twice", text, "Give each entry one of its own.")
+                    found = Fault(f"{key} twice", f"{text}. Give each entry one of its own.")
         if found:
             faults.append(found)
             images.setdefault(number, None)
@@ -168,11 +168,11 @@ def _categories(
             faults.append(_wrong(f"{place}.{key}", entry.get(key), expected))
             names.setdefault(number, None)
         elif number in names:
-            text = f"{place}.id: the id {number} is duplicated"
-            faults.append(Fault("id twice", text, "Give each category its own."))
+            text = f"{place}.id: the id {number} is duplicated. Give each category its own."
+            faults.append(Fault("id twice", text))
         elif number in used and earlier in used:
             text = f"{path}, key categories: the names are not unique: {earlier} and {number} are {name!r}"
-            faults.append(Fault("name twice", text, "Rename or merge them."))
+            faults.append(Fault("name twice", f"{text}. Rename or merge them."))
             names[number] = None
         elif number in used or (earlier is None and (number, entry.get("supercategory")) != (0, "none")):
             names.pop(earlier, None)
@@ -215,7 +215,7 @@ def _fault(annotation: dict[str, Any], images: _Known, names: _Known, place: str
             if known is names:
                 listed = ", ".join(f"{number} {name}" for number, name in names.items())
                 text += textwrap.shorten(f". Known: {listed}", 1000, placeholder=" ...")
-            return Fault(f"{what} unknown", text, "Correct the id, or remove the annotation.")
+            return Fault(f"{what} unknown", f"{text}. Correct the id, or remove the annotation.")
     area = annotation.get("area")
     if area is not None and not (_is_number(area) and math.isfinite(area) and area >= 0):
         return _wrong(f"{place}.area", area, "a number of square pixels")

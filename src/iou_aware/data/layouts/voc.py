@@ -49,8 +49,8 @@ def read(dataset: Dataset, split: str) -> Source:
     for one, file in zip(dataset.splits[split]["sets"], files(dataset, split), strict=True):
         for place, name in _names(file, faults):
             if (first := named.setdefault((one["folder"], name), place)) != place:
-                text = f"{place}: the image {name!r} is named a second time; first in {first}"
-                faults.append(Fault("image listed twice", text, "Remove one of them: image ids must be unique."))
+                text = f"{place}: the image {name!r} is named a second time; first in {first}. Remove one of them."
+                faults.append(Fault("image listed twice", text))
     images: list[SourceImage] = []
     boxes: list[SourceBox] = []
     pictures = cache(_pictures)
@@ -132,8 +132,8 @@ def _picture(place: Path, file_name: str | None, known: Mapping[str, list[str]])
     if file_name and (file_name in found or (not found and os.path.isfile(place.parent / file_name))):
         return file_name
     if found:
-        text = f"{place.parent}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}"
-        raise Fault("image ambiguous", text, "Remove what is no image of the dataset, or correct <filename>.")
+        text = f"{place.parent}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}."
+        raise Fault("image ambiguous", f"{text} Remove what is no image of the dataset, or correct <filename>.")
     return file_name or f"{place.name}.jpg"
 
 

@@ -37,26 +37,25 @@ def read_annotation(path: Path, image: SourceImage, faults: list[InputError]) ->
     except FileNotFoundError as error:
         raise Fault(
             "annotation file missing",
-            f"{path}: there is no such annotation file, but an image list names it",
-            "Add it, take it off the list, or set `missing_annotations: negative` if it shows no object.",
+            f"{path}: there is no such annotation file, but an image list names it. Add it, take it off the list, or "
+            "set `missing_annotations: negative` if it shows no object.",
         ) from error
     except OSError as error:
-        text = f"{path}: cannot be read ({error.strerror or error}); expected an annotation file, XML"
-        raise Fault("file unreadable", text, "Replace it.") from error
+        text = f"{path}: cannot be read ({error.strerror or error}); expected an annotation file, XML. Replace it."
+        raise Fault("file unreadable", text) from error
     except expat.ExpatError as error:
-        raise Fault(
-            "file unreadable",
-            f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]})",
-            "The file may be cut short: restore it from its source.",
-        ) from error
+        text = f"{path}, line {error.lineno}: not well-formed XML ({expat.errors.messages[error.code]}). "
+        raise Fault("file unreadable", text + "The file may be cut short: restore it from its source.") from error
     if tree.tag != "annotation":
-        text = f"{path}: found <{tree.tag}>, expected <annotation>"
-        raise Fault("file unreadable", text, "This is not a VOC annotation file.")
+        text = f"{path}: found <{tree.tag}>, expected <annotation>. This is not a VOC annotation file."
+        raise Fault("file unreadable", text)
     boxes = sum(1 for _ in tree.iter("bndbox"))
     lost = boxes - len(tree.findall("object/bndbox")) - len(tree.findall("object/part/bndbox"))
     if lost:
-        text = f"{path}: {lost} of {boxes} <bndbox> stands in no <object> of the <annotation>"
-        raise Fault("file unreadable", text, "Correct the elements around it.")
+        text = (
+            f"{path}: {lost} of {boxes} <bndbox> stands in no <object> of the <annotation>. Correct what is around it."
+        )
+        raise Fault("file unreadable", text)
     image.size = _size(tree, path)
     objects = [_box(item, path, index, image, faults) for index, item in enumerate(tree.findall("object"))]
     file_name = (tree.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
@@ -74,9 +73,8 @@ def decoded(content: bytes, path: Path) -> str:
         return content.decode(name if wide else _TAKEN_FOR.get(name, name))
     except (LookupError, UnicodeError) as error:
         line = content.count(b"\n", 0, getattr(error, "start", 0)) + 1
-        raise Fault(
-            "file unreadable", f"{path}, line {line}: cannot be read as {encoding!r} ({error})", "Save it as UTF-8."
-        ) from error
+        text = f"{path}, line {line}: cannot be read as {encoding!r} ({error}). Save it as UTF-8."
+        raise Fault("file unreadable", text) from error
 
 
 def _parsed(content: str, path: Path) -> ElementTree.Element:
@@ -87,12 +85,10 @@ def _parsed(content: str, path: Path) -> ElementTree.Element:
         builder.start(tag, attributes | {"line": parser.CurrentLineNumber})
 
     def refuse(*_: object) -> None:
-        raise Fault(
-            "file unreadable",
-            f"{path}, line {parser.CurrentLineNumber}: the file declares a DOCTYPE, which can define entities and read "
-            "other files",
-            "VOC annotations need none: remove the declaration.",
+        text = (
+            f"{path}, line {parser.CurrentLineNumber}: the file declares a DOCTYPE, which can define entities and read"
         )
+        raise Fault("file unreadable", f"{text} other files. VOC annotations need none: remove the declaration.")
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler = start, builder.end
@@ -118,8 +114,8 @@ def _box(
         if not twice:
             what = "has no <name>" if not name else f"has {item.findtext('difficult')!r} as <difficult>"
             what += "; expected its class, and 0 or 1"
-        text = f"{path}, line {line}: object {index} {what}"
-        faults.append(Fault("object incomplete", text, "Correct it, or remove the object."))
+        text = f"{path}, line {line}: object {index} {what}. Correct it, or remove the object."
+        faults.append(Fault("object incomplete", text))
         return None
     texts = {child.tag: child.text for child in corners}
     numbers = [_number(texts.get(corner)) for corner in _CORNERS]
@@ -142,8 +138,8 @@ def _size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
     if not (isinstance(width, int) and isinstance(height, int) and min(width, height) >= 0):
         raise Fault(
             "size wrong",
-            f"{path}, key size: found {texts[0]} by {texts[1]}, expected whole numbers of pixels",
-            "Correct it, or remove the element: the size is then read from the image.",
+            f"{path}, key size: found {texts[0]} by {texts[1]}, expected whole numbers of pixels. Correct it, or "
+            "remove the element: the size is then read from the image.",
         )
     return (width, height) if width and height else None
 

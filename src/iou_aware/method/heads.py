@@ -59,10 +59,8 @@ class IoUAwareATSSHead(IoUAware, ATSSHead):
 
 
 @MODELS.register_module()
-class IoUAwareATSSHeadWithoutCenterness(IoUAware, ATSSHeadWithoutCenterness):
+class IoUAwareATSSHeadWithoutCenterness(IoUAwareATSSHead, ATSSHeadWithoutCenterness):
     """ATSSHead with the IoU in place of the centerness."""
-
-    box_layer = "atss_reg"
 
 
 @MODELS.register_module()

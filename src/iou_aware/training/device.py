@@ -63,13 +63,13 @@ def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
         return "cpu"
     if device == "cuda":
         _require_build()
-        if not torch.cuda.is_available():
-            raise MachineError(
-                "settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU. On a "
-                "cluster the job was given none, or its driver is too old for this CUDA, which `nvidia-smi` would tell."
-            )
     if not torch.cuda.is_available():
-        return "cpu"
+        if device == "auto":
+            return "cpu"
+        raise MachineError(
+            "settings.device: found cuda, but PyTorch sees no GPU here; expected auto, cpu, or a GPU. On a cluster the "
+            "job was given none, or its driver is too old for this CUDA, which `nvidia-smi` would tell."
+        )
     if torch.cuda.device_count() < gpus:
         raise InputError(
             f"settings.gpus: found {gpus}, but PyTorch sees {torch.cuda.device_count()} here; expected no more. "

@@ -5,7 +5,7 @@ calls, and of any module, which it imports. Some registered parts run their argu
 NMS, and one detector of MMDetection runs the config of another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +48,22 @@ def read(file: Path) -> Config:
 
 def require_parts(model: Any, where: str) -> None:
     """Raise InputError about ``where`` unless a model's config, at any depth, is made of registered parts."""
-    _require(
-        model, _is_part, where, "a registered part of a detector by its plain name, none that runs what it is given"
-    )
+    modules = _registered(MODELS, TASK_UTILS, WEIGHT_INITIALIZERS)
+    known = {name for name, module in modules.items() if not module.startswith(RUNNING)} | UNREGISTERED
+    _require(model, known, where, "a registered part of a detector by its plain name, none that runs what it is given")
 
 
 def require_transforms(steps: Any, where: str) -> None:
     """Raise InputError about ``where`` unless a pipeline, at any depth, is made of registered transforms."""
-    _require(steps, _is_transform, where, "a transform of MMDetection or mmcv by its plain name")
+    _require(steps, _registered(TRANSFORMS), where, "a transform of MMDetection or mmcv by its plain name")
 
 
-def _require(value: Any, known: Callable[[str], bool], where: str, expected: str) -> None:
+def _require(value: Any, known: Container[str], where: str, expected: str) -> None:
     if isinstance(value, Mapping):
         for key, part in value.items():
             if key in IMPORTING:
                 raise InputError(f"{where}: found the key {key!r}, which can import a module; expected none.")
-            if key == "type" and not (isinstance(part, str) and known(part)):
+            if key == "type" and not (isinstance(part, str) and part in known):
                 raise InputError(f"{where}.type: found {part!r}, expected {expected}.")
             _require(part, known, f"{where}.{key}", expected)
     elif isinstance(value, (list, tuple)):
@@ -71,19 +71,15 @@ def _require(value: Any, known: Callable[[str], bool], where: str, expected: str
             _require(part, known, f"{where}[{i}]", expected)
 
 
-def _is_part(name: str) -> bool:
-    registered = (_registered(name, registry) for registry in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS))
-    module = next((part.__module__ for part in registered if part is not None), None)
-    return name in UNREGISTERED or (module is not None and not module.startswith(RUNNING))
+def _registered(*registries: Registry | None) -> dict[str, str]:
+    """Return the module of all that registries and their parents know, the first's first, by name.
 
-
-def _is_transform(name: str) -> bool:
-    return _registered(name, TRANSFORMS) is not None
-
-
-def _registered(name: str, registry: Registry | None) -> Any:
-    """Return the entry of a registry or of its parents; their own ``get`` would import what is not registered."""
-    if registry is None:
-        return None
-    registry.import_from_location()
-    return registry.module_dict.get(name) or _registered(name, registry.parent)
+    Their own ``get`` would import what is not registered.
+    """
+    modules: dict[str, str] = {}
+    for registry in registries:
+        while registry is not None:
+            registry.import_from_location()
+            modules = {name: part.__module__ for name, part in registry.module_dict.items()} | modules
+            registry = registry.parent
+    return modules

@@ -146,11 +146,11 @@ def iou(a, b) -> float:
 
 
 def samples(*boxes_per_image):
-    """Return data samples with the given ground truths, all of class 1."""
+    """Return data samples with the given ground truths, each of a class of its own."""
     batch = []
     for boxes in boxes_per_image:
         sample = DetDataSample(metainfo=metas_of(SHAPE, 1)[0])
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.ones(len(boxes), dtype=torch.long))
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)))
         sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         batch.append(sample)
     return batch

@@ -1,6 +1,5 @@
 """A detector of the user's own with the IoU mixin goes through every stage; nothing in the package knows its name."""
 
-import pytest
 from builders.configs import ROOT
 from builders.data import csv_rows, put
 from builders.heads import IoUAwareOwnHead, OwnHead
@@ -21,24 +20,19 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mine")
+def test_every_stage_takes_a_head_of_one_s_own(tmp_path, monkeypatch):
     for name, text in {
         "mine": RETINANET_CONFIG.replace("bbox_head=dict(", f"bbox_head=dict(type={OwnHead.__name__!r},"),
         "iou_aware_mine": IOU_AWARE_CONFIG.replace("retinanet", "mine").replace(
             "IoUAwareRetinaHead", IoUAwareOwnHead.__name__
         ),
     }.items():
-        put(folder / f"configs/detectors/quick/{name}.py", text)
+        put(tmp_path / f"configs/detectors/quick/{name}.py", text)
     for name in ("configs/costs.yaml", "reports/claims.yaml"):
-        put(folder / name, (ROOT / name).read_text(encoding="utf-8"))
+        put(tmp_path / name, (ROOT / name).read_text(encoding="utf-8"))
     runs = [{"detector": "mine"}, {"detector": "iou_aware_mine", "iou_loss": "l2"}]
-    return project(folder, runs=runs, tables={"mine": TABLE})
-
-
-def test_every_stage_takes_a_head_of_one_s_own(study, monkeypatch):
-    monkeypatch.chdir(study.root)
+    study = project(tmp_path, runs=runs, tables={"mine": TABLE})
+    monkeypatch.chdir(tmp_path)
 
     def stage(name: str, *arguments: str) -> None:
         assert cli.main([name, "configs/experiments/study.yaml", *arguments]) == 0, (name, arguments)

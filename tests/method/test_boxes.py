@@ -16,17 +16,10 @@ from mmdet.models.task_modules.prior_generators import anchor_inside_flags
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
 
-from iou_aware.method import heads
-
 SHAPE = (800, 1333)
 LAST = np.array([0.0, 0.0, 1.0, 1.0])
 # Widths are sums of coordinates up to 1333 in single precision, whose steps are 1e-4 there.
 PIXELS = 2e-3
-
-
-def model_of(recipe: str, detector: str):
-    assert heads  # registers the anchors
-    return resolve(run_of(recipe, detector)).model
 
 
 def random_boxes(count: int, seed: int = 0) -> np.ndarray:
@@ -133,7 +126,7 @@ RPN = {"strides": [4, 8, 16, 32, 64], "scales": [8]}
 def stage(request):
     """What a head of the recipe `paper` makes of anchors, and 1.x's anchors for it with both corners inside."""
     detector, name = request.param
-    model = model_of("paper", detector)
+    model = resolve(run_of("paper", detector)).model
     head, train = model[name], model.train_cfg.get("rpn", model.train_cfg)
     anchors = TASK_UTILS.build(head.anchor_generator)
     sizes = [(-(-SHAPE[0] // stride), -(-SHAPE[1] // stride)) for stride, _ in anchors.strides]
@@ -208,7 +201,7 @@ def test_suppression_is_that_of_1x(stage):
 @pytest.mark.parametrize(("detector", "name"), STAGES)
 @pytest.mark.parametrize(("recipe", "stay"), [("paper", True), ("mmdet3", False)])
 def test_boxes_without_area_stay_to_the_end_as_in_1x(recipe, stay, detector, name):
-    model = model_of(recipe, detector)
+    model = resolve(run_of(recipe, detector)).model
     stages = (config.get("rpn", config) for config in (model.train_cfg, model.test_cfg))
     head = MODELS.build(model[name] | dict(zip(("train_cfg", "test_cfg"), stages, strict=True)))
     sizes = [128 // stride for stride, _ in head.prior_generator.strides]
@@ -227,7 +220,7 @@ def test_boxes_without_area_stay_to_the_end_as_in_1x(recipe, stay, detector, nam
 
 def test_second_stage_is_that_of_1x():
     """From regions to pooled features, targets and boxes, of regions with more than one cell of their feature map."""
-    roi_head = model_of("paper", "faster_rcnn").roi_head
+    roi_head = resolve(run_of("paper", "faster_rcnn")).model.roi_head
     rois, boxes = (random_boxes(60, seed) for seed in (0, 1))
     rois = rois[(rois[:, 2:] - rois[:, :2] > 10).all(1)]
     boxes = boxes[: len(rois)]

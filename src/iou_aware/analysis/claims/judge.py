@@ -85,7 +85,7 @@ def judge(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """
     paths, tables = experiment.paths, experiment.tables
     document = documents.read(paths.statements, "claims")
-    measurements = Measurements(paths, experiment.runs)
+    measurements, values = Measurements(paths, experiment.runs), experiment.comparison == "values"
     claims: dict[str, dict[str, Any]] = {}
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in claims:
@@ -103,7 +103,10 @@ def judge(experiment: Experiment) -> dict[str, dict[str, Any]]:
             measure = partial(measurements.quantity, table=table, paper=name, noise=noise)
             backbones = {row.key: experiment.runs[row.runs[0]].backbone for row in table.rows.values()} if table else {}
             for metric in expectation["metrics"]:
-                findings += _findings(expectation, metric, measure, experiment.comparison == "values", backbones)
+                if "gain" in expectation:
+                    findings += _gains(expectation, metric, measure, values, backbones)
+                else:
+                    findings += (_best if "best" in expectation else _trend)(expectation, metric, measure)
         verdict, why, deciding = together(findings)
         texts = {key: " ".join(content.get(key, "").split()) or None for key in ("place", "statement", "reading")}
         decided = {"verdict": verdict, "why": why, "deciding": deciding, "findings": findings}
@@ -129,14 +132,6 @@ def _showing(name: str, tables: Mapping[str, Table], stand_ins: Sequence[str]) -
     of_paper = [table for table in tables.values() if table.paper == name]
     candidates = [tables.get(name), *of_paper, *(tables.get(other) for other in stand_ins)]
     return next((table for table in candidates if table), None)
-
-
-def _findings(
-    expectation: Mapping[str, Any], metric: str, measure: Measure, values: bool, backbones: Mapping[str, str]
-) -> list[Finding]:
-    if "gain" in expectation:
-        return _gains(expectation, metric, measure, values, backbones)
-    return [_best(expectation, metric, measure)] if "best" in expectation else _trend(expectation, metric, measure)
 
 
 def _gains(
@@ -175,7 +170,7 @@ def _gains(
     return findings
 
 
-def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Finding:
+def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> list[Finding]:
     """Judge which row is best: the best of those claimed less the best of the others."""
     rows, mine = expectation["among"], expectation["best"]
     others = [row for row in rows if row not in mine]
@@ -189,7 +184,7 @@ def _best(expectation: Mapping[str, Any], metric: str, measure: Measure) -> Find
         values = {row: measure(row, [[(1.0, row, metric)]]).value for row in rows}
         best = max(values, key=values.__getitem__)
         named = f"the best is {best} with {metric} {values[best]:.1f}"
-    return judge_best(lead, f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}", named)
+    return [judge_best(lead, f"best among {rows[0]} … {rows[-1]}: {' or '.join(mine)}", named)]
 
 
 def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure) -> list[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.model.weight_init import WEIGHT_INITIALIZERS  # with those of MMEngine, of which one is replaced
 
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing

@@ -88,12 +88,11 @@ def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     assert np.isnan(average_precisions(matches, [weights])).all()
 
 
-@pytest.mark.parametrize(("column", "told"), [(0, "image_id 7 "), (6, "category_id 7 ")])
-def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path, column, told):
+def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path):
     path = tmp_path / "truth.json"
     found = noisy(scene(path), 3)
-    found[5, column] = 7
-    with pytest.raises(InputError, match=rf"truth\.json, entry 5: found {told}"):
+    found[5, 0] = 7
+    with pytest.raises(InputError, match=r"truth\.json, entry 5: found image_id 7 "):
         drawn_metrics(path, found, 4)
 
 

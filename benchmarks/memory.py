@@ -33,12 +33,15 @@ def stream(images: int, batch: int) -> tuple[float, int]:
     before = held("VmRSS")
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         path = Path(folder) / "test-dev.parquet"
-        with detections.writer(path, RULES, images, {}) as writer:
+
+        def detected() -> Iterator[tuple[np.ndarray, detections.Detections]]:
             for number, start in enumerate(range(0, images, batch)):
                 if number % EVERY == 0:
                     swept = head.sweep(outs, metas, RULES)
-                writer.add(*predict.rows(swept, list(range(start, start + batch)), categories))
-        return held("VmHWM") - before, writer.rows
+                yield predict.rows(swept, list(range(start, start + batch)), categories)
+
+        written = detections.write(path, RULES, images, {}, detected())
+        return held("VmHWM") - before, written
 
 
 def held(what: str) -> float:

@@ -10,7 +10,6 @@ detections are never evaluated.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,71 +70,61 @@ class Detections:
         return np.column_stack(columns).astype(np.float64, copy=False)
 
 
-class Writer:
-    """Gathers detections and writes them in row groups, so that memory does not grow with the number of images."""
-
-    def __init__(self, file: pq.ParquetWriter, schema: pa.Schema, rules: Sequence[str], place: Path):
-        self._file, self._schema, self._rules, self._place = file, schema, list(rules), place
-        self.checksums = {rule: _checksum(schema.metadata[b"provenance"], rule) for rule in rules}
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
-        self._waiting = 0
-        self.rows = 0
-
-    def add(self, rules: np.ndarray, found: Detections) -> None:
-        """Add detections in the file's order.
-
-        Args:
-            rules: The place of each one's rule among the file's rules, (N,).
-            found: The detections.
-
-        Raises:
-            InputError: One of them is impossible.
-        """
-        _check_values(found, self._place)
-        self._parts.append((rules, _rows(found)))
-        self._waiting += len(rules)
-        if self._waiting >= ROWS_PER_GROUP:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is waiting as one row group."""
-        if not self._waiting:
-            return
-        rules, rows = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        for number, checksum in enumerate(self.checksums.values()):
-            checksum.update(rows[rules == number].tobytes())
-        columns = [
-            pa.array(rows["ids"][:, 0]),
-            pa.DictionaryArray.from_arrays(rules.astype(np.int32), self._rules),
-            pa.array(rows["ids"][:, 1], pa.int32()),
-            *(pa.array(numbers, from_pandas=True) for numbers in rows["numbers"].T),  # a NaN is a missing iou_pred
-        ]
-        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=self._waiting)
-        self.rows += self._waiting
-        self._parts, self._waiting = [], 0
-
-
-@contextmanager
-def writer(path: Path, rules: Sequence[str], images: int, provenance: Mapping[str, Any]) -> Iterator[Writer]:
-    """Yield a writer to a file that appears when the block ends well, and not otherwise.
+def write(
+    path: Path,
+    rules: Sequence[str],
+    images: int,
+    provenance: Mapping[str, Any],
+    parts: Iterable[tuple[np.ndarray, Detections]],
+) -> int:
+    """Write detections as they come, so that memory does not grow with the number of images; return how many.
 
     Args:
-        path: The Parquet file.
+        path: The Parquet file; it appears when all are written, and not otherwise.
         rules: The rules as text, in order.
         images: How many images will have been looked at, with or without detections.
         provenance: What made the detections; kept in the file's metadata with ``rules`` and ``images``.
+        parts: The detections in the file's order, with the place of each one's rule among ``rules``, (N,).
+
+    Raises:
+        InputError: A detection is impossible.
     """
     about = {**provenance, "rules": list(rules), "images": images}
     schema = SCHEMA.with_metadata({"provenance": json.dumps(about)})
+    checksums = {rule: _checksum(schema.metadata[b"provenance"], rule) for rule in rules}
+    written = 0
     with (
         writing(path) as beside,
         pq.ParquetWriter(beside, schema, compression="zstd", use_dictionary=["rule"], write_page_checksum=True) as file,
     ):
-        opened = Writer(file, schema, rules, path)
-        yield opened
-        opened.flush()
-        digests = {rule: checksum.hexdigest() for rule, checksum in opened.checksums.items()}
+        for numbers, rows in _groups(parts, path):
+            for number, checksum in enumerate(checksums.values()):
+                checksum.update(rows[numbers == number].tobytes())
+            columns = [
+                pa.array(rows["ids"][:, 0]),
+                pa.DictionaryArray.from_arrays(numbers.astype(np.int32), list(rules)),
+                pa.array(rows["ids"][:, 1], pa.int32()),
+                *(pa.array(column, from_pandas=True) for column in rows["numbers"].T),  # a NaN is a missing iou_pred
+            ]
+            file.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(rows))
+            written += len(rows)
+        digests = {rule: checksum.hexdigest() for rule, checksum in checksums.items()}
         file.add_key_value_metadata({CHECKSUMS: json.dumps(digests)})
+    return written
+
+
+def _groups(parts: Iterable[tuple[np.ndarray, Detections]], path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the row groups of a file: for each the places of the rules, and the detections as rows."""
+    waiting, count = [], 0
+    for numbers, found in parts:
+        _check_values(found, path)
+        waiting.append((numbers, _rows(found)))
+        count += len(numbers)
+        if count >= ROWS_PER_GROUP:
+            yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
+            waiting, count = [], 0
+    if count:
+        yield tuple(map(np.concatenate, zip(*waiting, strict=True)))
 
 
 def provenance(path: Path) -> dict[str, Any]:

@@ -133,13 +133,14 @@ def write_detections(
         images: How many images they are said to cover.
     """
     path, rules = study.paths.detections(run, split), list(found)
-    with detections.writer(path, rules, images, {"weights_sha256": weights}) as file:
-        for index, rule in enumerate(rules):
-            results = found[rule]
-            corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
-            arrays = (results[:, 0], results[:, 6], corners, results[:, 5], results[:, 5])
-            predicted = None if iou is None else iou[rule]
-            file.add(np.full(len(results), index), detections.Detections(*arrays, predicted))
+    parts = []
+    for index, rule in enumerate(rules):
+        results = found[rule]
+        corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
+        arrays = (results[:, 0], results[:, 6], corners, results[:, 5], results[:, 5])
+        predicted = None if iou is None else iou[rule]
+        parts.append((np.full(len(results), index), detections.Detections(*arrays, predicted)))
+    detections.write(path, rules, images, {"weights_sha256": weights}, parts)
     return path
 
 

@@ -50,12 +50,11 @@ def test_read_returns_what_was_written(tmp_path_factory, rules, chunks, group, i
     path = tmp_path_factory.mktemp("detections") / "val.parquet"
     found = made_up(len(rules), iou=iou)
     found.boxes[::5, 2:] = found.boxes[::5, :2]  # without area
-    with pytest.MonkeyPatch.context() as patch, detections.writer(path, RULES, 9, {"run": "r"}) as writer:
+    parts = [(rules[rows], part(found, rows)) for rows in np.array_split(np.arange(len(rules)), chunks)]
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detections, "ROWS_PER_GROUP", group)
-        for rows in np.array_split(np.arange(len(rules)), chunks):
-            writer.add(rules[rows], part(found, rows))
-    assert writer.rows == len(rules) == pq.ParquetFile(path).metadata.num_rows
-    assert writer._waiting == 0
+        written = detections.write(path, RULES, 9, {"run": "r"}, parts)
+    assert written == len(rules) == pq.ParquetFile(path).metadata.num_rows
     assert detections.provenance(path) == {"run": "r", "rules": RULES, "images": 9}
     for number, rule in enumerate(RULES):
         ours, expected = detections.read(path, rule), part(found, rules == number)
@@ -67,9 +66,13 @@ def test_read_returns_what_was_written(tmp_path_factory, rules, chunks, group, i
 def test_failure_leaves_what_was_there(tmp_path):
     path = tmp_path / "val.parquet"
     path.write_text("before")
-    with pytest.raises(KeyError), detections.writer(path, RULES, 1, {}) as writer:
-        writer.add(np.zeros(3, np.int64), made_up(3))
+
+    def failing():
+        yield np.zeros(3, np.int64), made_up(3)
         raise KeyError
+
+    with pytest.raises(KeyError):
+        detections.write(path, RULES, 1, {}, failing())
     assert [file.name for file in tmp_path.iterdir()] == ["val.parquet"]
     assert path.read_text() == "before"
 
@@ -78,10 +81,9 @@ def test_failure_leaves_what_was_there(tmp_path):
 def written(tmp_path_factory):
     """A file of three rules in several row groups."""
     path = tmp_path_factory.mktemp("written") / "val.parquet"
-    with pytest.MonkeyPatch.context() as patch, detections.writer(path, RULES, 40, {"run": "r"}) as writer:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detections, "ROWS_PER_GROUP", 50)
-        for seed in range(4):
-            writer.add(np.arange(60) % 3, made_up(60, seed))
+        detections.write(path, RULES, 40, {"run": "r"}, [(np.arange(60) % 3, made_up(60, seed)) for seed in range(4)])
     return path
 
 
@@ -157,6 +159,6 @@ def test_values_that_cannot_be_are_not_written(tmp_path, column, wrong, told):
     getattr(found, column)[4] = wrong
     path = tmp_path / "val.parquet"
     told = rf"val\.parquet: a detection on image {found.image_ids[4]} has the .*{told}.*\(1 such detections\)"
-    with pytest.raises(InputError, match=told), detections.writer(path, RULES, 9, {}) as writer:
-        writer.add(np.zeros(9, np.int64), found)
+    with pytest.raises(InputError, match=told):
+        detections.write(path, RULES, 9, {}, [(np.zeros(9, np.int64), found)])
     assert not path.exists()

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -76,15 +76,16 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
     }
     categories = np.asarray(loader.dataset.cat_ids, np.int32)
     images, label = len(loader.dataset), f"{run_name}, {split}"
-    with (
-        detections.writer(paths.detections(run_name, split), rules, images, made) as writer,
-        tqdm(total=images, desc=label, unit="image", mininterval=SAY_EVERY_SECONDS) as progress,
-    ):
-        for batch in loader:
-            detected, image_ids = detect(model, batch, rules)
-            writer.add(*rows(detected, image_ids, categories))
-            progress.update(len(image_ids))
-    logger.info("%s: %d detections by %d rules", label, writer.rows, len(rules))
+    with tqdm(total=images, desc=label, unit="image", mininterval=SAY_EVERY_SECONDS) as progress:
+
+        def detected() -> Iterator[tuple[np.ndarray, Detections]]:
+            for batch in loader:
+                found, image_ids = detect(model, batch, rules)
+                yield rows(found, image_ids, categories)
+                progress.update(len(image_ids))
+
+        written = detections.write(paths.detections(run_name, split), rules, images, made, detected())
+    logger.info("%s: %d detections by %d rules", label, written, len(rules))
 
 
 def load_model(config: Config, file: Path) -> nn.Module:

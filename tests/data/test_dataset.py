@@ -18,21 +18,15 @@ MICRO_VOC = MICRO | {"generator": "micro-voc"}
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("root", "roots", "place"),
-    [
-        ("data/cells", {"other": "/far/away"}, "project/data/cells"),
-        ("data/cells", {"own": "elsewhere"}, "project/elsewhere"),
-        ("data/cells", {"own": "/far/away"}, "/far/away"),
-        ("data/cells", {"own": "~/cells"}, "/somewhere/cells"),
-        ("$SCRATCH/cells", {}, "/somewhere/cells"),
-    ],
-)
-def test_the_root_is_the_files_or_the_experiments(monkeypatch, tmp_path, root, roots, place):
-    monkeypatch.setenv("HOME", "/somewhere")
-    monkeypatch.setenv("SCRATCH", "/somewhere")
-    describe(tmp_path / "project", root=root)
-    assert load(tmp_path / "project", "own", roots).root == tmp_path / place
+PLACES = {"data/cells": "data/cells", "/far/away": "/far/away", "~/cells": "/home/cells", "$HOME/cells": "/home/cells"}
+
+
+@pytest.mark.parametrize("named", PLACES)
+def test_the_root_is_the_files_or_the_experiments(monkeypatch, tmp_path, named):
+    monkeypatch.setenv("HOME", "/home")
+    for root, roots in ((named, {"other": "elsewhere"}), ("elsewhere", {"own": named})):
+        describe(tmp_path, root=root)
+        assert load(tmp_path, "own", roots).root == tmp_path / PLACES[named]
 
 
 def test_every_shipped_dataset_is_valid():

@@ -57,7 +57,8 @@ def test_a_wrong_entry_is_named_by_its_key(tmp_path, key, value, told):
         prepared(tmp_path)
 
 
-BOXES = coco_content([(0, 0, 10, 10), (5, 5, 10, 10)])["annotations"]
+BOXES = [{"image_id": 1, "category_id": number, "bbox": [0, 0, 10, 10]} for number in (1, 2)]
+FRACTIONS = BOXES[0] | {"bbox": [0.1, 0.2, 0.5, 1.0]}
 CATS = [{"id": number, "name": "cat"} for number in (1, 2)]
 
 
@@ -67,14 +68,11 @@ CATS = [{"id": number, "name": "cat"} for number in (1, 2)]
         ({"images": []}, "train.json: `images` is empty"),
         ({"categories": []}, "train.json: `categories` is empty"),
         ({"annotations": []}, "train.json: the split has 2 images but no box to be found"),
-        (
-            {"categories": CATS, "annotations": [BOXES[0], BOXES[1] | {"category_id": 2}]},
-            "key categories: the names are not unique: 1 and 2 are 'cat'",
-        ),
+        ({"categories": CATS, "annotations": BOXES}, "key categories: the names are not unique: 1 and 2 are 'cat'"),
         ({"annotations": [BOXES[0], [1]]}, "key annotations[1].image_id: found None"),
         (
-            {"annotations": [box | {"bbox": [0.1, 0.2, 0.5, 1.0]} for box in BOXES]},
-            "key annotations[0].bbox: found [0.1, 0.2, 0.5, 1.0], and no box of the file is larger than one pixel",
+            {"annotations": [FRACTIONS] * 2},
+            "key annotations[0].bbox: found [0.1, 0.2, 0.5, 1.0], and no box of the file",
         ),
         ({"images": [image | {"width": 65} for image in coco_content()["images"]]}, "key images[0] says 65x48"),
     ],

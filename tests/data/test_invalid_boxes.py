@@ -26,7 +26,6 @@ COCO = [
     ([-2, 10, 20, 5], "is outside"),
     ([10, 40, 20, 10], "is outside"),
     ([float("nan"), 10, 20, 5], "is not finite"),
-    ([10, 10, float("inf"), 5], "is not finite"),
     ([10, 10, 0.6, 20], "is less than a pixel wide or high"),
     ([WIDTH, 10, 1, 5], "is outside"),
     ([10, -1, 5, 1], "is outside"),
@@ -38,7 +37,6 @@ COCO = [
 VOC = [
     ((20, 7, 20, 30), "has no area"),
     ((20, 30, 40, 30), "has no area"),
-    ((20, 7, 10, 30), "has no area"),
     ((1, 1, WIDTH + 2, 30), "is outside of its image of 64x48 pixels"),
     ((-1, 1, 30, 30), "is outside of its image"),
     (("nan", 1, 30, 30), "is not finite"),

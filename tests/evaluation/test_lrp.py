@@ -74,12 +74,6 @@ def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
     assert ours["olrp"] == pytest.approx(0 if scores[0] > scores[1] else 50)
 
 
-@pytest.fixture
-def truth_and_found(tmp_path):
-    content = scene(tmp_path / "truth.json", 3)
-    return content, tmp_path / "truth.json", noisy(content, 7)
-
-
 def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
     """Return the least of LRP at every confidence of one class, and its parts, counted out."""
     boxes = {a["id"]: a["bbox"] for a in content["annotations"]}
@@ -97,8 +91,10 @@ def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
     return best
 
 
-def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
-    content, path, found = truth_and_found
+def test_olrp_is_the_least_error_over_all_thresholds(tmp_path):
+    path = tmp_path / "truth.json"
+    content = scene(path, 3)
+    found = noisy(content, 7)
     ours, matches, _ = measured(path, found)
     present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
     assert 0 < len(present) < CLASSES
@@ -107,11 +103,10 @@ def test_olrp_is_the_least_error_over_all_thresholds(truth_and_found):
 
 
 @pytest.mark.parametrize(("confidence", "laece"), [(1.0, 0), (0.4, 60)])
-def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(truth_and_found, confidence, laece):
-    content, path, _ = truth_and_found
-    plain = [a for a in content["annotations"] if not a["iscrowd"]]
+def test_perfect_boxes_have_no_error_and_confidence_equal_to_iou_is_calibrated(tmp_path, confidence, laece):
+    plain = [a for a in scene(tmp_path / "truth.json", 3)["annotations"] if not a["iscrowd"]]
     found = np.array([[a["image_id"], *a["bbox"], confidence, a["category_id"]] for a in plain])
-    assert [*measured(path, found)[0].values()] == pytest.approx([0, 0, 0, 0, laece])
+    assert [*measured(tmp_path / "truth.json", found)[0].values()] == pytest.approx([0, 0, 0, 0, laece])
 
 
 def test_no_objects_and_no_detections(tmp_path):

@@ -70,9 +70,7 @@ def altered(content: Any, draw: random.Random) -> Any:
         if not places:
             break
         above, key = draw.choice(places)
-        kind = draw.choice(
-            ("value", "value", "value", "wrapped", "text", "removed", "renamed", "repeated", "elsewhere")
-        )
+        kind = draw.choice((*["value"] * 3, "wrapped", "text", "removed", "renamed", "repeated", "elsewhere"))
         if kind == "value":
             above[key] = copy.deepcopy(draw.choice(_VALUES))
         elif kind == "wrapped":

@@ -12,6 +12,7 @@ import re
 import signal
 import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,7 @@ def _objects(content: bytes) -> list[bytes]:
 def configuration(project: Path, kind: str, draw: random.Random) -> None:
     experiment, dataset = Path("configs/experiments/trial.yaml"), Path("configs/datasets/shapes.yaml")
     file, text = (experiment, TEXT) if kind == "experiment" else (dataset, DATASET)
-    after = mutated(
-        text.encode(),
-        draw,
-        yaml.safe_load(text),
-        lambda content: yaml.dump(content, sort_keys=False, allow_unicode=True),
-    )
+    after = mutated(text.encode(), draw, yaml.safe_load(text), partial(yaml.dump, sort_keys=False, allow_unicode=True))
     file.write_bytes(after)
     try:
         loaded = outcome(lambda: Experiment.load(experiment), str(experiment), str(dataset))

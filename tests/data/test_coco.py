@@ -57,7 +57,7 @@ SAME = {
     "no area": without("annotations", "area"),
     "area 0": every("annotations", area=-0.0),
     "crowd null": every("annotations", iscrowd=None),
-    "crowd false": every("annotations", iscrowd=False, ignore="0"),
+    "crowd false": every("annotations", iscrowd=" No ", ignore=0.0),
     "one annotation id": every("annotations", id=0),
     "no size": without("images", "width"),
     "size 0": every("images", width=0, height=None),
@@ -135,9 +135,10 @@ def test_backslashes_are_read_as_slashes_where_there_is_no_such_file(tmp_path, w
     assert converted(tmp_path, "train")["images"][0]["file_name"] == stored
 
 
-def test_an_unlabelled_split_needs_no_boxes(tmp_path):
-    splits = COCO["splits"] | {"test": {"annotations": "test.json", "images": "test", "labelled": False}}
-    write_own_coco(tmp_path, splits=splits)
+def test_an_unlabelled_split_needs_no_boxes_and_an_optional_one_may_be_absent(tmp_path):
+    more = {"test": {"annotations": "test.json", "images": "test", "labelled": False}}
+    more["extra"] = {"annotations": "extra.json", "images": "extra", "optional": True}
+    write_own_coco(tmp_path, splits=COCO["splits"] | more)
     content = coco_content()
     del content["annotations"]
     roboflow(content)
@@ -145,16 +146,9 @@ def test_an_unlabelled_split_needs_no_boxes(tmp_path):
     manifest = prepared(tmp_path)
     split = manifest.split("test")
     assert (split.labelled, split.counts["images"], split.counts["boxes"]) == (False, 2, 0)
-    assert manifest.classes == ["cat", "dog"]
-
-
-def test_an_optional_split_may_be_absent(tmp_path):
-    splits = COCO["splits"] | {"test": {"annotations": "test.json", "images": "test", "optional": True}}
-    write_own_coco(tmp_path, splits=splits)
-    manifest = prepared(tmp_path)
-    assert list(manifest.splits) == ["train"]
-    with pytest.raises(InputError, match="no split 'test', only train"):
-        manifest.split("test")
+    assert (list(manifest.splits), manifest.classes) == (["train", "test"], ["cat", "dog"])
+    with pytest.raises(InputError, match="split 'extra'"):
+        manifest.split("extra")
 
 
 def renumber(content, numbers):

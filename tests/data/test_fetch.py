@@ -152,9 +152,9 @@ def test_two_fetches_do_not_mix(tmp_path, monkeypatch):
 def test_the_shipped_datasets_have_something_to_verify_them_by_and_voc_more_than_one_host():
     contents = {path.stem: yaml.safe_load(path.read_text()) for path in DATASETS.glob("*.yaml")}
     for name, content in contents.items():
-        for archive in content.get("fetch", {}).get("archives", []):
-            assert "md5" in archive or "sha256" in archive or "content" in content["fetch"], name
-        assert "fetch" not in content or all("expected_images" in split for split in content["splits"].values()), name
+        archives = content.get("fetch", {}).get("archives", [])
+        assert all({"md5", "sha256"} & set(archive) or "content" in content["fetch"] for archive in archives), name
+        assert not archives or all("expected_images" in split for split in content["splits"].values()), name
     for archive in contents["voc0712"]["fetch"]["archives"]:
         addresses = [archive["url"], *archive["mirrors"]]
         assert len({address.rsplit("/", 1)[-1] for address in addresses}) == 1

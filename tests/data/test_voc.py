@@ -20,7 +20,7 @@ from pycocotools import mask
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.layouts.voc_xml import read_annotation
-from iou_aware.data.source import SourceImage, flag
+from iou_aware.data.source import SourceImage
 
 
 def read(file):
@@ -173,14 +173,6 @@ def test_a_file_may_be_in_any_encoding_that_it_declares(tmp_path, declared):
     text = f'<?xml version="1.0" encoding="{declared}"?>\n' + voc_xml([voc_object("中", 1, 1, 5, 5)])
     (box,) = read(put(tmp_path / "a.xml", text.encode(encoding or declared)))
     assert (box.category, box.line) == ("中", 4)
-
-
-@pytest.mark.parametrize(
-    ("written", "value"),
-    [("", False), (None, False), (0.0, False), (" no ", False), ("True", True), (1, True), (2, None)],
-)
-def test_truth_is_read_as_tools_write_it(written, value):
-    assert flag(written) is value
 
 
 def test_a_class_that_is_not_listed_is_named_with_the_closest(tmp_path):

@@ -92,21 +92,17 @@ def test_detections_that_do_not_belong_are_refused(study, truth, changes, compla
 
 
 def test_stages_before_must_have_run_and_their_files_be_whole(study, truth):
-    with pytest.raises(InputError, match="iou-aware train"):
-        evaluate(study, BASELINE, "val")
-    write_sealed_run(study, BASELINE)
-    with pytest.raises(InputError, match="iou-aware predict"):
-        evaluate(study, BASELINE, "val")
     weights = study.paths.weights(BASELINE)
-    weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"weights\.pth: changed or truncated"):
-        evaluate(study, BASELINE, "val")
-    write_dataset(study, labelled=False)
-    with pytest.raises(InputError, match="no boxes"):
-        evaluate(study, BASELINE, "val")
-    study.paths.manifest("shapes").unlink()
-    with pytest.raises(InputError, match="iou-aware prepare"):
-        evaluate(study, BASELINE, "val")
+    for change, told in [
+        (lambda: None, "iou-aware train"),
+        (lambda: write_sealed_run(study, BASELINE), "iou-aware predict"),
+        (lambda: weights.write_bytes(weights.read_bytes()[:-1]), r"weights\.pth: changed or truncated"),
+        (lambda: write_dataset(study, labelled=False), "no boxes"),
+        (study.paths.manifest("shapes").unlink, "iou-aware prepare"),
+    ]:
+        change()
+        with pytest.raises(InputError, match=told):
+            evaluate(study, BASELINE, "val")
 
 
 @pytest.mark.parametrize(

@@ -72,14 +72,10 @@ class CocoEvaluator:
         self.image_ids = np.sort(np.array(self.truth.get_img_ids(), dtype=np.int64))
         self.category_ids = sorted(self.truth.get_cat_ids())
         if not len(self.image_ids) or not self.category_ids:
-            raise InputError(
-                f"{annotations}: found no images or no categories, expected COCO's annotations of objects."
-            )
+            raise InputError(f"{annotations}: found no images or no categories, expected annotations of objects.")
         if max(np.abs(self.image_ids).max(), *map(abs, self.category_ids)) > EXACT:
-            raise InputError(
-                f"{annotations}: found ids beyond 2^53, which the evaluators would round to others; expected smaller"
-                " ones: number images and categories anew, here and in the detections."
-            )
+            what = "found ids beyond 2^53, which would be rounded to others"
+            raise InputError(f"{annotations}: {what}; number images and categories anew, here and in the detections.")
         keys = ("image_id", "category_id", "id")
         objects = np.array([[one[key] for key in keys] for one in self.truth.dataset["annotations"]], dtype=np.int64)
         images, categories, ids = objects.reshape(-1, 3).T

@@ -1,12 +1,16 @@
-"""What a batch of training images becomes."""
+"""What a batch of training images becomes, and which of them are decoded once."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmdet.models import DetDataPreprocessor
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
 
-from iou_aware.training.loading import collate
+from iou_aware.training.loading import SeededPipeline, collate
 
 SIDES = [[(32, 48)] * 3, [(32, 48), (48, 32), (30, 31)], [(30, 31)]]
 
@@ -25,3 +29,12 @@ def test_images_are_normalised_as_mmdetection_does_it_one_by_one(sides):
     assert torch.equal(ours["inputs"], theirs["inputs"])
     for mine, other in zip(ours["data_samples"], theirs["data_samples"], strict=True):
         assert mine.metainfo == other.metainfo
+
+
+def test_images_are_loaded_once_as_far_as_memory_allows(monkeypatch):
+    loaded, image = [], np.zeros((4, 4, 3), np.uint8)
+    monkeypatch.setattr(LoadImageFromFile, "transform", lambda self, data: loaded.append(data) or data | {"img": image})
+    pipeline = SeededPipeline([LoadImageFromFile()], SimpleNamespace(seed=0, epoch=0), 2 * image.nbytes)
+    for place in (0, 1, 2, 0, 1, 2):
+        assert pipeline({"sample_idx": place})["img"] is not image
+    assert [data["sample_idx"] for data in loaded] == [0, 1, 2, 2]

@@ -93,7 +93,8 @@ def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch, every_
         at_step(patch, STEPS + 2, lambda: os.kill(os.getpid(), signal.SIGKILL))
         assert forked(fresh, FASTER_RCNN) == -signal.SIGKILL
     assert not fresh.paths.weights(FASTER_RCNN).exists()
-    assert f"iteration_{iteration:08d}" in saved(fresh, FASTER_RCNN)[-1].name
+    *older, newest = saved(fresh, FASTER_RCNN)
+    assert f"iteration_{iteration:08d}" in newest.name and len(older) == (every_seconds == 0)
     start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
     resumed = subprocess.run(command("train", FASTER_RCNN), check=True, **start)
     assert "Resuming from" in resumed.stderr

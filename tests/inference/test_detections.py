@@ -50,6 +50,7 @@ def test_read_returns_what_was_written(tmp_path_factory, rules, chunks, group, i
     path = tmp_path_factory.mktemp("detections") / "val.parquet"
     found = made_up(len(rules), iou=iou)
     found.boxes[::5, 2:] = found.boxes[::5, :2]  # without area
+    found.confidences[::5], found.cls_scores[::5] = 0, 1
     parts = [(rules[rows], part(found, rows)) for rows in np.array_split(np.arange(len(rules)), chunks)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detections, "ROWS_PER_GROUP", group)

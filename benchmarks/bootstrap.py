@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import intervals, resampled
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 from iou_aware.evaluation.matching import match_areas
@@ -74,13 +73,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.json"
         found = detections(truth(path, images, count), images, found_count, seed=1)
-        evaluator, objects = CocoEvaluator(path), Annotations.load(path)
+        evaluator = CocoEvaluator(path)
         started = time.perf_counter()
         matches = match_areas(evaluator, found)
         weights = list(resampled.draws(images, options.resamples))
         values, _ = resampled.distributions(matches, weights)
         aps = time.perf_counter()
-        resampled.correlation_distributions(objects, found, matches["all"], weights)
+        resampled.correlation_distributions(matches["all"], weights)
         done = time.perf_counter()
         plain = summarise(evaluator.curves(found))["AP"]
     limits = intervals.interval(plain, values["AP"])

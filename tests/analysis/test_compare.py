@@ -98,7 +98,7 @@ def test_results_files_become_text_tables_a_page_and_pictures(files, capsys):
     metrics = pd.read_csv(folder / "out" / "metrics.csv").set_index("metric")
     evaluator = CocoEvaluator(truth)
     for place, side in enumerate(sides):
-        expected = summarise(official(truth, read_results(Path(side), evaluator)))["AP"]
+        expected = summarise(official(truth, read_results(Path(side), evaluator)).eval)["AP"]
         assert metrics.at["AP", ("first", "value")[place]] == expected
         assert rows(text)["AP"][place] == f"{expected:.2f}" and f">{expected:.2f}</td>" in page
     assert rows(text)["AP"][5] == "surely higher"

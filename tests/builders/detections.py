@@ -14,7 +14,6 @@ from pycocotools.cocoeval import COCOeval
 from iou_aware import detections
 from iou_aware.common.files import sha256
 from iou_aware.data.manifest import Manifest, SplitData
-from iou_aware.evaluation.coco import Curves
 from iou_aware.experiment.experiment import Experiment
 
 CLASSES = 3
@@ -75,14 +74,15 @@ def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:
     return found
 
 
-def official(annotations: Path, found: np.ndarray) -> Curves:
-    """Return precision and recall by pycocotools, the reference implementation."""
+def official(annotations: Path, found: np.ndarray) -> COCOeval:
+    """Return what pycocotools, the reference implementation, makes of detections."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
         evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-    return Curves(evaluation.eval["precision"], evaluation.eval["recall"])
+        evaluation.summarize()
+    return evaluation
 
 
 def entries(found: np.ndarray) -> list[dict]:

@@ -29,7 +29,7 @@ def sides(tmp_path):
 def test_metrics_are_those_of_pycocotools_with_paired_intervals(sides):
     evaluator, sets = sides
     found = compare(evaluator, sets, resamples=200)
-    curves = [official(evaluator.annotations, one) for one in sets.values()]
+    curves = [official(evaluator.annotations, one).eval for one in sets.values()]
     first, second = map(summarise, curves)
     metrics = found.metrics.set_index("metric")
     for metric, expected in first.items():

@@ -10,16 +10,15 @@ from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import ERRORS, errors
 from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import overlaps, placement
+from iou_aware.evaluation.overlaps import overlaps
 
 HALF = np.array([0.5])
 ONE = [(1, 1, 0, 0, 10, 10, 0)]  # an object, 10 pixels wide and high
 
 
 def measured(path, found):
-    evaluator, truth = CocoEvaluator(path), Annotations.load(path)
-    matches = match(evaluator, found, thresholds=HALF)
-    return errors(truth, found, matches), matches, placement(truth, found, matches)
+    matches = match(CocoEvaluator(path), found, thresholds=HALF)
+    return errors(matches), matches
 
 
 def laece_by_hand(confidences, true, ious) -> float:
@@ -38,11 +37,11 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
     content = scene(tmp_path / "truth.json", 5)
     found = noisy(content, 2)
     found[:, 5] = np.round(np.random.default_rng(1).random(len(found)), 2)  # some on the edges of bins
-    ours, matches, ious = measured(tmp_path / "truth.json", found)
+    ours, matches = measured(tmp_path / "truth.json", found)
     values = []
     for k in {a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]}:
         mine = (matches.classes == k) & ~matches.ignored[0]
-        values.append(laece_by_hand(matches.confidences[mine], matches.true[0][mine], ious[mine]))
+        values.append(laece_by_hand(matches.confidences[mine], matches.true[0][mine], matches.ious[mine]))
     assert ours["laece"] == pytest.approx(np.mean(values))
     assert 0 < (matches.true[0].sum()) < len(found)
 
@@ -51,7 +50,7 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
 def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes):
     """No threshold is better than the one that leaves every detection out: nothing is false there, or placed."""
     found = np.array([[1, *box, 0.9, 1] for box in boxes], dtype=float).reshape(-1, 7)
-    ours, *_ = measured(write_truth(tmp_path / "truth.json", ONE), found)
+    ours, _ = measured(write_truth(tmp_path / "truth.json", ONE), found)
     expected = [100, np.nan, np.nan, 100, 90 if boxes else np.nan]
     assert [*ours.values()] == pytest.approx(expected, nan_ok=True)
 
@@ -69,25 +68,23 @@ def test_an_object_that_nothing_finds_is_the_whole_error(tmp_path, boxes):
 def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
     path = write_truth(tmp_path / "truth.json", ONE)
     found = np.array([[1, 0, 0, 10, 10, scores[0], 1], [1, 50, 50, 10, 10, scores[1], 1]])
-    ours, *_ = measured(path, found)
+    ours, _ = measured(path, found)
     assert ours["laece"] == pytest.approx(laece)
     assert ours["olrp"] == pytest.approx(0 if scores[0] > scores[1] else 50)
 
 
-def lrp_by_hand(content, found, matches, k) -> tuple[float, ...]:
+def lrp_by_hand(content, matches, k) -> tuple[float, ...]:
     """Return the least of LRP at every confidence of one class, and its parts, counted out."""
-    boxes = {a["id"]: a["bbox"] for a in content["annotations"]}
     positives = sum(a["category_id"] == k + 1 and not a["iscrowd"] for a in content["annotations"])
     mine = [i for i in np.flatnonzero(matches.classes == k) if not matches.ignored[0, i]]
     best = (1.0, None, None, 1.0)
     for threshold in {matches.confidences[i] for i in mine}:
         kept = [i for i in mine if matches.confidences[i] >= threshold]
-        true = [i for i in kept if matches.matched[0, i]]
-        ious = [iou(found[matches.rows[i], 1:5], boxes[matches.objects[0, i]]) for i in true]
+        true = [i for i in kept if matches.true[0, i]]
         false, missed = len(kept) - len(true), positives - len(true)
-        value = (sum((1 - v) / 0.5 for v in ious) + false + missed) / (len(true) + false + missed)
+        value = (sum((1 - v) / 0.5 for v in matches.ious[true]) + false + missed) / (len(true) + false + missed)
         if value < best[0]:
-            best = (value, np.mean([1 - v for v in ious]), false / len(kept), missed / positives)
+            best = (value, np.mean(1 - matches.ious[true]), false / len(kept), missed / positives)
     return best
 
 
@@ -95,10 +92,10 @@ def test_olrp_is_the_least_error_over_all_thresholds(tmp_path):
     path = tmp_path / "truth.json"
     content = scene(path, 3)
     found = noisy(content, 7)
-    ours, matches, _ = measured(path, found)
+    ours, matches = measured(path, found)
     present = sorted({a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]})
     assert 0 < len(present) < CLASSES
-    by_hand = np.array([lrp_by_hand(content, found, matches, k) for k in present], dtype=float)
+    by_hand = np.array([lrp_by_hand(content, matches, k) for k in present], dtype=float)
     assert [ours[name] for name in ERRORS[:4]] == pytest.approx(list(100 * np.nanmean(by_hand, axis=0)))
 
 
@@ -114,3 +111,13 @@ def test_no_objects_and_no_detections(tmp_path):
     for found in (np.zeros((0, 7)), np.array([[1, 0, 0, 5, 5, 0.5, 1.0]])):
         assert overlaps(Annotations.load(path), found).same.tolist() == [0.0] * len(found)
         assert np.isnan(measured(path, found)[0]["olrp"])
+
+
+def test_a_true_positive_has_its_iou_with_an_object_of_its_image_and_class(tmp_path):
+    content = scene(tmp_path / "truth.json", 3)
+    found = noisy(content, 7)
+    matches = match(CocoEvaluator(tmp_path / "truth.json"), found)
+    for row, true, value in zip(found[matches.rows], matches.true[0], matches.ious, strict=True):
+        objects = [a for a in content["annotations"] if (a["image_id"], a["category_id"]) == (row[0], row[6])]
+        ious = [iou(row[1:5], a["bbox"]) for a in objects if not a["iscrowd"]]
+        assert min(abs(np.array(ious) - value)) < 1e-9 and value >= 0.5 if true else np.isnan(value)

@@ -4,34 +4,25 @@ Precision and recall equal those of pycocotools to the last bit, which the tests
 faster.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hotcoco
 import numpy as np
 
 from iou_aware.common.errors import InputError
+from iou_aware.data.annotations import Annotations
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 EXACT = 2**53  # detections are arrays of float64, in which larger ids are not all told apart
 _AREAS = {"s": 1, "m": 2, "l": 3}
 
 Metrics = dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Precision and recall of one set of detections; -1 where a class has no ground truth.
-
-    Attributes:
-        precision: ``(T, R, K, A, M)``: 10 IoU thresholds, 101 recalls, K classes by ascending category id, 4 area
-            ranges (all, small, medium, large), 3 limits of detections per image (1, 10, 100).
-        recall: ``(T, K, A, M)``, the highest recall reached.
-    """
-
-    precision: np.ndarray
-    recall: np.ndarray
+# What COCO's evaluation accumulates of one set of detections; -1 where a class has no ground truth.
+# precision     (T, R, K, A, M): 10 IoU thresholds, 101 recalls, K classes by ascending category id, 4 area ranges (all,
+#               small, medium, large), 3 limits of detections per image (1, 10, 100)
+# recall        (T, K, A, M), the highest recall reached
+Curves = Mapping[str, np.ndarray]
 
 
 def require_known(results: np.ndarray, image_ids: np.ndarray, category_ids: Sequence[int], place: str) -> None:
@@ -53,6 +44,7 @@ class CocoEvaluator:
     Attributes:
         annotations: The file that it was loaded from.
         truth: What hotcoco makes of it.
+        objects: What the file says, as arrays.
         image_ids: ``(I,)`` ascending.
         category_ids: The ids of the K classes, ascending.
         occupied: Which pairs of image and class have an object: index of the image x K + index of the class.
@@ -69,27 +61,26 @@ class CocoEvaluator:
             self.truth = hotcoco.COCO(str(annotations))
         except (OSError, ValueError) as fault:
             raise InputError(f"{annotations}: expected COCO's annotations of objects ({fault}).") from fault
-        self.image_ids = np.sort(np.array(self.truth.get_img_ids(), dtype=np.int64))
-        self.category_ids = sorted(self.truth.get_cat_ids())
+        self.objects = Annotations.load(annotations)
+        self.image_ids = np.array(sorted(self.objects.file_names), dtype=np.int64)
+        self.category_ids = sorted(self.objects.classes)
         if not len(self.image_ids) or not self.category_ids:
             raise InputError(f"{annotations}: found no images or no categories, expected annotations of objects.")
         if max(np.abs(self.image_ids).max(), *map(abs, self.category_ids)) > EXACT:
             what = "found ids beyond 2^53, which would be rounded to others"
             raise InputError(f"{annotations}: {what}; number images and categories anew, here and in the detections.")
-        keys = ("image_id", "category_id", "id")
-        objects = np.array([[one[key] for key in keys] for one in self.truth.dataset["annotations"]], dtype=np.int64)
-        images, categories, ids = objects.reshape(-1, 3).T
-        if len(np.unique(ids)) < len(ids):
+        if len(np.unique(self.objects.ids)) < len(self.objects.ids):
             raise InputError(f"{annotations}: found annotations with the same id, expected another id for each.")
-        places = np.searchsorted(self.image_ids, images), np.searchsorted(self.category_ids, categories)
-        self.occupied = np.unique(places[0] * len(self.category_ids) + places[1])
+        images = np.searchsorted(self.image_ids, self.objects.image_ids)
+        classes = np.searchsorted(self.category_ids, self.objects.category_ids)
+        self.occupied = np.unique(images * len(self.category_ids) + classes)
 
     def curves(self, results: np.ndarray) -> Curves:
         """Return precision and recall of ``results`` (see ``Detections.results``), matched by COCO's rules."""
         evaluation = hotcoco.COCOeval(self.truth, self.truth.load_res(results), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-        return Curves(evaluation.eval["precision"], evaluation.eval["recall"])
+        return evaluation.eval
 
 
 def summarise(curves: Curves) -> Metrics:
@@ -98,14 +89,15 @@ def summarise(curves: Curves) -> Metrics:
     AP is the mean over IoU .50, .55 ... .95; ``AP50`` ... ``AP95`` are its ten parts; ``APs``, ``APm``, ``APl`` are
     by the area of the ground truth; ``AR100`` is the mean of the highest recalls with 100 detections per image.
     """
-    metrics = _precisions(curves.precision[..., -1])
-    metrics["AR100"] = _percent(curves.recall[..., 0, -1])
+    metrics = _precisions(curves["precision"][..., -1])
+    metrics["AR100"] = _percent(curves["recall"][..., 0, -1])
     return metrics
 
 
 def summarise_classes(curves: Curves) -> list[Metrics]:
     """Return the AP metrics of each class, by ascending category id; see ``summarise``."""
-    return [_precisions(curves.precision[:, :, k : k + 1, :, -1]) for k in range(curves.precision.shape[2])]
+    precision = curves["precision"][..., -1]
+    return [_precisions(precision[:, :, k : k + 1]) for k in range(precision.shape[2])]
 
 
 def _precisions(precision: np.ndarray) -> Metrics:

@@ -18,7 +18,6 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
 from iou_aware.evaluation.intervals import LEVEL
 from iou_aware.evaluation.lrp import resampled_errors
@@ -80,27 +79,25 @@ def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples:
     """
     if len(sets) < 2:
         raise InputError(f"found {len(sets)} set of detections, expected two or more to compare.")
-    truth, images = Annotations.load(evaluator.annotations), len(evaluator.image_ids)
+    images = len(evaluator.image_ids)
     weights = [np.ones((1, images), dtype=np.int64), *draws(images, resamples)]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        first, *others = threads.map(lambda results: _measure(evaluator, truth, results, weights), sets.values())
+        first, *others = threads.map(lambda results: _measure(evaluator, results, weights), sets.values())
     further = dict(zip([*sets][1:], others, strict=True))
     return Comparison(
         _stacked("metric", {name: differences(first.metrics, one.metrics, images) for name, one in further.items()}),
-        _stacked("category_id", {name: _by_class(first.classes, one.classes, truth) for name, one in further.items()}),
-        _stacked("image_id", {name: _by_image(first, one, evaluator, truth) for name, one in further.items()}),
+        _stacked("category_id", {name: _by_class(first, one, evaluator) for name, one in further.items()}),
+        _stacked("image_id", {name: _by_image(first, one, evaluator) for name, one in further.items()}),
     )
 
 
-def _measure(
-    evaluator: CocoEvaluator, truth: Annotations, results: np.ndarray, weights: Sequence[np.ndarray]
-) -> _Measured:
+def _measure(evaluator: CocoEvaluator, results: np.ndarray, weights: Sequence[np.ndarray]) -> _Measured:
     curves, matches = evaluator.curves(results), match_areas(evaluator, results)
     every_size = matches["all"]
     metrics, classes = distributions(matches, weights)
     metrics["AR100"] = 100 * over_classes(recalls(every_size, weights)).mean(axis=1)
-    metrics |= resampled_errors(truth, results, every_size, weights)
-    metrics |= correlation_distributions(truth, results, every_size, weights)
+    metrics |= resampled_errors(every_size, weights)
+    metrics |= correlation_distributions(every_size, weights)
     # On the images as they are, to the last bit as pycocotools has them.
     exact = summarise(curves)
     for name, value in exact.items():
@@ -147,11 +144,12 @@ def _verdicts(frame: pd.DataFrame, p: pd.Series) -> np.ndarray:
     return np.select([*verdicts.values()], [*verdicts], LOWER)
 
 
-def _by_class(first: pd.DataFrame, second: pd.DataFrame, truth: Annotations) -> pd.DataFrame:
+def _by_class(first: _Measured, second: _Measured, evaluator: CocoEvaluator) -> pd.DataFrame:
     """Return the differences of the AP of K classes; see ``differences`` and ``Comparison.classes``."""
+    truth = evaluator.objects
     objects = pd.DataFrame({"category": truth.category_ids, "image": truth.image_ids})[~truth.crowd]
-    images = objects.groupby("category")["image"].nunique().reindex(first.columns, fill_value=0)
-    frame = differences(first, second, images)
+    images = objects.groupby("category")["image"].nunique().reindex(evaluator.category_ids, fill_value=0)
+    frame = differences(first.classes, second.classes, images)
     frame.loc[images < FEWEST_IMAGES, ["low", "high", "p"]] = np.nan
     p_holm = pd.Series(holm(frame["p"].to_numpy()), frame.index)
     frame["verdict"] = _verdicts(frame, p_holm)
@@ -160,11 +158,11 @@ def _by_class(first: pd.DataFrame, second: pd.DataFrame, truth: Annotations) -> 
     return frame
 
 
-def _by_image(first: _Measured, second: _Measured, evaluator: CocoEvaluator, truth: Annotations) -> pd.DataFrame:
+def _by_image(first: _Measured, second: _Measured, evaluator: CocoEvaluator) -> pd.DataFrame:
     """Return the images with their influence on the difference, the most decisive first."""
     influence = pd.Series(second.influences - first.influences, evaluator.image_ids, name="influence")
     frame = influence.sort_values(key=abs, ascending=False, kind="stable").to_frame()
-    frame.insert(0, "file_name", frame.index.map(truth.file_names))
+    frame.insert(0, "file_name", frame.index.map(evaluator.objects.file_names))
     return frame
 
 

@@ -7,7 +7,6 @@ from iou_aware import detections
 from iou_aware.common import provenance, seal
 from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
-from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import AGAIN
 from iou_aware.evaluation import coco, voc07
@@ -37,9 +36,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     source, rules = paths.detections(run_name, split), experiment.rules_for(run)
     record = seal.verify(paths.run_folder(run_name))
     _check_origin(source, record["weights_sha256"], data.counts["images"])
-    annotations = experiment.root / data.annotations
-    evaluator = coco.CocoEvaluator(annotations)
-    objects = Annotations.load(annotations) if manifest.layout == "voc" else None
+    evaluator = coco.CocoEvaluator(experiment.root / data.annotations)
     names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
     classes = [names[category] for category in evaluator.category_ids]
 
@@ -50,8 +47,8 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         coco.require_known(results, evaluator.image_ids, evaluator.category_ids, place)
         curves = evaluator.curves(results)
         metrics = coco.summarise(curves)
-        if objects:
-            metrics |= voc07.summarise(voc07.average_precisions(objects, results, evaluator.category_ids))
+        if manifest.layout == "voc":
+            metrics |= voc07.summarise(voc07.average_precisions(evaluator.objects, results, evaluator.category_ids))
         per_class = dict(zip(classes, coco.summarise_classes(curves), strict=True))
         measured[rule] = {"metrics": metrics, "per_class": per_class}
         percent = metrics["AP"]

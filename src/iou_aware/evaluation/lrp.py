@@ -10,9 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.matching import Matches
-from iou_aware.evaluation.overlaps import placement
 from iou_aware.evaluation.resampled import by_image, over_classes
 
 LEAST = 0.5
@@ -26,25 +24,20 @@ _BINS = 25
 ERRORS = ("olrp", "localisation", "false", "missed", "laece")
 
 
-def errors(truth: Annotations, results: np.ndarray, matches: Matches) -> dict[str, float]:
+def errors(matches: Matches) -> dict[str, float]:
     """Return the errors of one set of detections on the images as they are; see ``resampled_errors``."""
     once = [np.ones((1, len(matches.image_ids)), dtype=np.int64)]
-    return {name: float(value[0]) for name, value in resampled_errors(truth, results, matches, once).items()}
+    return {name: float(value[0]) for name, value in resampled_errors(matches, once).items()}
 
 
-def resampled_errors(
-    truth: Annotations, results: np.ndarray, matches: Matches, weights: Iterable[np.ndarray]
-) -> dict[str, np.ndarray]:
+def resampled_errors(matches: Matches, weights: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Return the errors in each resample of the images, ``(B,)`` by ``ERRORS``, NaN where undefined.
 
     Args:
-        truth: The objects.
-        results: ``(N, 7)``, the detections that were matched.
-        matches: Their matching, whose first threshold is ``LEAST``.
+        matches: Of one set of detections, whose first threshold is ``LEAST``.
         weights: ``(b, I)`` integers each, how often each of the I images counts in each of the next b of B resamples.
     """
-    ious = placement(truth, results, matches)
-    classes = [_Class(matches, ious, k) for k in np.unique(matches.object_classes)]
+    classes = [_Class(matches, k) for k in np.unique(matches.object_classes)]
     parts = []
     for part in weights:
         by_class = [one.errors(np.ascontiguousarray(part.T)) for one in classes]
@@ -60,10 +53,10 @@ class _Class:
     are one stop. Of each stop and each bin it is known what each image contributes.
     """
 
-    def __init__(self, matches: Matches, ious: np.ndarray, k: int):
+    def __init__(self, matches: Matches, k: int):
         mine = np.flatnonzero((matches.classes == k) & ~matches.ignored[0])
         images, true, confidences = matches.images[mine], matches.true[0, mine], matches.confidences[mine]
-        ious, count = ious[mine], len(matches.image_ids)
+        ious, count = matches.ious[mine], len(matches.image_ids)
         confidence_ranks = np.cumsum(np.append(0, confidences[1:] < confidences[:-1]))[: len(mine)]
         stops = np.unique(confidence_ranks[true])
         place = np.searchsorted(stops, confidence_ranks)

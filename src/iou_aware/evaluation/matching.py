@@ -13,6 +13,7 @@ import numpy as np
 
 from iou_aware.common.process import without_garbage_search
 from iou_aware.evaluation.coco import THRESHOLDS, CocoEvaluator, require_known
+from iou_aware.evaluation.overlaps import paired_iou
 
 # COCO's area ranges, in square pixels of the ground truth.
 AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
@@ -32,8 +33,8 @@ class Matches:
         classes: ``(N,)`` index into ``category_ids``, ascending.
         confidences: ``(N,)``.
         rows: ``(N,)`` where the detection stands in the results that were matched.
-        objects: ``(T, N)`` annotation id of the object found at each threshold, 0 for none.
-        matched: ``(T, N)`` bool, whether an object was found.
+        true: ``(T, N)`` bool: the true positives.
+        ious: ``(N,)`` IoU of each true positive at the first threshold with its object, NaN for the others.
         ignored: ``(T, N)`` bool, whether the detection counts neither as right nor as wrong: it found a crowd or an
             object outside of the area range, or it found nothing and is itself outside of the range.
         object_images: ``(G,)`` index into ``image_ids`` of each object that counts.
@@ -46,16 +47,11 @@ class Matches:
     classes: np.ndarray
     confidences: np.ndarray
     rows: np.ndarray
-    objects: np.ndarray
-    matched: np.ndarray
+    true: np.ndarray
+    ious: np.ndarray
     ignored: np.ndarray
     object_images: np.ndarray
     object_classes: np.ndarray
-
-    @property
-    def true(self) -> np.ndarray:
-        """``(T, N)`` bool: the true positives."""
-        return self.matched & ~self.ignored
 
 
 def match(
@@ -82,22 +78,28 @@ def match(
     evaluation.params.max_dets = [LIMIT]
     evaluation.params.iou_thrs = list(thresholds)
     evaluation.evaluate()
-    objects = np.zeros((len(thresholds), len(rows)), np.int64)
-    matched = np.zeros(objects.shape, bool)
+    matched = np.zeros((len(thresholds), len(rows)), bool)
+    objects = np.zeros(len(rows), np.int64)  # their annotation ids, at the first threshold
     sizes = results[rows, 3] * results[rows, 4]
     ignored = np.tile((sizes < AREAS[area][0]) | (sizes > AREAS[area][1]), (len(thresholds), 1))
     with without_garbage_search():  # some fifty lists per image and class
         found = list(filter(None, evaluation.eval_imgs))
         # hotcoco numbers detections from 1 in the order given.
         places = np.flatnonzero(possible)[_joined((cell["dtIds"] for cell in found), np.int64) - 1]
-        for values, key in ((objects, "dtMatches"), (matched, "dtMatched"), (ignored, "dtIgnore")):
+        objects[places] = _joined((cell["dtMatches"][0] for cell in found), np.int64)
+        for values, key in ((matched, "dtMatched"), (ignored, "dtIgnore")):
             for row, lists in zip(values, zip(*(cell[key] for cell in found), strict=True), strict=False):
-                row[places] = _joined(lists, values.dtype)
+                row[places] = _joined(lists, bool)
         counted = np.array([sum(cell["gtInDenominator"]) for cell in found], dtype=np.int64)
         object_images, object_classes = (
             np.repeat(np.searchsorted(known, np.array([cell[key] for cell in found], dtype=np.int64)), counted)
             for known, key in [(evaluator.image_ids, "image_id"), (evaluator.category_ids, "category_id")]
         )
+    true, ious = matched & ~ignored, np.full(len(rows), np.nan)
+    ids, first = evaluator.objects.ids, true[0]
+    order = np.argsort(ids)
+    mine = order[np.searchsorted(ids, objects[first], sorter=order)]
+    ious[first] = paired_iou(results[rows[first], 1:5], evaluator.objects.boxes[mine])
     return Matches(
         image_ids=evaluator.image_ids,
         category_ids=np.array(evaluator.category_ids),
@@ -105,8 +107,8 @@ def match(
         classes=classes,
         confidences=results[rows, 5],
         rows=rows,
-        objects=objects,
-        matched=matched,
+        true=true,
+        ious=ious,
         ignored=ignored,
         object_images=object_images,
         object_classes=object_classes,

@@ -7,7 +7,6 @@ import numpy as np
 from pycocotools import mask
 
 from iou_aware.data.annotations import Annotations
-from iou_aware.evaluation.matching import Matches
 
 # A detection that overlaps an object of its class by so much has found it.
 MATCHED = 0.5
@@ -61,22 +60,6 @@ def by_image(truth: Annotations, results: np.ndarray) -> Iterator[tuple[np.ndarr
     for image, mine in zip(images.astype(int).tolist(), np.split(order, starts[1:]), strict=False):
         if len(objects := truth.of_image[image]):
             yield mine, objects
-
-
-def placement(truth: Annotations, results: np.ndarray, matches: Matches) -> np.ndarray:
-    """Return ``(N,)``, in the order of ``matches``: the IoU of each true positive with its object, 0 for the others.
-
-    Args:
-        truth: The objects.
-        results: ``(N, 7)``, the detections that were matched.
-        matches: Their matching, of which the first threshold is looked at.
-    """
-    ious = np.zeros(len(matches.images))
-    true = matches.true[0]
-    order = np.argsort(truth.ids)
-    objects = order[np.searchsorted(truth.ids, matches.objects[0][true], sorter=order)]
-    ious[true] = paired_iou(results[matches.rows[true], 1:5], truth.boxes[objects])
-    return ious
 
 
 def paired_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -15,10 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import THRESHOLDS
 from iou_aware.evaluation.matching import Matches
-from iou_aware.evaluation.overlaps import placement
 
 RESAMPLES = 1000
 SEED = 0
@@ -69,20 +67,16 @@ def over_classes(values: np.ndarray) -> np.ndarray:
         return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)
 
 
-def correlation_distributions(
-    truth: Annotations, detected: np.ndarray, matches: Matches, weights: Iterable[np.ndarray]
-) -> dict[str, np.ndarray]:
+def correlation_distributions(matches: Matches, weights: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Return how confidence correlates with IoU in each resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
 
     Args:
-        truth: The objects.
-        detected: ``(N, 7)``, the detections that were matched.
-        matches: Their matching, whose first threshold is one half.
+        matches: Of one set of detections, whose first threshold is one half.
         weights: See ``average_precisions``.
     """
-    ious, true = placement(truth, detected, matches), matches.true[0]
+    true = matches.true[0]
     parts = [
-        correlations(matches.confidences[true], ious[true], matches.images[true], drawn)
+        correlations(matches.confidences[true], matches.ious[true], matches.images[true], drawn)
         if true.any()
         else np.full((len(CORRELATIONS), len(drawn)), np.nan)
         for drawn in weights

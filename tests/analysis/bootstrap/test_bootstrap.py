@@ -12,7 +12,6 @@ from scipy import stats
 
 from iou_aware.analysis.bootstrap import draw, resamples
 from iou_aware.common.errors import InputError
-from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.lrp import errors, resampled_errors
 from iou_aware.evaluation.matching import match, match_areas
@@ -61,17 +60,16 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
     found = noisy(content, seed + 10)
     drawn = next(draws(IMAGES, 8))
     values = drawn_metrics(path, found, 8)
-    truth, evaluator = Annotations.load(path), coco.CocoEvaluator(path)
-    matches = match(evaluator, found)
+    matches = match(coco.CocoEvaluator(path), found)
     values["AR100"] = 100 * over_classes(recalls(matches, [drawn])).mean(axis=1)
-    lrp = resampled_errors(truth, found, matches, [drawn])
+    lrp = resampled_errors(matches, [drawn])
     for index, weights in enumerate(drawn):
         copy, results = duplicated(content, found, weights)
         copy_path = tmp_path / f"copy{index}.json"
         copy_path.write_text(json.dumps(copy))
-        expected = coco.summarise(official(copy_path, results))
+        expected = coco.summarise(official(copy_path, results).eval)
         of_copies = match(coco.CocoEvaluator(copy_path), results)
-        for name, error in errors(Annotations.load(copy_path), results, of_copies).items():
+        for name, error in errors(of_copies).items():
             assert lrp[name][index] == pytest.approx(error, abs=1e-9), name
         for metric in (*METRICS, "AR100"):
             wanted = np.nan if expected[metric] is None else expected[metric]

@@ -45,10 +45,10 @@ def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its
     placed = {0.9: [0, 0, 100, 100], 0.8: [0, 12, 100, 100], 0.7: [300, 0, 50, 40], 0.6: [500, 0, 50, 30]}
     duplicate = [1, 0, 0, 100, 52, 0.1, 1]
     found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
-    truth = Annotations.load(path)
-    own = premise.own_overlaps(truth, found, match(CocoEvaluator(path), found, thresholds=HALF))
+    evaluator = CocoEvaluator(path)
+    own = premise.own_overlaps(found, match(evaluator, found, thresholds=HALF))
     assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
-    rows = premise.correlations(found_of(found), overlaps(truth, found), own)
+    rows = premise.correlations(found_of(found), overlaps(evaluator.objects, found), own)
     spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
     assert spearman["found"] == pytest.approx(0.8)
     assert spearman["near"] == pytest.approx(0.9)

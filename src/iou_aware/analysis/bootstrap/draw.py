@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from iou_aware import detections
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
-from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match_areas
@@ -38,14 +37,13 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     seed = SEED + manifest.fold(run.seed)  # the draws of one fold are not those of another
     annotations = experiment.root / manifest.for_seed(run.seed).split(split).annotations
     source = experiment.paths.detections(run_name, split)
-    truth, evaluator = Annotations.load(annotations), CocoEvaluator(annotations)
+    evaluator = CocoEvaluator(annotations)
     weights = list(draws(len(evaluator.image_ids), resamples, seed))
     tables = []
     for rule, found in detections.by_rule(source, experiment.rules_for(run)):
-        detected = found.results
-        matches = match_areas(evaluator, detected)
+        matches = match_areas(evaluator, found.results)
         values, _ = distributions(matches, weights)
-        values |= correlation_distributions(truth, detected, matches["all"], weights)
+        values |= correlation_distributions(matches["all"], weights)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {

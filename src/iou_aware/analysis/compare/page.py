@@ -10,7 +10,6 @@ import pandas as pd
 from iou_aware.analysis.report import html
 from iou_aware.common import markdown as text
 from iou_aware.common.files import csv_text, write_text
-from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.comparison import FEWEST_IMAGES, HIGHER, LOWER, Comparison
 from iou_aware.evaluation.resampled import CORRELATIONS, RESAMPLES
@@ -107,7 +106,7 @@ def draw(
     from iou_aware.analysis.gallery.panels import chosen, pictures, representatives
     from iou_aware.common import drawing
 
-    truth, drawn = Annotations.load(evaluator.annotations), []
+    truth, drawn = evaluator.objects, []
     for other, mine in found.images.groupby("detections"):
         influence = dict(zip(mine["image_id"], mine["influence"], strict=True))
         picked = chosen(influence)

@@ -16,13 +16,12 @@ import pandas as pd
 
 from iou_aware import detections
 from iou_aware.common.files import write_text
-from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import ERRORS, errors
 from iou_aware.evaluation.matching import Matches, match
-from iou_aware.evaluation.overlaps import MATCHED, Overlaps, overlaps, placement
+from iou_aware.evaluation.overlaps import MATCHED, Overlaps, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
 
@@ -63,26 +62,26 @@ def write_premise(experiment: Experiment) -> list[Path]:
         InputError: A file of detections or a manifest is damaged.
     """
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    ground_truth = cache(lambda file: (Annotations.load(file), CocoEvaluator(file)))  # which runs share
+    ground_truth = cache(CocoEvaluator)  # which runs share
     for name, split in experiment.evaluations():
         run, file = experiment.runs[name], experiment.paths.detections(name, split)
         if not file.is_file():
             continue
         manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
-        truth, evaluator = ground_truth(experiment.root / manifest.split(split).annotations)
+        evaluator = ground_truth(experiment.root / manifest.split(split).annotations)
         for rule, detected in detections.by_rule(file, experiment.rules_for(run)):
             if rule.kind == "oracle":
                 detected = replace(detected, iou_preds=None)  # they are the truth, and no prediction to be judged
             shared = {"run": name, "split": split, "rule": rule} | run.as_dict()
             array = detected.results
-            near = overlaps(truth, array)
+            near = overlaps(evaluator.objects, array)
             matches = match(evaluator, array, thresholds=np.array([MATCHED]))
             parts = {
-                "correlations": correlations(detected, near, own_overlaps(truth, array, matches)),
+                "correlations": correlations(detected, near, own_overlaps(array, matches)),
                 "density": density(detected, near),
                 "reliability": reliability(detected, near),
                 "bias": bias(detected, near),
-                "lrp": [errors(truth, array, matches)],
+                "lrp": [errors(matches)],
             }
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]
@@ -101,11 +100,10 @@ def load_premise(folder: Path) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(file) if file.is_file() else empty[name] for name, file in files.items()}
 
 
-def own_overlaps(truth: Annotations, results: np.ndarray, matches: Matches) -> np.ndarray:
+def own_overlaps(results: np.ndarray, matches: Matches) -> np.ndarray:
     """Return ``(N,)``, in the order of ``results``: the IoU of a true positive with its object, NaN for the others."""
     ious = np.full(len(results), np.nan)
-    true = matches.true[0]
-    ious[matches.rows[true]] = placement(truth, results, matches)[true]
+    ious[matches.rows] = matches.ious
     return ious
 
 

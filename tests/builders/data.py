@@ -17,9 +17,9 @@ WIDTH, HEIGHT = 64, 48
 
 
 def picture(width: int = WIDTH, height: int = HEIGHT, form: str = "JPEG", **options: Any) -> bytes:
-    """Return an image file with a gradient, so that it does not compress to nothing."""
+    """Return an image file with a slanting gradient, so that it shows how it is turned and does not compress away."""
     buffer = io.BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(buffer, form, **options)
+    Image.linear_gradient("L").rotate(30).resize((width, height)).convert("RGB").save(buffer, form, **options)
     return buffer.getvalue()
 
 

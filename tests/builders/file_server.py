@@ -45,37 +45,28 @@ class _Handler(BaseHTTPRequestHandler):
             return
         wanted = self.headers.get("Range")
         served.asked.append(wanted)
-        if served.redirect:
-            status, location = served.redirect
-            self.send_response(status)
-            self.send_header("Location", location)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
         cut = served.cuts.pop(0) if served.cuts else None
-        if cut is not None and cut < 0:
-            self.send_response(-cut)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and served.ranges else 0
-        size = len(served.content)
-        if start >= size > 0:
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{size}")
-            self.end_headers()
-            return
-        if wanted and served.ranges:
+        size, asks = len(served.content), wanted and served.ranges
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if asks else 0
+        status, headers, body = 200, {}, served.content[start:]
+        if served.redirect:
+            status, headers["Location"] = served.redirect
+        elif cut is not None and cut < 0:
+            status = -cut
+        elif start >= size > 0:
+            status, headers["Content-Range"] = 416, f"bytes */{size}"
+        elif asks:
             start -= served.wrong_range
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
-        else:
-            self.send_response(200)
-        body = served.content[start:]
+            status, headers["Content-Range"], body = 206, f"bytes {start}-{size - 1}/{size}", served.content[start:]
+        if status > 206:
+            body = b""
         if served.length:
-            self.send_header("Content-Length", str(len(body)))
+            headers["Content-Length"] = str(len(body))
+        self.send_response(status)
+        for header in headers.items():
+            self.send_header(*header)
         self.end_headers()
-        self.wfile.write(body if cut is None else body[:cut])
+        self.wfile.write(body[:cut])
 
     def log_message(self, *_: object) -> None:
         """Stay silent."""

@@ -90,14 +90,10 @@ def test_an_encrypted_member_is_refused(tmp_path):
     refused(path, "'a' is a link, a device or encrypted")
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
-def test_a_bomb_is_refused(tmp_path, name):
-    path = packed(tmp_path / name, {"zeros": bytes(archive.ALWAYS_ALLOWED + 1)})
-    assert path.stat().st_size < 100_000
-    refused(path, "unpack to more than 67108864 bytes")
-
-
-def test_a_bomb_that_only_declares_its_size_is_refused(tmp_path):
+def test_a_bomb_is_refused_by_the_sizes_that_it_declares(tmp_path):
+    zeros = packed(tmp_path / "a.zip", {"zeros": bytes(archive.ALWAYS_ALLOWED + 1)})
+    refused(zeros, "unpack to more than 67108864 bytes")
+    zeros.unlink()
     member = tarfile.TarInfo("huge")
     member.size = 1 << 40
     refused(put(tmp_path / "a.tar", member.tobuf() + bytes(10_240)), "unpack to more than")

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from builders.data import (
     COCO,
@@ -19,14 +18,12 @@ from builders.data import (
 
 from iou_aware.common.errors import InputError
 from iou_aware.data.annotations import Annotations
-from iou_aware.detections import Detections
-from iou_aware.evaluation.export import results
 
 
 def test_a_split_is_written_anew_with_what_is_needed(tmp_path):
     content = coco_content([(0, 0, 10, 10), (0, 0, 40, 40), (1.5, 2.25, 31.5, 32)])
     content["annotations"][1]["iscrowd"] = 1
-    content["annotations"][2]["category_id"] = 2
+    content["annotations"][2] |= {"category_id": 2, "area": 500.5}  # of a mask
     more = [annotation | {"id": 70, "segmentation": [[1, 2]]} for annotation in content["annotations"]]
     file = write_own_coco(tmp_path, content | {"annotations": more, "info": {}})
     before = file.read_bytes()
@@ -45,6 +42,11 @@ def every(key, **values):
     return lambda content: [entry.update(values) for entry in content[key]]
 
 
+def box(number, **values):
+    """Return a change of one annotation: of the first, which is to be found, or of the second, a crowd."""
+    return lambda content: content["annotations"][number].update(values)
+
+
 def without(key, field):
     return lambda content: [entry.pop(field) for entry in content[key]]
 
@@ -56,8 +58,10 @@ SAME = {
     "score": every("annotations", score="0.9", attributes={"id": 3}, segmentation={}),
     "no area": without("annotations", "area"),
     "area 0": every("annotations", area=-0.0),
-    "crowd null": every("annotations", iscrowd=None),
-    "crowd false": every("annotations", iscrowd=" No ", ignore=0.0),
+    "crowd null": box(0, iscrowd=None),
+    "crowd false": box(0, iscrowd=" No ", ignore=0.0),
+    "crowd true": box(1, iscrowd="true"),
+    "to be ignored": box(1, iscrowd=0, ignore=1),
     "one annotation id": every("annotations", id=0),
     "no size": without("images", "width"),
     "size 0": every("images", width=0, height=None),
@@ -72,6 +76,7 @@ SAME = {
 @pytest.mark.parametrize("what", SAME)
 def test_what_makes_no_difference_changes_nothing(tmp_path, what):
     content = coco_content([(0, 0, 10, 10), (3, 4, 30, 40)])
+    content["annotations"][1]["iscrowd"] = 1
     write_own_coco(tmp_path, content)
     manifest = prepared(tmp_path)
     SAME[what](content)
@@ -99,7 +104,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, encoding):
     ],
 )
 def test_ids_are_names(tmp_path, rename, order):
-    """They count from 1 in the order of the source's, and come back where detections are handed on."""
+    """They count from 1 in the order of the source's, and are kept for where detections are handed on."""
     content = coco_content([(0, 0, 10, 10), (3, 4, 30, 40)], images=3)
     content["annotations"][1] |= {"image_id": 3, "category_id": 2}
     for key in ("images", "categories", "annotations"):
@@ -116,13 +121,8 @@ def test_ids_are_names(tmp_path, rename, order):
     assert boxes == [(1, order[0], 1, [0, 0, 10, 10]), (2, order[2], 2, [3, 4, 30, 40])]
 
     annotations = Annotations.load(tmp_path / split.annotations)
-    corners = annotations.boxes.astype(np.float32)
-    corners[:, 2:] += corners[:, :2]
-    detections = Detections(annotations.image_ids, annotations.category_ids, corners, np.ones(2), np.ones(2), None)
-    assert results(detections, annotations.source_images, annotations.source_categories) == [
-        {key: annotation[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0}
-        for annotation in content["annotations"]
-    ]
+    assert annotations.source_images == {number: rename(index) for index, number in enumerate(order, 1)}
+    assert annotations.source_categories == {1: rename(1), 2: rename(2)}
 
 
 @pytest.mark.parametrize(("written", "stored"), [("more\\1.jpg", "more/1.jpg"), ("a\\b.jpg", "a\\b.jpg")])

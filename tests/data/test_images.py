@@ -1,13 +1,23 @@
 """Images: their headers, what EXIF turns, files that are cut short, and names that lead elsewhere."""
 
-import io
 import json
 import os
 
 import cv2
 import numpy as np
 import pytest
-from builders.data import HEIGHT, WIDTH, coco_content, picture, prepared, put, voc_object, write_own_coco, write_own_voc
+from builders.data import (
+    HEIGHT,
+    WIDTH,
+    coco_content,
+    converted,
+    picture,
+    prepared,
+    put,
+    voc_object,
+    write_own_coco,
+    write_own_voc,
+)
 from PIL import Image
 
 from iou_aware.common.errors import InputError
@@ -18,9 +28,7 @@ from iou_aware.data.source import SourceImage, outside
 def turned(orientation, form):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    buffer = io.BytesIO()
-    Image.linear_gradient("L").rotate(30).resize((WIDTH, HEIGHT)).convert("RGB").save(buffer, form, exif=exif)
-    return buffer.getvalue()
+    return picture(form=form, exif=exif)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "MPO", "PNG", "TIFF", "WEBP"])
@@ -40,6 +48,9 @@ def test_what_is_shown_is_what_opencv_loads(tmp_path, orientation, form):
     assert (header.stored, header.shown) == ((WIDTH, HEIGHT), pixels.shape[1::-1])
     as_stored = cv2.imread(str(path), cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR)
     assert header.turned != np.array_equal(pixels, as_stored)
+    if header.shown != header.stored:
+        with pytest.raises(InputError, match="turned by EXIF, 48x64 pixels, but test says 64x48"):
+            check_size(header, path, header.stored, "test")
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
@@ -79,30 +90,19 @@ def test_images_are_checked_each_and_a_bad_one_has_a_fault(tmp_path):
     assert all(image.fault or image.header.shown == (image.id, 8) for image in images)
 
 
-@pytest.mark.parametrize("orientation", [0, 1, 3, 6])
-def test_images_that_exif_turns_are_trained_on_only_with_the_size_that_is_seen(tmp_path, orientation):
-    content = coco_content()
-    sides = (HEIGHT, WIDTH) if orientation == 6 else (WIDTH, HEIGHT)
-    content["images"][0] |= {"width": sides[0], "height": sides[1]}
-    file = write_own_coco(tmp_path, content)
-    put(file.parent / "train" / "1.jpg", turned(orientation, "JPEG"))
-    assert prepared(tmp_path).split("train").turned == (["1.jpg"] if orientation > 1 else [])
-    if orientation == 6:
-        file.write_text(json.dumps(coco_content()))
-        with pytest.raises(InputError, match=r"1\.jpg: .* turned by EXIF, 48x64 pixels, but .* says 64x48"):
-            prepared(tmp_path)
-
-
-def test_images_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
-    content = coco_content()
+def test_images_that_exif_turns_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
+    content = coco_content(images=3)
     content["images"][1] |= {"width": 31, "height": 40}
-    file = write_own_coco(tmp_path, content)
-    put(file.parent / "train" / "2.jpg", picture(31, 40))
+    content["images"][2]["width"] = None
+    folder = write_own_coco(tmp_path, content).parent / "train"
     whole = picture()
-    put(file.parent / "train" / "1.jpg", whole[: len(whole) // 2] + bytes(600) + b"\xff\xd9")
+    put(folder / "1.jpg", whole[: len(whole) // 2] + bytes(600) + b"\xff\xd9")
+    put(folder / "2.jpg", picture(31, 40))
+    put(folder / "3.jpg", turned(6, "JPEG"))
     split = prepared(tmp_path).split("train")
-    assert (split.small, split.padded) == (["2.jpg"], ["1.jpg"])
-    assert (split.flattest["file_name"], split.flattest["width"], split.flattest["height"]) == ("1.jpg", WIDTH, HEIGHT)
+    assert (split.padded, split.small, split.turned) == (["1.jpg"], ["2.jpg"], ["3.jpg"])
+    first, _, last = converted(tmp_path, "train")["images"]
+    assert (split.flattest, last["width"], last["height"]) == (first, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/secret.jpg", "a\0b.jpg", ".."])

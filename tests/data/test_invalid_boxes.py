@@ -4,6 +4,7 @@ import pytest
 from builders.data import HEIGHT, WIDTH, coco_content, converted, prepared, voc_object, write_own_coco, write_own_voc
 
 from iou_aware.common.errors import InputError
+from iou_aware.data.boxes import count
 
 
 def write(project, layout, *boxes, **keys):
@@ -76,20 +77,6 @@ def test_a_box_may_stick_out_by_a_pixel(tmp_path, layout, box):
     assert prepared(tmp_path).split("train").counts["boxes"] == 1
 
 
-def test_areas_are_counted_with_cocos_limits(tmp_path):
-    boxes = [(0, 0, 31, 32), (0, 0, 32, 32), (0, 0, 60, 40), (0, 0, 61, 41)]
-    content = coco_content(boxes)
-    content["annotations"][2]["area"] = 96 * 96
-    content["annotations"][3]["area"] = 96 * 96 + 1
-    write_own_coco(tmp_path, content)
-    assert prepared(tmp_path).split("train").counts["areas"] == {"small": 1, "medium": 2, "large": 1}
-
-
-def test_what_a_file_says_to_ignore_is_neither_trained_on_nor_measured(tmp_path):
-    content = coco_content([(0, 0, 10, 10), (0, 0, 5, 5), (0, 0, 6, 6)])
-    content["annotations"][1]["ignore"] = 1
-    content["annotations"][2]["iscrowd"] = "true"
-    write_own_coco(tmp_path, content)
-    counts = prepared(tmp_path).split("train").counts
-    assert (counts["boxes"], counts["ignored"]) == (1, 2)
-    assert [annotation["iscrowd"] for annotation in converted(tmp_path, "train")["annotations"]] == [0, 1, 1]
+def test_areas_are_counted_with_cocos_limits():
+    boxes = [{"area": area, "category_id": 1, "iscrowd": 0} for area in (31 * 32, 32 * 32, 96 * 96, 96 * 96 + 1)]
+    assert count(1, boxes, ["cat"])["areas"] == {"small": 1, "medium": 2, "large": 1}

@@ -8,9 +8,7 @@ from builders.data import (
     WIDTH,
     coco_content,
     converted,
-    picture,
     prepared,
-    put,
     two_coco_splits,
     write_coco,
     write_own_coco,
@@ -123,16 +121,6 @@ def test_ids_are_names(tmp_path, rename, order):
     annotations = Annotations.load(tmp_path / split.annotations)
     assert annotations.source_images == {number: rename(index) for index, number in enumerate(order, 1)}
     assert annotations.source_categories == {1: rename(1), 2: rename(2)}
-
-
-@pytest.mark.parametrize(("written", "stored"), [("more\\1.jpg", "more/1.jpg"), ("a\\b.jpg", "a\\b.jpg")])
-def test_backslashes_are_read_as_slashes_where_there_is_no_such_file(tmp_path, written, stored):
-    content = coco_content()
-    content["images"][0]["file_name"] = written
-    write_own_coco(tmp_path).write_text(json.dumps(content))
-    put(tmp_path / "data" / "own" / "train" / stored, picture())
-    prepared(tmp_path)
-    assert converted(tmp_path, "train")["images"][0]["file_name"] == stored
 
 
 def test_an_unlabelled_split_needs_no_boxes_and_an_optional_one_may_be_absent(tmp_path):

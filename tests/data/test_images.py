@@ -1,6 +1,5 @@
 """Images: their headers, what EXIF turns, files that are cut short, and names that lead elsewhere."""
 
-import json
 import os
 
 import cv2
@@ -14,9 +13,8 @@ from builders.data import (
     picture,
     prepared,
     put,
-    voc_object,
     write_own_coco,
-    write_own_voc,
+    write_own_image,
 )
 from PIL import Image
 
@@ -114,13 +112,7 @@ def test_a_name_that_leads_out_of_its_folder_is_a_fault(name):
 @pytest.mark.parametrize("layout", ["coco", "voc"])
 def test_an_image_outside_of_its_folder_is_named(tmp_path, layout):
     """Also where the image is there: whoever sends annotations does not choose which files are read."""
-    put(tmp_path / "data" / "own" / "secret.jpg", picture())
-    if layout == "coco":
-        content = coco_content()
-        content["images"][1]["file_name"] = "../secret.jpg"
-        write_own_coco(tmp_path).write_text(json.dumps(content))
-    else:
-        put(write_own_voc(tmp_path, voc_object("cat", 1, 1, 9, 9)) / "ImageSets/Main/train.txt", "a\n../secret\n")
-    place = {"coco": r"train\.json, key images\[1\]\.file_name", "voc": r"train\.txt, line 2"}[layout]
+    write_own_image(tmp_path, layout, "../secret", "../secret")
+    place = {"coco": r"train\.json, key images\[0\]\.file_name", "voc": r"train\.txt, line 1"}[layout]
     with pytest.raises(InputError, match=rf"{place}: found .*expected a path below"):
         prepared(tmp_path)

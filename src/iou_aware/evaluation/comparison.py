@@ -98,10 +98,9 @@ def _measure(evaluator: CocoEvaluator, results: np.ndarray, weights: Sequence[np
     metrics["AR100"] = 100 * over_classes(recalls(every_size, weights)).mean(axis=1)
     metrics |= resampled_errors(every_size, weights)
     metrics |= correlation_distributions(every_size, weights)
-    # On the images as they are, to the last bit as pycocotools has them.
-    exact = summarise(curves)
-    for name, value in exact.items():
-        metrics[name][0] = np.nan if value is None else value
+    # On the images as they are, to the last bit as pycocotools has them; None becomes NaN.
+    for name, value in summarise(curves).items():
+        metrics[name][0] = value
     classes[0] = [one["AP"] for one in summarise_classes(curves)]
     if len(results) and results[:, 5].max() > 1:
         metrics["laece"] = np.full(len(classes), np.nan)  # of what is no probability

@@ -2,11 +2,13 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from method.reference import Level, detect
 from mmdet.models.dense_heads import AnchorHead, FCOSHead
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -15,11 +17,14 @@ import iou_aware.method.heads
 from iou_aware.method.confidence import Rule
 from iou_aware.method.heads import WithoutCenterness
 from iou_aware.method.iou_branch import IoUAware
-from iou_aware.method.ranking import Settings, nearest_iou
+from iou_aware.method.ranking import Settings
 
 SHAPE = (48, 64)  # of images
 BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])  # objects there
 STRIDES = [8, 16, 32]
+FAMILIES = ["ATSSHead", "FCOSHead"]
+STOCK = ["RetinaHead", *(f"{family}{rest}" for family in FAMILIES for rest in ("", "WithoutCenterness"))]
+AWARE = [f"IoUAware{kind}" for kind in STOCK]
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4}
 SCALED = CODER | {"target_stds": [0.5, 0.5, 1.5, 1.5]}
 RULES = ["none", *(f"alpha={tenth / 10:.2f}" for tenth in range(10, -1, -1)), "cls"]
@@ -123,6 +128,11 @@ def levels_of(head: IoUAware, outs, meta: dict, image: int) -> list[Level]:
     return levels
 
 
+def nearest(boxes: Tensor, truth: Tensor) -> Tensor:
+    """Return each box's (N, 4) IoU with the object that it overlaps most, (N, 1), 0 where there is none."""
+    return F.pad(bbox_overlaps(boxes, truth), (1, 0)).amax(1, keepdim=True)
+
+
 def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=None):
     """Hold the detections of a sweep, every field of every rule, against the reference's, to the last bit."""
     found = head.sweep(outs, metas, rules, rescale=rescale, gt_bboxes=truth)
@@ -130,7 +140,7 @@ def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=
     for image, meta in enumerate(metas):
         levels = levels_of(head, outs, meta if rescale else meta | {"scale_factor": (1.0, 1.0)}, image)
         assert list(found[image]) == [Rule(rule) for rule in rules]
-        known = truth and [(scores, nearest_iou(boxes, truth[image])[:, None], boxes) for scores, _, boxes in levels]
+        known = truth and [(scores, nearest(boxes, truth[image]), boxes) for scores, _, boxes in levels]
         for rule, detections in found[image].items():
             levels_seen = known if Rule(rule).kind == "oracle" else levels
             for field, expected in detect(levels_seen, rule, limits).items():

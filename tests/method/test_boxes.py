@@ -144,7 +144,7 @@ def test_anchors_are_those_of_1x(stage):
     np.testing.assert_array_equal(stage.anchors.numpy(), continuous(stage.anchors_of_1x))
 
 
-def test_ious_and_what_they_assign_are_those_of_1x(stage):
+def test_ious_what_they_assign_and_the_targets_are_those_of_1x(stage):
     boxes = random_boxes(20)
     ious = ious_of_1x(inclusive(boxes), stage.anchors_of_1x)
     found = stage.assigner.iou_calculator(torch.from_numpy(boxes), stage.anchors)
@@ -153,6 +153,10 @@ def test_ious_and_what_they_assign_are_those_of_1x(stage):
     assigned = stage.assigner.assign(InstanceData(priors=stage.anchors), objects).gt_inds
     np.testing.assert_array_equal(assigned, assigned_of_1x(ious, stage.assigner))
     assert len(set(assigned.tolist()) - {-1, 0}) > len(boxes) / 2
+    positive = assigned > 0
+    mine, anchors = boxes[assigned[positive] - 1], stage.anchors_of_1x[positive]
+    targets = stage.coder.encode(stage.anchors[positive], torch.from_numpy(mine))
+    np.testing.assert_allclose(targets, deltas_of_1x(anchors, inclusive(mine), np.ones(4)), rtol=0, atol=1e-5)
 
 
 def test_anchors_that_cross_the_border_are_left_out_where_1x_leaves_them_out(stage, request):
@@ -162,17 +166,6 @@ def test_anchors_that_cross_the_border_are_left_out_where_1x_leaves_them_out(sta
     inside = (first >= 0).all(1) & (last < SHAPE[::-1]).all(1)
     assert (last[inside] == np.array(SHAPE[::-1]) - 1).any(), "some reach the last pixel"
     np.testing.assert_array_equal(found, inside if "rpn" in request.node.name else valid)
-
-
-def test_targets_are_those_of_1x(stage):
-    boxes = random_boxes(20)
-    assigned = assigned_of_1x(ious_of_1x(inclusive(boxes), stage.anchors_of_1x), stage.assigner)
-    positive = assigned > 0
-    mine = boxes[assigned[positive] - 1]
-    expected = deltas_of_1x(stage.anchors_of_1x[positive], inclusive(mine), np.ones(4))
-    np.testing.assert_allclose(
-        stage.coder.encode(stage.anchors[positive], torch.from_numpy(mine)), expected, rtol=0, atol=1e-5
-    )
 
 
 def test_decoded_boxes_are_those_of_1x(stage):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from builders.heads import RULES, SCALED, assert_equals_reference, build_head, metas_of, random_outputs
+from builders.heads import AWARE, RULES, SCALED, assert_equals_reference, build_head, metas_of, random_outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from method.reference import overlap
@@ -14,6 +14,7 @@ from iou_aware.method.ranking.nms import suppress, survivors_of
 
 
 @given(
+    kind=st.sampled_from(AWARE),
     seed=st.integers(0, 2**31),
     num_classes=st.sampled_from([1, 2, 5]),
     shape=st.sampled_from([(8, 8), (16, 40), (48, 64)]),
@@ -27,9 +28,9 @@ from iou_aware.method.ranking.nms import suppress, survivors_of
     first_look=st.sampled_from([(1, 1), (5, 20), (30, 30), (512, 1536)]),
     scale=st.sampled_from([(1.0, 1.0), (0.5, 0.51)]),
 )
-@settings(max_examples=150)
+@settings(max_examples=200)
 def test_the_engine_equals_the_reference(
-    seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, first_look, scale
+    kind, seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, first_look, scale
 ):
     limits = {
         "nms_pre": nms_pre,
@@ -38,7 +39,7 @@ def test_the_engine_equals_the_reference(
         "max_per_img": cap,
         "min_bbox_size": min_size,
     }
-    head = build_head(num_classes=num_classes, test_cfg=limits)
+    head = build_head(kind, num_classes=num_classes, test_cfg=limits)
     outs = random_outputs(head, shape, 2, seed, coarse, spread)
     rules = ["none", "alpha=1.00", "oracle=0.40", "oracle=1.00", "alpha=0.70", "alpha=0.50", "alpha=0.15", "alpha=0.00"]
     truth = [random_boxes(seed, 3), random_boxes(seed, 0)]
@@ -132,33 +133,40 @@ def test_suppression_equals_mmcv_class_by_class(seed, coarse, threshold, num_cla
             assert torch.equal(found[places].nonzero().flatten(), expected.sort().values)
 
 
-def test_boxes_without_area_do_not_overlap_each_other():
-    point = torch.tensor([3.0, 4.0, 3.0, 4.0])
-    assert not overlap(point, point) > 0
-    masks = survivors_of(point.repeat(1, 2, 1), [2], 0.0)[0]
-    assert masks.tolist() == [[0, 1], [1, 0]]
-    assert len(nms(point.repeat(2, 1), torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
+POINT = [3.0, 4.0, 3.0, 4.0]
 
 
-def test_overlaps_are_mmcv_s_at_the_threshold():
-    """An overlap of exactly the threshold does not suppress."""
-    boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 10.0]])
-    assert overlap(*boxes).item() == 0.5
-    assert len(nms(boxes, torch.tensor([0.9, 0.8]), 0.5)[1]) == 2
-    assert survivors_of(boxes.unsqueeze(0), [2], 0.5)[0, 0, 1] == 1
+@pytest.mark.parametrize(
+    ("boxes", "threshold"), [([POINT, POINT], 0.0), ([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 5.0, 10.0]], 0.5)]
+)
+def test_a_box_is_suppressed_only_above_the_threshold(boxes, threshold):
+    """Not at an overlap of exactly the threshold, nor at that of boxes without area, which is not a number."""
+    boxes = torch.tensor(boxes)
+    assert not overlap(*boxes) > threshold
+    assert survivors_of(boxes.unsqueeze(0), [2], threshold)[0, 0, 1] == 1
+    assert len(nms(boxes, torch.tensor([0.9, 0.8]), threshold)[1]) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_detections_of_half_precision_outputs_are_those_of_the_same_numbers(dtype):
+    head = build_head(test_cfg={"score_thr": 0.0})
+    outs = [[level.to(dtype) for level in part] for part in random_outputs(head)]
+    with torch.autocast("cpu", dtype):
+        assert_equals_reference(head, outs, metas_of(), ["none", "alpha=0.50", "alpha=0.00"])
 
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"nms": {"type": "soft_nms", "iou_threshold": 0.5}}, "nms.*soft_nms"),
-        ({"nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}, "class_agnostic"),
-        ({"nms": None}, "nms.*None"),
-        ({"nms": {"type": "nms", "iou_threshold": 1.5}}, r"iou_threshold.*1\.5.*\[0, 1\]"),
-        ({"max_per_img": 0}, "max_per_img.*0"),
-        ({"rule": "alpha=2"}, "alpha=2"),
+        ({"test_cfg": {"nms": {"type": "soft_nms", "iou_threshold": 0.5}}}, "nms.*soft_nms"),
+        ({"test_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}}, "class_agnostic"),
+        ({"test_cfg": {"nms": None}}, "nms.*None"),
+        ({"test_cfg": {"nms": {"type": "nms", "iou_threshold": 1.5}}}, r"iou_threshold.*1\.5.*\[0, 1\]"),
+        ({"test_cfg": {"max_per_img": 0}}, "max_per_img.*0"),
+        ({"test_cfg": {"rule": "alpha=2"}}, "alpha=2"),
+        ({"loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False}}, "use_sigmoid"),
     ],
 )
 def test_settings_that_cannot_be_followed_are_refused_when_the_head_is_built(wrong, named):
     with pytest.raises(InputError, match=named):
-        build_head(test_cfg=wrong)
+        build_head(**wrong)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from builders.heads import build_head, features, metas_of
 from builders.training import (
     FASTER_RCNN,
     IOU_AWARE,
@@ -17,12 +16,10 @@ from builders.training import (
 )
 from torch import nn
 
-from iou_aware.method.heads import IoUAwareRetinaHead
 from iou_aware.method.trunk import compute
 from iou_aware.training import loading, weights
 from iou_aware.training.train import train
 
-RULES = ["none", "alpha=0.50", "alpha=0.00"]
 # By the type and the compiler of the network, the relative and the absolute difference that its losses may have. For
 # half precision it is 16 times the type's epsilon.
 TOLERANCES = [
@@ -95,18 +92,3 @@ def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch, a
         assert state["loss_scaler"]["_growth_tracker"] > 0  # steps were made, and not all of them left out
     train(cut, IOU_AWARE)
     assert outcome(cut, IOU_AWARE) == outcome(whole, IOU_AWARE)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_detections_of_half_precision_outputs_are_those_of_the_same_numbers(dtype):
-    head: IoUAwareRetinaHead = build_head(test_cfg={"score_thr": 0.0}).eval()
-    with torch.no_grad():
-        outs = [[level.to(dtype) for level in part] for part in head(features())]
-    single = [[level.float() for level in part] for part in outs]
-    with torch.autocast("cpu", dtype):
-        found = head.sweep(outs, metas_of(), RULES)
-    for image, expected in zip(found, head.sweep(single, metas_of(), RULES), strict=True):
-        for rule in RULES:
-            assert len(image[rule]) > 0
-            for name in ("bboxes", "scores", "labels"):
-                assert torch.equal(image[rule][name], expected[rule][name])

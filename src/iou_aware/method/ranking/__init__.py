@@ -2,7 +2,7 @@
 
 from iou_aware.method.ranking.detections import BatchDetections
 from iou_aware.method.ranking.engine import Depth, sweep
-from iou_aware.method.ranking.outputs import DenseOutputs, nearest_iou
+from iou_aware.method.ranking.outputs import DenseOutputs
 from iou_aware.method.ranking.settings import Settings
 
-__all__ = ["BatchDetections", "DenseOutputs", "Depth", "Settings", "nearest_iou", "sweep"]
+__all__ = ["BatchDetections", "DenseOutputs", "Depth", "Settings", "sweep"]

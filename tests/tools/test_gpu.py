@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
@@ -174,14 +175,17 @@ def test_the_script_runs_parts(tmp_path):
     assert "says nothing but that the script runs" in page
 
 
-def test_a_part_that_fails_or_never_ends_stops_no_other(tools, tmp_path, monkeypatch, capsys):
-    run = tools["run"]
-    (tmp_path / "parts.py").write_text(PARTS.format(out=str(tmp_path)))
-    monkeypatch.setattr(run, "HERE", tmp_path)
-    monkeypatch.setattr(run, "python", lambda code: True)
-    monkeypatch.setattr(run, "LEAST_SECONDS", 1)
-    monkeypatch.setattr(run, "PARTS", {"prepare": 60, "fp32": 60, "ops": 5, "sweep": 60})
+@pytest.fixture
+def run(tools, tmp_path, monkeypatch):
+    """The script, which runs the ``parts.py`` that a test writes."""
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # which main() adds to
+    with mock.patch.multiple(tools["run"], HERE=tmp_path, python=lambda code: True, LEAST_SECONDS=1):
+        yield tools["run"]
+
+
+def test_a_part_that_fails_or_never_ends_stops_no_other(run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "parts.py").write_text(PARTS.format(out=str(tmp_path)))
+    monkeypatch.setattr(run, "PARTS", {"prepare": 60, "fp32": 60, "ops": 5, "sweep": 60})
     assert run.main([str(tmp_path)]) == 1
     parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert [part["status"] for part in parts.values()] == ["passed", "failed", "stopped after 5 s", "passed"]
@@ -193,12 +197,8 @@ def test_a_part_that_fails_or_never_ends_stops_no_other(tools, tmp_path, monkeyp
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
-def test_nothing_is_begun_without_time_or_without_a_project(tools, tmp_path, monkeypatch):
-    run = tools["run"]
+def test_nothing_is_begun_without_time_or_without_a_project(run, tmp_path):
     (tmp_path / "parts.py").write_text("import sys; sys.exit(1)")
-    monkeypatch.setattr(run, "HERE", tmp_path)
-    monkeypatch.setattr(run, "python", lambda code: True)
-    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     for minutes, status in [("60", "failed"), ("0", "not begun: no time left")]:
         assert run.main([str(tmp_path), "--minutes", minutes]) == 1
         parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]

@@ -1,5 +1,7 @@
 """What a batch of training images becomes, and which of them are decoded once."""
 
+import itertools
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,3 +40,15 @@ def test_images_are_loaded_once_as_far_as_memory_allows(monkeypatch):
     for place in (0, 1, 2, 0, 1, 2):
         assert pipeline({"sample_idx": place})["img"] is not image
     assert [data["sample_idx"] for data in loaded] == [0, 1, 2, 2]
+
+
+def test_what_is_drawn_for_an_image_depends_on_seed_epoch_and_place_alone():
+    def drawn(seed: int, epoch: int, place: int) -> tuple[float, float]:
+        order = SimpleNamespace(seed=seed, epoch=epoch)
+        pipeline = SeededPipeline([lambda data: (np.random.rand(), random.random())], order, 0)
+        return pipeline({"sample_idx": place, "img": np.zeros(1)})
+
+    places = list(itertools.product((0, 1), repeat=3))
+    draws = [drawn(*place) for place in places]
+    assert draws == [drawn(*place) for place in places]
+    assert all(len(set(numbers)) == len(places) for numbers in zip(*draws, strict=True))

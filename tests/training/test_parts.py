@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import mmcv.ops
 import pytest
-from builders.configs import resolve, run_of
+from builders.configs import ROOT, resolve, run_of
 from builders.training import IOU_AWARE
 from mmdet.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.config import Config
@@ -54,10 +54,16 @@ def test_only_registered_transforms_are_augmentations(step):
         resolve(run_of(), augmentations=[{"type": "RandomFlip", "prob": 0.5}, step])
 
 
-def test_nested_transforms_of_mmdetection_and_mmcv_are_taken():
-    light, cut = {"type": "PhotoMetricDistortion"}, {"type": "CutOut", "n_holes": 1, "cutout_shape": (4, 4)}
-    steps = [{"type": "RandomApply", "prob": 0.5, "transforms": [light]}]
-    steps += [{"type": "RandomChoice", "transforms": [[{"type": "RandomFlip", "prob": 0.5}], [light, cut]]}]
+LIGHT, CUT = {"type": "PhotoMetricDistortion"}, {"type": "CutOut", "n_holes": 1, "cutout_shape": (4, 4)}
+NESTED = [
+    {"type": "RandomApply", "prob": 0.5, "transforms": [LIGHT]},
+    {"type": "RandomChoice", "transforms": [[{"type": "RandomFlip", "prob": 0.5}], [LIGHT, CUT]]},
+]
+OF_BLOOD_CELLS = Experiment.load(ROOT / "configs/experiments/bccd.yaml").settings["augmentations"]
+
+
+@pytest.mark.parametrize("steps", [NESTED, OF_BLOOD_CELLS])
+def test_transforms_of_mmdetection_and_mmcv_are_taken(steps):
     resolved = resolve(run_of(), augmentations=steps)
     assert [step.to_dict() for step in resolved.train_dataloader.dataset.pipeline[3:-1]] == steps
 

@@ -143,12 +143,11 @@ def _pixels(photo: Path, picture: Image.Image) -> np.ndarray:
 
 def _boxes(model: nn.Module, config: Config, pixels: np.ndarray, rule: Rule) -> list[dict[str, Any]]:
     """Return the lines of the CSV about one picture, in descending confidence, boxes in its pixels."""
-    steps = config.test_dataloader.dataset.pipeline
-    resize = next(step for step in steps if step.type == "Resize")
-    pack = next(step for step in steps if step.type == "PackDetInputs")
+    pipeline = config.test_dataloader.dataset.pipeline
+    steps = [step for step in pipeline if step.type in ("Resize", "PackDetInputs")]
     shape = pixels.shape[:2]
     data = {"img": pixels, "img_shape": shape, "ori_shape": shape, "img_id": 0, "img_path": ""}
-    packed = Compose([resize, pack])(data)
+    packed = Compose(steps)(data)
     packed["data_samples"].gt_instances = InstanceData(bboxes=torch.zeros(0, 4))  # nobody knows them
     detected, images = predict.detect(model, pseudo_collate([packed]), [rule])
     _, found = predict.rows(detected, images, np.array(config.train_dataloader.dataset.metainfo.classes))

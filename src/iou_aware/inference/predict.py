@@ -172,28 +172,25 @@ def build_loader(config: Config, manifest: Manifest, root: Path, split: str, set
     dataset = loading.dataset(configs.dataset(manifest, root, split, pipeline, test_mode=True))
     scale = next(step.scale for step in pipeline if step.type == "Resize")
     divisor, most = config.model.data_preprocessor.pad_size_divisor, config.train_dataloader.batch_size
-    batches = same_shape(dataset, scale, divisor, most)
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    batches = same_shape([(image["width"], image["height"]) for image in infos], scale, divisor, most)
     return DataLoader(
         dataset, batch_sampler=batches, num_workers=settings.get("workers") or 0, collate_fn=pseudo_collate
     )
 
 
-def same_shape(dataset: Any, scale: Sequence[int], divisor: int, batch_size: int) -> list[list[int]]:
-    """Return the indices of a dataset in order, as batches of neighbours with one shape at the network's input.
+def same_shape(sizes: Sequence[Sequence[int]], scale: Sequence[int], divisor: int, batch_size: int) -> list[list[int]]:
+    """Return the indices of images in order, as batches of neighbours with one shape at the network's input.
 
     They need no padding to fit together, so that a batch gives what its images give alone: padding would change what
     the network sees beyond an image's border, as batch norm and biases make something of zeros.
 
     Args:
-        dataset: MMDetection's dataset; its images' ``width`` and ``height`` are known.
+        sizes: Per image, width and height, pixels.
         scale: The ``scale`` of MMDetection's ``Resize`` with ``keep_ratio``: width and height, pixels.
         divisor: Both sides are padded to a multiple of it anyhow.
         batch_size: The most images of a batch.
     """
-
-    def shape(index: int) -> list[int]:
-        image = dataset.get_data_info(index)
-        return [math.ceil(side / divisor) for side in rescale_size((image["width"], image["height"]), tuple(scale))]
-
-    alike = (list(neighbours) for _, neighbours in groupby(range(len(dataset)), shape))
+    shapes = [[math.ceil(side / divisor) for side in rescale_size(size, tuple(scale))] for size in sizes]
+    alike = (list(neighbours) for _, neighbours in groupby(range(len(sizes)), shapes.__getitem__))
     return [some[first : first + batch_size] for some in alike for first in range(0, len(some), batch_size)]

@@ -191,26 +191,6 @@ def test_suppression_is_that_of_1x(stage):
     assert 60 < len(kept) < 240
 
 
-@pytest.mark.parametrize(("detector", "name"), STAGES)
-@pytest.mark.parametrize(("recipe", "stay"), [("paper", True), ("mmdet3", False)])
-def test_boxes_without_area_stay_to_the_end_as_in_1x(recipe, stay, detector, name):
-    model = resolve(run_of(recipe, detector)).model
-    stages = (config.get("rpn", config) for config in (model.train_cfg, model.test_cfg))
-    head = MODELS.build(model[name] | dict(zip(("train_cfg", "test_cfg"), stages, strict=True)))
-    sizes = [128 // stride for stride, _ in head.prior_generator.strides]
-    scores, deltas, ious = (
-        [torch.zeros(1, head.num_base_priors * width, side, side) for side in sizes]
-        for width in (head.cls_out_channels, 4, 1)
-    )
-    for level in deltas:
-        level[:, ::4] = 40.0  # far to the right of the image, and cut down to its border
-    outs = (scores, deltas, ious) if detector.startswith("iou_aware") else (scores, deltas)
-    metas = [{"img_shape": (128, 128), "scale_factor": (0.5, 0.51)}]
-    found = head.predict_by_feat(*outs, batch_img_metas=metas, rescale=True)[0]
-    assert len(found) == (head.test_cfg.max_per_img if stay else 0)
-    assert (found.bboxes[:, 2] == found.bboxes[:, 0]).all()
-
-
 def test_second_stage_is_that_of_1x():
     """From regions to pooled features, targets and boxes, of regions with more than one cell of their feature map."""
     roi_head = resolve(run_of("paper", "faster_rcnn")).model.roi_head

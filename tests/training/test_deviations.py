@@ -30,11 +30,11 @@ def test_settings_are_those_that_the_page_states():
 
 def at(value, keys: list[str]):
     """Return what lies at a path of a config, whose lists are entered by numbers; None where there is nothing."""
-    for key in keys:
-        present = len(value) > int(key) if isinstance(value, list) else key in value
-        if not present:
-            return None
-        value = value[int(key) if isinstance(value, list) else key]
+    try:
+        for key in keys:
+            value = value[int(key) if isinstance(value, list) else key]
+    except (KeyError, IndexError):
+        return None
     return value
 
 

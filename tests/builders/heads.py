@@ -144,8 +144,7 @@ def assert_equals_reference(head, outs, metas, rules=RULES, rescale=True, truth=
         for rule, detections in found[image].items():
             levels_seen = known if Rule(rule).kind == "oracle" else levels
             for field, expected in detect(levels_seen, rule, limits).items():
-                np.testing.assert_array_equal(detections[field].numpy(), expected, f"{field} of {rule}")
-                assert detections[field].numpy().dtype == expected.dtype
+                np.testing.assert_array_equal(detections[field], expected, f"{field} of {rule}", strict=True)
 
 
 def iou(a, b) -> float:

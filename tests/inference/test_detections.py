@@ -34,9 +34,7 @@ def part(found: Detections, rows) -> Detections:
 
 def assert_equal(ours: Detections, theirs: Detections) -> None:
     for name in Detections.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
-        if getattr(ours, name) is not None:
-            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), strict=True)
 
 
 @settings(max_examples=40)
@@ -124,20 +122,18 @@ EDITS = {
     "row missing": lambda table: pa.concat_tables([table.slice(0, 4), table.slice(5)]),
     "other order": lambda table: table.sort_by("confidence"),
     "other score": lambda table: table.set_column(8, table.field(8), pc.multiply(table["cls_score"], np.float32(0.5))),
-    "nothing but the file": lambda table: table,
+    "no metadata": lambda table: table.replace_schema_metadata({}),
 }
 
 
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("metadata", ["kept", "none"])
-def test_an_edited_file_is_refused(written, tmp_path, edit, metadata):
+def test_an_edited_file_is_refused(written, tmp_path, edit):
     path, whole = tmp_path / "val.parquet", pq.ParquetFile(written)
-    table = EDITS[edit](whole.read())
-    kept = {key: value for key, value in whole.metadata.metadata.items() if key != b"ARROW:schema"}
-    pq.write_table(table.replace_schema_metadata(kept if metadata == "kept" else {}), path)
-    if edit == "nothing but the file" and metadata == "kept":
-        assert_equal(detections.read(path, RULES[1]), detections.read(written, RULES[1]))
-        return
+    metadata = {key: value for key, value in whole.metadata.metadata.items() if key != b"ARROW:schema"}
+    table = whole.read().replace_schema_metadata(metadata)
+    pq.write_table(table, path)  # in other row groups, which change nothing
+    assert_equal(detections.read(path, RULES[1]), detections.read(written, RULES[1]))
+    pq.write_table(EDITS[edit](table), path)
     with pytest.raises(InputError, match=r"val\.parquet.*[Rr]un `iou-aware predict`"):
         detections.read(path, RULES[1])
 

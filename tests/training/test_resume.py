@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -160,12 +159,10 @@ def test_a_checkpoint_is_of_all_code_of_the_method_but_how_it_ranks():
     assert {module.__name__.rpartition(".")[2] for module in training.CODE} == {*modules, "config"}
 
 
-@pytest.mark.parametrize("form", ["torch", "pickle"])
-def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch, tmp_path, form):
+def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch, tmp_path):
     interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
     witness, planted = tmp_path / "witness", tmp_path / "planted"
-    content = {"epoch": 0, "model": Hostile(witness)}
-    planted.write_bytes(packed(content) if form == "torch" else pickle.dumps(content))
+    planted.write_bytes(packed({"epoch": 0, "model": Hostile(witness)}))
     folder = saved(fresh, IOU_AWARE)[0].parent
     shutil.copy(planted, folder / f"iteration_00000009-{sha256(planted)[:16]}.pth")
     with pytest.raises(InputError, match=r"iteration_00000009.*nothing in it was run"):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -151,42 +152,38 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     assert sums == pytest.approx(np.column_stack(expected))
 
 
-def test_what_is_not_resampled_has_no_sum(tmp_path):
-    study = experiment(tmp_path, tables={})
-    write_detections(study, BASELINE, "val", {"cls": noisy(write_dataset(study), 1)})
-    path = draw.resample(study, BASELINE, "val", resamples=5)
-    frame = resamples.load(path)
-    for missing in [(1, frame, "none", "AP"), (1, frame, "cls", "VOC07_AP"), (1, None, "cls", "AP")]:
-        assert resamples.columns([[(1, frame, "cls", "AP"), missing]]) is None
-    assert resamples.load(tmp_path / "none") is None
+def frame(values, **provenance) -> pd.DataFrame:
+    """Return resamples of AP under one rule."""
+    made = pd.DataFrame({"rule": "cls", "AP": values})
+    made.attrs = {"path": "val.parquet"} | provenance
+    return made
+
+
+def test_what_is_not_resampled_has_no_sum():
+    made = frame([1.0, 2.0])
+    for missing in [(1, made, "none", "AP"), (1, made, "cls", "VOC07_AP"), (1, None, "cls", "AP")]:
+        assert resamples.columns([[(1, made, "cls", "AP"), missing]]) is None
+
+
+def test_a_file_of_other_making_is_named_and_none_is_no_frame(tmp_path):
+    path = tmp_path / "val.parquet"
+    assert resamples.load(path) is None
     pq.write_table(pa.table({"rule": ["cls"], "AP": [1.0]}), path)
     with pytest.raises(InputError, match=r"val\.parquet: expected a file that `iou-aware bootstrap` wrote"):
         resamples.load(path)
 
 
-def write_resamples(path, values, **about) -> None:
-    """Write a file of resamples of AP under one rule."""
-    table = pa.table({"rule": ["cls"] * len(values), "AP": values})
-    pq.write_table(table.replace_schema_metadata({"provenance": json.dumps(about)}), path)
-
-
 @pytest.mark.parametrize("key", ["annotations_sha256", "resamples", "seed"])
-def test_resamples_of_different_images_are_not_compared(tmp_path, key):
+def test_resamples_of_different_images_are_not_compared(key):
     about = {"annotations_sha256": 1, "resamples": 1, "seed": 1}
-    terms = []
-    for name, made in {"first": about, "second": about | {key: 2}}.items():
-        write_resamples(tmp_path / f"{name}.parquet", [1.0], **made)
-        terms.append((1, resamples.load(tmp_path / f"{name}.parquet"), "cls", "AP"))
-    with pytest.raises(InputError, match=rf"first\.parquet and .*second\.parquet cannot.*their {key} are 1 and 2"):
-        resamples.columns([terms])
+    both = frame([1.0], path="first", **about), frame([1.0], path="second", **about | {key: 2})
+    with pytest.raises(InputError, match=f"first and second cannot.*their {key} are 1 and 2"):
+        resamples.columns([[(1, one, "cls", "AP") for one in both]])
 
 
-def test_folds_of_cross_validation_are_drawn_apart_and_add_up(tmp_path):
-    made, parts = [], np.random.default_rng(0).random((2, 5))
-    for fold, values in enumerate(parts):
-        path = tmp_path / f"{fold}.parquet"
-        write_resamples(path, values, annotations_sha256=fold, resamples=5, seed=fold)
-        made.append((0.5, resamples.load(path), "cls", "AP"))
-    assert resamples.columns([made]) == pytest.approx(parts.mean(0)[:, None])
+def test_folds_of_cross_validation_are_drawn_apart_and_add_up():
+    parts = np.random.default_rng(0).random((2, 5))
+    folds = [frame(part, path=fold, annotations_sha256=fold, resamples=5, seed=fold) for fold, part in enumerate(parts)]
+    assert resamples.columns([[(0.5, fold, "cls", "AP") for fold in folds]]) == pytest.approx(parts.mean(0)[:, None])
     drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from builders.data import put
 from builders.detections import entries, noisy, official, write_dataset, write_detections
 from builders.results import AWARE, BASELINE, cells, experiment, write_sealed_run
 
@@ -21,12 +22,17 @@ RULES = ["none", "alpha=0.50"]
 
 @pytest.fixture
 def study(tmp_path):
-    """A run whose two rules differ in how well their boxes are placed, and its baseline, equal to the worse."""
+    """A run whose two rules differ in how well their boxes are placed, and its baseline, equal to the worse.
+
+    Beside them results files of the worse and the better, ``A.json`` and ``B.json``.
+    """
     study = experiment(tmp_path, rules=RULES, tables={})
     content = write_dataset(study)
     worse, better = noisy(content, 1, 0.1), noisy(content, 2, 0.01)
     for run, found in {AWARE: {"none": worse, "alpha=0.50": better}, BASELINE: {"cls": worse}}.items():
         write_detections(study, run, "val", found, weights=write_sealed_run(study, run))
+    for name, found in {"A": worse, "B": better}.items():
+        put(study.results / f"{name}.json", json.dumps(entries(found)))
     return study
 
 
@@ -49,20 +55,27 @@ def test_two_rules_differ_and_a_run_and_its_equal_do_not(study, capsys):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "named"),
+    ("sides", "options", "named"),
     [
-        ("{ours}", "{base}", "say which, such as @none"),
-        ("{ours}@alpha=2", "{base}", "alpha"),
-        ("{ours}@cls", "{base}", "only by none, alpha=0.50"),
-        ("{base}", "{base}", "two or more different"),
-        ("{results}/runs/nothing", "{base}", "expected a results file, or a run's folder"),
-        ("/", "{base}", "expected a results file, or a run's folder"),
+        (["{ours}", "{base}"], {}, "say which, such as @none"),
+        (["{ours}@alpha=2", "{base}"], {}, "alpha"),
+        (["{ours}@cls", "{base}"], {}, "only by none, alpha=0.50"),
+        (["{base}", "{base}"], {}, "two or more different"),
+        (["{results}/runs/nothing", "{base}"], {}, "expected a results file, or a run's folder"),
+        (["/", "{base}"], {}, "expected a results file, or a run's folder"),
+        (["{A}", "{B}"], {}, "--annotations"),
+        (["{A}", "{results}/nothing.json"], {"annotations": "val"}, "nothing.json: missing"),
+        (["{A}"], {"annotations": "val"}, "two or more"),
+        (["{A}", "{B}"], {"annotations": "val", "images": "val"}, "--images without --into"),
+        (["{A}", "{B}"], {"annotations": "A"}, "COCO's annotations"),
     ],
 )
-def test_what_cannot_be_compared_is_named(study, first, second, named):
-    names = {"ours": side(study, AWARE), "base": side(study, BASELINE), "results": study.results}
+def test_what_cannot_be_compared_is_named(study, sides, options, named):
+    places = {"ours": side(study, AWARE), "base": side(study, BASELINE), "results": study.results}
+    places |= {name: study.results / f"{name}.json" for name in "AB"}
+    files = {"val": study.paths.dataset_folder("shapes") / "val.json", "A": places["A"]}
     with pytest.raises(InputError, match=named):
-        compare([first.format(**names), second.format(**names)])
+        compare([one.format(**places) for one in sides], **{key: files[name] for key, name in options.items()})
 
 
 def test_different_images_are_not_compared(study, tmp_path):
@@ -80,49 +93,22 @@ def test_two_splits_ask_for_one(study):
         compare([side(study, AWARE, "none"), side(study, BASELINE)])
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Ground truth with grey images, and results files of two detectors, the second far better."""
-    content = write_dataset(study := experiment(tmp_path, tables={}))
-    folder = study.paths.dataset_folder("shapes")
-    for name, found in {"A": noisy(content, 1, 0.1), "B": noisy(content, 2, 0.01)}.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(entries(found)))
-    return tmp_path, folder / "val.json", folder / "val"
-
-
-def test_results_files_become_text_tables_a_page_and_pictures(files, capsys):
-    folder, truth, images = files
-    sides = [str(folder / f"{name}.json") for name in "AB"]
-    compare(sides, truth, images, folder / "out")
-    text, page = capsys.readouterr().out, (folder / "out" / "index.html").read_text()
-    metrics = pd.read_csv(folder / "out" / "metrics.csv").set_index("metric")
+def test_results_files_become_text_tables_a_page_and_pictures(study, tmp_path, capsys):
+    truth, out = study.paths.dataset_folder("shapes") / "val.json", tmp_path / "out"
+    sides = [str(study.results / f"{name}.json") for name in "AB"]
+    compare(sides, truth, truth.with_suffix(""), out)
+    text, page = capsys.readouterr().out, (out / "index.html").read_text()
+    metrics = pd.read_csv(out / "metrics.csv").set_index("metric")
     evaluator = CocoEvaluator(truth)
     for place, side in enumerate(sides):
         expected = summarise(official(truth, read_results(Path(side), evaluator)).eval)["AP"]
         assert metrics.at["AP", ("first", "value")[place]] == expected
         assert rows(text)["AP"][place] == f"{expected:.2f}" and f">{expected:.2f}</td>" in page
     assert rows(text)["AP"][5] == "surely higher"
-    pictures = sorted((folder / "out").glob("B-*.jpg"))
+    pictures = sorted(out.glob("B-*.jpg"))
     captions = re.findall("<figcaption>(.*?) IoU of the most confident box", page)
     assert len(pictures) == page.count("<img") == len(captions) > 0
-    listed = pd.read_csv(folder / "out" / "images.csv")
+    listed = pd.read_csv(out / "images.csv")
     assert set(captions) <= {f"{one.file_name}, {one.influence:+.4f}." for one in listed.itertuples()}
     influences = listed["influence"]
     assert influences.abs().is_monotonic_decreasing and influences.sum() == pytest.approx(0, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("sides", "options", "named"),
-    [
-        (["A.json", "B.json"], {}, "--annotations"),
-        (["A.json", "nothing.json"], {"annotations": "val"}, "nothing.json: missing"),
-        (["A.json"], {"annotations": "val"}, "two or more"),
-        (["A.json", "B.json"], {"annotations": "val", "images": "val"}, "--images without --into"),
-        (["A.json", "B.json"], {"annotations": "A.json"}, "COCO's annotations"),
-    ],
-)
-def test_what_a_comparison_of_files_lacks_is_named(files, sides, options, named):
-    folder, truth, _ = files
-    places = {"val": truth, "A.json": folder / "A.json"}
-    with pytest.raises(InputError, match=named):
-        compare([str(folder / side) for side in sides], **{key: places[name] for key, name in options.items()})

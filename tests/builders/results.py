@@ -210,6 +210,6 @@ def cells(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def md_rows(study: Experiment, table: str, part: int = 0) -> list[list[str]]:
-    """Return the cells of a Markdown table, its heading and rule included; part 1 is the comparison below it."""
-    return cells(text(study, table, "md").split("<details>")[part])
+def md_rows(study: Experiment, table: str) -> list[list[str]]:
+    """Return the cells of a Markdown table in the paper's layout, its heading and rule included."""
+    return cells(text(study, table, "md").partition("<details>")[0])

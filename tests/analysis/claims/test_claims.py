@@ -1,6 +1,7 @@
 """Claims against made-up numbers whose verdict is known, and the claims file against the paper's own tables."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from builders.results import (
 from scipy import stats
 
 from iou_aware.analysis.claims.judge import judge, write_claims
+from iou_aware.analysis.premise.measure import BOXES
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
 from iou_aware.common.errors import InputError
 
@@ -178,15 +180,10 @@ def test_partial_metrics_judge_what_is_there(tmp_path):
 def test_correlations_decide_the_premise(tmp_path):
     made = finished(tmp_path)
     values = {"cls": 0.3, "none": 0.6, "alpha=0.50": 0.61}
-    rows = [
-        {"run": run, "split": "val", "rule": rule, "boxes": boxes, "score": score, "spearman": value}
-        for run in made.runs
-        for rule, value in values.items()
-        for boxes in ("found", "near", "all")
-        for score in ("confidence", "cls_score")
-    ]
-    frame = pd.DataFrame(rows).assign(pearson=0.2)
-    frame.loc[(frame["score"] != "confidence") | (frame["boxes"] != "found"), "spearman"] = -1.0
+    keys = {"run": made.runs, "split": ["val"], "rule": values, "boxes": BOXES, "score": ["confidence", "cls_score"]}
+    frame = pd.DataFrame(product(*keys.values()), columns=keys).assign(pearson=0.2)
+    counts = (frame["score"] == "confidence") & (frame["boxes"] == "found")
+    frame["spearman"] = frame["rule"].map(values).where(counts, -1.0)
     made.paths.premise.mkdir()
     frame.to_csv(made.paths.premise / "correlations.csv", index=False)
     assert {verdicts(made)[name] for name in PREMISE} == {REPRODUCED}

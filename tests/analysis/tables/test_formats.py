@@ -62,6 +62,20 @@ def test_special_signs_are_quoted_and_the_best_and_verdicts_marked(suffix, capti
     assert (r"red\_cell" if suffix != "html" else "red_cell") in content
 
 
+def test_a_number_is_a_link_to_its_run_a_mean_names_all_and_a_heading_has_a_link_to_each():
+    def link(run: str, title: str = "", text: str = "") -> str:
+        return f'<a href="../report/index.html#run-{run}"{title}>{text or run}</a>'
+
+    row = [Cell("AP"), Cell("1.0", runs=("a",)), Cell("2.0", runs=("a", "b")), Cell("–", runs=("a",))]
+    sections = [Section("Both", [row], "cls", ("a", "b")), Section("None", [], missing="missing: not trained")]
+    table = TextTable("T", "", ("", "One", "Mean", "None"), frozenset(), sections)
+    content = render("html", "cells", table, table)
+    one, mean = link("a", ' title="a"', "1.0"), link("a", ' title="mean of a, b"', "2.0")
+    assert f"<td>{one}</td><td>{mean}</td><td>–</td>".replace("–", "&#8211;") in content
+    assert f"Both <small>cls: {link('a')}, {link('b')}</small>" in content
+    assert "None <small>missing: not trained</small>" in content
+
+
 @pytest.mark.parametrize("suffix", ["md", "tex"])
 def test_a_line_break_in_a_name_breaks_no_row(suffix):
     name = "red\r\n\n cell"

@@ -1,7 +1,5 @@
 """Tables: the paper's rows, labels, order and values; ours beside, with gains, intervals, seeds, verdicts and gaps."""
 
-import re
-
 import pytest
 from builders.results import (
     COCO_RUN,
@@ -42,6 +40,9 @@ def test_rows_labels_columns_and_gains_are_the_papers(study, name, gaining):
     assert set(table["table"]) == {name}
     first = table.xs("AP", level="metric")
     assert first.index[first["kind"] == "addition"].tolist() == added
+    # What the paper does not say has no verdict.
+    assert first.loc[added, "gain"].notna().all()
+    assert first.loc[added, ["verdict", "gain_verdict", "paper", "gain_paper"]].isna().all(axis=None)
     assert first.loc[paper.index, headings_of(paper)].equals(paper[headings_of(paper)])
     subscripts = [f"ap<sub>{metric[2:].lower()}</sub>" for metric in metrics[1:]]
     assert [head.lower() for head in md_rows(study, name)[0][-6:]] == ["ap", *subscripts]
@@ -57,8 +58,7 @@ def test_rows_labels_columns_and_gains_are_the_papers(study, name, gaining):
     assert gains["gain"].to_numpy() == pytest.approx(gains["gain_paper"].to_numpy())
 
 
-def test_row_of_the_paper_that_the_experiment_leaves_out(study, tmp_path):
-    assert md_rows(study, "table1")[2][:5] == [r"YOLOv2 \[28\]", "DarkNet-19", "-", "(21.6)", "(44.0)"]
+def test_row_of_the_paper_that_the_experiment_leaves_out(tmp_path):
     wanted = tables()
     del wanted["table2"]["rows"]["l2"]
     made = finished(tmp_path, tables=wanted)
@@ -119,19 +119,19 @@ def shifted(folder, shift: float, table: str = "table1", comparison: str = "patt
 
 
 @pytest.mark.parametrize(
-    ("comparison", "shift", "gain", "value"),
+    ("table", "comparison", "shift", "gain", "value"),
     [
-        ("pattern", 0.0, REPRODUCED, NOT_COMPARED),
-        ("pattern", -1.6, INCONCLUSIVE, NOT_COMPARED),
-        ("values", 0.0, REPRODUCED, CONTRADICTED),
-        ("values", 4.0, CONTRADICTED, REPRODUCED),
+        ("table1", "pattern", -0.5, REPRODUCED, NOT_COMPARED),
+        ("table5", "pattern", -0.5, INCONCLUSIVE, NOT_COMPARED),
+        ("table1", "values", 0.0, REPRODUCED, CONTRADICTED),
+        ("table1", "values", 4.0, CONTRADICTED, REPRODUCED),
     ],
 )
 def test_gains_are_judged_by_sign_and_where_sizes_can_be_met_by_size_as_values_are(
-    tmp_path, comparison, shift, gain, value
+    tmp_path, table, comparison, shift, gain, value
 ):
-    """All made-up values are 4.0 below the paper's; its gain with ResNeXt is 1.6, noise 0.3."""
-    found = written_table(shifted(tmp_path, shift, comparison=comparison), "table1").loc[("iou_aware_x101", "AP")]
+    """All made-up values are 4.0 below the paper's; its gains are 1.1, noise 0.3 and on VOC 1.1."""
+    found = written_table(shifted(tmp_path, shift, table, comparison), table).loc[("iou_aware_r101", "AP")]
     assert (found["gain_verdict"], found["verdict"]) == (gain, value)
 
 
@@ -144,12 +144,6 @@ def test_verdicts_are_those_of_the_claims(tmp_path):
     assert len(set(found["gain_verdict"])) > 1
 
 
-def test_trainings_on_voc_differ_by_more(tmp_path):
-    shift = -0.6  # which leaves 1.6 of 2.2 AP, and of 1.1 half a point
-    found = written_table(shifted(tmp_path, shift, "table5"), "table5").xs("AP", level="metric")
-    assert found["gain_verdict"].dropna().tolist() == [REPRODUCED, INCONCLUSIVE]
-
-
 def test_a_gain_has_the_interval_of_the_paired_resamples_of_the_same_weights(tmp_path):
     study = finished(tmp_path)
     runs = [name for name, run in study.runs.items() if run.scale == COCO_RUN["scale"]]
@@ -159,65 +153,35 @@ def test_a_gain_has_the_interval_of_the_paired_resamples_of_the_same_weights(tmp
     # Both move alike with the images, so that of the difference two of the three points are left.
     assert (found["gain_high"] - found["gain_low"]).tolist() == pytest.approx([2.0] * 3, rel=0.1)
     assert (found["gain_low"] < found["gain"]).all() and (found["gain"] < found["gain_high"]).all()
-    heads, _, *rows = md_rows(study, "table1", part=1)
-    ours = next(place for place, row in enumerate(rows) if "IoU-aware" in row[0])
-    low, high = (f"{found.loc['iou_aware_r50', end]:+.2f}".replace("-", "−") for end in ("gain_low", "gain_high"))
-    assert rows[ours + 1][0] == "AP" and rows[ours + 1][heads.index("95 % interval")] == f"{low} … {high}"
     assert all("1,000 resamples" in text(study, "table1", suffix) for suffix in ("md", "tex", "html"))
     spread(study, runs[-1], 1.0, weights="x")
     with pytest.raises(InputError, match=r"weights xxx"):
         write_table(study, "table1")
 
 
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory):
-    """A study of one backbone with three seeds of each model, one of them not trained yet."""
+def test_seeds_have_number_mean_and_range_and_no_interval(tmp_path):
+    """Of three seeds of an IoU-aware model one is not trained yet."""
     wanted = tables()["table1"]
     wanted["rows"] = {key: row for key, row in wanted["rows"].items() if key in ("retinanet_r50", "iou_aware_r50")}
     run = COCO_RUN | {"backbone": "tiny", "seed": [0, 1, 2]}
     study = finished(
-        tmp_path_factory.mktemp("seeded"),
+        tmp_path,
         by_run(lambda run, _: {"AP": 30.0 + run.seed * (1 if run.is_iou_aware else 0.5)}),
         runs=[run | {"detector": "retinanet"}, run | IOU_AWARE],
         rules=["alpha=0.50"],
         tables={"table1": wanted},
     )
-    name = next(name for name, run in study.runs.items() if run.is_iou_aware and run.seed == 2)
-    study.paths.evaluation(name, "val").unlink()
-    study.paths.seal(name).unlink()
+    last = study.tables["table1"].rows["iou_aware_r50"].runs[-1]
+    study.paths.evaluation(last, "val").unlink()
+    study.paths.seal(last).unlink()
     collect(study)
-    write_table(study, "table1")
-    return study
-
-
-def test_seeds_have_number_mean_and_range_and_no_interval(seeded):
-    found = written_table(seeded, "table1")
+    found = written_table(study, "table1")
     base, ours = found.loc[("retinanet_r50", "AP")], found.loc[("iou_aware_r50", "AP")]
     assert base[["n", "seeds", "ours", "lowest", "highest"]].tolist() == [3, 3, 30.5, 30.0, 31.0]
     assert ours[["n", "seeds", "ours", "lowest", "highest"]].tolist() == [2, 3, 30.5, 30.0, 31.0]
     # The range of a gain is over the seeds that both have.
     assert ours[["gain", "gain_lowest", "gain_highest"]].tolist() == [0.0, 0.0, 0.5]
     assert found[["low", "high", "gain_low", "gain_high"]].isna().all(axis=None)
-
-
-def test_every_number_of_ours_is_a_link_to_its_run_and_a_mean_names_all(study, seeded):
-    found = written_table(study, "table2").loc["l1"]
-    main, comparison = text(study, "table2", "html").split("<details")
-    runs = [run for row in study.tables["table2"].rows.values() for run in row.runs]
-    rows = [links for row in main.split("<tr") if (links := re.findall('href="../report/index.html#run-(.+?)"', row))]
-    # Four rows with values, three with gains.
-    assert rows == [[run] * 6 for run in [*runs, *runs[1:]]]
-    assert set(re.findall('<a href="../report/index.html#run-(.+?)"', comparison)) == set(runs)
-    # What the paper does not say has no verdict.
-    assert found["gain"].notna().all()
-    assert found[["verdict", "gain_verdict", "paper", "gain_paper"]].isna().all(axis=None)
-
-    main, comparison = text(seeded, "table1", "html").split("<details")
-    row = seeded.tables["table1"].rows["iou_aware_r50"]
-    assert f'title="mean of {row.runs[0]}, {row.runs[1]}"' in main
-    assert re.findall(r"<small>alpha=0.50: (.*?)</small>", comparison) == [
-        ", ".join(f'<a href="../report/index.html#run-{run}">{run}</a>' for run in row.runs[:2])
-    ]
 
 
 def test_partial_metrics_give_a_table_in_which_the_rest_is_missing_with_its_reason(tmp_path):

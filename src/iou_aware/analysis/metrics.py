@@ -44,12 +44,10 @@ def load_missing(path: Path) -> dict[tuple[str, str, str], str]:
     """Read ``missing.csv``: why there is no row of ``metrics.csv``, by run, split and rule.
 
     Raises:
-        InputError: The file is missing or has other columns.
+        InputError: The file is missing or lacks a column.
     """
-    table = read_text(path, _REMEDY)
-    if list(table) != MISSING_CSV:
-        raise InputError(f"{path}, line 1: found {list(table)}, expected {MISSING_CSV}: {_REMEDY}.")
-    return {(run, split, rule): why for run, split, rule, why in table.itertuples(index=False)}
+    rows = _load(path, MISSING_CSV)[MISSING_CSV].itertuples(index=False)
+    return {(run, split, rule): why for run, split, rule, why in rows}
 
 
 def read_text(path: Path, remedy: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from iou_aware.common.files import writing
+from iou_aware.common.files import write_bytes
 
 # Okabe and Ito's colours: told apart by the colour-blind. In this order their greys alternate, and every series has a
 # marker and a dash of its own as well, so that nothing hangs on colour alone.
@@ -118,8 +118,7 @@ def explain_bands(figure: Figure, ax: Axes, outer: str) -> None:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as SVG, the same bytes for the same figure, and close it."""
-    with writing(path) as beside:
-        beside.write_bytes(svg(figure, path.stem))
+    write_bytes(path, svg(figure, path.stem))
     return path
 
 

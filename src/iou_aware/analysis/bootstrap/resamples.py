@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from itertools import chain, combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +49,14 @@ def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
         return None
     files = {frame.attrs["path"]: frame.attrs for frame in frames}
     for first, second in combinations(files.values(), 2):
-        _check_paired(first, second)
+        differ = [key for key in ("resamples", "annotations_sha256", "seed") if first[key] != second[key]]
+        # Folds of cross-validation are other images, drawn from another seed.
+        if differ and differ != ["annotations_sha256", "seed"]:
+            key = differ[0]
+            raise InputError(
+                f"{first['path']} and {second['path']} cannot be compared: their {key} are {first[key]} and"
+                f" {second[key]}. Run `iou-aware bootstrap` again for both."
+            )
     drawn = []
     for factor, frame, rule, metric in chain(*sums):
         mine = frame["rule"] == rule
@@ -59,17 +65,3 @@ def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
         drawn.append(factor * frame.loc[mine, metric].to_numpy())
     starts = np.cumsum([0, *map(len, sums)])[:-1]
     return np.add.reduceat(np.stack(drawn, 1), starts, axis=1)
-
-
-def _check_paired(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Raise InputError unless the images of two files, told by their provenance, were drawn alike.
-
-    Folds of cross-validation are other images, drawn from another seed.
-    """
-    differ = [key for key in ("resamples", "annotations_sha256", "seed") if first[key] != second[key]]
-    if differ and differ != ["annotations_sha256", "seed"]:
-        key = differ[0]
-        raise InputError(
-            f"{first['path']} and {second['path']} cannot be compared: their {key} are {first[key]} and {second[key]}."
-            " Run `iou-aware bootstrap` again for both."
-        )

@@ -55,15 +55,14 @@ def sections(
             frame[frame["detections"] == other] for frame in (found.metrics, found.classes, found.images)
         )
         change = f"{other} − {first}"
-        heads = ["metric", first, other, change, "95 % interval", "p", ""]
+        heads = [first, other, change, "95 % interval"]
         rows = [
             _row(_LABELS.get(one.metric, one.metric), one, one.p, 3 if one.metric in CORRELATIONS else 2)
             for one in metrics.itertuples()
         ]
-        parts.append(Section(f"{other} against {first}", "", heads, rows))
-        heads = ["class", first, other, change, "95 % interval", "p (Holm)", ""]
+        parts.append(Section(f"{other} against {first}", "", ["metric", *heads, "p", ""], rows))
         paragraph, rows = _classes(classes, shown)
-        parts.append(Section("AP by class", paragraph, heads, rows))
+        parts.append(Section("AP by class", paragraph, ["class", *heads, "p (Holm)", ""], rows))
         rows = [[str(one.image_id), one.file_name, f"{one.influence:+.4f}"] for one in images[:_SHOWN].itertuples()]
         sense = f"By about how many points AP of {change} would rise if the image counted once more:"
         parts.append(Section("Images that decide", sense, ["image", "file", "influence"], rows))

@@ -89,14 +89,6 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     change = changes(truth, *best)
     drawn = pictures(truth, paths.root / part.images, chosen(change), shown)
     for number, (image, picture, text) in enumerate(drawn, 1):
-        line = {
-            "file": f"{run.dataset}-{split}-{number}.jpg",
-            "run": name,
-            "baseline": baseline,
-            "split": split,
-            "image_id": image,
-            "file_name": truth.file_names[image],
-            "change": f"{change[image]:+.4f}",
-            "text": text,
-        }
-        yield line, picture
+        file, moved = f"{run.dataset}-{split}-{number}.jpg", f"{change[image]:+.4f}"
+        line = (file, name, baseline, split, image, truth.file_names[image], moved, text)
+        yield dict(zip(COLUMNS, line, strict=True)), picture

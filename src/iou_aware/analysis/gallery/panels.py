@@ -42,9 +42,9 @@ def representatives(truth: Annotations, results: np.ndarray) -> Representatives:
 
 def chosen(change: dict[int, float]) -> list[int]:
     """Return the images that gained most, most first, then those that lost most, most first; ties by image id."""
-    gained = sorted((image for image in change if change[image] > 0), key=lambda image: (-change[image], image))
-    lost = sorted((image for image in change if change[image] < 0), key=lambda image: (change[image], image))
-    return gained[:_EACH_WAY] + lost[:_EACH_WAY]
+    gained = sorted((-by, image) for image, by in change.items() if by > 0)
+    lost = sorted((by, image) for image, by in change.items() if by < 0)
+    return [image for _, image in gained[:_EACH_WAY] + lost[:_EACH_WAY]]
 
 
 def pictures(

@@ -95,9 +95,8 @@ def write_premise(experiment: Experiment) -> list[Path]:
 
 def load_premise(folder: Path) -> dict[str, pd.DataFrame]:
     """Return the tables that ``write_premise`` wrote to a folder, by name; without lines before it has run."""
-    empty = {name: pd.DataFrame(columns=[*_SHARED, *columns]) for name, columns in TABLES.items()}
-    files = {name: folder / f"{name}.csv" for name in TABLES}
-    return {name: pd.read_csv(file) if file.is_file() else empty[name] for name, file in files.items()}
+    tables = {name: pd.DataFrame(columns=[*_SHARED, *columns]) for name, columns in TABLES.items()}
+    return tables | {file.stem: pd.read_csv(file) for file in folder.glob("*.csv") if file.stem in TABLES}
 
 
 def own_overlaps(results: np.ndarray, matches: Matches) -> np.ndarray:

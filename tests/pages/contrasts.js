@@ -1,5 +1,6 @@
-// Text whose colour is too near that of its background, as [text, ratio]; LEAST is replaced by a number.
+// Text whose colour is too near that of its background, as [text, ratio].
 (() => {
+  const LEAST = 4.5; // by the Web Content Accessibility Guidelines, level AA
   const parse = text => { const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
   const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
   const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;

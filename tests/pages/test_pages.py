@@ -11,12 +11,8 @@ import pytest
 from builders.workflows import snakemake
 
 PAGES = ["index", "alpha", "premise", "tables"]
-LIGHT_AND_DARK = ["light", "dark"]
 PHONE, DESKTOP = 390, 1280
-# The least contrast of text with what is behind it, by the Web Content Accessibility Guidelines, level AA.
-LEAST_CONTRAST = 4.5
-
-CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8").replace("LEAST", str(LEAST_CONTRAST))
+CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
 
 # What the keyboard reaches, in the document's order.
 FOCUSABLE = """
@@ -70,7 +66,7 @@ def test_nothing_is_wider_than_the_window(page, browser, width):
     assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
 
 
-@pytest.mark.parametrize("scheme", LIGHT_AND_DARK)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_what_is_behind_it(page, browser, scheme):
     browser.scheme(scheme)
     browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")

@@ -19,7 +19,7 @@ from builders.results import (
 )
 
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
+from iou_aware.analysis.metrics import METRICS_CSV, load_metrics, load_missing, load_per_class
 from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.common.errors import InputError
 
@@ -110,8 +110,7 @@ def test_an_evaluation_that_cannot_be_taken_is_named(study, fault):
 
 @pytest.mark.parametrize(("column", "value"), [("AP80", "120.5"), ("AP", "-1"), ("seed", "nan"), ("AP75", None)])
 def test_a_malformed_value_is_named_with_its_line_and_a_missing_column_by_its_name(tmp_path, column, value):
-    path = finished(tmp_path).paths.metrics
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    path, table = tmp_path / "metrics.csv", pd.DataFrame("1", range(6), METRICS_CSV)
     table.loc[4, column] = value
     table = table.drop(columns=column) if value is None else table
     table.to_csv(path, index=False)
@@ -121,11 +120,12 @@ def test_a_malformed_value_is_named_with_its_line_and_a_missing_column_by_its_na
 
 
 @pytest.mark.parametrize("content", [None, "", 'a,b\n"1,2\n'])
-def test_a_file_that_is_absent_or_no_csv_says_what_to_run(study, content):
+def test_a_file_that_is_absent_or_no_csv_says_what_to_run(tmp_path, content):
+    path = tmp_path / "metrics.csv"
     if content is not None:
-        put(study.paths.metrics, content)
+        path.write_text(content)
     with pytest.raises(InputError, match=r"metrics\.csv.*iou-aware collect"):
-        load_metrics(study.paths.metrics)
+        load_metrics(path)
 
 
 @pytest.mark.parametrize(

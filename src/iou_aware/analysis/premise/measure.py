@@ -79,10 +79,10 @@ def write_premise(experiment: Experiment) -> list[Path]:
             parts = {
                 "correlations": correlations(detected, near, own_overlaps(array, matches)),
                 "density": density(detected, near),
-                "reliability": reliability(detected, near),
-                "bias": bias(detected, near),
                 "lrp": [errors(matches)],
             }
+            if detected.iou_preds is not None:
+                parts |= {"reliability": reliability(detected, near), "bias": bias(detected, near)}
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]
             logger.info("%s, %s, %s: %d detections", name, split, rule, len(detected.confidences))
@@ -144,9 +144,7 @@ def density(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
 
 
 def reliability(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
-    """Return rows of ``reliability``; none where no IoU is predicted."""
-    if detected.iou_preds is None:
-        return []
+    """Return rows of ``reliability``, of detections with a predicted IoU."""
     keep = ~near.crowd
     predicted, true = detected.iou_preds[keep].astype(np.float64), near.any[keep]
     bins = np.minimum((predicted * BINS).astype(int), BINS - 1)
@@ -160,9 +158,7 @@ def reliability(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
 
 
 def bias(detected: Detections, near: Overlaps) -> list[dict[str, Any]]:
-    """Return rows of ``bias``; none where no IoU is predicted."""
-    if detected.iou_preds is None:
-        return []
+    """Return rows of ``bias``, of detections with a predicted IoU."""
     rows = []
     for group, (low, high) in GROUPS.items():
         mine = (near.any >= low) & (near.any < high) & ~near.crowd

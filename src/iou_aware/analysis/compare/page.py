@@ -102,16 +102,13 @@ def draw(
     found: Comparison, evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], images: Path, into: Path
 ) -> list[tuple[Path, str]]:
     """Draw the images that decide most for and against each side; return each picture with what it shows."""
-    from iou_aware.analysis.gallery.panels import chosen, pictures, representatives
+    from iou_aware.analysis.gallery.panels import pictures
     from iou_aware.common import drawing
 
     truth, drawn = evaluator.objects, []
     for other, mine in found.images.groupby("detections"):
         influence = dict(zip(mine["image_id"], mine["influence"], strict=True))
-        picked = chosen(influence)
-        kept = {name: one[np.isin(one[:, 0], picked)] for name, one in sets.items()}
-        sides = {name: (one, representatives(truth, one)) for name, one in kept.items()}
-        for number, (image, picture, words) in enumerate(pictures(truth, images, picked, sides), 1):
+        for number, (image, picture, words) in enumerate(pictures(truth, images, influence, sets), 1):
             path = drawing.save(picture, into / f"{other}-{number}.jpg", quality=80)
             drawn.append((path, f"{truth.file_names[image]}, {influence[image]:+.4f}. {words}"))
     return drawn

@@ -18,7 +18,7 @@ import numpy as np
 from PIL.Image import Image
 
 from iou_aware import detections
-from iou_aware.analysis.gallery.panels import Representatives, chosen, pictures, representatives
+from iou_aware.analysis.gallery.panels import Representatives, pictures, representatives
 from iou_aware.common import drawing
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.data.annotations import Annotations
@@ -81,13 +81,12 @@ def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> I
     truth = Annotations.load(paths.root / part.annotations)
     sides = {experiment.runs[baseline].model: (baseline, BASELINE_RULE)}
     sides |= {f"IoU-aware, {rule}": (name, rule) for rule in RULES}
-    shown = {}
-    for title, (side, rule) in sides.items():
-        results = detections.read(paths.detections(side, split), rule).results
-        shown[title] = results, representatives(truth, results)
-    _, *best = (representing for _, representing in shown.values())
-    change = changes(truth, *best)
-    drawn = pictures(truth, paths.root / part.images, chosen(change), shown)
+    shown = {
+        title: detections.read(paths.detections(side, split), rule).results for title, (side, rule) in sides.items()
+    }
+    _, *ranked = shown.values()
+    change = changes(truth, *(representatives(truth, results) for results in ranked))
+    drawn = pictures(truth, paths.root / part.images, change, shown)
     for number, (image, picture, text) in enumerate(drawn, 1):
         file, moved = f"{run.dataset}-{split}-{number}.jpg", f"{change[image]:+.4f}"
         line = (file, name, baseline, split, image, truth.file_names[image], moved, text)

@@ -1,6 +1,6 @@
 """One image with the boxes that represent its objects, and which images to show."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,22 +48,25 @@ def chosen(change: dict[int, float]) -> list[int]:
 
 
 def pictures(
-    truth: Annotations, images: Path, picked: Iterable[int], sides: Mapping[str, tuple[np.ndarray, Representatives]]
+    truth: Annotations, images: Path, change: dict[int, float], sides: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[int, Image, str]]:
-    """Yield each image picked: its id, it with a panel for every side, and the same in words for who does not see it.
+    """Yield each image of ``chosen``: its id, a panel for every side, and the same in words for who does not see it.
 
     Args:
         truth: The objects.
         images: The folder of the image files.
-        picked: The images' ids.
-        sides: By title, detections and what of them represents the objects.
+        change: By image id, what an image gained.
+        sides: By title, detections, see ``Detections.results``.
     """
+    picked = chosen(change)
+    kept = {title: results[np.isin(results[:, 0], picked)] for title, results in sides.items()}
+    best = {title: representatives(truth, results) for title, results in kept.items()}
     for image in picked:
         photograph = drawing.load(images / truth.file_names[image])
         objects = [index for index in truth.of_image[image] if not truth.crowd[index]]
         panels, words = [], []
-        for title, (results, (rows, ious)) in sides.items():
-            panels.append(_panel(photograph, truth, objects, results, (rows, ious)))
+        for title, (rows, ious) in best.items():
+            panels.append(_panel(photograph, truth, objects, kept[title], best[title]))
             shown = [f"{ious[index]:.2f}" if rows[index] >= 0 else "missed" for index in objects]
             words.append(f"{title}: {', '.join(shown)}")
         text = f"IoU of the most confident box, object by object. {'; '.join(words)}."

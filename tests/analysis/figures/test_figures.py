@@ -25,8 +25,9 @@ from builders.results import (
 from iou_aware.analysis import style
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
+from iou_aware.analysis.figures.panels import read_panels
 from iou_aware.analysis.figures.training import draw_training, load_history
-from iou_aware.analysis.figures.write import read_panels, write_figures
+from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.intervals import Interval

@@ -1,14 +1,16 @@
 """What the figures draw, gathered from the tables' rows: gains over the baseline, and sweeps over alpha."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-import pandas as pd
-
-from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN
+from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN, load_metrics, load_per_class
+from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
-from iou_aware.analysis.uncertainty.quantity import Quantity, Term
-from iou_aware.experiment.run import Run
+from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity, Term
+from iou_aware.analysis.uncertainty.verdict import noise_in
+from iou_aware.common import documents
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
 
 _DRAWN = tuple(PER_CLASS_CSV[len(RUN) + 1 :])
@@ -80,24 +82,27 @@ class Panel:
         return replace(self, series=[series for series in self.series if series.row.rule.alpha in _SHOWN_ALPHAS])
 
 
-def panels(
-    tables: Iterable[tuple[Table, pd.DataFrame | None, Measure]],
-    runs: Mapping[str, Run],
-    metrics: pd.DataFrame,
-    per_class: pd.DataFrame,
-) -> list[Panel]:
-    """Return tables as panels; tables of the same detections become one, with the paper's metrics of both.
+def read_panels(experiment: Experiment, measurements: Measurements) -> list[Panel]:
+    """Return an experiment's tables as they are drawn.
+
+    Tables of the same detections become one panel, with the paper's metrics of both.
 
     Args:
-        tables: The experiment's tables, each with the paper's (see ``load_paper``), None for one of our own, and with
-            what says how sure its numbers are.
-        runs: The experiment's runs by name.
-        metrics: ``metrics.csv``.
-        per_class: ``per_class.csv``.
+        experiment: The experiment.
+        measurements: What says how sure its numbers are.
+
+    Raises:
+        InputError: ``claims.yaml``, ``metrics.csv``, ``per_class.csv`` or a table of the paper is malformed.
     """
+    paths = experiment.paths
+    statements = documents.read(paths.statements, "claims")
+    metrics, per_class = load_metrics(paths.metrics), load_per_class(paths.per_class)
     alike: dict[frozenset, list[tuple[Table, TableContent, Measure]]] = {}
-    for table, paper, measure in tables:
-        content = read_content(replace(table, columns=_DRAWN), runs, paper, metrics, per_class)
+    for name, table in experiment.tables.items():
+        noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
+        measure = partial(measurements.quantity, table=table, paper="", noise=noise)
+        paper = load_paper(paths.paper(table.paper)) if table.paper else None
+        content = read_content(replace(table, columns=_DRAWN), experiment.runs, paper, metrics, per_class)
         about = frozenset((row.runs, row.rule) for row in content.rows if row.runs)
         alike.setdefault(about, []).append((table, content, measure))
     return [_panel(*first, others) for first, *others in alike.values()]

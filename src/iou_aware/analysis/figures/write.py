@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -10,14 +9,10 @@ from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.analysis.figures.gains import draw_gains
-from iou_aware.analysis.figures.panels import Panel, panels
+from iou_aware.analysis.figures.panels import read_panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
-from iou_aware.analysis.metrics import load_metrics, load_per_class
-from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty.quantity import Measurements
-from iou_aware.analysis.uncertainty.verdict import noise_in
-from iou_aware.common import documents
 from iou_aware.experiment.experiment import Experiment
 
 logger = logging.getLogger(__name__)
@@ -42,17 +37,6 @@ def write_figures(experiment: Experiment) -> list[Path]:
         old.unlink()
     logger.info("%d figures in %s", len(paths), folder)
     return paths
-
-
-def read_panels(experiment: Experiment, measurements: Measurements) -> list[Panel]:
-    """Return the experiment's tables as they are drawn."""
-    paths, tables = experiment.paths, []
-    statements = documents.read(paths.statements, "claims")
-    for name, table in experiment.tables.items():
-        noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
-        paper = load_paper(paths.paper(table.paper)) if table.paper else None
-        tables.append((table, paper, partial(measurements.quantity, table=table, paper="", noise=noise)))
-    return panels(tables, experiment.runs, load_metrics(paths.metrics), load_per_class(paths.per_class))
 
 
 def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:

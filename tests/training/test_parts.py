@@ -86,14 +86,9 @@ def with_part(place: str, value):
     """Return a change that puts a value into a config at a place such as ``model.neck``."""
 
     def change(text: str) -> str:
-        content = {}
-        exec(text, content)
-        *above, last = (int(key) if key.isdigit() else key for key in place.split("."))
-        inside = content
-        for key in above:
-            inside = inside[key]
-        inside[last] = value
-        return config.to_text(Config({key: part for key, part in content.items() if key != "__builtins__"}))
+        changed = Config.fromstring(text, ".py")
+        changed.merge_from_dict({place: value})
+        return config.to_text(changed)
 
     return change
 

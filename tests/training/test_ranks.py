@@ -16,8 +16,8 @@ IMAGES = 24  # the first batch of 16 is of images that are wider than high, and 
 BATCH = 16
 
 
-@pytest.fixture
-def recorder(monkeypatch):
+@pytest.fixture(autouse=True)
+def _recorded(monkeypatch):
     """Make every training process write down each step's gradients, losses and images into the current folder."""
     steps: list[dict] = []
     step, after = OptimWrapper.step, Progress.after_train_iter
@@ -30,15 +30,14 @@ def recorder(monkeypatch):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         steps[-1]["images"] = [sample.img_id for sample in data_batch["data_samples"]]
         steps[-1]["losses"] = {key: value.detach() for key, value in outputs.items()}
-        torch.save(steps, f"rank{runner.rank}.pth")
+        torch.save(steps[-1 - runner.iter :], f"rank{runner.rank}.pth")
         return after(self, runner, batch_idx, data_batch, outputs)
 
     monkeypatch.setattr(OptimWrapper, "step", before_clipping)
     monkeypatch.setattr(Progress, "after_train_iter", after_train_iter)
-    return steps
 
 
-def steps_of(folder: Path, run: str, processes: int, recorder: list, monkeypatch) -> list[list[dict]]:
+def steps_of(folder: Path, run: str, processes: int, monkeypatch) -> list[list[dict]]:
     """Train a run with so many processes; return what each of them wrote down.
 
     Batch norm uses its running statistics, as in MMDetection's recipes for pretrained backbones. With the statistics of
@@ -48,7 +47,6 @@ def steps_of(folder: Path, run: str, processes: int, recorder: list, monkeypatch
     experiment = project(folder, images=IMAGES, settings=settings)
     (folder / "configs" / "backbones" / "tiny.py").write_text(BACKBONE.replace("norm_eval=False", "norm_eval=True"))
     monkeypatch.chdir(folder)
-    recorder.clear()
     if processes == 1:
         train(experiment, run)
     else:
@@ -79,11 +77,11 @@ def empty_odd_places(monkeypatch) -> None:
 
 @pytest.mark.parametrize("positives", ["everywhere", "in the first process only"])
 @pytest.mark.parametrize("run", [RETINANET, IOU_AWARE])
-def test_two_processes_of_8_images_give_the_gradients_of_one_of_16(tmp_path, monkeypatch, recorder, run, positives):
+def test_two_processes_of_8_images_give_the_gradients_of_one_of_16(tmp_path, monkeypatch, run, positives):
     if positives != "everywhere":
         empty_odd_places(monkeypatch)
-    one = steps_of(tmp_path / "one", run, 1, recorder, monkeypatch)[0][0]
-    first, second = (steps[0] for steps in steps_of(tmp_path / "two", run, 2, recorder, monkeypatch))
+    one = steps_of(tmp_path / "one", run, 1, monkeypatch)[0][0]
+    first, second = (steps[0] for steps in steps_of(tmp_path / "two", run, 2, monkeypatch))
     assert len(first["images"]) == len(second["images"]) == len(one["images"]) // 2 == 8
     assert greatest_difference(first["gradients"], one["gradients"]) < 1e-4
     assert greatest_difference(first["gradients"], second["gradients"]) == 0
@@ -93,9 +91,9 @@ def test_two_processes_of_8_images_give_the_gradients_of_one_of_16(tmp_path, mon
         assert second["losses"]["loss_bbox"] == 0 < first["losses"]["loss_bbox"]
 
 
-def test_two_stages_train_in_several_processes_as_well(tmp_path, monkeypatch, recorder):
-    one = steps_of(tmp_path / "one", FASTER_RCNN, 1, recorder, monkeypatch)[0]
-    two = steps_of(tmp_path / "two", FASTER_RCNN, 2, recorder, monkeypatch)
+def test_two_stages_train_in_several_processes_as_well(tmp_path, monkeypatch):
+    one = steps_of(tmp_path / "one", FASTER_RCNN, 1, monkeypatch)[0]
+    two = steps_of(tmp_path / "two", FASTER_RCNN, 2, monkeypatch)
     assert [len(step["images"]) for step in one] == [16, 8]
     assert [len(step["images"]) for step in two[0]] == [8, 4]
 

@@ -1,7 +1,6 @@
 """Released weights: found in the metafile, fetched from publisher or mirror, refused when foreign, held to their AP."""
 
 import hashlib
-import io
 import json
 import re
 from collections import OrderedDict
@@ -15,7 +14,7 @@ import torch
 import yaml
 from builders.data import put
 from builders.file_server import Served, serving
-from builders.hostile import Hostile
+from builders.hostile import Hostile, packed
 from builders.processes import python
 from builders.training import BACKBONE, ENVIRONMENT, RETINANET, project
 from mmdet.registry import MODELS
@@ -106,10 +105,9 @@ def checkpoint(weights: dict[str, torch.Tensor], zipped: bool = False, **meta) -
     } | meta
     state = OrderedDict(weights)
     state._metadata = OrderedDict({"": {"version": 1}})
-    file = io.BytesIO()
-    torch.save({"meta": meta, "state_dict": state}, file, _use_new_zipfile_serialization=zipped)
+    content = packed({"meta": meta, "state_dict": state}, zipped)
     # NumPy's first generation, which wrote the zoo's files, had no underscore in its modules' names.
-    return file.getvalue() if zipped else file.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")
+    return content if zipped else content.replace(b"cnumpy._core.", b"cnumpy.core.")
 
 
 def some_weights(tiny) -> dict[str, torch.Tensor]:

@@ -75,20 +75,16 @@ def test_a_run_in_mixed_precision_learns_as_one_in_single_precision(tmp_path, tr
     assert outcome(experiment, IOU_AWARE) != outcome(trained, IOU_AWARE)
 
 
-@pytest.mark.parametrize("amp", [True, "bf16"])
-def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch, amp):
+def test_an_interrupted_run_goes_on_with_its_loss_scale(tmp_path, monkeypatch):
     """A scale too large for half precision is halved in the first steps; one that starts anew would be halved again."""
     original = torch.amp.GradScaler
     monkeypatch.setattr(torch.amp, "GradScaler", lambda device: original(device, init_scale=2.0**22))
-    settings = {"epochs": 2, "device": "cpu", "amp": amp}
+    settings = {"epochs": 2, "device": "cpu", "amp": True}
     whole, cut = (project(tmp_path / name, settings=settings) for name in ("whole", "cut"))
     train(whole, IOU_AWARE)
     interrupt(cut, IOU_AWARE, monkeypatch, 7)
-    state = weights.load(saved(cut, IOU_AWARE)[-1])["optimizer"]
-    if amp == "bf16":
-        assert "loss_scaler" not in state
-    else:
-        assert 1 < state["loss_scaler"]["scale"] < 2.0**22
-        assert state["loss_scaler"]["_growth_tracker"] > 0  # steps were made, and not all of them left out
+    state = weights.load(saved(cut, IOU_AWARE)[-1])["optimizer"]["loss_scaler"]
+    assert 1 < state["scale"] < 2.0**22
+    assert state["_growth_tracker"] > 0  # steps were made, and not all of them left out
     train(cut, IOU_AWARE)
     assert outcome(cut, IOU_AWARE) == outcome(whole, IOU_AWARE)

@@ -1,4 +1,9 @@
-"""Heads and head outputs of every shape, for the tests of the method."""
+"""Heads and head outputs of every shape, for the tests of the method, and a count of what waits for a GPU."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -12,6 +17,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import iou_aware.method.heads
 from iou_aware.method.confidence import Rule
@@ -170,6 +176,48 @@ def losses_of(head, batch, outs=None):
     outs = head(features(SHAPE, len(batch))) if outs is None else outs
     losses = head.loss_by_feat(*outs, *[unpack_gt_instances(batch)[place] for place in (0, 2, 1)])
     return {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
+
+
+# Operations whose result, or whose result's size, the CPU must know.
+ASKING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount")
+BY_MASK = ("index", "index_put_")
+TORCH = str(Path(torch.__file__).parent)
+# No GPU is asked for the sizes of images, nor where it has another operation.
+ON_CPU = ("mmengine/model/utils.py", "mmdet/models/losses/focal_loss.py", "iou_aware/method/losses.py")
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would wait for a GPU: ``of`` by the file that asks."""
+
+    def __init__(self):
+        super().__init__()
+        self.of: Counter[str] = Counter()
+
+    def __enter__(self):
+        tolist, cpu = Tensor.tolist, Tensor.cpu  # of a tensor on the CPU they are no operations
+        counted = {"tolist": lambda one: self.count() or tolist(one), "cpu": lambda one: self.count() or cpu(one)}
+        self.methods = mock.patch.multiple(Tensor, **counted)
+        self.methods.start()
+        return super().__enter__()
+
+    def __exit__(self, *fault):
+        self.methods.stop()
+        super().__exit__(*fault)
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        name = str(function).split(".")[1]  # of aten.nonzero.default
+        masks = arguments[1] if name in BY_MASK else ()
+        if name in ASKING or any(mask is not None and mask.dtype in (torch.bool, torch.uint8) for mask in masks):
+            self.count()
+        return function(*arguments, **(options or {}))
+
+    def count(self) -> None:
+        """Count one for the innermost file that is neither PyTorch's nor this one."""
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename.startswith((TORCH, __file__)):
+            frame = frame.f_back
+        if not frame.f_code.co_filename.endswith(ON_CPU):
+            self.of[frame.f_code.co_filename] += 1
 
 
 @MODELS.register_module()

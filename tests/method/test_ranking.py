@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from builders.heads import AWARE, RULES, SCALED, assert_equals_reference, build_head, metas_of, random_outputs
+from builders.heads import AWARE, RULES, SCALED, Waits, assert_equals_reference, build_head, metas_of, random_outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from method.reference import overlap
 from mmcv.ops import nms
-from torch.overrides import TorchFunctionMode
 
 from iou_aware.common.errors import InputError
 from iou_aware.method.ranking import engine
@@ -79,30 +78,13 @@ def test_levels_without_candidates_and_boxes_without_area(min_size):
     assert_equals_reference(head, outs, metas_of())
 
 
-class Questions(TorchFunctionMode):
-    """Counts what makes the host wait for a device."""
-
-    ASKED = (
-        *(torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.nonzero, torch.nonzero, torch.Tensor.cpu),
-        *(torch.Tensor.__bool__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.bincount),
-    )
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        self.count += function in self.ASKED
-        return function(*args, **(kwargs or {}))
-
-
 def test_twelve_rules_ask_the_device_hardly_more_often_than_one():
     outs = random_outputs(build_head())
     counts = []
     for rules in (["alpha=0.00"], RULES[:12]):
-        with Questions() as questions:
+        with Waits() as waits:
             build_head().sweep(outs, metas_of(), rules)
-        counts.append(questions.count)
+        counts.append(waits.of.total())
     assert 0 < counts[0] <= counts[1] < 2 * counts[0]
 
 

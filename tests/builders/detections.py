@@ -56,6 +56,13 @@ def scene(path: Path, seed: int = 0, images: int = 12) -> dict:
     return json.loads(write_truth(path, boxes, ids, range(1, CLASSES + 1)).read_text())
 
 
+def renumbered(truth: dict, ids: list[int]) -> dict:
+    """Return ground truth whose categories 1, 2, 3 have other ids."""
+    categories = [one | {"id": ids[one["id"] - 1]} for one in truth["categories"]]
+    annotations = [one | {"category_id": ids[one["category_id"] - 1]} for one in truth["annotations"]]
+    return truth | {"categories": categories, "annotations": annotations}
+
+
 def noisy(content: dict, seed: int, noise: float = 0.06) -> np.ndarray:
     """Return three noisy copies of every object, and clutter, as the evaluators load them: ``(N, 7)``.
 

@@ -1,8 +1,10 @@
 """COCO's AP: hotcoco against pycocotools to the last bit, and cases worked out by hand."""
 
+import json
+
 import numpy as np
 import pytest
-from builders.detections import official, results, write_truth
+from builders.detections import noisy, official, renumbered, results, scene, write_truth
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
@@ -16,24 +18,19 @@ ALL = ["AP", *THRESHOLDS, "APs", "APm", "APl"]
 
 @pytest.fixture
 def crowded(tmp_path):
-    """40 images, five classes with gaps in their ids (the last one without boxes), jittered detections with ties.
+    """40 images, classes with gaps in their ids (the last one without boxes), detections with ties.
 
     Of one class and image there are more than the hundred that count.
     """
-    random = np.random.default_rng(7)
-    truth, found = [], []
-    for image in range(1, 41):
-        for _ in range(random.integers(0, 9)):
-            category = int(random.choice([1, 2, 5, 9]))
-            x, y = random.uniform(0, 200, 2).tolist()
-            width, height = random.uniform(5, 130, 2).tolist()
-            truth.append((image, category, x, y, width, height, int(random.random() < 0.1)))
-            for _ in range(random.integers(0, 30) if len(truth) > 1 else 150):
-                corners = np.array([x, y, x + width, y + height]) + random.normal(0, 6, 4)
-                corners[2:] = np.maximum(corners[2:], corners[:2] + 1)
-                found.append((image, category, *corners.astype(np.float32), round(random.random(), 1)))
-        found.append((image, 11, 0, 0, 10, 10, 0.5))
-    return write_truth(tmp_path / "truth.json", truth, range(1, 41), [1, 2, 5, 9, 11]), results(found)
+    path, ids, random = tmp_path / "truth.json", [2, 5, 9], np.random.default_rng(7)
+    content = scene(path, 7, images=40)
+    path.write_text(json.dumps(renumbered(content, ids)))
+    found = noisy(content, 7)
+    found = np.concatenate([found, np.repeat(found[:1], 150, axis=0)])
+    found[-150:, 1:3] += random.normal(0, 6, (150, 2))
+    found[-150:, 5] = random.random(150).round(1)
+    found[:, 6] = np.take([0, *ids], found[:, 6].astype(int))
+    return path, found
 
 
 def test_metrics_are_those_that_pycocotools_prints(crowded):

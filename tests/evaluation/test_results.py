@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders.detections import entries, noisy, scene, write_truth
+from builders.detections import entries, noisy, renumbered, scene, write_truth
 
 from iou_aware.common.errors import InputError
 from iou_aware.evaluation.coco import CocoEvaluator
@@ -67,13 +67,6 @@ def test_a_malformed_detection_is_named(written, key, value, named):
     results[7] = results[7] | {key: value} if key else value
     with pytest.raises(InputError, match=rf"A\.json, entry 7: .*{named}"):
         write(results)
-
-
-def renumbered(truth: dict, ids: list[int]) -> dict:
-    """Return ground truth whose categories 1, 2, 3 have other ids."""
-    categories = [one | {"id": ids[one["id"] - 1]} for one in truth["categories"]]
-    annotations = [one | {"category_id": ids[one["category_id"] - 1]} for one in truth["annotations"]]
-    return truth | {"categories": categories, "annotations": annotations}
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 3], [0, 1, 2], [1, 2, 7], [5, 6, 9], [0, 1, 90]])

@@ -19,8 +19,8 @@ from builders.data import (
 from PIL import Image
 
 from iou_aware.common.errors import InputError
-from iou_aware.data.images import check_images, check_size, read_header
-from iou_aware.data.source import SourceImage, outside
+from iou_aware.data.images import check_size, read_header
+from iou_aware.data.source import outside
 
 
 def turned(orientation, form):
@@ -53,9 +53,9 @@ def test_what_is_shown_is_what_opencv_loads(tmp_path, orientation, form):
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.3, 0.6, 0.95])
-def test_an_image_cut_short_is_found(tmp_path, form, keep):
+def test_an_image_cut_short_is_found_and_bytes_after_its_end_do_no_harm(tmp_path, form, keep):
     content = picture(640, 480, form)
-    read_header(put(tmp_path / "whole", content), "test")
+    assert read_header(put(tmp_path / "more", content + bytes(5000)), "test").stored == (640, 480)
     with pytest.raises(InputError, match="cut: the image cannot be read"):
         read_header(put(tmp_path / "cut", content[: int(keep * len(content))]), "test")
 
@@ -68,24 +68,10 @@ def test_an_image_that_training_could_not_read_is_refused(tmp_path, form, mode):
         read_header(path, "test")
 
 
-def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
-    header = read_header(put(tmp_path / "a.jpg", picture() + bytes(5000)), "test")
-    assert header.stored == (WIDTH, HEIGHT)
-
-
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"a\.jpg: the image cannot be read \(it is no regular file\)"):
         read_header(tmp_path / "a.jpg", "test")
-
-
-def test_images_are_checked_each_and_a_bad_one_has_a_fault(tmp_path):
-    images = [SourceImage(width, f"{width}.png", None, "test") for width in range(8, 60)]
-    for image in images:
-        put(tmp_path / image.file_name, picture(image.id, 8, "PNG") if image.id not in (18, 38) else b"")
-    check_images(tmp_path, images, "test")
-    assert [image.id for image in images if image.fault] == [18, 38]
-    assert all(image.fault or image.header.shown == (image.id, 8) for image in images)
 
 
 def test_images_that_exif_turns_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from iou_aware.evaluation.matching import Matches
-from iou_aware.evaluation.resampled import by_image, over_classes
+from iou_aware.evaluation.resampled import over_classes, per_image
 
 LEAST = 0.5
 _BINS = 25
@@ -62,12 +62,11 @@ class _Class:
         place = np.searchsorted(stops, confidence_ranks)
         wrong = ~true & (place < len(stops))  # what comes after the last stop changes nothing
         bins = np.clip(np.ceil(confidences * _BINS).astype(int) - 1, 0, _BINS - 1)
-        ones = np.ones(len(mine))
-        self._found = by_image(ones[true], place[true], images[true], (len(stops), count))
-        self._misplaced = by_image(1 - ious[true], place[true], images[true], (len(stops), count))
-        self._wrong = by_image(ones[wrong], place[wrong], images[wrong], (len(stops), count))
+        self._found = per_image(place[true], images[true], (len(stops), count))
+        self._misplaced = per_image(place[true], images[true], (len(stops), count), 1 - ious[true])
+        self._wrong = per_image(place[wrong], images[wrong], (len(stops), count))
         # Precision times the mean IoU of the true is the mean of IoU that is zero for the false.
-        self._gaps = by_image(confidences - np.where(true, ious, 0.0), bins, images, (_BINS, count))
+        self._gaps = per_image(bins, images, (_BINS, count), confidences - np.where(true, ious, 0.0))
         self._detections = np.bincount(images, minlength=count)
         self._objects = np.bincount(matches.object_images[matches.object_classes == k], minlength=count)
 

@@ -102,8 +102,8 @@ def average_precisions(matches: Matches, weights: Iterable[np.ndarray]) -> np.nd
 def recalls(matches: Matches, weights: Iterable[np.ndarray]) -> np.ndarray:
     """Return the recall of each class at each threshold in each resample, as ``average_precisions`` its AP."""
     shape = len(matches.category_ids), len(matches.image_ids)
-    objects = _counts(matches.object_classes, matches.object_images, shape)
-    found = [_counts(matches.classes[true], matches.images[true], shape) for true in matches.true]
+    objects = per_image(matches.object_classes, matches.object_images, shape)
+    found = [per_image(matches.classes[true], matches.images[true], shape) for true in matches.true]
     parts = []
     for part in weights:
         times = np.ascontiguousarray(part.T)
@@ -191,8 +191,8 @@ class _Class:
         between = np.searchsorted(stops, plain)
         before = between < len(stops)  # what comes after the last stop changes nothing
         objects = matches.object_images[matches.object_classes == k]
-        self._objects = _counts(np.zeros_like(objects), objects, (1, len(matches.image_ids)))
-        self._between = _counts(between[before], images[plain[before]], (len(stops), len(matches.image_ids)))
+        self._objects = per_image(np.zeros_like(objects), objects, (1, len(matches.image_ids)))
+        self._between = per_image(between[before], images[plain[before]], (len(stops), len(matches.image_ids)))
         self._images = images[stops]
         self._counted = ~ignored[:, stops]
         self._true = [np.flatnonzero(row) for row in true[:, stops]]
@@ -241,10 +241,8 @@ def _recalls_by_count(positives: np.ndarray) -> np.ndarray:
     return np.searchsorted(_RECALLS, recall, side="right").astype(np.int8)
 
 
-def by_image(values: np.ndarray, rows: np.ndarray, images: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """Return the sum of the values of each row and image, ``shape`` as a sparse matrix."""
-    return sparse.coo_array((values, (rows, images)), shape=shape).tocsr()
-
-
-def _counts(rows: np.ndarray, images: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    return by_image(np.ones(len(rows), np.int64), rows, images, shape)
+def per_image(
+    rows: np.ndarray, images: np.ndarray, shape: tuple[int, int], values: np.ndarray | int = 1
+) -> sparse.csr_array:
+    """Return how often each row and image occur, or the sum of their values, ``shape`` as a sparse matrix."""
+    return sparse.coo_array((values * np.ones(len(rows), np.int64), (rows, images)), shape=shape).tocsr()

@@ -252,6 +252,7 @@ def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):
         ({"metrics": ["AP"], "gain": {"iou_aware_r05": None}}, "iou_aware_r50"),
         ({"table": "oracle", "metrics": ["AP"], "gain": {"oracle_0.6": None}}, "oracle_0.5"),
         ({"metrics": ["AP"]}, "found none of gain, best, trend; expected one"),
+        ({"metrics": ["AP"], "best": ["iou_aware_r50"]}, "a best of the rows `among`"),
         ({"metrics": ["AP"], "sine": "positive"}, "Did you mean 'sign'"),
         (None, "is in this file twice"),
     ],

@@ -57,6 +57,19 @@ def test_an_object_under_a_pixel_is_a_small_one(tmp_path):
     assert sizes == {area: metrics[f"AP{area.removeprefix('all')}"] is not None for area in ("all", "s", "m", "l")}
 
 
+@pytest.mark.parametrize("side", [32, 96])
+def test_a_wrong_detection_at_a_limit_of_areas_counts_on_both_sides(tmp_path, side):
+    path = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, side, side, 0)], images=[1, 2])
+    found = results([(2, 1, 0, 0, side, side, 0.9), (1, 1, 0, 0, side, side, 0.5)])  # the second image has no object
+    metrics = coco.summarise(official(path, found).eval)
+    for area, matches in match_areas(coco.CocoEvaluator(path), found).items():
+        counts, value = len(matches.object_images) > 0, metrics[f"AP{area.removeprefix('all')}"]
+        assert counts == (value is not None)
+        if counts:  # by hand: the object is found second, after a wrong detection that counts
+            assert value == pytest.approx(50)
+            assert not matches.ignored.any()
+
+
 def test_no_detections_at_all(tmp_path):
     annotations = write_truth(tmp_path / "truth.json", [(1, 1, 10, 10, 50, 50, 0)], [1, 2], [1, 2])
     curves = coco.CocoEvaluator(annotations).curves(results([]))

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_json, write_text
+from iou_aware.common.messages import InputError
 
 HEAD = "| what | ours | peer | ours / peer | goal |\n|---|---|---|--:|--:|"
 ABLATION_HEAD = "| instead of the engine's way | whole engine | with the change | times as long |\n|---|--:|--:|--:|"

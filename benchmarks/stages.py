@@ -7,7 +7,7 @@ from typing import Any
 from timing import absent, given
 
 from iou_aware.analysis.times import costs
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 
 EXPERIMENT = Path(__file__).parents[1] / "configs" / "experiments" / "micro.yaml"

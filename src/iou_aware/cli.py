@@ -14,7 +14,7 @@ from typing import Any
 from iou_aware import __version__
 from iou_aware.commands import ARGUMENTS, COMMANDS, Command
 from iou_aware.common import process
-from iou_aware.common.errors import InputError, MachineError
+from iou_aware.common.messages import InputError, MachineError
 from iou_aware.workflow import attempts, gpus
 
 DESCRIPTION = """\

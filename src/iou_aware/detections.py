@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing
+from iou_aware.common.messages import InputError
 
 BOX = ("x1", "y1", "x2", "y2")
 SCORES = ("confidence", "cls_score", "iou_pred")

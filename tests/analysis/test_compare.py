@@ -12,7 +12,7 @@ from builders.detections import entries, noisy, official, write_dataset, write_d
 from builders.results import AWARE, BASELINE, cells, experiment, write_sealed_run
 
 from iou_aware.analysis.compare.compare import compare
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, summarise
 from iou_aware.evaluation.resampled import METRICS
 from iou_aware.evaluation.results import read_results

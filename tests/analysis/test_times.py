@@ -8,7 +8,7 @@ from builders.data import put
 from builders.results import experiment, write_run
 
 from iou_aware.analysis.times import clock, costs, hours, print_times
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 FIRST, SECOND = "shapes.retinanet.tiny.quick.72x72.seed1", "shapes.retinanet.tiny.quick.72x72.seed10"
 

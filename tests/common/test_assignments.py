@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN = [file for folder in ("detectors", "schedules", "backbones") for file in sorted((CONFIGS / folder).rglob("*.py"))]

@@ -13,7 +13,7 @@ from PIL import Image, ImageFont
 
 from iou_aware.common import drawing
 from iou_aware.common.drawing import Mark
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 
 def test_truncated_picture_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import zlib
 import pytest
 from builders.data import put
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data import archive
 from iou_aware.data.archive import extract
 

@@ -14,7 +14,7 @@ from builders.data import (
     write_own_coco,
 )
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 
 

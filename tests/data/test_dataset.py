@@ -7,7 +7,7 @@ import pytest
 import yaml
 from builders.data import COCO, describe
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import load
 
 MICRO = {"generator": "micro-coco", "seed": 0, "images": {"train": 4}}

@@ -9,7 +9,7 @@ from collections import namedtuple
 import pytest
 from builders.file_server import Served, serving
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.download import download
 
 CONTENT = random.Random(0).randbytes(300_000)

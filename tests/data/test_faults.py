@@ -24,7 +24,7 @@ from builders.data import (
     write_voc,
 )
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.layouts.voc_xml import read_annotation
 from iou_aware.data.source import SourceImage
 

@@ -14,7 +14,7 @@ import yaml
 from builders.data import describe, picture, prepared, voc_object, voc_xml
 from builders.file_server import Served, serving
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.fetch import content_digest, fetch
 
 DATASETS = Path(__file__).parents[2] / "configs" / "datasets"

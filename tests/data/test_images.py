@@ -18,7 +18,7 @@ from builders.data import (
 )
 from PIL import Image
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.images import check_size, read_header
 from iou_aware.data.source import outside
 

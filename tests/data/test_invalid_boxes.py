@@ -3,7 +3,7 @@
 import pytest
 from builders.data import HEIGHT, WIDTH, coco_content, converted, prepared, voc_object, write_own_coco, write_own_voc
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.boxes import count
 
 

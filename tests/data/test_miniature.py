@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.fetch import content_digest
 from iou_aware.data.miniature import generate as micro
 from iou_aware.data.miniature import scenes as micro_scenes

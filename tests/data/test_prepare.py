@@ -16,7 +16,7 @@ from builders.data import (
     write_own_voc,
 )
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.data.miniature import generate as micro

@@ -4,7 +4,7 @@ import pytest
 from builders.configs import ROOT, manifest, run_of
 from mmengine.config import Config
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data import released
 from iou_aware.training import config
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.layouts.voc_xml import read_annotation
 from iou_aware.data.source import SourceImage
 

@@ -8,7 +8,7 @@ import pytest
 from builders.detections import noisy, official, scene, write_truth
 from scipy import stats
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
 from iou_aware.evaluation.comparison import compare, differences, holm
 from iou_aware.evaluation.intervals import interval

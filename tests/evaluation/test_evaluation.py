@@ -11,8 +11,8 @@ from builders.detections import noisy, official, write_dataset, write_detections
 from builders.results import AWARE, BASELINE, RULES, experiment, write_sealed_run
 
 from iou_aware import detections
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.evaluate import evaluate
 

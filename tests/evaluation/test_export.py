@@ -7,7 +7,7 @@ from builders.results import AWARE, experiment
 from pycocotools.coco import COCO
 
 from iou_aware import cli, detections
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.detections import Detections
 from iou_aware.evaluation.export import export, results
 from iou_aware.experiment.experiment import Experiment

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from builders.detections import entries, noisy, renumbered, scene, write_truth
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.results import read_results
 

@@ -9,7 +9,7 @@ import pytest
 from builders.experiments import write
 from builders.file_server import Served, serving
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.backbones import fetch, origin, weights
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow import stages as workflow

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from builders.experiments import TEXT, load, with_a_table
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import matched_pairs
 

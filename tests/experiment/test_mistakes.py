@@ -7,7 +7,7 @@ from builders.data import put
 from builders.experiments import TEXT, load
 
 from iou_aware.common.documents import one_of
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))

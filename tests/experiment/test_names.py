@@ -6,7 +6,7 @@ import pytest
 from builders.data import COCO, prepared, write_own_coco
 from builders.experiments import REPOSITORY, TEXT, load
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.layout import Layout
 
 HOSTILE = [

@@ -23,7 +23,7 @@ from builders.experiments import DATASET, TEXT
 from builders.experiments import write as write_experiment
 from fuzz.mutations import mutated
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.data.prepare import prepare
 from iou_aware.experiment.experiment import Experiment

@@ -11,7 +11,7 @@ from builders.training import IOU_AWARE, RETINANET
 from PIL import Image
 
 from iou_aware import detections
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.inference.detect import detect
 

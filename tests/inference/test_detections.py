@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from iou_aware import detections
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.detections import Detections
 
 RULES = ["none", "alpha=0.50", "alpha=0.10"]

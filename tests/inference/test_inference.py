@@ -22,7 +22,7 @@ from mmengine.registry import init_default_scope
 
 from iou_aware import detections
 from iou_aware.common import seal
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict as inference
 from iou_aware.inference.predict import predict, same_shape

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method.confidence import PLAIN, Rule, confidence, confidences
 
 ALPHAS = st.floats(0, 1)

@@ -26,7 +26,7 @@ from builders.heads import (
 )
 from mmdet.models.dense_heads import AnchorHead, ATSSHead
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method.targets import batch_targets
 
 RETINA = AWARE[0]

@@ -7,7 +7,7 @@ import yaml
 from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method.losses import KINDS, IoUPredictionLoss, focal_loss
 
 LOGITS = [-3.0, 0.0, 0.5, 4.0]

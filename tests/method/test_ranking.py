@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from method.reference import overlap
 from mmcv.ops import nms
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method.ranking import engine
 from iou_aware.method.ranking.nms import suppress, survivors_of
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
+from iou_aware.common.messages import InputError
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.pretraining import shapes

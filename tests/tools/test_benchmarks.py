@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from builders.processes import python
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 PROVENANCE = {

@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method.heads import WithoutCenterness
 from iou_aware.method.iou_branch import IoUAware
 from iou_aware.training import config

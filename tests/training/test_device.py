@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders.training import RETINANET, project
 
-from iou_aware.common.errors import InputError, MachineError
+from iou_aware.common.messages import InputError, MachineError
 from iou_aware.inference.predict import predict
 from iou_aware.training import device
 from iou_aware.training.train import train

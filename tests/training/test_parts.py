@@ -13,7 +13,7 @@ from mmdet.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.config import Config
 
 from iou_aware.common import seal
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.detect import detect
 from iou_aware.inference.predict import predict

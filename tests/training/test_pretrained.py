@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.backbones import fetch
 from iou_aware.training.train import train
 from iou_aware.training.weights import load_into

@@ -27,7 +27,7 @@ from iou_aware.analysis.collect.released_weights import described, is_met
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
 from iou_aware.common import seal
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.evaluate import evaluate
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference.predict import predict

@@ -30,8 +30,8 @@ from builders.training import (
 from torch.distributed import run as torchrun
 
 from iou_aware.common import seal
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method import heads
 from iou_aware.training import launch, runner

@@ -13,8 +13,8 @@ from builders.training import ENVIRONMENT, FASTER_RCNN, IOU_AWARE, RETINANET, ST
 from mmdet.datasets import CocoDataset
 
 from iou_aware.common import seal
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256
+from iou_aware.common.messages import InputError
 from iou_aware.training import checkpoints, weights
 from iou_aware.training.train import train
 

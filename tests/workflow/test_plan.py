@@ -10,7 +10,7 @@ import pytest
 from builders.experiments import PAPER, paper_with
 from builders.processes import python
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.workflow.costs import Estimates

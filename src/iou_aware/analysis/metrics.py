@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
 
 RUN = ["run", "dataset", "split", "detector", "backbone", "iou_loss", "target_grad", "recipe", "scale", "seed", "rule"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from iou_aware.analysis.metrics import numbers, read_text, refuse
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.columns import FURTHER, PAPER
 
 

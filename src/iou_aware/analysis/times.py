@@ -12,7 +12,7 @@ import pandas as pd
 from tabulate import tabulate
 from tqdm import tqdm
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.workflow.needs import Needs

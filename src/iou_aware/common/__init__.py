@@ -1,1 +1,1 @@
-"""What every part uses: files, errors, YAML with line numbers, provenance, seals, drawing, Markdown."""
+"""What every part uses: files, errors and the log, YAML with line numbers, provenance, seals, drawing, Markdown."""

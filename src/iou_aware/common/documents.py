@@ -19,8 +19,8 @@ import yaml
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
+from iou_aware.common.messages import InputError
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

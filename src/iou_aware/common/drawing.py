@@ -1,7 +1,6 @@
 """Boxes drawn on photographs, and pictures side by side, with labels that stay readable on any background."""
 
 import io
-import logging
 import os
 import struct
 from collections.abc import Sequence
@@ -12,10 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular, write_bytes
-
-log = logging.getLogger(__name__)
+from iou_aware.common.messages import InputError, log
 
 # What Pillow raises about a file that is no picture, or a broken one.
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, struct.error, Image.DecompressionBombError)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
+from iou_aware.common.messages import InputError
 
 FILE = "run.json"
 SEALED = ("weights.pth", "config.py", "history.csv")

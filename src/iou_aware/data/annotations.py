@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.download import require_space
 
 RATIO = 20  # photographs hardly compress and annotations about fivefold; bombs a thousandfold

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.common import documents
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 FOLDER = Path("configs", "datasets")
 Split = Mapping[str, Any]

@@ -1,7 +1,6 @@
 """Downloading a large file over HTTP so that an interruption costs what was in flight and no more."""
 
 import hashlib
-import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,9 +9,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from iou_aware.common.errors import MachineError
-
-log = logging.getLogger(__name__)
+from iou_aware.common.messages import MachineError, log
 
 TRIES = 6  # attempts in a row that bring nothing new
 PAUSE = 2.0  # seconds before the second of them; doubled for each further one

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import logging
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -11,13 +10,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from iou_aware.common.errors import InputError, MachineError
 from iou_aware.common.files import sha256
+from iou_aware.common.messages import InputError, MachineError, log
 from iou_aware.data.archive import extract
 from iou_aware.data.dataset import load, require_own_folder
 from iou_aware.data.download import download
-
-log = logging.getLogger(__name__)
 
 
 def fetch(name: str, folder: str | Path | None = None, project: Path = Path()) -> Path:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
+from iou_aware.common.messages import InputError
 
 _FORMAT = 2
 #: The split of a fold that its runs are trained on: the images of all other folds.

@@ -1,7 +1,6 @@
 """The stage `prepare`: check a dataset, bring it into one canonical form, and write its manifest."""
 
 import json
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -10,16 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from iou_aware.common.documents import closest
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.data import canonical
 from iou_aware.data.boxes import count
 from iou_aware.data.dataset import Dataset, load, require_own_folder
 from iou_aware.data.images import SMALLEST
 from iou_aware.data.manifest import REST, Manifest, SplitData
 from iou_aware.data.source import Fault, Source, SourceImage, settle
-
-log = logging.getLogger(__name__)
 
 
 def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = None) -> Path:

@@ -15,7 +15,7 @@ import yaml
 
 from iou_aware.common import assignments
 from iou_aware.common.documents import one_of
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 ADDRESS = re.compile(r"https?://.*-(?P<digits>[0-9a-f]{8,64})\.pth")
 # The former is the publisher, the latter has the same files at the same path.

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
+from iou_aware.common.messages import InputError
 
 # How tools write a truth value.
 _FLAGS = {"": False, "0": False, "false": False, "no": False, "none": False, "1": True, "true": True, "yes": True}

@@ -10,7 +10,7 @@ from pathlib import Path
 import hotcoco
 import numpy as np
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
 from iou_aware.evaluation.intervals import LEVEL
 from iou_aware.evaluation.lrp import resampled_errors

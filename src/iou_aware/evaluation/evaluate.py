@@ -1,18 +1,15 @@
 """The stage ``evaluate``: the detections of one run on one split, under every rule, become metrics."""
 
-import logging
 from pathlib import Path
 
 from iou_aware import detections
 from iou_aware.common import provenance, seal
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
+from iou_aware.common.messages import InputError, log
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import AGAIN
 from iou_aware.evaluation import coco, voc07
 from iou_aware.experiment.experiment import Experiment
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
@@ -52,7 +49,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
         per_class = dict(zip(classes, coco.summarise_classes(curves), strict=True))
         measured[rule] = {"metrics": metrics, "per_class": per_class}
         percent = metrics["AP"]
-        logger.info("%s, %s, %s: AP %s", run_name, split, rule, "-" if percent is None else f"{percent:.1f}")
+        log.info("%s, %s, %s: AP %s", run_name, split, rule, "-" if percent is None else f"{percent:.1f}")
     made = {
         **provenance.collect(),
         "config_sha256": record["config_sha256"],

@@ -1,17 +1,14 @@
 """Reading COCO results files, of any framework, with what is commonly wrong with them told."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError, log
 from iou_aware.evaluation.coco import CocoEvaluator, require_known, summarise
 from iou_aware.evaluation.matching import LIMIT
-
-logger = logging.getLogger(__name__)
 
 _KEYS = {"image_id": 1, "bbox": 4, "score": 1, "category_id": 1}  # how many numbers each has
 _IDS = {"image_id": 0, "category_id": 6}  # by their columns of the results
@@ -42,7 +39,7 @@ def read_results(path: Path, evaluator: CocoEvaluator) -> np.ndarray:
     _check_ids(path, results, evaluator)
     _, counts = np.unique(results[:, 0], return_counts=True)
     if counts.max() > LIMIT:
-        logger.warning(
+        log.warning(
             "%s: %d images have more than %d detections, up to %d, which COCO's server refuses. As in pycocotools, the"
             " best %d of each image and class count.",
             *(path, (counts > LIMIT).sum(), LIMIT, counts.max(), LIMIT),
@@ -96,7 +93,7 @@ def _check_values(path: Path, results: np.ndarray) -> None:
                 f" ({(~fine).sum()} such detections)."
             )
     if logits:
-        logger.warning(
+        log.warning(
             "%s: scores reach %g, so they are no probabilities (logits?). AP needs but their order; LaECE is left out.",
             *(path, scores.max()),
         )

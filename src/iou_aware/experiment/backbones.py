@@ -3,17 +3,14 @@
 A config in ``configs/backbones`` says which, as the ``checkpoint`` of the backbone's ``init_cfg``.
 """
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json
+from iou_aware.common.messages import InputError, log
 from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
-
-logger = logging.getLogger(__name__)
 
 #: In place of an address: the settings of a pretraining are in the same config, under this name.
 PRETRAINING = "pretraining"
@@ -57,7 +54,7 @@ def fetch(experiment: Experiment, backbone: str) -> None:
         raise InputError(f"{config}: this backbone is trained {how}; there is nothing to fetch.")
     released.fetch(url, target)
     write_json(experiment.paths.receipt(backbone), {"address": url, "sha256": sha256(target)})
-    logger.info("%s: weights of %s", target, backbone)
+    log.info("%s: weights of %s", target, backbone)
 
 
 def weights(experiment: Experiment, backbone: str) -> Path | None:

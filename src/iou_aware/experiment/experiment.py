@@ -9,8 +9,8 @@ import yaml
 
 from iou_aware.common import documents
 from iou_aware.common.documents import Document
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
+from iou_aware.common.messages import InputError
 from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
 from iou_aware.experiment.layout import Layout

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iou_aware.common.documents import NAME, NAME_IN_WORDS
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 REPORT = "report"
 #: The stages of the workflow, which logs and benchmarks are named after, in the order in which people read of them.

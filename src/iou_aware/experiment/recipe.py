@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from iou_aware.common.documents import Document, Key, names_beside, require
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule
 

@@ -1,6 +1,5 @@
 """The command ``detect``: the boxes of a trained run, drawn on one's own photographs."""
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,14 @@ from PIL import Image
 from torch import nn
 
 from iou_aware.common import drawing, seal
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.data.images import TURNED_BY_OPENCV
 from iou_aware.detections import BOX, SCORES
 from iou_aware.inference import predict
 from iou_aware.method.confidence import Rule
 from iou_aware.method.iou_branch import DEFAULT_RULE
 from iou_aware.training import parts
-
-logger = logging.getLogger(__name__)
 
 COLUMNS = ["photo", "class", *BOX, *SCORES]
 # Pixels of the longer side: enough for a screen, and for labels beside what they name.
@@ -83,7 +80,7 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
             continue
         shown = [box for box in boxes if box["confidence"] >= least]
         drawing.save(_drawn(picture, shown, classes), targets[photo])
-        logger.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
+        log.info("%s: %d boxes of confidence %g and more by %s", targets[photo], len(shown), least, ranked)
         lines += [{"photo": str(photo)} | box for box in boxes]
     write_text(out / "detections.csv", csv_text(COLUMNS, lines))
     if failed:
@@ -102,7 +99,7 @@ def _pictures(place: Path) -> list[Path]:
             drawing.load(file)
             pictures.append(file)
         except InputError as fault:
-            logger.warning("Passed over: %s", fault)
+            log.warning("Passed over: %s", fault)
     if not pictures:
         raise InputError(f"{place}: there is no picture in this folder; expected files such as photo.jpg in it.")
     return pictures

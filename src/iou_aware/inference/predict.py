@@ -1,6 +1,5 @@
 """The stage ``predict``: one pass of a trained run over a split, and its detections under every rule."""
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from iou_aware import detections
 from iou_aware.common import provenance, seal
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError, log
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.experiment.experiment import Experiment
@@ -29,8 +28,6 @@ from iou_aware.method.confidence import Rule
 from iou_aware.method.ranking import BatchDetections
 from iou_aware.training import config as configs
 from iou_aware.training import device, loading, parts, weights
-
-logger = logging.getLogger(__name__)
 
 SAY_EVERY_SECONDS = 10
 
@@ -61,7 +58,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
             f"rule {left_out[0]}: the split '{split}' of {run.dataset} has no boxes; name a rule that needs none."
         )
     if left_out:
-        logger.info("%s has no boxes: without %s", split, ", ".join(left_out))
+        log.info("%s has no boxes: without %s", split, ", ".join(left_out))
 
     config = parts.read(paths.config(run_name))
     model = load_model(config, paths.weights(run_name)).to(chosen)
@@ -85,7 +82,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
                 progress.update(len(image_ids))
 
         written = detections.write(paths.detections(run_name, split), rules, images, made, detected())
-    logger.info("%s: %d detections by %d rules", label, written, len(rules))
+    log.info("%s: %d detections by %d rules", label, written, len(rules))
 
 
 def load_model(config: Config, file: Path) -> nn.Module:

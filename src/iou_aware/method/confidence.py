@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.model import normal_init
 from torch import Tensor, nn
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method.confidence import ALLOWED, Rule
 from iou_aware.method.losses import IoUPredictionLoss as IoUPredictionLoss  # registered with the heads
 from iou_aware.method.ranking import BatchDetections, DenseOutputs, Depth, Settings, sweep

@@ -6,7 +6,7 @@ from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 KINDS = {
     "bce": lambda logits, target: F.binary_cross_entropy_with_logits(logits, target, reduction="sum"),

@@ -4,7 +4,6 @@ It is for backbones whose config describes a pretraining where others name an ad
 are fetched do, and a training takes them from there in the same way.
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +16,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from iou_aware.common import assignments, provenance
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_json, writing
+from iou_aware.common.messages import InputError, log
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.pretraining.shapes import STYLE, shared_shapes
 from iou_aware.training import weights
-
-logger = logging.getLogger(__name__)
 
 #: The settings of a pretraining; configs/schedules/shapes.py says what each is.
 NEEDED = (
@@ -91,7 +88,7 @@ def pretrain(experiment: Experiment, backbone: str) -> None:
         torch.save({"state_dict": weights.of(network.backbone)}, file)
     record = {"pretraining": settings, "accuracy": accuracy, "cpu_seconds": time.process_time() - began}
     write_json(paths.receipt(backbone), record | {"sha256": sha256(target), "provenance": provenance.collect()})
-    logger.info("%s: %.1f %% of %d held-out pictures named", target, 100 * accuracy, settings["held_out"])
+    log.info("%s: %.1f %% of %d held-out pictures named", target, 100 * accuracy, settings["held_out"])
 
 
 def fit(
@@ -122,7 +119,7 @@ def fit(
             optimiser.step()
             schedule.step()
             total += loss.item()
-        logger.info("Epoch %d of %d: loss %.3f", epoch + 1, settings["epochs"], total / steps)
+        log.info("Epoch %d of %d: loss %.3f", epoch + 1, settings["epochs"], total / steps)
 
 
 @torch.no_grad()

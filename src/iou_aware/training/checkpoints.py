@@ -6,7 +6,6 @@ before the file is opened. The one before the newest is always kept. Each run ha
 
 import hashlib
 import io
-import logging
 import random
 import re
 from pathlib import Path
@@ -16,11 +15,9 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_bytes
+from iou_aware.common.messages import InputError, log
 from iou_aware.training import weights
-
-logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"iteration_\d{8}-(?P<digest>[0-9a-f]{16})\.pth")
 
@@ -58,7 +55,7 @@ def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
         digest, expected = sha256(path)[:16], NAME.fullmatch(path.name)["digest"]
         if digest == expected:
             return weights.load(path), path
-        logger.warning(
+        log.warning(
             "%s is damaged: its sha256 starts with %s, expected %s. Trying the one before it.", path, digest, expected
         )
     if newest_first:

@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.experiment import recipe
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import IOU_AWARE, width_height

@@ -1,6 +1,5 @@
 """The device to compute on and the memory layout: what settings request, checked against environment and machine."""
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +9,9 @@ import torch
 from mmcv.ops import RoIAlign, get_compiling_cuda_version, nms
 from torch import nn
 
-from iou_aware.common.errors import InputError, MachineError
+from iou_aware.common.messages import InputError, MachineError, log
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.costs import Estimates
-
-logger = logging.getLogger(__name__)
 
 WHICH_GO_TOGETHER = "docs/cluster.md, step 1, says which versions go together and with which GPUs"
 
@@ -125,7 +122,7 @@ def channels_last(model: nn.Module) -> nn.Module:
     """
     corrupting = [name for name, module in model.named_modules() if _corrupts_memory(module)]
     if corrupting and not torch.cuda.is_available():
-        logger.warning(
+        log.warning(
             "channels_last is ignored: on a CPU, the backward pass of %s may corrupt memory in that layout "
             "(docs/processors.md). With 16 input channels or more it does not.",
             ", ".join(corrupting),

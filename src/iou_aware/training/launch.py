@@ -1,7 +1,6 @@
 """Several training processes on one machine, one per GPU, or on the CPU."""
 
 import atexit
-import logging
 import os
 
 import torch
@@ -10,9 +9,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from iou_aware.common import process
+from iou_aware.common.messages import log
 from iou_aware.workflow.attempts import INTERRUPTED
-
-logger = logging.getLogger(__name__)
 
 # Seconds that the processes have to save after SIGTERM. torchrun's default is 30, which a slow file system may need for
 # the checkpoint alone; the cluster's profile gives 120 seconds' notice of a time limit.
@@ -46,7 +44,7 @@ def launch(processes: int, arguments: list[str]) -> None:
         SystemExit: With the exit code 75, SIGTERM was sent to this process or to them, and they have saved; with any
             other, one of them failed with it, and has logged why.
     """
-    logger.info("Starting %d processes: iou-aware %s", processes, " ".join(arguments))
+    log.info("Starting %d processes: iou-aware %s", processes, " ".join(arguments))
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(SAVING_SECONDS)
     # They connect by the loopback address: the name of a cluster's node may not resolve to it.
     options = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]

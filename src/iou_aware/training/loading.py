@@ -22,7 +22,7 @@ from mmengine.dataset import BaseDataset, Compose, DefaultSampler, pseudo_collat
 from mmengine.dist import get_dist_info
 from torch.utils.data import BatchSampler, DataLoader
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 # Transforms without randomness, which a pipeline begins with.
 DETERMINISTIC = (LoadImageFromFile, LoadAnnotations, Resize)

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from iou_aware.common import assignments
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.method import heads as heads  # whose parts are registered
 
 # Modules of registered parts that run their arguments: one evaluates one, others read another config or its weights.

@@ -1,6 +1,5 @@
 """A run's log lines while it trains, and the rows of its history."""
 
-import logging
 import math
 import os
 import time
@@ -11,9 +10,7 @@ import torch
 from mmengine.dist import all_reduce, get_world_size, is_distributed, is_main_process
 from mmengine.hooks import Hook
 
-from iou_aware.common.errors import InputError
-
-logger = logging.getLogger(__name__)
+from iou_aware.common.messages import InputError, log
 
 EVERY = 50
 PER_EPOCH = 4
@@ -94,7 +91,7 @@ class Progress(Hook):
         row = self.rows[-1]
         parts = ", ".join(f"{key.removeprefix('loss_')} {row[key]:.3f}" for key in row if key.startswith("loss_"))
         left = self.seconds / self.iterations * (runner.max_iters - runner.iter - 1)
-        logger.info(
+        log.info(
             "%s: epoch %d/%d, step %d/%d, lr %.2e, loss %.3f (%s), %.1f images/s, %s left",
             *(self.name, runner.epoch + 1, runner.max_epochs, step, length, row["lr"], row["loss"], parts),
             *(self.batch_size * self.iterations / self.seconds, timedelta(seconds=round(left))),

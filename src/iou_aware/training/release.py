@@ -1,6 +1,5 @@
 """The stage ``release``: fetches weights that others have trained and published, checks and seals them."""
 
-import logging
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,15 +9,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 from iou_aware.common import provenance, seal
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import sha256, write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.data import released
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import width_height
 from iou_aware.training import config, weights
-
-logger = logging.getLogger(__name__)
 
 # NumPy's numbers, such as a best score, which a checkpoint's metadata may hold. Arrays and objects are still refused.
 NUMBERS = [
@@ -74,7 +71,7 @@ def release(experiment: Experiment, run_name: str) -> None:
         "provenance": provenance.collect(),
     }
     seal.write(folder, record, ("weights.pth", "config.py"))
-    logger.info("%s: %s", folder, model.address)
+    log.info("%s: %s", folder, model.address)
 
 
 def _check_classes(name: str, trained: ConfigDict, manifest: Manifest) -> None:

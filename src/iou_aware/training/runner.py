@@ -1,6 +1,5 @@
 """MMEngine's runner, made to stop at any step and to resume from there with the same result."""
 
-import logging
 import signal
 from pathlib import Path
 from types import FrameType
@@ -14,14 +13,12 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner as MMEngineRunner
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError, log
 from iou_aware.method.targets import batch_targets
 from iou_aware.training import checkpoints, loading
 from iou_aware.training.device import channels_last
 from iou_aware.training.progress import Progress
 from iou_aware.workflow.attempts import INTERRUPTED
-
-logger = logging.getLogger(__name__)
 
 # A time limit or a preemption loses nothing, as SIGTERM comes first; a machine that dies loses at most this.
 SAVE_EVERY_SECONDS = 15 * 60
@@ -80,7 +77,7 @@ class Saving(Hook):
         if is_main_process():
             path = checkpoints.save(self.folder, captured, iteration)
             if stop:
-                logger.warning("Asked to stop: saved %s. The same command resumes.", path)
+                log.warning("Asked to stop: saved %s. The same command resumes.", path)
         barrier()
         self._saved_at = runner.progress.seconds
         if stop:
@@ -154,9 +151,9 @@ class Runner(MMEngineRunner):
             state, path = saved
             checkpoints.restore(self, state)
             if is_main_process():
-                logger.info("Resuming from %s", path)
+                log.info("Resuming from %s", path)
         elif is_main_process() and (others := checkpoints.of_other_configs(self.saving.folder)):
-            logger.warning(
+            log.warning(
                 "Starting from the beginning: %s is of another config, number of processes, or code of the method. "
                 "Stop this training and undo the change to resume from it.",
                 others[0],

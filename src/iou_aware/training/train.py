@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import resource
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,8 +12,8 @@ import torch
 from mmengine.dist import is_main_process
 
 from iou_aware.common import provenance, seal
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, sha256, write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones, recipe
 from iou_aware.experiment.experiment import Experiment
@@ -22,8 +21,6 @@ from iou_aware.method import anchors, heads, iou_branch, losses, normaliser, tar
 from iou_aware.training import checkpoints, config, device, launch, weights
 from iou_aware.training.runner import Runner
 from iou_aware.workflow.costs import Estimates
-
-logger = logging.getLogger(__name__)
 
 # What a training computes; a checkpoint is of these.
 CODE = (anchors, config, heads, iou_branch, losses, normaliser, targets, trunk)
@@ -68,7 +65,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     if is_main_process():
         images = manifest.splits[manifest.train].counts["images"]
         used = len(runner.train_dataloader.dataset)
-        logger.info("Training on %d of %d images; the others have no boxes or are under 32 pixels", used, images)
+        log.info("Training on %d of %d images; the others have no boxes or are under 32 pixels", used, images)
     try:
         runner.train()
         if is_main_process():
@@ -112,4 +109,4 @@ def _finish(runner: Runner, resolved: str, folder: Path, record: dict[str, Any])
         "provenance": provenance.collect(),
     }
     seal.write(folder, record)
-    logger.info("%s: %.0f s of training, %s", runner.progress.name, progress.seconds, folder)
+    log.info("%s: %.0f s of training, %s", runner.progress.name, progress.seconds, folder)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from mmengine.model.weight_init import WEIGHT_INITIALIZERS  # with those of MMEngine, of which one is replaced
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import writing
+from iou_aware.common.messages import InputError
 
 # PyTorch's name of what it refuses to import, within advice to trust the file.
 FOREIGN = re.compile(r"GLOBAL (?P<name>\S+)")

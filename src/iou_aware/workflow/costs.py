@@ -8,7 +8,7 @@ from typing import Any
 
 from iou_aware.common import documents
 from iou_aware.common.documents import one_of
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import recipe
 from iou_aware.experiment.experiment import Experiment

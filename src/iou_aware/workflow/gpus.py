@@ -6,7 +6,6 @@ UUIDs stay the same whatever CUDA_VISIBLE_DEVICES or a scheduler makes of the nu
 """
 
 import contextlib
-import logging
 import os
 import random
 import socket
@@ -14,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-logger = logging.getLogger(__name__)
+from iou_aware.common.messages import log
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _ANSWER_SECONDS = 60.0
@@ -44,13 +43,13 @@ def take(count: int) -> None:
         return
     bound = _bind(names, count)
     if not bound:
-        logger.info("Waiting for %d of the GPUs %s: in use by other processes", count, ", ".join(names))
+        log.info("Waiting for %d of the GPUs %s: in use by other processes", count, ", ".join(names))
     while not bound:
         time.sleep(_PAUSE_SECONDS * random.uniform(1, 2))
         bound = _bind(names, count)
     _taken.extend(bound.values())
     os.environ[VISIBLE] = ",".join(bound)
-    logger.info("Taken: %s", os.environ[VISIBLE])
+    log.info("Taken: %s", os.environ[VISIBLE])
 
 
 def visible() -> list[str]:

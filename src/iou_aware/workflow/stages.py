@@ -9,7 +9,7 @@ from typing import Any
 
 from iou_aware.common import assignments, documents
 from iou_aware.common.documents import NAME
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data import released
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment

@@ -12,7 +12,7 @@ from builders.results import AWARE, BASELINE, experiment
 from scipy import stats
 
 from iou_aware.analysis.bootstrap import draw, resamples
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.lrp import errors, resampled_errors
 from iou_aware.evaluation.matching import match, match_areas

@@ -29,7 +29,7 @@ from scipy import stats
 from iou_aware.analysis.claims.judge import judge, write_claims
 from iou_aware.analysis.premise.measure import BOXES
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 CLAIMS = yaml.safe_load((REPORTS / "claims.yaml").read_text(encoding="utf-8"))
 LATER = {"target-gradient-coco", "target-gradient-voc", "oracle-gap"}

@@ -21,7 +21,7 @@ from builders.results import (
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.metrics import METRICS_CSV, load_metrics, load_missing, load_per_class
 from iou_aware.analysis.uncertainty.quantity import Measurements
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 CONTRACT = (
     "run,dataset,split,detector,backbone,iou_loss,target_grad,recipe,scale,seed,rule,"

@@ -29,7 +29,7 @@ from iou_aware.analysis.figures.panels import read_panels
 from iou_aware.analysis.figures.training import draw_training, load_history
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.intervals import Interval
 
 ROWS = [(1, 10, 0.9, 0.5, 0.4), (1, 20, 0.8, 0.4, 0.4), (2, 30, 0.7, 0.4, 0.3), (2, 40, 0.6, 0.3, 0.3)]

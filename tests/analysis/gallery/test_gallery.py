@@ -11,7 +11,7 @@ from PIL import Image
 from iou_aware import detections
 from iou_aware.analysis.gallery import draw as gallery
 from iou_aware.analysis.gallery.panels import chosen, representatives
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 
 RULES = list(gallery.RULES)

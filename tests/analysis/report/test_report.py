@@ -28,7 +28,7 @@ from iou_aware.analysis.report.notebook import write_notebook
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.report.sections import Results
 from iou_aware.analysis.tables.write import write_table
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 
 COUNTS = {"images": 7, "boxes": 5, "areas": {"small": 3, "medium": 2, "large": 0}}

@@ -23,7 +23,7 @@ from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.paper import headings_of, load_paper, metrics_of
 from iou_aware.analysis.tables.write import write_table
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 ROWS = ["iou_aware_r50", "iou_aware_r101", "iou_aware_x101"]
 

@@ -11,7 +11,7 @@ from scipy import stats
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.uncertainty.quantity import Measurements
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation import intervals
 
 NOISE = {"runs": 0.6, "rules": 0.2}

@@ -8,7 +8,6 @@ bootstrap; hence ``evaluation.resampled``.
 """
 
 import json
-import logging
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,13 +16,12 @@ import pyarrow.parquet as pq
 from iou_aware import detections
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
+from iou_aware.common.messages import log
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.resampled import RESAMPLES, SEED, correlation_distributions, distributions, draws
 from iou_aware.experiment.experiment import Experiment
-
-logger = logging.getLogger(__name__)
 
 
 def resample(experiment: Experiment, run_name: str, split: str, resamples: int = RESAMPLES) -> Path:
@@ -45,7 +43,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         values, _ = distributions(matches, weights)
         values |= correlation_distributions(matches["all"], weights)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
-        logger.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
+        log.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {
         **provenance.collect(),
         "weights_sha256": detections.provenance(source)["weights_sha256"],

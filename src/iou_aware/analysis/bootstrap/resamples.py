@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 # A part of a sum: a factor, and what it multiplies: resamples as ``load`` returns them, rule and metric.
 Term = tuple[float, pd.DataFrame | None, str, str]

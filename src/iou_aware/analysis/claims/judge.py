@@ -3,7 +3,6 @@
 The claims are data, ``reports/claims.yaml``; ``uncertainty.verdict`` defines the verdicts.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -32,10 +31,9 @@ from iou_aware.analysis.uncertainty.verdict import (
 from iou_aware.common import documents, provenance
 from iou_aware.common.documents import Document, Key
 from iou_aware.common.files import sha256, write_json, write_text
+from iou_aware.common.messages import log
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
-
-logger = logging.getLogger(__name__)
 
 # Measures a number that a claim is about: its label and its sums, see ``Measurements.quantity``.
 Measure = Callable[..., Quantity]
@@ -65,7 +63,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
     readable = paths.claims.with_suffix(".md")
     write_json(paths.claims, judged)
     write_text(readable, page(experiment.title, judged))
-    logger.info("%s: %s", paths.claims, counted(judged))
+    log.info("%s: %s", paths.claims, counted(judged))
     return [paths.claims, readable]
 
 

@@ -1,7 +1,6 @@
 """The stage ``collect``: every evaluation of an experiment becomes a row of ``metrics.csv``."""
 
 import json
-import logging
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -9,14 +8,12 @@ from typing import Any
 
 from iou_aware.analysis import metrics
 from iou_aware.analysis.collect.released_weights import write_checks
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import csv_text, write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.common.seal import AGAIN
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run
-
-logger = logging.getLogger(__name__)
 
 
 def collect(experiment: Experiment) -> list[dict[str, str]]:
@@ -54,8 +51,8 @@ def collect(experiment: Experiment) -> list[dict[str, str]]:
         write_text(path, csv_text(columns, ({column: line.get(column) for column in columns} for line in lines)))
     write_checks(experiment, metrics.load_metrics(paths.metrics))
     for (name, split, why), gaps in groupby(missing, itemgetter("run", "split", "why")):
-        logger.warning("missing: %s, %s, %s: %s", name, split, ", ".join(gap["rule"] for gap in gaps), why)
-    logger.info("%d rows in %s", len(rows), paths.metrics)
+        log.warning("missing: %s, %s, %s: %s", name, split, ", ".join(gap["rule"] for gap in gaps), why)
+    log.info("%d rows in %s", len(rows), paths.metrics)
     return missing
 
 

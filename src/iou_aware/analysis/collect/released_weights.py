@@ -1,17 +1,15 @@
 """Whether released weights measure here what was published of them: evidence for everything else that is measured."""
 
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from iou_aware.common.files import write_json
+from iou_aware.common.messages import log
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE
-
-logger = logging.getLogger(__name__)
 
 # In points of AP. What is published is rounded to one decimal; libraries and GPUs may differ in the last digit.
 TOLERANCE = 0.1
@@ -53,5 +51,5 @@ def write_checks(experiment: Experiment, metrics: pd.DataFrame) -> None:
             ours = measured.get((name, split))
             check = {"run": name, "split": split, "published": published, "measured": ours}
             checks.append(check | {"met": is_met(published, ours)})
-            logger.log(logging.INFO if checks[-1]["met"] else logging.WARNING, "check: %s", described(checks[-1]))
+            (log.info if checks[-1]["met"] else log.warning)("check: %s", described(checks[-1]))
     write_json(experiment.paths.checks, checks)

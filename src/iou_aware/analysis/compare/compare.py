@@ -9,7 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from iou_aware.analysis.compare import page
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.comparison import compare as measured
 from iou_aware.evaluation.results import read_results

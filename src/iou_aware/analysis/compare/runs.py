@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from iou_aware import detections
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.layout import Layout
 from iou_aware.method.confidence import Rule

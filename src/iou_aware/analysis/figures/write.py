@@ -1,6 +1,5 @@
 """The stage ``figures``: alpha, gains and training curves as SVG, with the paper's values where it has them."""
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from iou_aware.analysis.figures.panels import read_panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
 from iou_aware.analysis.uncertainty.quantity import Measurements
+from iou_aware.common.messages import log
 from iou_aware.experiment.experiment import Experiment
-
-logger = logging.getLogger(__name__)
 
 
 def write_figures(experiment: Experiment) -> list[Path]:
@@ -35,7 +33,7 @@ def write_figures(experiment: Experiment) -> list[Path]:
         paths = [style.save(figure, folder / f"{name}.svg") for name, figure in _drawn(experiment)]
     for old in set(folder.glob("*.svg")) - set(paths):
         old.unlink()
-    logger.info("%d figures in %s", len(paths), folder)
+    log.info("%d figures in %s", len(paths), folder)
     return paths
 
 

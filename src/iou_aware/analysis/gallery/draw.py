@@ -9,7 +9,6 @@ and the paper's alpha 0.50. As many images are shown of those that lost most as 
 change are not.
 """
 
-import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,11 @@ from iou_aware import detections
 from iou_aware.analysis.gallery.panels import Representatives, pictures, representatives
 from iou_aware.common import drawing
 from iou_aware.common.files import csv_text, write_text
+from iou_aware.common.messages import log
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
-
-logger = logging.getLogger(__name__)
 
 RULES = ("alpha=1.00", "alpha=0.50")
 COLUMNS = ["file", "run", "baseline", "split", "image_id", "file_name", "change", "text"]
@@ -57,7 +55,7 @@ def write_gallery(experiment: Experiment) -> list[Path]:
     for old in set(folder.glob("*.jpg")) - set(paths):
         old.unlink()
     write_text(folder / "gallery.csv", csv_text(COLUMNS, lines))
-    logger.info("%d images in %s", len(paths), folder)
+    log.info("%d images in %s", len(paths), folder)
     return [*paths, folder / "gallery.csv"]
 
 
@@ -65,7 +63,7 @@ def _shown(experiment: Experiment) -> Iterable[tuple[str, str, str]]:
     """Return IoU-aware run, baseline and split: the first of each dataset and split that has been predicted."""
     shown: dict[tuple[str, str], tuple[str, str, str]] = {}
     if not set(RULES) <= set(experiment.rules):
-        logger.warning("missing: the gallery compares the rules %s, which are not both computed", " and ".join(RULES))
+        log.warning("missing: the gallery compares the rules %s, which are not both computed", " and ".join(RULES))
         return ()
     for name, baseline in matched_pairs(experiment.runs):
         run = experiment.runs[name]

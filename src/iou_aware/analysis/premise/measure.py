@@ -5,7 +5,6 @@ made of score and predicted IoU to tell more. Here is by how much, for every run
 with IoU, the joint density, whether the predicted IoU can be believed (and on what it cannot), LRP and LaECE.
 """
 
-import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 
 from iou_aware import detections
 from iou_aware.common.files import write_text
+from iou_aware.common.messages import log
 from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
@@ -24,8 +24,6 @@ from iou_aware.evaluation.matching import Matches, match
 from iou_aware.evaluation.overlaps import MATCHED, Overlaps, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
-
-logger = logging.getLogger(__name__)
 
 TABLES = {
     "correlations": ["boxes", "score", "detections", "spearman", "pearson"],
@@ -85,7 +83,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
                 parts |= {"reliability": reliability(detected, near), "bias": bias(detected, near)}
             for table, rows in parts.items():
                 tables[table] += [shared | row for row in rows]
-            logger.info("%s, %s, %s: %d detections", name, split, rule, len(detected.confidences))
+            log.info("%s, %s, %s: %d detections", name, split, rule, len(detected.confidences))
     files = {name: experiment.paths.premise / f"{name}.csv" for name in TABLES}
     for name, rows in tables.items():
         frame = pd.DataFrame(rows, columns=[*_SHARED, *TABLES[name]])

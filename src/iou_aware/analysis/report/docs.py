@@ -5,7 +5,6 @@
 """
 
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.times import COSTS, cost_rows, costs
 from iou_aware.common import markdown
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.data import dataset
 from iou_aware.experiment.experiment import Experiment
-
-logger = logging.getLogger(__name__)
 
 # What the first page shows, as far as it is drawn: the gain that the paper is about, and where it comes from.
 FIRST_FIGURES = ("alpha_gain", "gain_per_threshold")
@@ -65,7 +62,7 @@ def write_docs(experiment: Experiment) -> Path:
         write_text(file, "\n\n".join(part.strip() for part in parts) + "\n")
     for file in figures:
         write_text(folder / file.name, file.read_text(encoding="utf-8"))
-    logger.info("Wrote %s, and %d figures below it", page, len(figures))
+    log.info("Wrote %s, and %d figures below it", page, len(figures))
     return page
 
 

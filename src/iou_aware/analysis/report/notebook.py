@@ -1,19 +1,16 @@
 """The stages ``report`` and ``notebook``: a notebook of ``reports/``, executed over the results, as one page."""
 
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import write_text
+from iou_aware.common.messages import InputError, log
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import REPORT
-
-logger = logging.getLogger(__name__)
 
 # Where Jupyter, IPython and Matplotlib would write into the user's home.
 FOLDERS = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
@@ -44,7 +41,7 @@ def write_notebook(experiment: Experiment, name: str = REPORT) -> Path:
         page = _page(executed, source.parent, about, with_code)
     # The tables, which are read by themselves as well, link to the report from beside it; in it, that is here.
     write_text(target, page.replace(f'href="../{target.parent.name}/{target.name}#', 'href="#'))
-    logger.info("Wrote %s", target)
+    log.info("Wrote %s", target)
     return target
 
 
@@ -61,7 +58,7 @@ def _execute(source: Path, executed: Path, experiment: Experiment, *, whole: boo
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    logger.info("Executing %s over %s", source, experiment.results)
+    log.info("Executing %s over %s", source, experiment.results)
     try:
         papermill.execute_notebook(
             source,
@@ -77,7 +74,7 @@ def _execute(source: Path, executed: Path, experiment: Experiment, *, whole: boo
         failed = f"{source}: a cell failed. Correct it, in Jupyter say.\n{fault}"
         if whole:
             raise InputError(failed) from fault
-        logger.warning("%s", failed)
+        log.warning("%s", failed)
     except ValueError as fault:
         raise InputError(f"{source}: cannot be run as a notebook ({fault}). Correct it, or take it away.") from fault
 

@@ -15,8 +15,8 @@ from iou_aware.analysis.report.notebook import notebook_title
 from iou_aware.analysis.report.runs import runs_page
 from iou_aware.analysis.tables.layout import shown
 from iou_aware.analysis.times import COSTS, cost_rows, costs
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import text_of_cell
+from iou_aware.common.messages import InputError
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.experiment.experiment import Experiment
 

@@ -18,7 +18,7 @@ from iou_aware.analysis import metrics
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import trainings
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.evaluation.intervals import Choose, Interval, first, interval
 from iou_aware.evaluation.resampled import CORRELATIONS
 from iou_aware.experiment.columns import FURTHER, PAPER

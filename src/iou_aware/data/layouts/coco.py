@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
+from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import Dataset
 from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, flag, one_line, outside, spelt
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from iou_aware.common.documents import closest
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import Dataset
 from iou_aware.data.layouts.voc_xml import decoded, read_annotation
 from iou_aware.data.source import Fault, Source, SourceBox, SourceImage, composed, outside, spelt

@@ -7,8 +7,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from iou_aware.common.errors import InputError
 from iou_aware.common.files import require_regular
+from iou_aware.common.messages import InputError
 from iou_aware.data.source import Fault, SourceBox, SourceImage, flag, one_line
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

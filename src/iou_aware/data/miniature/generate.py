@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 from iou_aware.data.miniature.scenes import SIZE, SceneObject, Style, cross, draw, polygon, star
 
 VERSION = 2  # raise it whenever equal settings give other bytes

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from iou_aware.common.errors import InputError
+from iou_aware.common.messages import InputError
 
 
 @dataclass(frozen=True)

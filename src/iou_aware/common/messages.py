@@ -1,4 +1,8 @@
-"""The errors of the package that are meant for people rather than for debuggers."""
+"""What the package tells people: its log, and the errors that are meant for them rather than for debuggers."""
+
+import logging
+
+log = logging.getLogger("iou_aware")
 
 
 class InputError(ValueError):

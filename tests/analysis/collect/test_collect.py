@@ -89,7 +89,7 @@ def test_released_weights_are_not_fetched_where_others_are_not_trained(tmp_path)
     study = experiment(tmp_path, runs=runs, tables={"both": own_table(rows)})
     expected = {BASELINE: "not trained", BASELINE.replace("quick", "zoo"): "not fetched"}
     assert {gap["run"]: gap["why"] for gap in collect(study)} == expected
-    quantity, both = Measurements(study.paths, study.runs).quantity, {"table": study.tables["both"], "paper": ""}
+    quantity, both = Measurements(study).quantity, {"table": study.tables["both"], "paper": ""}
     told = [quantity("AP", [[(1, row, "AP")]], **both, noise=None).missing for row in rows]
     assert told == [f"{run} is {why}" for run, why in expected.items()]
 

@@ -50,7 +50,7 @@ def write_history(study, name):
 
 
 def panels_of(study):
-    return read_panels(study, Measurements(study.paths, study.runs))
+    return read_panels(study, Measurements(study))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def near_of(same, crowd=None) -> Overlaps:
 def drawn_premise(study) -> list:
     """Return the figures of the premise, each with its name."""
     collect(study)
-    measurements = Measurements(study.paths, study.runs)
+    measurements = Measurements(study)
     return list(draw_premise(study.paths.premise, study.runs, study.rules, measurements, ""))
 
 

@@ -66,7 +66,7 @@ def test_the_papers_layout_has_values_then_gains():
 
 def test_classes_stand_below_with_gains_over_the_baseline_of_their_own():
     content = replace(CONTENT, rows=[], classes={"red_cell": [BASE, replace(AWARE, ours={"AP": 32.0}), ADDED]})
-    content = with_numbers(None, content, None, {}, by_size=True)
+    content = with_numbers(content, None, by_size=True)
     known = [{key: value for key, value in row.numbers["AP"].items() if value} for row in content.classes["red_cell"]]
     assert known == [{"ours": 30.0}, {"ours": 32.0, "gain": 2.0}, {"ours": 99.0, "gain": 69.0}]
     _, section = in_columns("T", "", content, []).sections

@@ -1,6 +1,7 @@
 """Sums over cells of a table: value, interval, seeds and noise, each worked out by hand from the same numbers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def study(tmp_path_factory):
 
 def quantity(study, sums, **changes):
     given = {"table": study.tables["gains"], "paper": "table3", "noise": NOISE} | changes
-    return Measurements(study.paths, study.runs).quantity("a number", sums, **given)
+    return Measurements(study).quantity("a number", sums, **given)
 
 
 @pytest.mark.parametrize(
@@ -186,4 +187,4 @@ def test_a_run_of_another_experiment_is_named_with_its_line(study):
     runs = dict(list(study.runs.items())[:-1])
     named = rf"metrics\.csv, line 6, column run: found '{list(study.runs)[-1]}'.*experiment study; run"
     with pytest.raises(InputError, match=named):
-        Measurements(study.paths, runs)
+        Measurements(replace(study, runs=runs))

@@ -4,16 +4,15 @@ The claims are data, ``reports/claims.yaml``; ``uncertainty.verdict`` defines th
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from iou_aware.analysis.claims.page import counted, page
 from iou_aware.analysis.paper import load_paper
-from iou_aware.analysis.uncertainty.quantity import METRICS, Measurements, Quantity, Term
+from iou_aware.analysis.uncertainty.quantity import METRICS, Measure, Measurements, Term
 from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
 from iou_aware.analysis.uncertainty.verdict import (
     INCONCLUSIVE,
@@ -25,7 +24,6 @@ from iou_aware.analysis.uncertainty.verdict import (
     judge_best,
     judge_number,
     judge_step,
-    noise_in,
     together,
 )
 from iou_aware.common import documents, provenance
@@ -34,9 +32,6 @@ from iou_aware.common.files import sha256, write_json, write_text
 from iou_aware.common.messages import log
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
-
-# Measures a number that a claim is about: its label and its sums, see ``Measurements.quantity``.
-Measure = Callable[..., Quantity]
 
 
 def write_claims(experiment: Experiment) -> list[Path]:
@@ -49,7 +44,7 @@ def write_claims(experiment: Experiment) -> list[Path]:
             does not exist.
     """
     claims, paths = judge(experiment), experiment.paths
-    trainings = Measurements(paths, experiment.runs).deviations(experiment.tables.values())
+    trainings = Measurements(experiment).deviations(experiment.tables.values())
     counts = Counter(claim["verdict"] for claim in claims.values())
     checksums = {"claims_sha256": sha256(paths.statements), "metrics_sha256": sha256(paths.metrics)}
     judged = {
@@ -83,7 +78,7 @@ def judge(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """
     paths, tables = experiment.paths, experiment.tables
     document = documents.read(paths.statements, "claims")
-    measurements, values = Measurements(paths, experiment.runs), experiment.comparison == "values"
+    measurements, values = Measurements(experiment), experiment.comparison == "values"
     claims: dict[str, dict[str, Any]] = {}
     for index, content in enumerate(document.content["claims"]):
         if content["id"] in claims:
@@ -96,9 +91,7 @@ def judge(experiment: Experiment) -> dict[str, dict[str, Any]]:
             rows += tables[name].rows if name in tables else ()
             _refuse_unknown(document, ("claims", index, "expected", number), expectation, rows)
             table = _showing(name, tables, document.content.get("stand_ins", {}).get(name, ()))
-            own = experiment.noise_in.get(table.name) if table else None
-            noise = noise_in(document, name, content.get("noise"), own)
-            measure = partial(measurements.quantity, table=table, paper=name, noise=noise)
+            measure = measurements.in_table(table, name, content.get("noise"))
             backbones = {row.key: experiment.runs[row.runs[0]].backbone for row in table.rows.values()} if table else {}
             for metric in expectation["metrics"]:
                 if "gain" in expectation:

@@ -1,15 +1,11 @@
 """What the figures draw, gathered from the tables' rows: gains over the baseline, and sweeps over alpha."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN, load_metrics, load_per_class
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
-from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity, Term
-from iou_aware.analysis.uncertainty.verdict import noise_in
-from iou_aware.common import documents
+from iou_aware.analysis.uncertainty.quantity import Measure, Measurements, Quantity
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
 
@@ -17,8 +13,6 @@ _DRAWN = tuple(PER_CLASS_CSV[len(RUN) + 1 :])
 _FEWEST_ALPHAS = 3
 # Of a sweep, the gain figures show the classification score alone, the paper's choice, and one that favours the IoU.
 _SHOWN_ALPHAS = (1.0, 0.5, 0.3)
-# Returns a number of one table with its uncertainty: its label and its sums, see ``Measurements.quantity``.
-Measure = Callable[[str, list[list[Term]]], Quantity]
 
 
 @dataclass(frozen=True)
@@ -95,16 +89,13 @@ def read_panels(experiment: Experiment, measurements: Measurements) -> list[Pane
         InputError: ``claims.yaml``, ``metrics.csv``, ``per_class.csv`` or a table of the paper is malformed.
     """
     paths = experiment.paths
-    statements = documents.read(paths.statements, "claims")
     metrics, per_class = load_metrics(paths.metrics), load_per_class(paths.per_class)
     alike: dict[frozenset, list[tuple[Table, TableContent, Measure]]] = {}
-    for name, table in experiment.tables.items():
-        noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
-        measure = partial(measurements.quantity, table=table, paper="", noise=noise)
+    for table in experiment.tables.values():
         paper = load_paper(paths.paper(table.paper)) if table.paper else None
         content = read_content(replace(table, columns=_DRAWN), experiment.runs, paper, metrics, per_class)
         about = frozenset((row.runs, row.rule) for row in content.rows if row.runs)
-        alike.setdefault(about, []).append((table, content, measure))
+        alike.setdefault(about, []).append((table, content, measurements.in_table(table)))
     return [_panel(*first, others) for first, *others in alike.values()]
 
 

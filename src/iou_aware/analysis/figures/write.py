@@ -39,7 +39,7 @@ def write_figures(experiment: Experiment) -> list[Path]:
 
 def _drawn(experiment: Experiment) -> Iterable[tuple[str, Figure]]:
     paths, runs = experiment.paths, experiment.runs
-    measurements = Measurements(paths, runs)
+    measurements = Measurements(experiment)
     outer = style.TRAININGS[any(dataset.folds for dataset in experiment.datasets.values())]
     yield from draw_gains(read_panels(experiment, measurements), outer)
     yield from draw_premise(paths.premise, runs, experiment.rules, measurements, outer)

@@ -1,13 +1,12 @@
 """Every number of a table beside the paper's, with its gain over the row's baseline, how sure it is, and verdicts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from iou_aware.analysis.tables.rows import Number, TableContent, TableRow, difference
-from iou_aware.analysis.uncertainty.quantity import Measurements, Term
+from iou_aware.analysis.uncertainty.quantity import Measure, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number
-from iou_aware.experiment.table import Table
 
 _CERTAINTY: Number = {"low": None, "high": None, "lowest": None, "highest": None, "verdict": "", "why": ""}
 # What there is not.
@@ -19,16 +18,12 @@ NOTHING: Number = {
 }
 
 
-def with_numbers(
-    table: Table, content: TableContent, measurements: Measurements, noise: Mapping[str, float], by_size: bool
-) -> TableContent:
+def with_numbers(content: TableContent, measure: Measure, by_size: bool) -> TableContent:
     """Return a table with its numbers; those of a class alone have neither a paper's number nor an interval.
 
     Args:
-        table: What the experiment says of it.
         content: Its rows with their values.
-        measurements: What says how sure they are.
-        noise: Which differences mean nothing.
+        measure: What says how sure they are.
         by_size: Whether sizes are judged as well as signs.
 
     Raises:
@@ -38,8 +33,7 @@ def with_numbers(
     def judged(terms: list[Term], paper: float | None) -> Finding:
         """Judge one term by its size, the difference of two also by its sign."""
         label = f"{terms[0][2]}: {' − '.join(row for _, row, _ in terms)}"
-        name = table.paper or table.name
-        quantity = replace(measurements.quantity(label, [terms], table=table, paper=name, noise=noise), paper=paper)
+        quantity = replace(measure(label, [terms]), paper=paper)
         if paper is None:  # it says nothing that could be judged
             return Finding(quantity, "", NOT_RUN if quantity.value is None else "", quantity.missing or "")
         sign = ("positive" if paper > 0 else "negative") if len(terms) > 1 and paper else None

@@ -9,8 +9,6 @@ from iou_aware.analysis.tables.numbers import NOTHING, with_numbers
 from iou_aware.analysis.tables.render import render
 from iou_aware.analysis.tables.rows import TableContent, read_content
 from iou_aware.analysis.uncertainty.quantity import Measurements
-from iou_aware.analysis.uncertainty.verdict import noise_in
-from iou_aware.common import documents
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.experiment.experiment import Experiment
 
@@ -30,9 +28,7 @@ def write_table(experiment: Experiment, name: str) -> list[Path]:
     paper = load_paper(paths.paper(table.paper)) if table.paper else None
     per_class = load_per_class(paths.per_class) if table.per_class else None
     content = read_content(table, experiment.runs, paper, load_metrics(paths.metrics), per_class)
-    statements = documents.read(paths.statements, "claims")
-    noise = noise_in(statements, table.paper or name, runs=experiment.noise_in.get(name))
-    content = with_numbers(table, content, Measurements(paths, experiment.runs), noise, by_size)
+    content = with_numbers(content, Measurements(experiment).in_table(table), by_size)
     below = notes.notes_below(table.split, content, by_size, load_missing(paths.missing))
     main = layout.in_columns(table.title, table.caption, content, below)
     title = f"{table.title}, number by number"

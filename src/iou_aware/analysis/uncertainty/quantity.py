@@ -6,9 +6,9 @@ step of a trend, the interval accounts for that choice.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from iou_aware.analysis import metrics
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import trainings
+from iou_aware.common import documents
 from iou_aware.common.messages import InputError
 from iou_aware.evaluation.intervals import Choose, Interval, first, interval
 from iou_aware.evaluation.resampled import CORRELATIONS
 from iou_aware.experiment.columns import FURTHER, PAPER
-from iou_aware.experiment.layout import Layout
+from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, Run
 from iou_aware.experiment.table import Row, Table
 
@@ -65,29 +66,29 @@ class Quantity:
     by_seed: dict[int, float] = field(default_factory=dict)
 
 
+# Measures a number of one table: its label and its sums, see ``Measurements.quantity``.
+Measure = Callable[..., Quantity]
+
+
 class Measurements:
     """The numbers of an experiment by table, row and metric, ours and the paper's."""
 
-    def __init__(self, paths: Layout, runs: Mapping[str, Run]):
+    def __init__(self, experiment: Experiment):
         """Read ``metrics.csv`` and ``missing.csv``.
-
-        Args:
-            paths: Where the files of the experiment are.
-            runs: Its runs by name.
 
         Raises:
             InputError: A file is malformed, or ``metrics.csv`` has a run that is not of the experiment.
         """
-        self._paths, self._runs = paths, runs
-        table = metrics.load_metrics(paths.metrics)
-        known = f"a run of the experiment {paths.experiment}; run `iou-aware collect` again"
-        metrics.refuse(paths.metrics, table["run"], ~table["run"].isin(list(runs)), known)
+        self._paths, self._runs, self._noise_in = experiment.paths, experiment.runs, experiment.noise_in
+        table = metrics.load_metrics(self._paths.metrics)
+        known = f"a run of the experiment {experiment.name}; run `iou-aware collect` again"
+        metrics.refuse(self._paths.metrics, table["run"], ~table["run"].isin(list(self._runs)), known)
         self._weights = dict(zip(table["run"], table["weights_sha256"], strict=True))
-        self._missing = metrics.load_missing(paths.missing)
+        self._missing = metrics.load_missing(self._paths.missing)
         self._metrics = _by_cell(table)
-        self._drawn: dict[tuple[str, str], pd.DataFrame | None] = {}
+        self._printed, self._resamples = cache(self._read_printed), cache(self._read_resamples)
         # Every model once; its runs differ in their seed only.
-        self._models = list(dict.fromkeys(replace(run, seed=0) for run in runs.values()))
+        self._models = list(dict.fromkeys(replace(run, seed=0) for run in self._runs.values()))
         aware = [model for model in self._models if model.is_iou_aware]
         self._compared = {one.detector for model in aware for one in (model, model.baseline)}
 
@@ -99,6 +100,28 @@ class Measurements:
             return None
         table = pd.read_csv(path)
         return _by_cell(table[(table["score"] == "confidence") & (table["boxes"] == "found")])
+
+    def in_table(
+        self, table: Table | None, paper: str | None = None, noise: Mapping[str, float] | None = None
+    ) -> Measure:
+        """Return ``quantity`` for the numbers of one table, with the noise of training there.
+
+        Args:
+            table: Where our cells are; None where the experiment has no such table.
+            paper: The paper's table of the same rows, ``table5``; by default the one that ``table`` reproduces.
+            noise: A claim's own, ``runs``, ``rules`` or both, which takes precedence over the experiment's, as that
+                does over the one in ``reports/claims.yaml``.
+        """
+        paper = paper or table.paper or table.name
+        usual = self._statements.get("noise_in", {}).get(paper) or self._statements["noise"]
+        runs = self._noise_in.get(table.name) if table else None
+        known = usual | ({} if runs is None else {"runs": runs}) | (noise or {})
+        return partial(self.quantity, table=table, paper=paper, noise=known)
+
+    @cached_property
+    def _statements(self) -> dict[str, Any]:
+        """The content of ``reports/claims.yaml``."""
+        return documents.read(self._paths.statements, "claims").content
 
     def quantity(
         self,
@@ -118,9 +141,8 @@ class Measurements:
             table: Where our cells are; None where the experiment has no such table.
             paper: The paper's table of the same rows.
             noise: By how much two trainings differ (``runs``), and the difference of two rules from one training to
-                another (``rules``), see ``verdict.noise_in``; zero where no training could change anything, None where
-                it is not known. It counts where there are fewer than three seeds. With three, it is measured, see
-                ``trainings``.
+                another (``rules``); zero where no training could change anything, None where it is not known. It
+                counts where there are fewer than three seeds. With three, it is measured, see ``trainings``.
             choose: Chooses among the sums; see ``intervals.interval``.
         """
         cells = list(dict.fromkeys((row, metric) for terms in sums for _, row, metric in terms))
@@ -129,8 +151,8 @@ class Measurements:
         for column, terms in enumerate(sums):
             for factor, *cell in terms:
                 factors[cells.index(tuple(cell)), column] += factor
-        printed = self._printed(paper, cells)
-        known = None if printed is None else round(float(choose(printed @ factors)), 6)
+        printed = [self._printed(paper).get(row, {}).get(metric) for row, metric in cells]
+        known = None if None in printed else round(float(choose(np.array(printed) @ factors)), 6)
         if table is None:
             return Quantity(label, paper=known, missing=f"{paper} is not among this experiment's tables")
         absent = [row for row, _ in cells if row not in table.rows]
@@ -162,12 +184,10 @@ class Measurements:
         by_seed = dict(zip(shared, single.tolist(), strict=True))
         return Quantity(label, value, known, images, seeds, span, low, high, runs, by_seed=by_seed)
 
-    def _printed(self, name: str, cells: Sequence[tuple[str, str]]) -> np.ndarray | None:
-        """Return ``(K,)``, the paper's values; None if its table lacks a cell."""
+    def _read_printed(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return one of the paper's tables, by row and column; empty if it has no such table."""
         path = self._paths.paper(name)
-        table = load_paper(path) if path.is_file() else pd.DataFrame()
-        values = [table.at[row, metric] if row in table.index and metric in table else None for row, metric in cells]
-        return None if None in values else np.array(values)
+        return load_paper(path).to_dict("index") if path.is_file() else {}
 
     def deviations(self, tables: Iterable[Table]) -> list[dict[str, Any]]:
         """Return how AP scatters over the trainings of each dataset and scale that have three seeds.
@@ -257,19 +277,17 @@ class Measurements:
         ]
         return resamples.columns(means)
 
-    def _resamples(self, run: str, split: str) -> pd.DataFrame | None:
-        """Return a run's resamples, read once; InputError if they are of other weights than its metrics."""
-        if (run, split) not in self._drawn:
-            path = self._paths.bootstrap(run, split)
-            frame = resamples.load(path)
-            weights = None if frame is None else frame.attrs["weights_sha256"]
-            if weights not in (None, self._weights.get(run, weights)):
-                raise InputError(
-                    f"{path} is of the weights {weights}, but {self._paths.metrics} of {self._weights[run]}."
-                    f" Run `iou-aware bootstrap` again for {run} on {split}."
-                )
-            self._drawn[run, split] = frame
-        return self._drawn[run, split]
+    def _read_resamples(self, run: str, split: str) -> pd.DataFrame | None:
+        """Return a run's resamples; InputError if they are of other weights than its metrics."""
+        path = self._paths.bootstrap(run, split)
+        frame = resamples.load(path)
+        weights = None if frame is None else frame.attrs["weights_sha256"]
+        if weights not in (None, self._weights.get(run, weights)):
+            raise InputError(
+                f"{path} is of the weights {weights}, but {self._paths.metrics} of {self._weights[run]}."
+                f" Run `iou-aware bootstrap` again for {run} on {split}."
+            )
+        return frame
 
     def _why(self, split: str, row: Row, metric: str) -> str:
         """Return why a cell has no value."""

@@ -5,11 +5,10 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iou_aware.analysis.uncertainty.quantity import TINY, Quantity
-from iou_aware.common.documents import Document
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = "reproduced", "contradicted", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
@@ -33,22 +32,6 @@ class Finding:
     expected: str
     verdict: str
     why: str
-
-
-def noise_in(
-    document: Document, table: str | None, own: Mapping[str, float] | None = None, runs: float | None = None
-) -> dict[str, float]:
-    """Return the noise of training in a table of the paper, by ``reports/claims.yaml``: ``runs`` and ``rules``.
-
-    Args:
-        document: That file.
-        table: The paper's table, ``table5``; None for a table that the paper does not have.
-        own: The claim's own noise, both keys or one, which takes precedence.
-        runs: By how much two trainings differ in the experiment's table, where the experiment says so.
-    """
-    content = document.content
-    noise = content.get("noise_in", {}).get(table) or content["noise"]
-    return noise | ({} if runs is None else {"runs": runs}) | (own or {})
 
 
 def judge_number(quantity: Quantity, sign: str | None, span: Sequence[float] | None, values: bool) -> Finding:

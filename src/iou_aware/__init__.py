@@ -11,5 +11,5 @@ __version__ = "0.2.0"
 
 if "mmengine" in sys.modules:
     from iou_aware.method import heads as heads
-    from iou_aware.method import normaliser as normaliser
+    from iou_aware.method import targets as targets
     from iou_aware.method import trunk as trunk

@@ -53,7 +53,7 @@ def test_whatever_the_package_imports_is_named_as_its_need_and_pinned():
 def test_the_head_needs_nothing_that_mmdetection_does_not_bring():
     """Installed on its own, the package asks for nothing: it must not put another PyTorch or mmcv over a project's."""
     assert not tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("dependencies")
-    assert not further_imports("mmdet.models", "import iou_aware.method.heads, iou_aware.method.normaliser")
+    assert not further_imports("mmdet.models", "import iou_aware.method.heads, iou_aware.method.targets")
 
 
 def further_imports(known: str, code: str) -> set[str]:

@@ -1,13 +1,13 @@
-"""The IoU-aware heads: RetinaNet's (the paper's Fig. 1), and those of ATSS and FCOS with or without centerness."""
+"""The IoU-aware heads: RetinaNet's (the paper's Fig. 1) and its anchors; ATSS's and FCOS's, centerness or not."""
 
 from collections.abc import Sequence
 
 from mmdet.models.dense_heads import ATSSHead, FCOSHead, RetinaHead
-from mmdet.registry import MODELS
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
+from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from iou_aware.method.anchors import RoundedAnchorGenerator as RoundedAnchorGenerator  # registered with the heads
 from iou_aware.method.iou_branch import IoUAware
 
 
@@ -35,6 +35,27 @@ class WithoutCenterness:
         losses = super().loss_by_feat(cls_scores, bbox_preds, unused, *truth)
         del losses["loss_centerness"]
         return losses
+
+
+@TASK_UTILS.register_module()
+class RoundedAnchorGenerator(AnchorGenerator):
+    """MMDetection 1.x's anchors in continuous coordinates, as MMDetection 3 has them.
+
+    1.x centres anchors on the middle of a cell's pixels, ((s - 1) / 2, (s - 1) / 2) for a cell of s pixels, and rounds
+    their corners to whole pixels. Both corners belong to the box, and 1 is added wherever a width is needed. In
+    continuous coordinates the centre is (s / 2, s / 2) and a box ends where its last pixel does, at x2 + 1; what 1.x
+    does with boxes is then the ordinary arithmetic, and nothing else of it has to be imitated.
+    """
+
+    def gen_single_level_base_anchors(
+        self, base_size: float, scales: Tensor, ratios: Tensor, center: tuple[float, float] | None = None
+    ) -> Tensor:
+        """Return the anchors (A, 4) of the first cell of a level, of which ``base_size`` is the side."""
+        center = center or (base_size / 2, base_size / 2)
+        anchors = super().gen_single_level_base_anchors(base_size, scales, ratios, center)
+        # The last pixel is what is rounded, and not the end: they differ where an end lies halfway.
+        last = anchors.new_tensor([0.0, 0.0, 1.0, 1.0])
+        return (anchors - last).round() + last
 
 
 @MODELS.register_module()

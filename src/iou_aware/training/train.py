@@ -17,13 +17,13 @@ from iou_aware.common.messages import InputError, log
 from iou_aware.data.manifest import Manifest
 from iou_aware.experiment import backbones, recipe
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.method import anchors, heads, iou_branch, losses, normaliser, targets, trunk
+from iou_aware.method import heads, iou_branch, losses, targets, trunk
 from iou_aware.training import checkpoints, config, device, launch, weights
 from iou_aware.training.runner import Runner
 from iou_aware.workflow.costs import Estimates
 
 # What a training computes; a checkpoint is of these.
-CODE = (anchors, config, heads, iou_branch, losses, normaliser, targets, trunk)
+CODE = (config, heads, iou_branch, losses, targets, trunk)
 
 
 def train(experiment: Experiment, run_name: str) -> None:

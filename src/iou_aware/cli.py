@@ -14,8 +14,8 @@ from typing import Any
 from iou_aware import __version__
 from iou_aware.commands import ARGUMENTS, COMMANDS, Command
 from iou_aware.common import process
-from iou_aware.common.messages import InputError, MachineError
-from iou_aware.workflow import attempts, gpus
+from iou_aware.common.messages import WRONG_INPUT, InputError, MachineError, marked
+from iou_aware.workflow import gpus
 
 DESCRIPTION = """\
 A reproduction of 'IoU-aware Single-stage Object Detector for Accurate
@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, ModuleNotFoundError) as fault:
         missing = isinstance(fault, ModuleNotFoundError)
         remedy = "; the environment of `make setup` has what the study needs" if missing else ""
-        print(attempts.marked(f"iou-aware: {fault}{remedy}", attempts.WRONG_INPUT), file=sys.stderr)
-        return attempts.WRONG_INPUT
+        print(marked(f"iou-aware: {fault}{remedy}", WRONG_INPUT), file=sys.stderr)
+        return WRONG_INPUT
     except SystemExit as end:
-        print(attempts.marked("iou-aware: ended", end.code), file=sys.stderr)
+        print(marked("iou-aware: ended", end.code), file=sys.stderr)
         raise
     return 0
 

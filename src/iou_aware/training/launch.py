@@ -9,8 +9,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from iou_aware.common import process
-from iou_aware.common.messages import log
-from iou_aware.workflow.attempts import INTERRUPTED
+from iou_aware.common.messages import INTERRUPTED, log
 
 # Seconds that the processes have to save after SIGTERM. torchrun's default is 30, which a slow file system may need for
 # the checkpoint alone; the cluster's profile gives 120 seconds' notice of a time limit.

@@ -13,12 +13,11 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner as MMEngineRunner
 
-from iou_aware.common.messages import InputError, log
+from iou_aware.common.messages import INTERRUPTED, InputError, log
 from iou_aware.method.targets import batch_targets
 from iou_aware.training import checkpoints, loading
 from iou_aware.training.device import channels_last
 from iou_aware.training.progress import Progress
-from iou_aware.workflow.attempts import INTERRUPTED
 
 # A time limit or a preemption loses nothing, as SIGTERM comes first; a machine that dies loses at most this.
 SAVE_EVERY_SECONDS = 15 * 60

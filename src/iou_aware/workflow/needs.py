@@ -3,8 +3,8 @@
 import math
 
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.workflow import attempts
 from iou_aware.workflow.costs import AUTO, Estimates
+from iou_aware.workflow.jobs import may_lack_memory
 
 # Time limits over the estimate from published measurements. A training that exceeds its limit resumes.
 TRAINING_MARGIN = 1.5
@@ -63,13 +63,13 @@ class Needs:
     def training_memory(self, name: str, attempt: int) -> int:
         """Memory of one training in MB; more when the last attempt may have run out of it."""
         log = self.experiment.paths.log("train", name)
-        lacked = attempt > 1 and attempts.may_lack_memory(log)
+        lacked = attempt > 1 and may_lack_memory(log)
         return self._processes(name) * self._memory() * (MOST_OF_TRAINING if lacked else 1)
 
     def testing_memory(self, name: str, split: str, attempt: int) -> int:
         """Memory of one prediction in MB; more when the last attempt may have run out of it."""
         log = self.experiment.paths.log("predict", f"{name}.{split}")
-        return self.memory(self._memory(), attempt if attempts.may_lack_memory(log) else 1)
+        return self.memory(self._memory(), attempt if may_lack_memory(log) else 1)
 
     @staticmethod
     def memory(first: int, attempt: int) -> int:

@@ -1,13 +1,38 @@
-"""SIGTERM from a cluster, passed on to the stages that a job runs."""
+"""How Snakemake treats the jobs of this workflow: which it tries again, with how much memory, and what they hear."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from iou_aware.common.messages import INTERRUPTED, TERMINATED, WRONG_INPUT, exit_status
+
 COMMAND = "iou-aware"
+
+
+def may_lack_memory(log: Path) -> bool:
+    """Return whether the last attempt may have run out of memory: it ran, and was not asked to stop."""
+    return log.is_file() and exit_status(log) not in (INTERRUPTED, TERMINATED)
+
+
+def retry_no_wrong_input(*kinds: type) -> None:
+    """Make Snakemake not retry a job whose stage found its input wrong.
+
+    Args:
+        kinds: Snakemake's classes of jobs, ``Job`` and ``GroupJob``, whose ``restart_times`` is the number of retries.
+    """
+    for kind in kinds:
+        kind.restart_times = property(_unless_wrong(kind.restart_times.fget))
+
+
+def _unless_wrong(allowed: Callable[[Any], int]) -> Callable[[Any], int]:
+    def restart_times(job: Any) -> int:
+        logs = filter(Path.is_file, map(Path, job.log))
+        return 0 if any(exit_status(log) == WRONG_INPUT for log in logs) else allowed(job)
+
+    return restart_times
 
 
 def relay_sigterm(scheduler: type) -> None:

@@ -45,8 +45,8 @@ def test_sets_are_byte_identical(tmp_path, name):
 def test_objects_fill_cocos_areas_and_some_are_hardly_seen(style, least):
     objects = [item for index in range(150) for item in micro_scenes.draw(style, (index,))[1]]
     boxes = np.array([item.box for item in objects])
-    assert (boxes >= 0).all() and (boxes < micro_scenes.SIZE).all()
-    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
+    assert (boxes >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= micro_scenes.SIZE).all()
+    areas = boxes[:, 2:].prod(1)
     shares = [np.mean(areas < 32**2), np.mean((areas >= 32**2) & (areas < 96**2)), np.mean(areas >= 96**2)]
     assert (np.array(shares) > least).all(), shares
     assert 0 < np.mean([item.visible < micro._DIFFICULT for item in objects]) < 0.2
@@ -67,10 +67,11 @@ def test_boxes_hold_what_is_drawn():
         image, (item,) = micro_scenes.draw(style, (index,))
         vivid = np.ptp(image.astype(int), axis=2) > 100
         columns, rows = np.flatnonzero(vivid.any(0)), np.flatnonzero(vivid.any(1))
-        found = np.array([columns[0], rows[0], columns[-1], rows[-1]])
+        drawn = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        x, y, width, height = item.box
         # A soft edge fades from the outline inwards, most at the tip of a triangle.
         tolerance = 14 if item.category == "triangle" else 5
-        assert np.abs(found - item.box).max() <= tolerance, (index, item, found)
+        assert np.abs(drawn - (x, y, x + width, y + height)).max() <= tolerance, (index, item, drawn)
 
 
 def test_hidden_objects_keep_a_third_to_be_seen():

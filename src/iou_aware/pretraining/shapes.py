@@ -36,7 +36,6 @@ STYLE = Style(
     },
     objects=(1, 1),
     sizes=(96, 236),
-    tilt=10,
     ground=(40, 170),
     vivid=70,
     clutter=(1, 5),

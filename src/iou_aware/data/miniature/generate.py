@@ -5,6 +5,7 @@ medium and large areas at the stored size, and edges soft or hidden enough that 
 """
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from iou_aware.common.messages import InputError
 from iou_aware.data.miniature.scenes import SIZE, SceneObject, Style, cross, draw, polygon, star
@@ -27,7 +27,6 @@ _COCO_STYLE = Style(
     shapes={"ellipse": (polygon(48),), "rectangle": (polygon(4, turn=30),), "triangle": (polygon(3, turn=-60),)},
     objects=(1, 3),
     sizes=(32, 180),
-    tilt=10,
     ground=(70, 170),
     vivid=90,
     clutter=(3, 9),
@@ -43,7 +42,6 @@ _VOC_STYLE = Style(
     },
     objects=(1, 3),
     sizes=(48, 200),
-    tilt=10,
     ground=(40, 120),
     vivid=90,
     clutter=(2, 6),
@@ -100,15 +98,13 @@ def _write_coco(counts: Mapping[str, int], seed: int, root: Path) -> None:
             name = f"{index:012d}.jpg"
             images.append({"id": index, "file_name": name, "width": SIZE, "height": SIZE})
             for item in _write_scene(_COCO_STYLE, seed, split, index, root / split / name):
-                x1, y1, x2, y2 = item.box
-                width, height = x2 - x1 + 1, y2 - y1 + 1
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
                         "image_id": index,
                         "category_id": number_of[item.category],
-                        "bbox": [x1, y1, width, height],
-                        "area": width * height,
+                        "bbox": item.box,
+                        "area": math.prod(item.box[2:]),
                         "iscrowd": 0,
                     }
                 )
@@ -146,8 +142,9 @@ def _xml(image: str, objects: list[SceneObject]) -> str:
         f"<size><width>{SIZE}</width><height>{SIZE}</height><depth>3</depth></size>\n",
     ]
     for item in objects:
-        corners = zip(("xmin", "ymin", "xmax", "ymax"), item.box, strict=True)
-        box = "".join(f"<{corner}>{value + 1}</{corner}>" for corner, value in corners)
+        x, y, width, height = item.box
+        corners = {"xmin": x + 1, "ymin": y + 1, "xmax": x + width, "ymax": y + height}
+        box = "".join(f"<{corner}>{value}</{corner}>" for corner, value in corners.items())
         difficult = int(item.visible < _DIFFICULT)
         parts.append(f"<object>\n<name>{item.category}</name>\n<difficult>{difficult}</difficult>\n")
         parts.append(f"<bndbox>{box}</bndbox>\n</object>\n")
@@ -158,6 +155,6 @@ def _write_scene(style: Style, seed: int, split: str, index: int, path: Path) ->
     """Draw scene ``index`` of a split, store its image and return its objects."""
     name = f"{style.name}/{split}".encode()
     image, objects = draw(style, (seed, index, len(name), *name))
-    encoded = cv2.imencode(".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
     path.write_bytes(encoded.tobytes())
     return objects

@@ -19,6 +19,8 @@ _UNIT = 1 << 12  # length 1 of the unit shapes and of the cosine table
 _STEPS = 240  # steps of a full turn: divisible by the 3, 4, 5, 8 and 10 corners of the shapes
 _COSINE = np.array([round(_UNIT * math.cos(2 * math.pi * step / _STEPS)) for step in range(_STEPS)])
 _TILE = 2 * SIZE  # side of a texture tile: any window of an image's size can be cut out of it
+_TILT = 10  # steps that an object is turned from upright at most, either way
+_MARGIN = 6  # pixels that a soft edge reaches over the outline
 _ATTEMPTS = 40  # tries to place one object before the scene does without it
 
 Ints = NDArray[np.int64]
@@ -34,7 +36,6 @@ class Style:
             other way.
         objects: Fewest and most objects of a scene.
         sizes: Smallest and largest side of the square with an object's extent, pixels; drawn evenly on a log scale.
-        tilt: Most that an object is turned from upright either way, in steps of 1.5 degrees.
         ground: Darkest and brightest grey level of a background, before its tint.
         vivid: Least difference between the strongest and the weakest channel of an object's colour.
         clutter: Fewest and most strokes and specks of a scene.
@@ -45,7 +46,6 @@ class Style:
     shapes: Mapping[str, tuple[Ints, ...]]
     objects: tuple[int, int]
     sizes: tuple[int, int]
-    tilt: int
     ground: tuple[int, int]
     vivid: int
     clutter: tuple[int, int]
@@ -58,7 +58,7 @@ class SceneObject:
 
     Attributes:
         category: Its name.
-        box: Extent of its visible pixels, x1, y1, x2, y2, the last two inclusive.
+        box: Extent of its visible pixels: x, y, width, height.
         visible: Share of its area that can be seen, (0, 1].
     """
 
@@ -72,7 +72,7 @@ class _Placed:
     """An object with its outline on the canvas (1/16 pixel) and its area in pixels, before anything hides it."""
 
     category: str
-    contours: tuple[Ints, ...]
+    contours: list[NDArray[np.int32]]
     window: tuple[slice, slice]
     area: int
 
@@ -188,7 +188,7 @@ def _place(rng: np.random.Generator, style: Style) -> tuple[list[_Placed], NDArr
             break
         item = _propose(rng, style)
         mask = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.fillPoly(mask, [contour.astype(np.int32) for contour in item.contours], 1, shift=_SHIFT)
+        cv2.fillPoly(mask, item.contours, 1, shift=_SHIFT)
         trial = np.where(mask, np.int8(len(placed)), owner)
         candidates = [*placed, item]
         if all(3 * np.count_nonzero(trial == index) >= other.area for index, other in enumerate(candidates)):
@@ -199,41 +199,24 @@ def _place(rng: np.random.Generator, style: Style) -> tuple[list[_Placed], NDArr
 def _propose(rng: np.random.Generator, style: Style) -> _Placed:
     """Draw a category, a size, a shape and a place."""
     category = list(style.shapes)[rng.integers(len(style.shapes))]
-    sizes = _log_steps(*style.sizes)
-    side = sizes[rng.integers(len(sizes))] << _SHIFT
+    smallest, largest = style.sizes
+    side = round(smallest * (largest / smallest) ** (int(rng.integers(64)) / 63)) << _SHIFT
     aspect = rng.integers(-24, 25)  # 64 + aspect : 64 - aspect, that is up to 2.2 : 1
     scale = np.array([side * (64 + aspect), side * (64 - aspect)]) // 128  # half axes
-    angle = int(rng.integers(-style.tilt, style.tilt, endpoint=True))
+    angle = int(rng.integers(-_TILT, _TILT, endpoint=True))
     cosine, sine = _COSINE[angle % _STEPS], _COSINE[(angle - _STEPS // 4) % _STEPS]
     inside = int(scale.min() >> _SHIFT) // 2  # where the centre may lie: few objects reach far over the border
     centre = rng.integers(inside, SIZE - inside, 2) << _SHIFT
     contours = []
     for contour in style.shapes[category]:
         x, y = (contour * scale // _UNIT).T
-        contours.append(np.stack([x * cosine - y * sine, x * sine + y * cosine], 1) // _UNIT + centre)
-    low = np.min([contour.min(0) for contour in contours], 0) >> _SHIFT
-    high = (np.max([contour.max(0) for contour in contours], 0) >> _SHIFT) + 1
-    margin = 6  # the soft edge reaches over the outline
-    (x1, y1), (x2, y2) = np.maximum(low - margin, 0), np.minimum(high + margin + 1, SIZE)
-    doubled = abs(sum(_doubled_area(contour) for contour in contours))
-    return _Placed(
-        category=category,
-        contours=tuple(contours),
-        window=(slice(int(y1), int(y2)), slice(int(x1), int(x2))),
-        area=max(1, int(doubled >> (2 * _SHIFT + 1))),
-    )
-
-
-@cache
-def _log_steps(first: int, last: int) -> tuple[int, ...]:
-    """Return 64 whole numbers from ``first`` to ``last``, evenly on a log scale."""
-    return tuple(round(first * (last / first) ** (step / 63)) for step in range(64))
-
-
-def _doubled_area(contour: Ints) -> int:
-    """Return twice the signed area of a contour, in its own units squared."""
-    (x, y), (next_x, next_y) = contour.T, contour[np.arange(1 - len(contour), 1)].T
-    return int(x @ next_y - y @ next_x)
+        turned = np.stack([x * cosine - y * sine, x * sine + y * cosine], 1) // _UNIT
+        contours.append((turned + centre).astype(np.int32))
+    corners = np.concatenate(contours) >> _SHIFT
+    x1, y1 = np.maximum(corners.min(0) - _MARGIN, 0).tolist()
+    x2, y2 = np.minimum(corners.max(0) + _MARGIN + 2, SIZE).tolist()
+    area = abs(sum(cv2.contourArea(contour, oriented=True) for contour in contours))  # exact: a multiple of 1/2
+    return _Placed(category, contours, (slice(y1, y2), slice(x1, x2)), int(area) >> 2 * _SHIFT)
 
 
 def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], item: _Placed) -> None:
@@ -248,8 +231,8 @@ def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], it
     patch = canvas[item.window]
     mask = np.zeros(patch.shape[:2], np.uint8)
     rows, columns = item.window
-    offset = np.array([columns.start, rows.start]) << _SHIFT
-    cv2.fillPoly(mask, [(contour - offset).astype(np.int32) for contour in item.contours], 255, shift=_SHIFT)
+    offset = (-columns.start << _SHIFT, -rows.start << _SHIFT)
+    cv2.fillPoly(mask, item.contours, 255, shift=_SHIFT, offset=offset)
     mask = cv2.GaussianBlur(mask, (softness, softness), 0)  # fixed-point for 8 bits
     # One array per channel, and 16 bits, which hold 256 * 255 + 128: several times as fast as broadcasting to channels.
     weight = mask.astype(np.uint16) + (mask >> 7)  # 0..256
@@ -261,7 +244,5 @@ def _paint(rng: np.random.Generator, style: Style, canvas: NDArray[np.uint8], it
 
 def _label(item: _Placed, visible: NDArray[np.bool_]) -> SceneObject:
     """Describe an object by its visible pixels, (SIZE, SIZE)."""
-    columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(visible.any(1))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
     share = min(1.0, np.count_nonzero(visible) / item.area)
-    return SceneObject(item.category, box, share)
+    return SceneObject(item.category, cv2.boundingRect(visible.astype(np.uint8)), share)

@@ -4,7 +4,7 @@ import pytest
 from builders.data import HEIGHT, WIDTH, coco_content, converted, prepared, voc_object, write_own_coco, write_own_voc
 
 from iou_aware.common.messages import InputError
-from iou_aware.data.boxes import count
+from iou_aware.data.canonical import count
 
 
 def write(project, layout, *boxes, **keys):
@@ -79,4 +79,5 @@ def test_a_box_may_stick_out_by_a_pixel(tmp_path, layout, box):
 
 def test_areas_are_counted_with_cocos_limits():
     boxes = [{"area": area, "category_id": 1, "iscrowd": 0} for area in (31 * 32, 32 * 32, 96 * 96, 96 * 96 + 1)]
-    assert count(1, boxes, ["cat"])["areas"] == {"small": 1, "medium": 2, "large": 1}
+    content = {"images": [], "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    assert count(content)["areas"] == {"small": 1, "medium": 2, "large": 1}

@@ -11,10 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from iou_aware.common.documents import closest
-from iou_aware.data.boxes import defect
 from iou_aware.data.dataset import Dataset
 from iou_aware.data.images import check_images
 from iou_aware.data.source import Fault, Source, SourceBox, SourceImage
+
+_TOLERANCE = 1.0  # pixels that a box may stick out of its image: annotation tools round, and count from 0 or from 1
+_SMALL, _LARGE = 32**2, 96**2  # COCO's limits between small, medium and large objects, in square pixels
 
 
 def check(dataset: Dataset, split: str, source: Source, classes: Collection[str]) -> dict[str, Any]:
@@ -72,6 +74,28 @@ def content(source: Source, classes: Mapping[str, int | str | None], images: Seq
     }
 
 
+def count(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Count the boxes of an annotation file.
+
+    Args:
+        content: As the function of that name returns it.
+
+    Returns:
+        ``images``; ``boxes`` to be detected; ``ignored``, which are COCO's crowds or VOC's difficult objects;
+        ``classes``, the boxes to be detected by class; ``areas``, the same by COCO's ``small``, ``medium``, ``large``.
+    """
+    objects = [annotation for annotation in content["annotations"] if not annotation["iscrowd"]]
+    classes = Counter(annotation["category_id"] for annotation in objects)
+    areas = Counter((annotation["area"] >= _SMALL) + (annotation["area"] > _LARGE) for annotation in objects)
+    return {
+        "images": len(content["images"]),
+        "boxes": len(objects),
+        "ignored": len(content["annotations"]) - len(objects),
+        "classes": {category["name"]: classes[category["id"]] for category in content["categories"]},
+        "areas": {size: areas[place] for place, size in enumerate(("small", "medium", "large"))},
+    }
+
+
 def _number(images: Sequence[SourceImage]) -> None:
     """Number images in the order of their ids, if all are whole numbers; one without an id has its number as such."""
     whole = all(isinstance(image.id, int) for image in images)
@@ -101,7 +125,7 @@ def _check_boxes(dataset: Dataset, source: Source, classes: Collection[str]) -> 
             if not exclude:
                 source.faults.append(_unlisted(dataset, box, classes))
             continue
-        wrong = box.defect or defect(box.box, *box.image.header.shown)
+        wrong = box.defect or _defect(box.box, *box.image.header.shown)
         if wrong:
             kind, why = wrong
             record = _record(dataset, box, f"{source.corners} {why}")
@@ -117,6 +141,36 @@ def _check_boxes(dataset: Dataset, source: Source, classes: Collection[str]) -> 
         staying.append(box)
     source.boxes = staying
     return {"invalid": invalid, "unlisted": dict(unlisted)}
+
+
+def _defect(box: Sequence[float] | None, width: int, height: int) -> tuple[str, str] | None:
+    """Say what is wrong with a box, or None for a good one.
+
+    A box that passes is one that MMDetection's loader keeps: it leaves out those under a pixel wide or high and those
+    that share nothing with their image, which an evaluation would count.
+
+    Args:
+        box: COCO's ``[x, y, width, height]`` in pixels; None where what was written is no box.
+        width: Width of its image.
+        height: Height of its image.
+
+    Returns:
+        The kind of defect, and its description.
+    """
+    if box is None or not all(map(math.isfinite, box)):
+        return "box not four numbers", "is not finite" if box else "is not four numbers"
+    x, y, box_width, box_height = box
+    if box_width <= 0 or box_height <= 0:
+        return "box without area", "has no area"
+    if box_width < 1 or box_height < 1:
+        return "box under a pixel", "is less than a pixel wide or high, which training leaves out"
+    beyond = (
+        x < -_TOLERANCE or y < -_TOLERANCE or x + box_width > width + _TOLERANCE or y + box_height > height + _TOLERANCE
+    )
+    apart = x >= width or y >= height or x + box_width <= 0 or y + box_height <= 0
+    if beyond or apart:
+        return "box outside its image", f"is outside of its image of {width}x{height} pixels"
+    return None
 
 
 def _unlisted(dataset: Dataset, box: SourceBox, classes: Collection[str]) -> Fault:

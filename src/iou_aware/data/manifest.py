@@ -24,7 +24,7 @@ class SplitData:
         images: The folder that ``file_name`` starts from, likewise.
         labelled: False when it has no boxes to evaluate with.
         counts: ``images``, ``boxes``, ``ignored`` (crowds, or difficult objects), boxes by ``classes`` and by COCO's
-            ``areas`` (``small``, ``medium``, ``large``); see `iou_aware.data.boxes.count`.
+            ``areas`` (``small``, ``medium``, ``large``); see `iou_aware.data.canonical.count`.
         sha256: Of the annotation file.
         invalid: What is wrong with boxes: file, line, index, image, category, box, why. Left out of the annotations,
             unless the dataset says ``invalid_boxes: keep``.

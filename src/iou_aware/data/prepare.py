@@ -12,11 +12,10 @@ from iou_aware.common.documents import closest
 from iou_aware.common.files import sha256, write_text
 from iou_aware.common.messages import InputError, log
 from iou_aware.data import canonical
-from iou_aware.data.boxes import count
 from iou_aware.data.dataset import Dataset, load, require_own_folder
 from iou_aware.data.images import SMALLEST
 from iou_aware.data.manifest import REST, Manifest, SplitData
-from iou_aware.data.source import Fault, Source, SourceImage, settle
+from iou_aware.data.source import Fault, Source, SourceImage
 
 
 def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = None) -> Path:
@@ -53,7 +52,7 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
     for split, source in sources.items():
         _check_content(dataset, split, source, left_out[split])
         faults += source.faults
-    settle(faults, f"{dataset.root}, the data of {name}", folder / "faults.txt")
+    _settle(faults, f"{dataset.root}, the data of {name}", folder / "faults.txt")
 
     def written(split: str, file: Path, images: Sequence[SourceImage], left_out: Mapping[str, Any]) -> SplitData:
         source = sources[split]
@@ -64,7 +63,7 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
             annotations=_relative(file, project),
             images=_relative(source.folder, project),
             labelled=dataset.splits[split]["labelled"],
-            counts=count(len(images), content["annotations"], list(classes)),
+            counts=canonical.count(content),
             sha256=sha256(file),
             turned=[image.file_name for image in images if image.header.turned],
             small=[image.file_name for image in images if min(image.header.shown) < SMALLEST],
@@ -166,6 +165,25 @@ def _check_content(dataset: Dataset, split: str, source: Source, left_out: Mappi
             "mark the split `labelled: false`."
         )
         source.faults.append(Fault("no boxes", text))
+
+
+def _settle(faults: Sequence[InputError], name: str, file: Path) -> None:
+    """Raise InputError about the faults of dataset ``name``, if there are any.
+
+    Several are counted by kind, each with its first; ``file`` lists all of them. Without any, what an earlier call left
+    there is removed.
+    """
+    file.unlink(missing_ok=True)
+    if len(faults) == 1:
+        raise faults[0]
+    if not faults:
+        return
+    kinds: dict[str, list[InputError]] = {}
+    for fault in faults:
+        kinds.setdefault(getattr(fault, "kind", "file missing or unreadable"), []).append(fault)
+    write_text(file, "".join(f"{kind}: {fault}\n" for kind, alike in kinds.items() for fault in alike))
+    counts = "".join(f"\n  {len(alike)} x {kind}, first: {alike[0]}" for kind, alike in kinds.items())
+    raise InputError(f"{name}: {len(faults)} faults:{counts}\n{file} lists all of them.")
 
 
 def _flatness(image: Mapping[str, Any]) -> float:

@@ -6,13 +6,12 @@ A layout is a module of `iou_aware.data.layouts`, named as the schema's key ``la
 
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from iou_aware.common.files import write_text
 from iou_aware.common.messages import InputError
 
 # How tools write a truth value.
@@ -92,7 +91,7 @@ class SourceBox:
         line: Where; None where the format has no lines to speak of.
         ignored: Whether it is neither to be found nor false when it is: a crowd, or difficult.
         area: In square pixels, if stated: of a mask, say.
-        defect: As `iou_aware.data.boxes.defect` returns it, where the layout knows better.
+        defect: What is wrong with it, as a kind and a description, where the layout knows better than the check.
     """
 
     image: SourceImage
@@ -169,22 +168,3 @@ def outside(name: str, named_by: str) -> Fault | None:
         f"{named_by}: found {name!r}, expected a path below the dataset's folder of images, without '..'. Correct it; "
         "if the image belongs to the dataset, put it there.",
     )
-
-
-def settle(faults: Sequence[InputError], name: str, file: Path) -> None:
-    """Raise InputError about the faults of dataset ``name``, if there are any.
-
-    Several are counted by kind, each with its first; ``file`` lists all of them. Without any, what an earlier call left
-    there is removed.
-    """
-    file.unlink(missing_ok=True)
-    if len(faults) == 1:
-        raise faults[0]
-    if not faults:
-        return
-    kinds: dict[str, list[InputError]] = {}
-    for fault in faults:
-        kinds.setdefault(getattr(fault, "kind", "file missing or unreadable"), []).append(fault)
-    write_text(file, "".join(f"{kind}: {fault}\n" for kind, alike in kinds.items() for fault in alike))
-    counts = "".join(f"\n  {len(alike)} x {kind}, first: {alike[0]}" for kind, alike in kinds.items())
-    raise InputError(f"{name}: {len(faults)} faults:{counts}\n{file} lists all of them.")

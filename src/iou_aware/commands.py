@@ -71,7 +71,7 @@ COMMANDS = {
     ),
     "bootstrap": Command(
         "Resample a split's images and measure every rule of one run on each resample: how sure its AP is.",
-        "analysis.bootstrap.draw:resample",
+        "analysis.bootstrap.resamples:resample",
         ("run", "--split"),
     ),
     "collect": Command("Gather all evaluations into metrics.csv.", "analysis.collect.collect:collect"),

@@ -11,7 +11,7 @@ from builders.detections import noisy, official, scene, write_dataset, write_det
 from builders.results import AWARE, BASELINE, experiment
 from scipy import stats
 
-from iou_aware.analysis.bootstrap import draw, resamples
+from iou_aware.analysis.bootstrap import resamples
 from iou_aware.common.messages import InputError
 from iou_aware.evaluation import coco
 from iou_aware.evaluation.lrp import errors, resampled_errors
@@ -132,7 +132,7 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     content = write_dataset(study)
     write_detections(study, BASELINE, "val", {"cls": noisy(content, 1)})
     write_detections(study, AWARE, "val", {"none": noisy(content, 0), "alpha=0.50": noisy(content, 1)})
-    paths = [draw.resample(study, name, "val", resamples=50) for name in (BASELINE, AWARE)]
+    paths = [resamples.resample(study, name, "val", resamples=50) for name in (BASELINE, AWARE)]
     frame = resamples.load(paths[1])
     assert frame["rule"].value_counts().to_dict() == {"none": 50, "alpha=0.50": 50}
     by_rule = {rule: part.set_index("resample") for rule, part in frame.groupby("rule")}

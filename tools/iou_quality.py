@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from iou_aware import detections
 from iou_aware.common import markdown
-from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.matching import match
 from iou_aware.evaluation.overlaps import MATCHED, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict
@@ -156,13 +157,13 @@ def among_detections(experiment: Experiment, name: str) -> dict[str, str]:
     run = experiment.runs[name]
     split = experiment.splits_for(run)[0]
     manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
-    truth = Annotations.load(experiment.root / manifest.split(split).annotations)
+    evaluator = CocoEvaluator(experiment.root / manifest.split(split).annotations)
     rule = next(rule for rule in experiment.rules_for(run) if rule in ("cls", "alpha=1.00"))
     found = detections.read(experiment.paths.detections(name, split), rule)
-    near = overlaps(truth, found.results)
+    near = overlaps(evaluator.objects, found.results)
     hits = np.flatnonzero((near.same >= MATCHED) & ~near.crowd)
-    hits = hits[np.argsort(-found.cls_scores[hits], kind="stable")]
-    first = hits[np.unique(near.nearest[hits], return_index=True)[1]]
+    matches = match(evaluator, found.results, thresholds=np.array([MATCHED]))
+    first = matches.rows[matches.true[0]]
     row = {"run": name, "first of an object": f"{len(first):,}", "others": f"{len(hits) - len(first):,}"}
     for title, values in (("p", found.cls_scores), ("predicted IoU", found.iou_preds)):
         if values is not None:

@@ -19,14 +19,12 @@ class Overlaps:
     Attributes:
         same: ``(N,)`` IoU with the nearest object of the detection's class, 0 where there is none.
         any: ``(N,)`` IoU with the nearest object of any class.
-        nearest: ``(N,)`` index of the nearest object of the class into the annotations, -1 where none overlaps.
         crowd: ``(N,)`` bool, whether a detection that overlaps no object by half lies at least half in a crowd of its
             class: neither right nor wrong.
     """
 
     same: np.ndarray
     any: np.ndarray
-    nearest: np.ndarray
     crowd: np.ndarray
 
 
@@ -38,19 +36,17 @@ def overlaps(truth: Annotations, results: np.ndarray) -> Overlaps:
         results: ``(N, 7)``, see ``Detections.results``.
     """
     count = len(results)
-    same, nearest_any, crowd = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
-    nearest = np.full(count, -1)
+    same, of_any, crowd = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
     for mine, objects in by_image(truth, results):
         groups = truth.crowd[objects]
         # With a crowd, pycocotools divides by the detection's own area: the part of it that lies inside.
         shares = mask.iou(results[mine, 1:5], truth.boxes[objects], groups.astype(np.uint8))
         of_class = results[mine, 6][:, None] == truth.category_ids[objects]
-        mine_same = np.where(of_class & ~groups, shares, 0.0)
-        same[mine], nearest_any[mine] = mine_same.max(axis=1), np.where(groups, 0.0, shares).max(axis=1)
-        nearest[mine] = np.where(same[mine] > 0, objects[mine_same.argmax(axis=1)], -1)
+        same[mine] = np.where(of_class & ~groups, shares, 0.0).max(axis=1)
+        of_any[mine] = np.where(groups, 0.0, shares).max(axis=1)
         inside = np.where(of_class & groups, shares, 0.0).max(axis=1)
         crowd[mine] = (inside >= MATCHED) & (same[mine] < MATCHED)
-    return Overlaps(same, nearest_any, nearest, crowd)
+    return Overlaps(same, of_any, crowd)
 
 
 def by_image(truth: Annotations, results: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

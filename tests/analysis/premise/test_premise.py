@@ -28,7 +28,7 @@ def found_of(results, confidences=None, iou_preds=None) -> Detections:
 def near_of(same, crowd=None) -> Overlaps:
     same = np.asarray(same, dtype=float)
     crowd = np.zeros(len(same), bool) if crowd is None else crowd
-    return Overlaps(same, same, np.zeros(len(same), dtype=int), crowd)
+    return Overlaps(same, same, crowd)
 
 
 def drawn_premise(study) -> list:

@@ -57,15 +57,6 @@ class Comparison:
     images: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """One set of detections. Row 0 of the frames is about the images as they are, each further row about a resample."""
-
-    metrics: pd.DataFrame
-    classes: pd.DataFrame
-    influences: np.ndarray
-
-
 def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples: int = RESAMPLES) -> Comparison:
     """Compare sets of detections with the first of them.
 
@@ -82,16 +73,23 @@ def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples:
     images = len(evaluator.image_ids)
     weights = [np.ones((1, images), dtype=np.int64), *draws(images, resamples)]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        first, *others = threads.map(lambda results: _measure(evaluator, results, weights), sets.values())
+        measured = threads.map(lambda results: _measure(evaluator, results, weights), sets.values())
+    (metrics, classes, influence), *others = measured
     further = dict(zip([*sets][1:], others, strict=True))
     return Comparison(
-        _stacked("metric", {name: differences(first.metrics, one.metrics, images) for name, one in further.items()}),
-        _stacked("category_id", {name: _by_class(first, one, evaluator) for name, one in further.items()}),
-        _stacked("image_id", {name: _by_image(first, one, evaluator) for name, one in further.items()}),
+        _stacked("metric", {name: differences(metrics, one, images) for name, (one, _, _) in further.items()}),
+        _stacked("category_id", {name: _by_class(classes, one, evaluator) for name, (_, one, _) in further.items()}),
+        _stacked("image_id", {name: _by_image(one - influence, evaluator) for name, (_, _, one) in further.items()}),
     )
 
 
-def _measure(evaluator: CocoEvaluator, results: np.ndarray, weights: Sequence[np.ndarray]) -> _Measured:
+def _measure(
+    evaluator: CocoEvaluator, results: np.ndarray, weights: Sequence[np.ndarray]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Return metrics and the AP of each class, a row for each of the ``weights``, and the influence of each image.
+
+    The first of the weights are all one: that row is about the images as they are.
+    """
     curves, matches = evaluator.curves(results), match_areas(evaluator, results)
     every_size = matches["all"]
     metrics, classes = distributions(matches, weights)
@@ -104,9 +102,8 @@ def _measure(evaluator: CocoEvaluator, results: np.ndarray, weights: Sequence[np
     classes[0] = [one["AP"] for one in summarise_classes(curves)]
     if len(results) and results[:, 5].max() > 1:
         metrics["laece"] = np.full(len(classes), np.nan)  # of what is no probability
-    return _Measured(
-        pd.DataFrame(metrics), pd.DataFrame(classes, columns=evaluator.category_ids), influences(every_size)
-    )
+    of_images = pd.Series(influences(every_size), evaluator.image_ids, name="influence")
+    return pd.DataFrame(metrics), pd.DataFrame(classes, columns=evaluator.category_ids), of_images
 
 
 def _stacked(index: str, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -143,12 +140,12 @@ def _verdicts(frame: pd.DataFrame, p: pd.Series) -> np.ndarray:
     return np.select([*verdicts.values()], [*verdicts], LOWER)
 
 
-def _by_class(first: _Measured, second: _Measured, evaluator: CocoEvaluator) -> pd.DataFrame:
+def _by_class(first: pd.DataFrame, second: pd.DataFrame, evaluator: CocoEvaluator) -> pd.DataFrame:
     """Return the differences of the AP of K classes; see ``differences`` and ``Comparison.classes``."""
     truth = evaluator.objects
     objects = pd.DataFrame({"category": truth.category_ids, "image": truth.image_ids})[~truth.crowd]
     images = objects.groupby("category")["image"].nunique().reindex(evaluator.category_ids, fill_value=0)
-    frame = differences(first.classes, second.classes, images)
+    frame = differences(first, second, images)
     frame.loc[images < FEWEST_IMAGES, ["low", "high", "p"]] = np.nan
     p_holm = pd.Series(holm(frame["p"].to_numpy()), frame.index)
     frame["verdict"] = _verdicts(frame, p_holm)
@@ -157,9 +154,8 @@ def _by_class(first: _Measured, second: _Measured, evaluator: CocoEvaluator) -> 
     return frame
 
 
-def _by_image(first: _Measured, second: _Measured, evaluator: CocoEvaluator) -> pd.DataFrame:
+def _by_image(influence: pd.Series, evaluator: CocoEvaluator) -> pd.DataFrame:
     """Return the images with their influence on the difference, the most decisive first."""
-    influence = pd.Series(second.influences - first.influences, evaluator.image_ids, name="influence")
     frame = influence.sort_values(key=abs, ascending=False, kind="stable").to_frame()
     frame.insert(0, "file_name", frame.index.map(evaluator.objects.file_names))
     return frame

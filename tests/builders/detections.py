@@ -43,6 +43,12 @@ def results(rows: Iterable) -> np.ndarray:
     return detections.Detections(*arrays).results
 
 
+def detected(results: np.ndarray, iou_preds: np.ndarray | None = None) -> detections.Detections:
+    """Return ``(N, 7)`` results as detections whose confidence is their classification score."""
+    corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
+    return detections.Detections(results[:, 0], results[:, 6], corners, results[:, 5], results[:, 5], iou_preds)
+
+
 def scene(path: Path, seed: int = 0, images: int = 12) -> dict:
     """Write an annotation file with boxes of all sizes, crowds, an image without objects and a class without any."""
     random = np.random.default_rng(seed)
@@ -140,13 +146,10 @@ def write_detections(
         images: How many images they are said to cover.
     """
     path, rules = study.paths.detections(run, split), list(found)
-    parts = []
-    for index, rule in enumerate(rules):
-        results = found[rule]
-        corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
-        arrays = (results[:, 0], results[:, 6], corners, results[:, 5], results[:, 5])
-        predicted = None if iou is None else iou[rule]
-        parts.append((np.full(len(results), index), detections.Detections(*arrays, predicted)))
+    parts = [
+        (np.full(len(found[rule]), index), detected(found[rule], None if iou is None else iou[rule]))
+        for index, rule in enumerate(rules)
+    ]
     detections.write(path, rules, images, {"weights_sha256": weights}, parts)
     return path
 

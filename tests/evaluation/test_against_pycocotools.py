@@ -7,7 +7,6 @@ import pytest
 from builders.detections import noisy, official, renumbered, results, scene, write_truth
 
 from iou_aware.data.annotations import Annotations
-from iou_aware.detections import Detections
 from iou_aware.evaluation import coco, voc07
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.overlaps import overlaps
@@ -48,23 +47,16 @@ def test_metrics_are_those_that_pycocotools_prints(crowded):
     assert classes[-1] == dict.fromkeys(ALL)  # the last class has no object
 
 
-def test_an_object_under_a_pixel_is_a_small_one(tmp_path):
-    path = write_truth(tmp_path / "truth.json", [(1, 1, 20, 20, 0.75, 0.75, 0)])
-    found = results([(1, 1, 20, 20, 20.75, 20.75, 0.5)])
-    metrics = coco.summarise(official(path, found).eval)
-    assert coco.summarise(coco.CocoEvaluator(path).curves(found)) == metrics
-    sizes = {area: bool(matches.true.any()) for area, matches in match_areas(coco.CocoEvaluator(path), found).items()}
-    assert sizes == {area: metrics[f"AP{area.removeprefix('all')}"] is not None for area in ("all", "s", "m", "l")}
-
-
-@pytest.mark.parametrize("side", [32, 96])
-def test_a_wrong_detection_at_a_limit_of_areas_counts_on_both_sides(tmp_path, side):
+@pytest.mark.parametrize("side", [0.75, 32, 96])
+def test_an_object_and_a_wrong_detection_at_a_limit_of_areas_count_on_both_sides(tmp_path, side):
+    """An object under a pixel is a small one."""
     path = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, side, side, 0)], images=[1, 2])
     found = results([(2, 1, 0, 0, side, side, 0.9), (1, 1, 0, 0, side, side, 0.5)])  # the second image has no object
-    metrics = coco.summarise(official(path, found).eval)
-    for area, matches in match_areas(coco.CocoEvaluator(path), found).items():
+    metrics, evaluator = coco.summarise(official(path, found).eval), coco.CocoEvaluator(path)
+    assert coco.summarise(evaluator.curves(found)) == metrics
+    for area, matches in match_areas(evaluator, found).items():
         counts, value = len(matches.object_images) > 0, metrics[f"AP{area.removeprefix('all')}"]
-        assert counts == (value is not None)
+        assert counts == matches.true.any() == (value is not None)
         if counts:  # by hand: the object is found second, after a wrong detection that counts
             assert value == pytest.approx(50)
             assert not matches.ignored.any()
@@ -90,10 +82,3 @@ def test_detections_without_area_are_wrong_wherever_they_lie(tmp_path):
     assert eleven == pytest.approx(np.full((10, 1), 1 / 6))
     assert near.same.tolist() == near.any.tolist() == [0, 0, 0, 0, 0, 1]
     assert not near.crowd.any()
-
-
-def test_results_convert_corners_exactly():
-    corners, scores = np.float32([[0.1, 0.2, 10.3, 20.7]]), np.float32([0.5])
-    row = Detections(np.array([7]), np.array([3]), corners, scores, scores).results[0]
-    left, top, right, bottom = map(float, corners[0])
-    assert row.tolist() == [7, left, top, right - left, bottom - top, 0.5, 3]

@@ -43,12 +43,14 @@ def test_pycocotools_reads_the_detections_of_the_rule(study, tmp_path, monkeypat
 )
 def test_ids_are_those_of_the_user(image, category, told):
     scores = np.float32([0.25])
-    found = Detections(np.int64([image]), np.int32([category]), np.float32([[0.5, 1, 20.75, 8]]), scores, scores)
+    corners = np.float32([[0.1, 0.2, 10.3, 20.7]])  # which are told apart from float64's
+    found = Detections(np.int64([image]), np.int32([category]), corners, scores, scores)
     if told:
         with pytest.raises(InputError, match=told):
             results(found, IMAGES, CATEGORIES)
         return
-    entry = {"image_id": "b", "category_id": 90, "bbox": [0.5, 1, 20.25, 7], "score": 0.25}
+    left, top, right, bottom = map(float, corners[0])
+    entry = {"image_id": "b", "category_id": 90, "bbox": [left, top, right - left, bottom - top], "score": 0.25}
     assert results(found, IMAGES, CATEGORIES) == [entry]
 
 

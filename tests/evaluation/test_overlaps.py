@@ -22,10 +22,13 @@ def test_overlaps_are_those_of_every_pair(tmp_path):
 
 
 def test_box_inside_a_crowd_is_neither_right_nor_wrong(tmp_path):
-    path = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, 100, 100, 1)], categories=[1, 2])
+    path = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, 100, 100, 1)], images=[1, 2], categories=[1, 2])
     boxes = [[1, 10, 10, 20, 20, 0.9, 1], [1, 10, 10, 20, 20, 0.9, 2], [1, 90, 90, 40, 40, 0.9, 1]]
     boxes.append([1, 90, 10, 20, 20, 0.9, 1])  # half of it
-    assert overlaps(Annotations.load(path), np.array(boxes, dtype=float)).crowd.tolist() == [True, False, False, True]
+    boxes.append([2, 10, 10, 20, 20, 0.9, 1])  # on an image without objects
+    near = overlaps(Annotations.load(path), np.array(boxes, dtype=float))
+    assert near.crowd.tolist() == [True, False, False, True, False]
+    assert not near.same.any()
 
 
 def test_paired_iou_of_boxes_apart_touching_and_equal():

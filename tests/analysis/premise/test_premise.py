@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from builders.detections import noisy, write_dataset, write_detections, write_truth
+from builders.detections import detected, noisy, write_dataset, write_detections, write_truth
 from builders.results import AWARE, BASELINE, experiment
 
 from iou_aware.analysis.collect.collect import collect
@@ -19,23 +19,15 @@ from iou_aware.evaluation.overlaps import Overlaps, overlaps
 HALF = np.array([0.5])
 
 
-def found_of(results, confidences=None, iou_preds=None) -> Detections:
-    corners = np.column_stack([results[:, 1:3], results[:, 1:3] + results[:, 3:5]])
-    scores = results[:, 5] if confidences is None else confidences
-    return Detections(results[:, 0], results[:, 6], corners, scores, scores, iou_preds)
-
-
-def near_of(same, crowd=None) -> Overlaps:
-    same = np.asarray(same, dtype=float)
-    crowd = np.zeros(len(same), bool) if crowd is None else crowd
-    return Overlaps(same, same, crowd)
+def scored(confidences, iou_preds=None) -> Detections:
+    """Return detections of which only the scores matter."""
+    return detected(np.outer(confidences, np.eye(7)[5]), iou_preds)
 
 
 def drawn_premise(study) -> list:
     """Return the figures of the premise, each with its name."""
     collect(study)
-    measurements = Measurements(study)
-    return list(draw_premise(study.paths.premise, study.runs, study.rules, measurements, ""))
+    return list(draw_premise(study.paths.premise, study.runs, study.rules, Measurements(study), ""))
 
 
 def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
@@ -48,7 +40,7 @@ def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its
     evaluator = CocoEvaluator(path)
     own = premise.own_overlaps(found, match(evaluator, found, thresholds=HALF))
     assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
-    rows = premise.correlations(found_of(found), overlaps(evaluator.objects, found), own)
+    rows = premise.correlations(detected(found), overlaps(evaluator.objects, found), own)
     spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
     assert spearman["found"] == pytest.approx(0.8)
     assert spearman["near"] == pytest.approx(0.9)
@@ -58,9 +50,8 @@ def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_cro
     same = np.array([0.5, 0.6, 0.7, 0.8, 0.1, 0.9])
     confidences = np.array([0.1, 0.2, 0.5, 0.9, 0.95, 0.0])
     crowd = np.array([False] * 5 + [True])
-    results = np.zeros((6, 7))
     own = np.array([np.nan, 0.6, np.nan, 0.8, np.nan, np.nan])
-    rows = premise.correlations(found_of(results, confidences, 1 - confidences), near_of(same, crowd), own)
+    rows = premise.correlations(scored(confidences, 1 - confidences), Overlaps(same, same, crowd), own)
     counts = {row["boxes"]: row["detections"] for row in rows}
     assert counts == {"found": 2, "near": 4, "all": 5}
     assert {row["spearman"] for row in rows if row["boxes"] == "found"} == {None}
@@ -74,14 +65,14 @@ def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_cro
 def test_correlation_of_nothing_is_none():
     for count in (0, 2, 4):
         ious = np.linspace(0.5, 0.9, count)
-        rows = premise.correlations(found_of(np.zeros((count, 7))), near_of(ious), ious)
+        rows = premise.correlations(scored(np.zeros(count)), Overlaps(ious, ious, np.zeros(count, bool)), ious)
         assert {row["spearman"] for row in rows} == {None}
 
 
 def test_reliability_and_bias_tell_an_honest_head_from_one_too_sure_of_background():
     true = np.concatenate([np.linspace(0.5, 1.0, 500), np.zeros(500)])
     predicted = np.concatenate([true[:500], np.full(500, 0.6)]).astype(np.float32)
-    found, near = found_of(np.zeros((1000, 7)), predicted, predicted), near_of(true)
+    found, near = scored(predicted, predicted), Overlaps(true, true, np.zeros(1000, bool))
     groups = {row["group"]: row for row in premise.bias(found, near)}
     assert groups["object"]["bias"] == pytest.approx(0, abs=1e-6)
     assert groups["background"]["bias"] == pytest.approx(0.6)

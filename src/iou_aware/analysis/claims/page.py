@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, signed
-from iou_aware.common import markdown
+from iou_aware.common import markdown, templates
 from iou_aware.evaluation.resampled import RESAMPLES
 
 HEADS = (
@@ -60,12 +60,12 @@ def page(title: str, judged: Mapping[str, Any]) -> str:
         title: The experiment's.
         judged: The content of ``claims.json``.
     """
-    return markdown.render(
-        Path(__file__).with_name("claims.md.j2"),
+    return templates.load(Path(__file__).with_name("claims.md.j2")).render(
         title=title,
         judged=judged,
         comparison=COMPARISONS[judged["comparison"]],
         counted=counted,
+        table=markdown.table,
         resamples=RESAMPLES,
         summary=[[f"[{claim['statement']}](#{anchor(claim)})", claim["verdict"]] for claim in judged["claims"]],
         not_run=NOT_RUN,

@@ -12,7 +12,7 @@ from iou_aware.analysis.claims.page import COMPARISONS, anchor
 from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.times import COSTS, cost_rows, costs
-from iou_aware.common import markdown
+from iou_aware.common import markdown, templates
 from iou_aware.common.files import write_text
 from iou_aware.common.messages import InputError, log
 from iou_aware.data import dataset
@@ -33,8 +33,7 @@ def write_docs(experiment: Experiment) -> Path:
     figures = sorted(paths.figures.glob("*.svg"))
     pages = {
         page: [
-            markdown.render(
-                Path(__file__).with_name("templates") / "docs.md.j2",
+            templates.load(Path(__file__).with_name("templates") / "docs.md.j2").render(
                 title=title,
                 name=experiment.name,
                 judged=json.loads(_text(paths.claims)),

@@ -5,27 +5,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from iou_aware.common import templates
+
+_FOLDER = Path(__file__).with_name("templates")
+_ELEMENTS: Any = templates.load(_FOLDER / "elements.html.j2").module
 
 
-class Html(str):
+class Html(Markup):
     """HTML that notebooks show as such and templates do not escape."""
 
-    def __html__(self) -> str:
-        return str(self)
-
-    _repr_html_ = __html__
-
-
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=StrictUndefined
-)
-_ELEMENTS: Any = _TEMPLATES.get_template("elements.html.j2").module
+    _repr_html_ = Markup.__html__
 
 
 def render(template: str, **values: Any) -> Html:
     """Return the template ``templates/<template>.html.j2`` with these values; text in them is escaped."""
-    return Html(_TEMPLATES.get_template(f"{template}.html.j2").render(values))
+    return Html(templates.load(_FOLDER / f"{template}.html.j2").render(values))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()) -> Html:

@@ -9,7 +9,7 @@ from iou_aware.analysis.tables.layout import DAGGER, MISSING, best_of
 from iou_aware.analysis.tables.rows import TableContent, TableRow
 from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
 from iou_aware.analysis.uncertainty.verdict import MARKS, VERDICTS
-from iou_aware.common import markdown
+from iou_aware.common import templates
 from iou_aware.evaluation.resampled import RESAMPLES
 from iou_aware.experiment.columns import VOC07
 
@@ -60,7 +60,7 @@ def verdict_counts(content: TableContent) -> str:
 def _sentences(template: str, **values: Any) -> list[str]:
     """Return the lines of one of the templates beside this file."""
     constants = {"DAGGER": DAGGER, "MISSING": MISSING, "RESAMPLES": f"{RESAMPLES:,}", "VOC07": VOC07}
-    return markdown.render(Path(__file__).with_name(f"{template}.txt.j2"), **constants, **values).splitlines()
+    return templates.load(Path(__file__).with_name(f"{template}.txt.j2")).render(constants | values).splitlines()
 
 
 def _missing(split: str, rows: list[TableRow], missing: Mapping[tuple[str, str, str], str]) -> list[str]:

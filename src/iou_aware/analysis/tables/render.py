@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from iou_aware.analysis.tables.layout import DAGGER, MISSING, Section, TextTable
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, MARKS, REPRODUCED, VERDICTS
+from iou_aware.common import templates
 
 # So many lines of the numbers one by one fit on a page of LaTeX.
 _PAGE = 44
@@ -38,15 +37,6 @@ _WRITTEN: dict[str, tuple[str, Callable[[str], str]]] = {
     "tex": ("{}$_{{{}}}$", lambda text: text.translate(_LATEX)),
     "html": (Markup("{}<sub>{}</sub>"), escape),
 }
-# In LaTeX, {% and }} mean something else.
-_DELIMITERS = {
-    "block_start_string": "<%",
-    "block_end_string": "%>",
-    "variable_start_string": "<<",
-    "variable_end_string": ">>",
-    "comment_start_string": "<#",
-    "comment_end_string": "#>",
-}
 
 
 def render(suffix: str, name: str, table: TextTable, numbers: TextTable) -> str:
@@ -63,24 +53,12 @@ def render(suffix: str, name: str, table: TextTable, numbers: TextTable) -> str:
         table: It in the paper's layout.
         numbers: It number by number.
     """
-    text = _template(suffix).render(name=name, table=table, numbers=numbers)
-    return text.encode("ascii", "xmlcharrefreplace").decode() if suffix == "html" else text
-
-
-@cache
-def _template(suffix: str) -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=suffix == "html",
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        **(_DELIMITERS if suffix == "tex" else {}),
+    template = templates.load(
+        Path(__file__).with_name(f"table.{suffix}.j2"), text=lambda text: _written(text, *_WRITTEN[suffix])
     )
-    environment.filters["text"] = lambda text: _written(text, *_WRITTEN[suffix])
-    environment.globals.update(MARKS=MARKS, MISSING=MISSING, VERDICTS=VERDICTS, pages=_pages)
-    return environment.get_template(f"table.{suffix}.j2")
+    constants = {"MARKS": MARKS, "MISSING": MISSING, "VERDICTS": VERDICTS, "pages": _pages}
+    text = template.render(constants, name=name, table=table, numbers=numbers)
+    return text.encode("ascii", "xmlcharrefreplace").decode() if suffix == "html" else text
 
 
 def _written(text: str, form: str, quote: Callable[[str], str]) -> str:

@@ -58,7 +58,7 @@ def test_both_hold_what_commands_need_and_nothing_else(built):
     with tarfile.open(archive) as source, zipfile.ZipFile(wheel) as installed:
         in_source, in_wheel = {name.partition("/")[2] for name in source.getnames()}, set(installed.namelist())
     tracked = files_of_the_project()
-    package = {name.removeprefix("src/") for name in tracked if re.match(r"src/.*\.(py|yaml|j2)$", name)}
+    package = {name.removeprefix("src/") for name in tracked if re.match(r"src/.*\.(py|yaml|j2|mplstyle)$", name)}
     data = {name for name in tracked if re.match(r"(configs|reports)/|model-index\.yml$", name)}
     assert "reports/paper/table1.csv" in data and "iou_aware/schemas/experiment.schema.yaml" in package
     assert package | {f"iou_aware/.mim/{name}" for name in data} == {

@@ -33,27 +33,6 @@ PAPER: dict[str, Any] = {"linestyle": (0, (3, 2)), "markersize": 4.5, "markerfac
 SINGLE: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.6}
 IMAGES, TRAININGS = "95 %: images", {False: "and another training", True: "and another fold"}
 
-_PARAMETERS = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9,
-    "figure.constrained_layout.use": True,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
-    "font.size": 8,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 7.5,
-    "lines.linewidth": 1.3,
-    "svg.fonttype": "none",  # text stays text: to be searched, read aloud and copied
-    "svg.hashsalt": "iou-aware",  # ids of the drawing's parts would otherwise be random
-}
-
-
 # What is different for seaborn's grids, which lay themselves out.
 GRIDS = {
     "axes.titlesize": 7,
@@ -65,7 +44,7 @@ GRIDS = {
 
 def styled(own: Mapping[str, Any] | None = None) -> AbstractContextManager[None]:
     """Return a context that draws in this style, with changes of one's own."""
-    return matplotlib.rc_context(_PARAMETERS | (own or {}))
+    return plt.style.context([Path(__file__).with_suffix(".mplstyle"), own or {}])
 
 
 def series(index: int) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def code(stage: str) -> list[Path]:
     """Return the files of a stage's code; a change to one of them runs the stage again.
 
     They are those of its folder in ``analysis``, with templates, and the modules of ``analysis`` and ``evaluation``
-    that these import, directly or not.
+    that these import, directly or not, each with the Matplotlib style beside it.
     """
     folder = _PACKAGE / "analysis" / stage
     found = set(folder.rglob("*.j2"))
@@ -132,7 +132,7 @@ def code(stage: str) -> list[Path]:
     while waiting:
         file = waiting.pop()
         if file not in found:
-            found.add(file)
+            found |= {file, *file.parent.glob(f"{file.stem}.mplstyle")}
             waiting += _imported(file)
     return sorted(map(_from_here, found))
 

@@ -6,8 +6,7 @@ import pytest
 
 from iou_aware.analysis.tables.layout import best_of, in_columns, one_by_one, shown
 from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_counts
-from iou_aware.analysis.tables.numbers import NOTHING, with_numbers
-from iou_aware.analysis.tables.rows import TableContent, TableRow
+from iou_aware.analysis.tables.rows import NOTHING, TableContent, TableRow, with_numbers
 
 GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
 
@@ -32,7 +31,7 @@ AWARE = replace(
     numbers=numbers(ours=31.24, paper=36.9, delta=-5.66, verdict="contradicted", **GAIN),
 )
 ADDED = replace(AWARE, key="added", labels=("Added", ""), kind="addition", ours={"AP": 99.0}, paper={})
-ADDED = replace(ADDED, numbers=numbers(ours=99.0, gain=69.0))
+ADDED = replace(ADDED, numbers=numbers(ours=99.0, gain=69.0, gain_verdict=""))
 CONTENT = TableContent(("Model", "Backbone"), ("AP",), [CITED, BASE, AWARE, ADDED], {})
 PLAIN = TableContent(("Model",), ("AP",), [replace(BASE, paper={})], {})
 

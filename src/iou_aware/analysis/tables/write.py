@@ -5,9 +5,8 @@ from pathlib import Path
 from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
 from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.tables import layout, notes
-from iou_aware.analysis.tables.numbers import NOTHING, with_numbers
 from iou_aware.analysis.tables.render import render
-from iou_aware.analysis.tables.rows import TableContent, read_content
+from iou_aware.analysis.tables.rows import NOTHING, TableContent, read_content, with_numbers
 from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.experiment.experiment import Experiment

@@ -22,10 +22,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from iou_aware import detections
-from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.collect.released_weights import described, is_met
-from iou_aware.analysis.report.runs import runs_page
-from iou_aware.analysis.report.sections import Results
+from iou_aware.analysis.collect.collect import collect, described, is_met
+from iou_aware.analysis.report.sections import Results, runs_page
 from iou_aware.common import seal
 from iou_aware.common.messages import InputError
 from iou_aware.evaluation.evaluate import evaluate

@@ -25,8 +25,7 @@ from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.report.docs import write_docs
 from iou_aware.analysis.report.notebook import write_notebook
-from iou_aware.analysis.report.runs import runs_page
-from iou_aware.analysis.report.sections import Results
+from iou_aware.analysis.report.sections import Results, runs_page
 from iou_aware.analysis.tables.write import write_table
 from iou_aware.common.messages import InputError
 from iou_aware.data.manifest import Manifest, SplitData

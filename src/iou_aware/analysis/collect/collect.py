@@ -1,19 +1,27 @@
-"""The stage ``collect``: every evaluation of an experiment becomes a row of ``metrics.csv``."""
+"""The stage ``collect``: every evaluation of an experiment becomes a row of ``metrics.csv``.
+
+``checks.json`` says whether released weights measure here what was published of them: evidence for everything else.
+"""
 
 import json
+from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from iou_aware.analysis import metrics
-from iou_aware.analysis.collect.released_weights import write_checks
-from iou_aware.common.files import csv_text, write_text
+from iou_aware.common.files import csv_text, write_json, write_text
 from iou_aware.common.messages import InputError, log
 from iou_aware.common.seal import AGAIN
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
-from iou_aware.experiment.run import Run
+from iou_aware.experiment.run import BASELINE_RULE, Run
+
+# In points of AP. What is published is rounded to one decimal; libraries and GPUs may differ in the last digit.
+TOLERANCE = 0.1
 
 
 def collect(experiment: Experiment) -> list[dict[str, str]]:
@@ -49,7 +57,7 @@ def collect(experiment: Experiment) -> list[dict[str, str]]:
         (paths.missing, metrics.MISSING_CSV, missing),
     ):
         write_text(path, csv_text(columns, ({column: line.get(column) for column in columns} for line in lines)))
-    write_checks(experiment, metrics.load_metrics(paths.metrics))
+    _write_checks(experiment, metrics.load_metrics(paths.metrics))
     for (name, split, why), gaps in groupby(missing, itemgetter("run", "split", "why")):
         log.warning("missing: %s, %s, %s: %s", name, split, ", ".join(gap["rule"] for gap in gaps), why)
     log.info("%d rows in %s", len(rows), paths.metrics)
@@ -93,3 +101,43 @@ def _times(record: dict[str, Any]) -> dict[str, float | None]:
     wall, cpu = record.get("seconds"), record.get("cpu_seconds")
     on_gpus = None if wall is None else wall * record.get("processes", 1)
     return dict(zip(metrics.TIMES, (wall, cpu, cpu if record.get("device") == "cpu" else on_gpus), strict=True))
+
+
+def is_met(published: float, measured: float | None) -> bool | None:
+    """Return whether two APs agree within ``TOLERANCE``; None where ours is not measured yet."""
+    # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
+    return None if measured is None else abs(measured - published) <= TOLERANCE + 1e-9
+
+
+def described(check: Mapping[str, Any]) -> str:
+    """Return one check of ``checks.json`` as a sentence."""
+    about = f"{check['run']}, {check['split']}: AP"
+    if check["measured"] is None:
+        return f"{about} {check['published']:.1f} published, not measured yet"
+    verdict = "met" if check["met"] else f"FAILED, more than {TOLERANCE:g} apart"
+    return f"{about} {check['measured']:.2f}, {check['published']:.1f} published: {verdict}"
+
+
+def _write_checks(experiment: Experiment, measured: pd.DataFrame) -> None:
+    """Write ``checks.json`` and say each check in the log; one that fails stops nothing.
+
+    There is one for each released run that is there and was published at its scale, in the order of the runs: ``run``;
+    ``split``, the first that its dataset is evaluated on; ``published`` and ``measured``, AP in percent, None where
+    ours is not measured yet; and whether it is ``met``, see ``is_met``.
+
+    Args:
+        experiment: The study.
+        measured: Its ``metrics.csv``.
+    """
+    by_score = measured[measured["rule"] == BASELINE_RULE].dropna(subset="AP")
+    by_split = by_score.set_index(["run", "split"])["AP"].to_dict()
+    checks = []
+    for name, run in experiment.released.items():
+        seal, split = experiment.paths.seal(name), experiment.splits_for(run)[0]
+        published = json.loads(seal.read_text(encoding="utf-8"))["released"]["AP"] if seal.is_file() else None
+        if published is not None:
+            ours = by_split.get((name, split))
+            check = {"run": name, "split": split, "published": published, "measured": ours}
+            checks.append(check | {"met": is_met(published, ours)})
+            (log.info if checks[-1]["met"] else log.warning)("check: %s", described(checks[-1]))
+    write_json(experiment.paths.checks, checks)

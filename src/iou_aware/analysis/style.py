@@ -1,4 +1,4 @@
-"""How figures look: one place for colours, markers, lines and sizes, and for writing files that never differ."""
+"""How figures look: one place for colours, markers, lines and sizes, and for SVG that never differs."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-
-from iou_aware.common.files import write_bytes
 
 # Okabe and Ito's colours: told apart by the colour-blind. In this order their greys alternate, and every series has a
 # marker and a dash of its own as well, so that nothing hangs on colour alone.
@@ -95,14 +93,8 @@ def explain_bands(figure: Figure, ax: Axes, outer: str) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=5 if figure.get_figwidth() == WIDTH else 2)
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as SVG, the same bytes for the same figure, and close it."""
-    write_bytes(path, svg(figure, path.stem))
-    return path
-
-
 def svg(figure: Figure, title: str) -> bytes:
-    """Return a figure as SVG, and close it."""
+    """Return a figure as SVG, the same bytes for the same figure, and close it."""
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
     plt.close(figure)

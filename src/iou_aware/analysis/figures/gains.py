@@ -36,7 +36,7 @@ def draw_gains(panels: list[Panel], outer: str) -> Iterable[tuple[str, Figure]]:
         yield f"alpha_gain{_suffix(sweep, sweeps)}", _alpha_gain(sweep, outer)
     few = [panel.thinned() for panel in gaining]
     if few:
-        yield "gain_per_threshold", _gains(few, outer, _THRESHOLDS, "IoU threshold", height=1.25)
+        yield "gain_per_threshold", _gains(few, outer, _THRESHOLDS, "IoU threshold")
         yield "gain_per_size", _gains(few, outer, _SIZES, "objects", ordered=False)
     if any(_classes(panel) for panel in few):
         yield "gain_per_class", _class_gains([panel for panel in few if _classes(panel)])
@@ -102,14 +102,12 @@ def _oracle(bound: Panel, outer: str) -> Figure:
     return figure
 
 
-def _gains(
-    panels: list[Panel], outer: str, metrics: dict[str, str], xlabel: str, ordered: bool = True, height: float = 1.0
-) -> Figure:
+def _gains(panels: list[Panel], outer: str, metrics: dict[str, str], xlabel: str, ordered: bool = True) -> Figure:
     """Draw the gain over the baseline against a family of metrics, one panel per table, one line per row.
 
     Metrics that are not ``ordered`` have nothing between them: markers beside each other, without a line.
     """
-    figure, axes = _grid(panels, height * style.PANEL)
+    figure, axes = _grid(panels, (1.25 if ordered else 1.0) * style.PANEL)
     for ax, panel in zip(axes, panels, strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):

@@ -12,6 +12,7 @@ from iou_aware.analysis.figures.panels import read_panels
 from iou_aware.analysis.figures.premise import draw_premise
 from iou_aware.analysis.figures.training import draw_training
 from iou_aware.analysis.uncertainty.quantity import Measurements
+from iou_aware.common.files import write_bytes
 from iou_aware.common.messages import log
 from iou_aware.experiment.experiment import Experiment
 
@@ -28,9 +29,12 @@ def write_figures(experiment: Experiment) -> list[Path]:
     folder = experiment.paths.figures
     folder.mkdir(parents=True, exist_ok=True)
     matplotlib.use("Agg")
+    paths = []
     with style.styled():
         # One after the other: an open figure takes memory, and of more than twenty matplotlib complains.
-        paths = [style.save(figure, folder / f"{name}.svg") for name, figure in _drawn(experiment)]
+        for name, figure in _drawn(experiment):
+            paths.append(folder / f"{name}.svg")
+            write_bytes(paths[-1], style.svg(figure, name))
     for old in set(folder.glob("*.svg")) - set(paths):
         old.unlink()
     log.info("%d figures in %s", len(paths), folder)

@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from iou_aware.analysis import style
 from iou_aware.analysis.premise.measure import load_premise
@@ -13,9 +13,6 @@ from iou_aware.analysis.report.html import Html, figure, note
 from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.run import FIELDS, Run, short_names
 from iou_aware.method.confidence import Rule
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 10))
 _TITLE = 36  # letters that fit above a panel
@@ -74,7 +71,7 @@ def table(file: Path) -> pd.DataFrame:
     return lines.assign(row=lines["row"].map(text_of_cell))
 
 
-def shown(data: pd.DataFrame, draw: Callable[[pd.DataFrame], "Figure"], caption: str) -> Html:
+def shown(data: pd.DataFrame, draw: Callable[[pd.DataFrame], Figure], caption: str) -> Html:
     """Return what ``draw`` makes of the data, in the style of all figures; a sentence where it can make nothing."""
     if data.empty:
         return note(f"Not to be drawn yet, for want of data: {caption}")

@@ -165,16 +165,6 @@ def test_best_and_trend_are_decided_by_their_intervals(tmp_path, values, width, 
         assert quantity.low < quantity.interval.low <= quantity.value <= quantity.interval.high < quantity.high
 
 
-def test_partial_metrics_judge_what_is_there(tmp_path):
-    made = finished(tmp_path)
-    lines = made.paths.metrics.read_text().splitlines()
-    kept = [line for line in lines if "72x72" not in line and "deep" not in line]
-    made.paths.metrics.write_text("\n".join(kept) + "\n")
-    found = judge(made)
-    assert "2 of 3 parts" in found["coco-ap-gain"]["why"]
-    assert found["best-alpha"]["verdict"] == NOT_RUN
-
-
 def test_correlations_decide_the_premise(tmp_path):
     made = finished(tmp_path)
     values = {"cls": 0.3, "none": 0.6, "alpha=0.50": 0.61}

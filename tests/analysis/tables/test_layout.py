@@ -7,6 +7,8 @@ import pytest
 from iou_aware.analysis.tables.layout import best_of, in_columns, one_by_one, shown
 from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_counts
 from iou_aware.analysis.tables.rows import NOTHING, TableContent, TableRow, with_numbers
+from iou_aware.analysis.uncertainty.quantity import Quantity
+from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
 
 GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
 
@@ -70,6 +72,33 @@ def test_classes_stand_below_with_gains_over_the_baseline_of_their_own():
     assert known == [{"ours": 30.0}, {"ours": 32.0, "gain": 2.0}, {"ours": 99.0, "gain": 69.0}]
     _, section = in_columns("T", "", content, []).sections
     assert (section.title, section.rows[1][2].text) == ("red_cell", "32.0")
+
+
+@pytest.mark.parametrize(
+    ("by_size", "ours", "gain", "printed", "verdict", "gain_verdict"),
+    [
+        (False, 36.9, 0.5, 36.9, NOT_COMPARED, REPRODUCED),
+        (False, 36.9, 0.2, 36.9, NOT_COMPARED, INCONCLUSIVE),
+        (False, 36.9, 0.5, 34.9, NOT_COMPARED, CONTRADICTED),
+        (True, 32.9, 1.0, 36.9, CONTRADICTED, REPRODUCED),
+        (True, 36.9, 5.0, 36.9, REPRODUCED, CONTRADICTED),
+        (True, 36.9, 0.0, 35.9, CONTRADICTED, REPRODUCED),
+        (True, None, None, 36.9, NOT_RUN, NOT_RUN),
+    ],
+)
+def test_a_gain_is_judged_by_its_sign_and_like_a_value_by_its_size_where_sizes_are_compared(
+    by_size, ours, gain, printed, verdict, gain_verdict
+):
+    """The paper's baseline has 35.9; ours are sure to 0.3."""
+
+    def measure(label, sums) -> Quantity:
+        value = gain if len(sums[0]) > 1 else ours
+        return Quantity(label) if value is None else Quantity(label, value, low=value - 0.3, high=value + 0.3)
+
+    content = replace(CONTENT, rows=[CITED, BASE, replace(AWARE, paper={"AP": printed})])
+    cited, base, aware = (row.numbers["AP"] for row in with_numbers(content, measure, by_size).rows)
+    assert (aware["verdict"], aware["gain_verdict"]) == (verdict, gain_verdict)
+    assert cited == NOTHING | {"paper": 21.6} and base["gain_verdict"] is None
 
 
 def test_the_best_is_that_at_the_precision_shown_and_of_several():

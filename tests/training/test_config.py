@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 
 from iou_aware.common.messages import InputError
 from iou_aware.method.heads import WithoutCenterness
-from iou_aware.method.iou_branch import IoUAware
+from iou_aware.method.iou_branch import IOU_LOSS, IoUAware
 from iou_aware.training import config
 
 BACKBONES = ["r18", "r50", "r101", "x101_32x4d"]
@@ -97,16 +97,17 @@ def test_model_and_schedule_are_mmdetections_own(recipe, detector):
     assert plain(model.backbone) == plain(expected.backbone)
 
 
-def test_paper_is_trained_as_its_authors_did():
-    resolved = resolve(run_of("paper", "iou_aware_retinanet"))
+@pytest.mark.parametrize(("settings", "epochs", "steps"), [({}, 12, [8, 11]), ({"epochs": 24}, 24, [16, 22])])
+def test_paper_is_trained_as_its_authors_did_and_by_epochs_of_any_number(settings, epochs, steps):
+    resolved = resolve(run_of("paper", "iou_aware_retinanet"), **settings)
     optimizer = plain(resolved.optim_wrapper.optimizer)
     assert optimizer == {"type": "SGD", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001}
     assert resolved.optim_wrapper.clip_grad == {"max_norm": 35, "norm_type": 2}
-    warmup, steps = resolved.param_scheduler
+    warmup, by_epoch = resolved.param_scheduler
     assert (warmup.type, warmup.begin, warmup.end, warmup.by_epoch) == ("LinearLR", 0, 500, False)
     assert warmup.start_factor == pytest.approx(1 / 3)
-    assert (steps.milestones, steps.gamma, steps.by_epoch) == ([8, 11], 0.1, True)
-    assert resolved.train_cfg.max_epochs == 12
+    assert (by_epoch.milestones, by_epoch.gamma, by_epoch.by_epoch) == (steps, 0.1, True)
+    assert resolved.train_cfg.max_epochs == epochs
 
 
 @pytest.mark.parametrize(
@@ -128,22 +129,19 @@ def test_learning_rate_follows_the_images_per_step(changes, settings, batch, rat
 
 
 @pytest.mark.parametrize("detector", ["retinanet", *FAMILIES])
-@pytest.mark.parametrize("recipe", ["paper", "mmdet3", "micro"])
-def test_iou_aware_differs_from_its_baseline_in_the_head_only(recipe, detector):
-    backbone = "micro_r50" if recipe == "micro" else "r50"
-    runs = [run_of(recipe, name, backbone) for name in (detector, f"iou_aware_{detector}")]
+@pytest.mark.parametrize(
+    ("recipe", "loss", "grad"), [("paper", "bce", False), ("mmdet3", "l2", True), ("micro", "l1", True)]
+)
+def test_iou_aware_differs_from_its_baseline_in_the_head_only(recipe, detector, loss, grad):
+    """The loss and whether its gradient reaches the boxes come from the run."""
+    backbone, more = "micro_r50" if recipe == "micro" else "r50", {"iou_loss": loss, "target_grad": grad}
+    runs = [run_of(recipe, detector, backbone), run_of(recipe, f"iou_aware_{detector}", backbone, **more)]
     baseline, aware = (plain(resolve(run)._cfg_dict) for run in runs)
     ours, theirs = (each["model"].pop("bbox_head") for each in (aware, baseline))
-    added = {"type": ours["type"], "loss_iou": ours["loss_iou"], "target_grad": False}
+    added = {"type": ours["type"], "loss_iou": IOU_LOSS | {"kind": loss}, "target_grad": grad}
     assert ours == theirs | added
     aware["model"]["test_cfg"].pop("rule", None)
     assert aware == baseline
-
-
-@pytest.mark.parametrize(("loss", "grad"), product(["bce", "l2", "l1"], [False, True]))
-def test_loss_and_gradient_come_from_the_run(loss, grad):
-    head = resolve(run_of(detector="iou_aware_retinanet", iou_loss=loss, target_grad=grad)).model.bbox_head
-    assert (head.loss_iou.kind, head.target_grad) == (loss, grad)
 
 
 @pytest.mark.parametrize(
@@ -163,13 +161,6 @@ def test_settings_become_hooks(detector, settings, normalised, network):
     expected += [{"type": "Trunk", "dtype": network[0], "compiled": network[1]}] if network else []
     assert [plain(hook) for hook in resolved.get("custom_hooks", [])] == expected
     assert resolved.optim_wrapper.type == ("LossScaling" if settings.get("amp") is True else "OptimWrapper")
-
-
-def test_schedule_keeps_its_shape_at_another_length():
-    resolved = resolve(run_of(), epochs=24)
-    assert resolved.train_cfg.max_epochs == 24
-    assert resolved.param_scheduler[0].end == 500
-    assert resolved.param_scheduler[1].milestones == [16, 22]
 
 
 @pytest.mark.parametrize(

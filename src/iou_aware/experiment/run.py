@@ -54,7 +54,7 @@ class Run:
     @property
     def is_iou_aware(self) -> bool:
         """Whether the detector predicts IoU, so that there is more than one way to compute confidence."""
-        return is_iou_aware(self.detector)
+        return self.detector.startswith(IOU_AWARE)
 
     @property
     def baseline(self) -> "Run | None":
@@ -92,11 +92,6 @@ def width_height(scale: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def is_iou_aware(detector: str) -> bool:
-    """Return whether a detector, by its name, predicts IoU."""
-    return detector.startswith(IOU_AWARE)
-
-
 def matched_pairs(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
     """Return the names of the IoU-aware runs among ``runs``, each with its baseline, where that is among them too."""
     known = [(name, run.baseline.name) for name, run in runs.items() if run.baseline]
@@ -118,28 +113,6 @@ def _word(name: str, value: str | int | bool | None) -> str:
     return {"target_grad": "target gradient", "seed": f"seed {value}"}.get(name, str(value).replace("_", " "))
 
 
-def grid(entry: dict[str, Any], defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Multiply out the lists of one entry of ``runs`` over the experiment's defaults.
-
-    The fields of the IoU head are left out for detectors without it when they come from the defaults, and kept when
-    the entry itself has them, which is an error that the caller reports.
-
-    Yields:
-        The fields of one run, in the order of ``FIELDS``; those given nowhere are absent.
-    """
-    given = defaults | entry
-    axes = [[(name, value) for value in _listed(given[name])] for name in FIELDS if name in given]
-    for combination in itertools.product(*axes):
-        values = dict(combination)
-        if not is_iou_aware(values.get("detector", "")):
-            values = {name: value for name, value in values.items() if name not in IOU_FIELDS or name in entry}
-        yield values
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def read_runs(
     document: Document, paths: Layout, rules: Sequence[Rule]
 ) -> tuple[dict[str, Run], dict[str, tuple[Rule, ...]]]:
@@ -157,7 +130,7 @@ def read_runs(
     rules_by_run: dict[str, dict[Rule, None]] = {}
     for i, entry in enumerate(document.content["runs"]):
         further = read_rules(document, ("runs", i, "rules"), entry.get("rules", ()), rules)
-        for values in grid(entry, document.content["defaults"]):
+        for values in _grid(entry, document.content["defaults"]):
             _check(document, paths, i, values)
             run = Run(**values)
             runs[run.name] = run
@@ -184,10 +157,28 @@ def read_rule(document: Document, key: Key, text: str) -> Rule:
         raise document.error(key, str(fault)) from fault
 
 
+def _grid(entry: dict[str, Any], defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Multiply out the lists of one entry of ``runs`` over the experiment's defaults.
+
+    The fields of the IoU head are left out for detectors without it when they come from the defaults, and kept when
+    the entry itself has them, which is an error that the caller reports.
+
+    Yields:
+        The fields of one run, in the order of ``FIELDS``; those given nowhere are absent.
+    """
+    given = {name: value if isinstance(value, list) else [value] for name, value in (defaults | entry).items()}
+    names = [name for name in FIELDS if name in given]
+    for combination in itertools.product(*(given[name] for name in names)):
+        values = dict(zip(names, combination, strict=True))
+        if not values.get("detector", "").startswith(IOU_AWARE):
+            values = {name: value for name, value in values.items() if name not in IOU_FIELDS or name in entry}
+        yield values
+
+
 def _check(document: Document, paths: Layout, i: int, values: Mapping[str, Any]) -> None:
     """Raise InputError about entry ``i`` of ``runs`` unless ``values`` make a run, of files that exist."""
     entry = document.content["runs"][i]
-    aware = is_iou_aware(values.get("detector", ""))
+    aware = values.get("detector", "").startswith(IOU_AWARE)
     for name in FIELDS:
         if name not in values and (aware or name not in IOU_FIELDS):
             raise document.error(("runs", i), f"{name} is missing; give it here or in defaults")

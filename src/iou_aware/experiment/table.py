@@ -13,9 +13,6 @@ from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import BASELINE_RULE, FIELDS, Run, read_rule
 from iou_aware.method.confidence import Rule
 
-# Keys of a table in the YAML that become fields unchanged.
-_AS_WRITTEN = ("caption", "split", "per_class")
-
 
 @dataclass(frozen=True)
 class Row:
@@ -107,8 +104,8 @@ class TableReader:
             for place, own in content["rows"].items()
             for row in self._rows((*key, "rows", place), content, own or {}, printed)
         ]
-        as_written = {key: content[key] for key in _AS_WRITTEN if key in content}
-        return Table(name, rows={row.key: row for row in rows}, paper=paper, columns=columns, **as_written)
+        by_key, per_class = {row.key: row for row in rows}, content.get("per_class", False)
+        return Table(name, content["caption"], content["split"], by_key, paper, columns, per_class)
 
     def _rows(
         self, key: Key, table: Mapping[str, Any], own: Mapping[str, Any], printed: list[str] | None

@@ -47,8 +47,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
     """
     paths, run = experiment.paths, experiment.runs[run_name]
     chosen = device.choose(experiment.settings)
-    if chosen == "cuda":
-        device.try_out(chosen)
+    device.try_out(chosen)
     record = seal.verify(paths.run_folder(run_name))
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
     rules = experiment.rules_for(run, split)

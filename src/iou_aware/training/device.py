@@ -78,10 +78,10 @@ def choose(settings: Mapping[str, Any], gpus: int = 1) -> str:
 
 
 def try_out(device: str) -> None:
-    """Compute something on a GPU with PyTorch and with mmcv's ops, so that faults show before data are loaded.
+    """Compute something on a device with PyTorch and with mmcv's ops, so that faults show before data are loaded.
 
     Args:
-        device: Such as ``cuda`` or ``cuda:1``.
+        device: Such as ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
         InputError: It fails: PyTorch or mmcv is not built for this GPU, or another process has it.

@@ -51,8 +51,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     elif gpus > 1:
         launch.launch(gpus, ["train", str(experiment.write_resolved()), run_name])
         return
-    if chosen == "cuda":
-        device.try_out(chosen)
+    device.try_out(chosen)
     manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
     start = backbones.weights(experiment, run.backbone)
     start_sha256 = start and sha256(start)

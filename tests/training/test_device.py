@@ -1,10 +1,16 @@
-"""What an experiment asks to compute on, told before anything waits for it or runs for long."""
+"""What an experiment asks to compute on, told before anything waits for it or runs for long; its layout in memory.
 
+On a CPU, PyTorch corrupts memory with some convolutions in channels_last.
+"""
+
+import ctypes
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 import torch
-from builders.training import RETINANET, project
+from builders.training import BACKBONE, ENVIRONMENT, IOU_AWARE, RETINANET, command, project
+from torch import nn
 
 from iou_aware.common.messages import InputError, MachineError
 from iou_aware.inference.predict import predict
@@ -115,3 +121,47 @@ def test_a_stage_tries_the_gpu_before_it_looks_at_anything(tmp_path, gpus, monke
     experiment.paths.manifest("shapes").unlink()
     with pytest.raises(InputError, match="tried cuda"):
         stage(experiment, RETINANET, *(["val"] if stage is predict else []))
+
+
+CHECKER = "libc_malloc_debug.so.0"
+NARROW = BACKBONE.replace("channels=16", "channels=4").replace("[16, 32, 64, 128]", "[4, 8, 16, 32]")
+
+
+def is_channels_last(module: nn.Module) -> bool:
+    return all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in module)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "corrupts"),
+    [
+        ((15, 8, 1), {"stride": 2}, True),
+        ((15, 8, 1), {"stride": (1, 2)}, True),
+        ((16, 8, 1), {"stride": 2}, False),
+        ((4, 8, 1), {}, False),
+        ((4, 8, 3), {"stride": 2}, False),
+        ((4, 8, 1), {"stride": 2, "groups": 2}, False),
+    ],
+)
+def test_a_model_that_would_corrupt_memory_keeps_its_layout_on_a_cpu(gpus, caplog, arguments, options, corrupts):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(*arguments, **options))
+    gpus(0)
+    assert is_channels_last(device.channels_last(model)) is not corrupts
+    assert ("backward pass of 1 may corrupt memory" in caplog.text) == corrupts
+    gpus(1)
+    assert is_channels_last(device.channels_last(model))
+
+
+@pytest.mark.parametrize("backbone", [BACKBONE, NARROW])
+def test_a_training_corrupts_no_memory(tmp_path, backbone):
+    """As a processor without AVX-512 computes it, with malloc looking for damage to its blocks."""
+    try:
+        ctypes.CDLL(CHECKER)
+    except OSError as missing:
+        pytest.skip(f"{missing}; it comes with glibc 2.34 and later")
+    project(tmp_path, settings={"epochs": 1, "device": "cpu"})
+    (tmp_path / "configs" / "backbones" / "tiny.py").write_text(backbone)
+    checked = {"LD_PRELOAD": CHECKER, "MALLOC_CHECK_": "3", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    start = {"cwd": tmp_path, "env": ENVIRONMENT | checked, "capture_output": True, "text": True}
+    done = subprocess.run(command("train", IOU_AWARE), check=False, **start)
+    assert done.returncode == 0, done.stderr
+    assert ("channels_last is ignored" in done.stderr) == (backbone == NARROW)

@@ -41,6 +41,8 @@ def test_boxes_are_those_of_the_stage(predicted, photos, tmp_path, run, rule, st
     corners = np.array([[float(line[side]) for side in SIDES] for line in found])
     assert corners == pytest.approx(expected.boxes, abs=0.01)
     assert [float(line["confidence"]) for line in found] == pytest.approx(expected.confidences.tolist(), abs=1e-6)
+    for columns, decimals in ((SIDES, 2), (("confidence", "cls_score"), 6)):
+        assert max(len(line[column].partition(".")[2]) for line in found for column in columns) == decimals
     ious = [None] * len(found) if expected.iou_preds is None else expected.iou_preds.tolist()
     assert [float(line["iou_pred"]) if line["iou_pred"] else None for line in found] == pytest.approx(ious, abs=1e-6)
 
@@ -133,3 +135,16 @@ def test_turned_and_large_photographs_are_detected_as_they_are_seen(predicted, p
         for side in SIDES:
             assert float(line.pop(side)) == pytest.approx(factor * float(other.pop(side)), abs=0.01 * factor)
     assert found == expected != []
+
+
+def test_a_photograph_of_16_bits_is_detected_as_it_is_drawn(predicted, photos, tmp_path):
+    """Its values are stretched, which OpenCV would not do, though it follows the EXIF of this format."""
+    with Image.open(photos[0]) as picture:
+        grey = np.array(picture.convert("L"))
+    grey[0, :2] = 0, 255
+    files = {"eight": grey, "sixteen": grey.astype(np.uint16) * 4 + 1000}
+    for name, values in files.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    run = predicted.paths.run_folder(IOU_AWARE)
+    plain, stretched = (boxes(detect([tmp_path / f"{name}.png"], run, None, tmp_path / name)[-1]) for name in files)
+    assert stretched == plain != []

@@ -1,6 +1,5 @@
 """An experiment: its runs, datasets, confidence rules and tables, read from YAML and checked."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,11 +123,9 @@ class Experiment:
         """Return the splits that a run is evaluated on."""
         return list(self.datasets[run.dataset].evaluate)
 
-    def evaluations(self) -> Iterator[tuple[str, str]]:
-        """Yield run name and split of every evaluation."""
-        for name, run in self.runs.items():
-            for split in self.splits_for(run):
-                yield name, split
+    def evaluations(self) -> list[tuple[str, str]]:
+        """Return run name and split of every evaluation."""
+        return [(name, split) for name, run in self.runs.items() for split in self.splits_for(run)]
 
     def training_values(self, name: str) -> dict[str, Any]:
         """Return the values that decide a run's weights, apart from files; a change to one trains again."""

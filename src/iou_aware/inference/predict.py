@@ -1,7 +1,7 @@
 """The stage ``predict``: one pass of a trained run over a split, and its detections under every rule."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -71,16 +71,10 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
         "annotations_sha256": manifest.split(split).sha256,
     }
     categories = np.asarray(loader.dataset.cat_ids, np.int32)
-    images, label = len(loader.dataset), f"{run_name}, {split}"
-    with tqdm(total=images, desc=label, unit="image", mininterval=SAY_EVERY_SECONDS) as progress:
-
-        def detected() -> Iterator[tuple[np.ndarray, Detections]]:
-            for batch in loader:
-                found, image_ids = detect(model, batch, rules)
-                yield rows(found, image_ids, categories)
-                progress.update(len(image_ids))
-
-        written = detections.write(paths.detections(run_name, split), rules, images, made, detected())
+    label = f"{run_name}, {split}"
+    batches = tqdm(loader, label, unit="batch", mininterval=SAY_EVERY_SECONDS)
+    detected = (rows(*detect(model, batch, rules), categories) for batch in batches)
+    written = detections.write(paths.detections(run_name, split), rules, len(loader.dataset), made, detected)
     log.info("%s: %d detections by %d rules", label, written, len(rules))
 
 

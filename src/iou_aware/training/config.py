@@ -189,17 +189,11 @@ def dataset(manifest, root: Path, split: str, pipeline: list[dict[str, Any]], **
 
 def _set_data(config: Config, run, manifest, root: Path, settings: Mapping[str, Any]) -> None:
     """Set the images and boxes to train and to test on, how they are loaded, and their layout in memory."""
+    image, boxes = dict(type="LoadImageFromFile"), dict(type="LoadAnnotations", with_bbox=True)
     resize = dict(type="Resize", scale=width_height(run.scale), keep_ratio=True)
-    annotations = dict(type="LoadAnnotations", with_bbox=True)
     shown = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
-    train = [
-        dict(type="LoadImageFromFile"),
-        annotations,
-        resize,
-        *_augmentations(settings),
-        dict(type="PackDetInputs"),
-    ]
-    test = [dict(type="LoadImageFromFile"), resize, annotations, dict(type="PackDetInputs", meta_keys=shown)]
+    train = [image, boxes, resize, *_augmentations(settings), dict(type="PackDetInputs")]
+    test = [image, resize, boxes, dict(type="PackDetInputs", meta_keys=shown)]
 
     workers = settings.get("workers") or 0
     loading = dict(num_workers=workers, persistent_workers=workers > 0)

@@ -66,14 +66,7 @@ model = dict(
 """
 IOU_AWARE_CONFIG = """
 _base_ = "./retinanet.py"
-model = dict(
-    bbox_head=dict(
-        type="IoUAwareRetinaHead",
-        loss_iou=dict(type="IoUPredictionLoss", kind="bce", loss_weight=1.0),
-        target_grad=False,
-    ),
-    test_cfg=dict(rule="alpha=0.50"),
-)
+model = dict(bbox_head=dict(type="IoUAwareRetinaHead"))
 """
 FASTER_RCNN_CONFIG = """
 _base_ = ["mmdet::_base_/models/faster-rcnn_r50_fpn.py", "../../schedules/quick.py"]

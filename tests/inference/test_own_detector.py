@@ -3,7 +3,7 @@
 from builders.configs import ROOT
 from builders.data import csv_rows, put
 from builders.heads import IoUAwareOwnHead, OwnHead
-from builders.training import IOU_AWARE_CONFIG, RETINANET_CONFIG, RULES, project
+from builders.training import RETINANET_CONFIG, RULES, project
 
 from iou_aware import cli, detections
 
@@ -23,9 +23,7 @@ TABLE = {
 def test_every_stage_takes_a_head_of_one_s_own(tmp_path, monkeypatch):
     for name, text in {
         "mine": RETINANET_CONFIG.replace("bbox_head=dict(", f"bbox_head=dict(type={OwnHead.__name__!r},"),
-        "iou_aware_mine": IOU_AWARE_CONFIG.replace("retinanet", "mine").replace(
-            "IoUAwareRetinaHead", IoUAwareOwnHead.__name__
-        ),
+        "iou_aware_mine": f"_base_ = './mine.py'; model = dict(bbox_head=dict(type={IoUAwareOwnHead.__name__!r}))",
     }.items():
         put(tmp_path / f"configs/detectors/quick/{name}.py", text)
     for name in ("configs/costs.yaml", "reports/claims.yaml"):

@@ -3,11 +3,9 @@ rule claims:
         metrics=paths.metrics,
         missing=paths.missing,
         premise=paths.premise,
-        resamples=[
-            paths.bootstrap(run, split) for run, split in experiment.evaluations()
-        ],
+        resamples=resamples,
         statements=paths.statements,
-        paper=stages.all_paper_files(paths),
+        paper=stages.paper_files(paths),
         code=stages.code("claims"),
     output:
         data=paths.claims,

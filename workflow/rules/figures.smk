@@ -6,13 +6,11 @@ rule figures:
         metrics=paths.metrics,
         per_class=paths.per_class,
         missing=paths.missing,
-        resamples=[
-            paths.bootstrap(run, split) for run, split in experiment.evaluations()
-        ],
+        resamples=resamples,
         statements=paths.statements,
         histories=[paths.history(run) for run in experiment.trained],
         premise=paths.premise,
-        paper=stages.paper_files(paths, experiment.tables.values()),
+        paper=stages.paper_files(paths),
         code=stages.code("figures"),
     output:
         report(

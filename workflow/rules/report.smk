@@ -20,7 +20,7 @@ rule notebook:
     input:
         **shown,
         premise=paths.premise,
-        paper=stages.paper_files(paths, experiment.tables.values()),
+        paper=stages.paper_files(paths),
         notebook=paths.notebook("{notebook}"),
         code=stages.code("report"),
     output:

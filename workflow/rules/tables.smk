@@ -3,12 +3,8 @@ rule table:
         metrics=paths.metrics,
         per_class=paths.per_class,
         missing=paths.missing,
-        resamples=lambda wildcards: stages.resamples(
-            paths, experiment.tables[wildcards.table]
-        ),
-        paper=lambda wildcards: stages.paper_files(
-            paths, [experiment.tables[wildcards.table]]
-        ),
+        resamples=resamples,
+        paper=stages.paper_files(paths),
         statements=paths.statements,
         code=stages.code("tables"),
     output:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from iou_aware.common import documents
@@ -32,7 +32,7 @@ class Estimates:
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
-        self._recipe = cache(self._recipe)
+        self._recipe = cache(partial(recipe.read, experiment.paths))
         self.images = cache(self.images)
 
     @cached_property
@@ -109,9 +109,6 @@ class Estimates:
     def epochs(self, run: Run) -> int:
         """Return how many epochs a run trains."""
         return recipe.epochs(self._recipe(run), self.experiment.settings)
-
-    def _recipe(self, run: Run) -> Mapping[str, Any]:
-        return recipe.read(self.experiment.paths, run)
 
     def images(self, dataset: str, split: str) -> float:
         """Return how many images a split has, by its dataset's file or its manifest; NaN if neither says so."""

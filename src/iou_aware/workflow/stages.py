@@ -1,7 +1,7 @@
 """What the Snakefile asks of an experiment: files as inputs, values as parameters, the code of a stage."""
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +15,6 @@ from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import RELEASED, Run
-from iou_aware.experiment.table import Table
 
 # A run's name: names joined by dots.
 RUN = rf"{NAME.pattern}(?:\.{NAME.pattern})*"
@@ -99,12 +98,7 @@ def origin(paths: Layout, run: Run) -> str:
     return released.origin(paths.detector(run.recipe, run.detector), run.backbone)
 
 
-def paper_files(paths: Layout, tables: Iterable[Table]) -> list[Path]:
-    """Return the files of the paper's numbers that tables reproduce; none for other tables."""
-    return [paths.paper(table.paper) for table in tables if table.paper is not None]
-
-
-def all_paper_files(paths: Layout) -> list[Path]:
+def paper_files(paths: Layout) -> list[Path]:
     """Return all files of the paper's numbers: claims may be about tables that the experiment does not show."""
     return sorted(paths.paper("*").parent.glob("*.csv"))
 
@@ -112,12 +106,6 @@ def all_paper_files(paths: Layout) -> list[Path]:
 def page_template(paths: Layout) -> list[Path]:
     """Return the files of the HTML template of notebooks."""
     return sorted(file for file in paths.notebook("page").with_suffix("").iterdir() if file.is_file())
-
-
-def resamples(paths: Layout, table: Table) -> list[Path]:
-    """Return the files that a table's intervals are computed from."""
-    runs = dict.fromkeys(run for row in table.rows.values() for run in row.runs)
-    return [paths.bootstrap(run, table.split) for run in runs]
 
 
 def code(stage: str) -> list[Path]:

@@ -27,7 +27,7 @@ def test_truncated_picture_is_refused(tmp_path):
 def test_boxes_stand_where_they_are_and_labels_stay_inside():
     ground = Image.new("RGB", (100, 60), "white")
     marks = [Mark((10, 20, 50, 40), colour="#ff0000"), Mark((90, -5, 130, 70), "far too long a label", "#00ff00")]
-    drawn = np.asarray(drawing.draw(ground, 1.0, marks))
+    drawn = np.asarray(drawing.draw(ground, marks, 100, 100))
     assert (drawn[30, 10] == (255, 0, 0)).all()
     assert (drawn[40, 30] == (255, 0, 0)).all()
     assert (drawn[30, 30] == 255).all()
@@ -37,8 +37,8 @@ def test_boxes_stand_where_they_are_and_labels_stay_inside():
 
 def test_fitting_keeps_the_shape():
     picture = Image.new("RGB", (400, 100))
-    assert [drawing.fitted(picture, *sides)[0].size for sides in [(100, 200), (800, 900)]] == [(200, 50), (800, 200)]
-    assert drawing.fitted(picture, 100, 800) == (picture, 1.0)
+    assert [drawing.draw(picture, [], *sides).size for sides in [(100, 200), (800, 900)]] == [(200, 50), (800, 200)]
+    assert drawing.draw(picture, [], 100, 800) == picture
     assert drawing.beside([picture, picture], ["a", "b"]).size[0] > 800
 
 

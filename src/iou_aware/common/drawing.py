@@ -77,27 +77,22 @@ def _stretched(picture: Image.Image, path: Path) -> Image.Image:
     return grey
 
 
-def fitted(picture: Image.Image, shortest: int, longest: int) -> tuple[Image.Image, float]:
-    """Return a picture whose longer side is ``shortest`` to ``longest`` pixels, and its size over the old one."""
-    side = max(picture.size)
-    factor = min(max(side, shortest), longest) / side
-    size = tuple(max(1, round(side * factor)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC), factor
-
-
-def draw(picture: Image.Image, factor: float, marks: Sequence[Mark], size: int = 12) -> Image.Image:
+def draw(picture: Image.Image, marks: Sequence[Mark], shortest: int, longest: int) -> Image.Image:
     """Return a copy of a picture with boxes on it.
 
     Args:
         picture: The picture.
-        factor: What the boxes are multiplied by.
         marks: What to draw, in this order.
-        size: Height of the letters, pixels.
+        shortest: The least length of the copy's longer side, pixels.
+        longest: The greatest.
     """
-    drawn = picture.copy()
-    pen = ImageDraw.Draw(drawn)
-    font = font_for("".join(mark.text for mark in marks), size)
-    width = max(1, round(size / 6))
+    side = max(picture.size)
+    factor = min(max(side, shortest), longest) / side
+    size = tuple(max(1, round(side * factor)) for side in picture.size)
+    drawn = picture.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC)
+    pen, letters = ImageDraw.Draw(drawn), max(11, round(max(size) / 70))
+    font = font_for("".join(mark.text for mark in marks), letters)
+    width = max(1, round(letters / 6))
     boxes = [np.asarray(mark.box, dtype=float) * factor for mark in marks]
     for mark, box in zip(marks, boxes, strict=True):
         _outline(pen, box, mark, width)

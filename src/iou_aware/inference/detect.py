@@ -161,7 +161,6 @@ def _boxes(model: nn.Module, config: Config, pixels: np.ndarray, rule: Rule) -> 
 
 def _drawn(picture: Image.Image, lines: Sequence[dict[str, Any]], classes: Sequence[str]) -> Image.Image:
     """Return a picture with its boxes, the surest on top, one colour per class."""
-    shown, factor = drawing.fitted(picture, _SHORTEST, _LONGEST)
     marks = []
     for line in reversed(lines):
         colour = drawing.COLOURS[classes.index(line["class"]) % len(drawing.COLOURS)]
@@ -169,4 +168,4 @@ def _drawn(picture: Image.Image, lines: Sequence[dict[str, Any]], classes: Seque
         if "iou_pred" in line:
             text += f" (p {line['cls_score']:.2f}, IoU {line['iou_pred']:.2f})"
         marks.append(drawing.Mark([line[side] for side in BOX], text, colour))
-    return drawing.draw(shown, factor, marks, size=max(11, round(max(shown.size) / 70)))
+    return drawing.draw(picture, marks, _SHORTEST, _LONGEST)

@@ -84,7 +84,7 @@ def _panel(
             row = results[rows[index]]
             text = f"{row[5]:.2f}, IoU {ious[index]:.2f}"
             marks.append(Mark(_corners(row[1:5]), text, drawing.COLOURS[number % len(drawing.COLOURS)]))
-    return drawing.draw(*drawing.fitted(photograph, _SIDE, _SIDE), marks, size=11)
+    return drawing.draw(photograph, marks, _SIDE, _SIDE)
 
 
 def _corners(box: np.ndarray) -> np.ndarray:

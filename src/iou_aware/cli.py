@@ -82,18 +82,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _carry_out(command: Command, experiment: Path | None = None, **values: Any) -> None:
-    """Call a command's function; its module, which may be slow to import, is imported only now."""
+    """Call a command's function; its module, which may be slow to import, is imported only now.
+
+    Raises:
+        InputError: The experiment has no run, table or the like of the name that was given.
+    """
     if experiment is None:
         _function(command.function)(**values)
         return
+    from iou_aware.common.documents import names_beside, one_of
     from iou_aware.experiment.experiment import Experiment
 
     loaded = Experiment.load(experiment)
-    names = [argument.lstrip("-") for argument in command.arguments]
-    checked = [_checked(loaded, name, values[name]) for name in names]
+    known = {
+        "dataset": loaded.datasets,
+        "backbone": names_beside(loaded.paths.backbone("any")),
+        "run": loaded.runs,
+        "table": loaded.tables,
+        "notebook": loaded.paths.notebooks,
+    }
+    for kind in known.keys() & values.keys():
+        if (name := values[kind]) not in known[kind]:
+            raise InputError(f"experiment {loaded.name} has no {kind} {name!r}; expected {one_of(known[kind], name)}")
     if command.gpus:
         _take_gpus(loaded, command.gpus, values["run"])
-    _function(command.function)(loaded, *checked)
+    _function(command.function)(loaded, *values.values())  # in the order of the command's arguments
 
 
 def _take_gpus(experiment: Any, needed: str, run: str) -> None:
@@ -102,22 +115,6 @@ def _take_gpus(experiment: Any, needed: str, run: str) -> None:
 
     on_cpu = experiment.settings.get("device") == "cpu"
     gpus.take(0 if on_cpu else max(1, getattr(Needs(experiment), needed)(run)))
-
-
-def _checked(experiment: Any, name: str, value: Any) -> Any:
-    """Return a command's argument, or raise InputError when the experiment has nothing of that name."""
-    from iou_aware.common.documents import names_beside, one_of
-
-    known = {
-        "dataset": experiment.datasets,
-        "backbone": names_beside(experiment.paths.backbone("any")),
-        "run": experiment.runs,
-        "table": experiment.tables,
-        "notebook": experiment.paths.notebooks,
-    }.get(name)
-    if known is not None and value not in known:
-        raise InputError(f"experiment {experiment.name} has no {name} {value!r}; expected {one_of(known, value)}")
-    return value
 
 
 def prepare(experiment: Any, dataset: str) -> None:

@@ -18,7 +18,7 @@ def instructions() -> list[tuple[str, str]]:
     return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line]
 
 
-def build(folder: Path, system: Path, **arguments: str) -> Path:
+def build(folder: Path, system: Path, **arguments: str) -> tuple[Path, dict[str, str]]:
     """Carry the instructions out, as root.
 
     Args:
@@ -27,35 +27,34 @@ def build(folder: Path, system: Path, **arguments: str) -> Path:
         arguments: As given to ``docker build`` by ``--build-arg``.
 
     Returns:
-        The last stage's root.
+        The last stage's root, and the variables that its image sets.
     """
     roots: dict[str, Path] = {}
-    root, work, values = folder, "/", {}
+    root, work, environment = folder, "/", {}
     for word, rest in instructions():
-        parts = shlex.split(Template(rest).safe_substitute(values) if word != "RUN" else "")
+        parts = shlex.split(Template(rest).safe_substitute(arguments | environment) if word != "RUN" else "")
         if word == "ARG":
             name, _, default = parts[0].partition("=")
-            values[name] = arguments.get(name, default)
+            arguments.setdefault(name, default)
         elif word == "FROM":
-            root = folder / f"stage{len(roots)}"
+            root = roots[parts[-1]] = folder / f"stage{len(roots)}"
             subprocess.run(["cp", "-a", "--reflink=auto", system, root], check=True)
-            roots[parts[-1]] = root
-            work, values["PATH"] = "/", SYSTEM_PATH
+            work, environment = "/", {"PATH": SYSTEM_PATH}
         elif word == "WORKDIR":
             work = parts[0]
             (root / work.lstrip("/")).mkdir(parents=True, exist_ok=True)
         elif word == "ENV":
-            values |= dict(part.split("=", 1) for part in parts)
+            environment |= dict(part.split("=", 1) for part in parts)
         elif word == "COPY":
             source = ROOT
             if parts[0].startswith("--from="):
                 source = roots[parts.pop(0).removeprefix("--from=")]
             copy(source, parts[:-1], root / Path(work, parts[-1]).as_posix().lstrip("/"))
         elif word == "RUN":
-            run(root, work, rest, values)
+            run(root, arguments | environment, rest, work)
         else:
             raise ValueError(f"an instruction that nothing here knows: {word}")
-    return root
+    return root, environment
 
 
 def copy(source: Path, names: list[str], target: Path) -> None:
@@ -70,28 +69,17 @@ def copy(source: Path, names: list[str], target: Path) -> None:
             shutil.copy2(path, target)
 
 
-def run(root: Path, work: str, script: str, environment: dict[str, str]) -> str:
+def run(root: Path, environment: dict[str, str], script: str, work: str = "/") -> str:
     """Run a shell command in a root, which has the network and, where pip is configured by PIP_..., that as well.
 
     CONTAINER_BINDS lists further folders or files of this machine to be seen there, as ``here:there``.
     """
-    there = [("/dev", "/dev"), ("/proc", "/proc"), ("/etc/resolv.conf", "/etc/resolv.conf")]
-    there += [tuple(pair.split(":")) for pair in os.environ.get("CONTAINER_BINDS", "").split()]
-    mounts = ""
-    for here, place in there:
-        target = root / place.lstrip("/")
-        if Path(here).is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.touch()
-        mounts += f"mount --rbind {shlex.quote(here)} {shlex.quote(str(target))}\n"
-    inside = f"cd {shlex.quote(work)}\n{script}"
-    chroot = shutil.which("chroot", path=SYSTEM_PATH)
+    apart = ["bwrap", "--bind", root, "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc", "--cap-add", "ALL"]
+    for pair in ["/etc/resolv.conf:/etc/resolv.conf", *os.environ.get("CONTAINER_BINDS", "").split()]:
+        apart += ["--bind", *pair.split(":")]
     passed = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{mounts}exec {chroot} "$0" sh -ec "$1"']
     done = subprocess.run(
-        [*apart, root, inside],
+        [*apart, "--chdir", work, "sh", "-ec", script],
         env=passed | environment | {"HOME": "/root"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

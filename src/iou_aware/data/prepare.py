@@ -54,8 +54,8 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
         faults += source.faults
     _settle(faults, f"{dataset.root}, the data of {name}", folder / "faults.txt")
 
-    def written(split: str, file: Path, images: Sequence[SourceImage], left_out: Mapping[str, Any]) -> SplitData:
-        source = sources[split]
+    def written(split: str, part: str, images: Sequence[SourceImage], left_out: Mapping[str, Any]) -> SplitData:
+        source, file = sources[split], folder / f"{part}.json"
         content = canonical.content(source, classes, images)
         # On one line: indented, annotations would take twice as long as their conversion.
         write_text(file, json.dumps(content, allow_nan=False) + "\n")
@@ -77,10 +77,9 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
         images = sources[dataset.train].images
         rest = [image for place, image in enumerate(images) if place % dataset.folds != fold]
         parts = {dataset.train: images[fold :: dataset.folds], REST: rest}
-        files = {part: folder / f"{part}-{fold}.json" for part in parts}
-        folds.append({part: written(dataset.train, files[part], own, {}) for part, own in parts.items()})
+        folds.append({part: written(dataset.train, f"{part}-{fold}", own, {}) for part, own in parts.items()})
     splits = {
-        split: written(split, folder / f"{split}.json", sources[split].images, left_out[split])
+        split: written(split, split, sources[split].images, left_out[split])
         for split in dataset.splits
         if split in sources
     }

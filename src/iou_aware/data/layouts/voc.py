@@ -66,10 +66,7 @@ def read(dataset: Dataset, split: str) -> Source:
         except Fault as fault:
             image.fault = fault
         place = dataset.root / folder / "JPEGImages" / name
-        try:
-            picture = _picture(place, file_name, pictures(place.parent))
-        except Fault as fault:
-            image.fault, picture = image.fault or fault, f"{place.name}.jpg"
+        picture = _picture(image, place, file_name, pictures(place.parent))
         image.file_name = os.path.normpath(Path(folder, "JPEGImages", name).parent / picture)
         images.append(image)
     return Source(
@@ -114,16 +111,14 @@ def _stem(entry: str) -> str:
     return stem if suffix.lower() in _SUFFIXES | {".xml"} else name
 
 
-def _picture(place: Path, file_name: str | None, known: Mapping[str, list[str]]) -> str:
+def _picture(image: SourceImage, place: Path, file_name: str | None, known: Mapping[str, list[str]]) -> str:
     """Return the image of an annotation: of the listed name, and where that leaves a choice or none, by <filename>.
 
     Args:
+        image: Gets a fault where it could be one of several.
         place: The image's path without suffix.
         file_name: What <filename> says.
         known: The image files of its folder by name without suffix.
-
-    Raises:
-        Fault: It could be one of several.
     """
     found = sorted(known.get(composed(place.name), []))
     file_name = file_name and spelt(file_name, place.parent)
@@ -133,7 +128,8 @@ def _picture(place: Path, file_name: str | None, known: Mapping[str, list[str]])
         return file_name
     if found:
         text = f"{place.parent}: {' and '.join(found)} are both there, and <filename> names {file_name or 'none'}."
-        raise Fault("image ambiguous", f"{text} Remove what is no image of the dataset, or correct <filename>.")
+        ambiguous = Fault("image ambiguous", f"{text} Remove what is no image of the dataset, or correct <filename>.")
+        image.fault = image.fault or ambiguous
     return file_name or f"{place.name}.jpg"
 
 

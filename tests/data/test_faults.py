@@ -39,6 +39,7 @@ FRACTIONS = {"image_id": 1, "category_id": 1, "bbox": [0.1, 0.2, 0.5, 1.0]}
     [
         ("images[1].id", 1, ", key images[1].id: the id 1 is duplicated, images[0] has it already"),
         ("images[1].file_name", "./1.jpg", ", key images[1].file_name: the file_name 1.jpg is duplicated, images[0]"),
+        ("images[1].file_name", "../2.jpg", ", key images[1].file_name: found '../2.jpg', expected a path below"),
         ("images[0].id", None, ", key images[0].id: found None, expected a whole number or text"),
         ("images[1].width", -64, ", key images[1].width: found (-64, 48), expected whole numbers of pixels"),
         ("images[0].width", 65, ", key images[0] says 65x48"),
@@ -76,6 +77,7 @@ def test_what_is_wrong_with_a_list_or_an_entry_is_named_by_its_key(tmp_path, key
         ({"train.txt": "\n\n"}, r"train\.txt: the image list is empty"),
         ({"train.txt": "a\n\na\n"}, r"line 3: the image 'a' is named a second time; first in .*train\.txt, line 1"),
         ({"train.txt": "a -1\n"}, r"a -1\.xml: there is no such annotation file, but an image list names it"),
+        ({"train.txt": "../a"}, r"train\.txt, line 1: found '\.\./a', expected a path below"),
         ({"train.txt": "Z\xe4hler\n".encode("latin-1")}, r"train\.txt, line 1: cannot be read as 'utf-8'"),
         ({"Annotations/a.xml": None, "Annotations/a.xml/a": ""}, r"a\.xml: cannot be read \(it is no regular file\)"),
         ({"Annotations/a.xml": None}, r"a\.xml: there is no such annotation file, but an image list names it"),

@@ -82,7 +82,8 @@ def test_a_file_of_somebodys_does_not_choose_a_folder_outside_of_data(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["project"]
         assert fetch("own", elsewhere, project) == elsewhere
         assert fetch("own", project=project) == elsewhere, "what is there is used wherever it is"
-    assert prepared(project).root == str(elsewhere)
+    manifest = prepared(project)
+    assert (manifest.root, manifest.split("train").images) == (str(elsewhere), str(elsewhere))
     assert not (project / "data").exists()
 
 

@@ -5,17 +5,7 @@ import os
 import cv2
 import numpy as np
 import pytest
-from builders.data import (
-    HEIGHT,
-    WIDTH,
-    coco_content,
-    converted,
-    picture,
-    prepared,
-    put,
-    write_own_coco,
-    write_own_image,
-)
+from builders.data import HEIGHT, WIDTH, coco_content, converted, picture, prepared, put, write_own_coco
 from PIL import Image
 
 from iou_aware.common.messages import InputError
@@ -93,12 +83,3 @@ def test_images_that_exif_turns_that_training_leaves_out_or_that_may_be_cut_are_
 def test_a_name_that_leads_out_of_its_folder_is_a_fault(name):
     assert str(outside(name, "train.txt, line 2")).startswith("train.txt, line 2: found ")
     assert outside("more/..1.jpg", "train.txt, line 2") is None
-
-
-@pytest.mark.parametrize("layout", ["coco", "voc"])
-def test_an_image_outside_of_its_folder_is_named(tmp_path, layout):
-    """Also where the image is there: whoever sends annotations does not choose which files are read."""
-    write_own_image(tmp_path, layout, "../secret", "../secret")
-    place = {"coco": r"train\.json, key images\[0\]\.file_name", "voc": r"train\.txt, line 1"}[layout]
-    with pytest.raises(InputError, match=rf"{place}: found .*expected a path below"):
-        prepared(tmp_path)

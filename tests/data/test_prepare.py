@@ -36,16 +36,6 @@ def test_data_that_are_absent_are_explained(tmp_path):
         prepared(tmp_path, own="elsewhere")
 
 
-def test_data_outside_of_the_project_are_used_where_they_are(tmp_path):
-    outside, project = tmp_path / "outside", tmp_path / "project"
-    write_own_voc(project, BOX).rename(outside)
-    manifest = prepared(project, own=outside)
-    split = manifest.split("train")
-    assert (manifest.root, split.images) == (str(outside), str(outside))
-    assert split.annotations == "results/datasets/own/train.json"
-    assert not (project / "data" / "own").exists()
-
-
 def test_the_wrong_number_of_images_is_named(tmp_path):
     write_own_voc(tmp_path, BOX, splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}})
     with pytest.raises(InputError, match=r"has 1 images, but .*own\.yaml, key splits\.train\.expected_images, says 2"):

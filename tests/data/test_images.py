@@ -1,6 +1,8 @@
 """Images: their headers, what EXIF turns, files that are cut short, and names that lead elsewhere."""
 
 import os
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,9 +10,8 @@ import pytest
 from builders.data import HEIGHT, WIDTH, coco_content, converted, picture, prepared, put, write_own_coco
 from PIL import Image
 
-from iou_aware.common.messages import InputError
-from iou_aware.data.images import check_size, read_header
-from iou_aware.data.source import outside
+from iou_aware.data.images import check_images
+from iou_aware.data.source import SourceImage, outside
 
 
 def turned(orientation, form):
@@ -19,49 +20,52 @@ def turned(orientation, form):
     return picture(form=form, exif=exif)
 
 
+def checked(path: Path, size: tuple[int, int] | None = None) -> SourceImage:
+    """Check an image of which an annotation states a size."""
+    image = SourceImage(None, path.name, size, "test")
+    check_images(path.parent, [image], "images")
+    return image
+
+
 @pytest.mark.parametrize("form", ["JPEG", "MPO", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(10))
 def test_what_is_shown_is_what_opencv_loads(tmp_path, orientation, form):
     """Of formats of which it does not follow EXIF, an image that is turned is refused, whatever size is stated."""
     path = put(tmp_path / "a", turned(orientation, form))
-    pixels = cv2.imread(str(path))
-    try:
-        header = read_header(path, "test")
-        for stated in (None, pixels.shape[1::-1]):
-            check_size(header, path, stated, "test")
-    except InputError as fault:
+    pixels, image = cv2.imread(str(path)), checked(path)
+    if image.fault:
         assert form in ("TIFF", "WEBP") and orientation in range(2, 9)
-        assert "cannot decode this TIFF" in str(fault) if pixels is None else f"turns no {form}" in str(fault)
+        told = "cannot decode this TIFF" if pixels is None else f"turns no {form}"
+        assert told in str(image.fault) and (pixels is None or told in str(checked(path, pixels.shape[1::-1]).fault))
         return
+    header = image.header
+    assert checked(path, pixels.shape[1::-1]).fault is None
     assert (header.stored, header.shown) == ((WIDTH, HEIGHT), pixels.shape[1::-1])
     as_stored = cv2.imread(str(path), cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR)
     assert header.turned != np.array_equal(pixels, as_stored)
     if header.shown != header.stored:
-        with pytest.raises(InputError, match="turned by EXIF, 48x64 pixels, but test says 64x48"):
-            check_size(header, path, header.stored, "test")
+        assert "turned by EXIF, 48x64 pixels, but test says 64x48" in str(checked(path, header.stored).fault)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP"])
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.3, 0.6, 0.95])
 def test_an_image_cut_short_is_found_and_bytes_after_its_end_do_no_harm(tmp_path, form, keep):
     content = picture(640, 480, form)
-    assert read_header(put(tmp_path / "more", content + bytes(5000)), "test").stored == (640, 480)
-    with pytest.raises(InputError, match="cut: the image cannot be read"):
-        read_header(put(tmp_path / "cut", content[: int(keep * len(content))]), "test")
+    assert checked(put(tmp_path / "more", content + bytes(5000))).header.stored == (640, 480)
+    cut = checked(put(tmp_path / "cut", content[: int(keep * len(content))]))
+    assert "cut: the image cannot be read" in str(cut.fault)
 
 
 @pytest.mark.parametrize(("form", "mode"), [("GIF", "P"), ("TIFF", "F")])
 def test_an_image_that_training_could_not_read_is_refused(tmp_path, form, mode):
     path = tmp_path / "a"
     Image.linear_gradient("L").convert(mode).save(path, form)
-    with pytest.raises(InputError, match=f"a: the image cannot be read .*cannot decode this {form}; JPEG and"):
-        read_header(path, "test")
+    assert re.search(f"a: the image cannot be read .*cannot decode this {form}; JPEG and", str(checked(path).fault))
 
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match=r"a\.jpg: the image cannot be read \(it is no regular file\)"):
-        read_header(tmp_path / "a.jpg", "test")
+    assert "a.jpg: the image cannot be read (it is no regular file)" in str(checked(tmp_path / "a.jpg").fault)
 
 
 def test_images_that_exif_turns_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):

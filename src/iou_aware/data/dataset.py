@@ -10,7 +10,6 @@ from iou_aware.common import documents
 from iou_aware.common.messages import InputError
 
 FOLDER = Path("configs", "datasets")
-Split = Mapping[str, Any]
 _SPLIT = {"labelled": True, "expected_images": None, "optional": False}  # what holds where a split has no such key
 
 
@@ -43,7 +42,7 @@ class Dataset:
     layout: str
     root: Path
     root_from: str
-    splits: dict[str, Split]
+    splits: dict[str, Mapping[str, Any]]
     train: str
     evaluate: list[str]
     classes: list[str] | None = None
@@ -55,7 +54,7 @@ class Dataset:
     generate: dict[str, Any] | None = None
     fetch: dict[str, Any] | None = None
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str) -> Mapping[str, Any]:
         """Return the keys of a split.
 
         Raises:

@@ -65,15 +65,14 @@ def generate(settings: Mapping[str, Any], root: Path) -> None:
     """
     writer = _write_coco if settings["generator"] == "micro-coco" else _write_voc
     stamp = json.dumps({"version": VERSION, "settings": settings}, indent=1, sort_keys=True) + "\n"
-    if root.exists():
-        marker = root / STAMP
-        if not marker.is_file():
-            raise InputError(
-                f"{root}: exists, but holds no {STAMP}: generated data would replace what lies there. Move it away, "
-                "or name another root in the dataset file."
-            )
-        if marker.read_text() == stamp:
-            return
+    marker = root / STAMP
+    if root.exists() and not marker.is_file():
+        raise InputError(
+            f"{root}: exists, but holds no {STAMP}: generated data would replace what lies there. Move it away, or "
+            "name another root in the dataset file."
+        )
+    if root.exists() and marker.read_text() == stamp:
+        return
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as folder:
         beside = Path(folder) / root.name

@@ -18,7 +18,7 @@ from builders.data import (
 from pycocotools import mask
 
 from iou_aware.common.messages import InputError
-from iou_aware.data.layouts.voc_xml import read_annotation
+from iou_aware.data.layouts.voc import read_annotation
 from iou_aware.data.source import SourceImage
 
 

@@ -129,21 +129,6 @@ def write_own_voc(project: Path, *objects: str, **keys: Any) -> Path:
     return project / "data" / "own"
 
 
-def write_own_image(project: Path, layout: str, written: str, stored: str) -> None:
-    """Write a dataset ``own`` of one image in a layout; its files call the image ``written``, and it is ``stored``."""
-    root = project / "data" / "own"
-    if layout == "coco":
-        describe(project, **COCO)
-        content = coco_content(images=1)
-        content["images"][0]["file_name"] = f"{written}.jpg"
-        put(root / "train.json", json.dumps(content))
-        put(root / "train" / f"{stored}.jpg", picture())
-    else:
-        describe(project)
-        write_voc(root, {"train": {stored: [voc_object("cat", 1, 1, 10, 20)]}})
-        put(root / "ImageSets" / "Main" / "train.txt", written)
-
-
 def two_coco_splits(project: Path, change: Callable[[dict, dict], Any], **keys: Any) -> None:
     """Write a train split of a cat and a dog, and a val split that is changed."""
     splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}

@@ -11,7 +11,6 @@ from PIL import Image
 from iou_aware import detections
 from iou_aware.analysis.gallery import draw as gallery
 from iou_aware.analysis.gallery.panels import chosen, representatives
-from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 
 RULES = list(gallery.RULES)
@@ -46,9 +45,8 @@ def test_change_is_of_objects_that_both_rules_have_a_box_for(tmp_path):
     assert gallery.changes(truth, first, second) == {1: pytest.approx(0.1)}
 
 
-@pytest.fixture
-def shown(tmp_path):
-    """An experiment whose second rule places the boxes of one image best; a run and its baseline."""
+def test_gallery_shows_the_image_that_changed_with_all_sides(tmp_path):
+    """The second rule places the boxes of one image best."""
     study = experiment(tmp_path, rules=RULES, tables={})
     content = write_dataset(study)
     first = noisy(content, 1, 0.1)
@@ -57,11 +55,6 @@ def shown(tmp_path):
     second = np.concatenate([first[first[:, 0] != image], perfect])
     write_detections(study, AWARE, "val", dict(zip(RULES, [first, second], strict=True)))
     write_detections(study, BASELINE, "val", {"cls": first})
-    return study, image
-
-
-def test_gallery_shows_the_image_that_changed_with_all_sides(shown):
-    study, image = shown
     *pictures, table = gallery.write_gallery(study)
     lines = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [path.name for path in pictures] == [line["file"] for line in lines] == ["shapes-val-1.jpg"]
@@ -86,11 +79,3 @@ def test_gallery_of_what_is_not_predicted_is_empty(tmp_path, caplog):
     (table,) = gallery.write_gallery(study)
     assert len(table.read_text().splitlines()) == 1
     assert "alpha=1.00 and alpha=0.50" in caplog.text
-
-
-def test_missing_image_is_named(shown):
-    study, _ = shown
-    for path in (study.paths.dataset_folder("shapes") / "val").glob("*.jpg"):
-        path.unlink()
-    with pytest.raises(InputError, match=r"\.jpg: there is no such file"):
-        gallery.write_gallery(study)

@@ -169,8 +169,7 @@ def _draw(
 
 def _write(found: Comparison, parts: Sequence[Section], pictures: Sequence[tuple[Path, str]], into: Path) -> None:
     """Write the frames as CSV and the page as HTML."""
-    for name in ("metrics", "classes", "images"):
-        frame = getattr(found, name)
+    for name, frame in vars(found).items():
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         write_text(into / f"{name}.csv", csv_text(list(frame.columns), rows))
     figures = [html.figure(path.read_bytes(), "jpeg", shows) for path, shows in pictures]

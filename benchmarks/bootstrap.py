@@ -79,7 +79,7 @@ def main() -> None:
         weights = list(resampled.draws(images, options.resamples))
         values, _ = resampled.distributions(matches, weights)
         aps = time.perf_counter()
-        resampled.correlation_distributions(matches["all"], weights)
+        resampled.correlations(matches["all"], weights)
         done = time.perf_counter()
         plain = summarise(evaluator.curves(found))["AP"]
     limits = intervals.interval(plain, values["AP"])

@@ -24,7 +24,7 @@ from iou_aware.evaluation.lrp import resampled_errors
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.resampled import (
     RESAMPLES,
-    correlation_distributions,
+    correlations,
     distributions,
     draws,
     influences,
@@ -95,7 +95,7 @@ def _measure(
     metrics, classes = distributions(matches, weights)
     metrics["AR100"] = 100 * over_classes(recalls(every_size, weights)).mean(axis=1)
     metrics |= resampled_errors(every_size, weights)
-    metrics |= correlation_distributions(every_size, weights)
+    metrics |= correlations(every_size, weights)
     # On the images as they are, to the last bit as pycocotools has them; None becomes NaN.
     for name, value in summarise(curves).items():
         metrics[name][0] = value

@@ -34,8 +34,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
     record = seal.verify(paths.run_folder(run_name))
     _check_origin(source, record["weights_sha256"], data.counts["images"])
     evaluator = coco.CocoEvaluator(experiment.root / data.annotations)
-    names = dict(zip(manifest.category_ids, manifest.classes, strict=True))
-    classes = [names[category] for category in evaluator.category_ids]
+    classes = [evaluator.objects.classes[category] for category in evaluator.category_ids]
 
     measured = {}
     for rule, found in detections.by_rule(source, rules):

@@ -67,23 +67,6 @@ def over_classes(values: np.ndarray) -> np.ndarray:
         return np.nansum(values, axis=-1) / (~np.isnan(values)).sum(axis=-1)
 
 
-def correlation_distributions(matches: Matches, weights: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return how confidence correlates with IoU in each resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
-
-    Args:
-        matches: Of one set of detections, whose first threshold is one half.
-        weights: See ``average_precisions``.
-    """
-    true = matches.true[0]
-    parts = [
-        correlations(matches.confidences[true], matches.ious[true], matches.images[true], drawn)
-        if true.any()
-        else np.full((len(CORRELATIONS), len(drawn)), np.nan)
-        for drawn in weights
-    ]
-    return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
-
-
 def average_precisions(matches: Matches, weights: Iterable[np.ndarray]) -> np.ndarray:
     """Return the AP of each class at each threshold in each resample.
 
@@ -137,28 +120,29 @@ def influences(matches: Matches) -> np.ndarray:
     return 100 * moved / max(len(present) * len(matches.true), 1)
 
 
-def correlations(first: np.ndarray, second: np.ndarray, images: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return how two values of N detections correlate in each resample, as if detections were there several times.
+def correlations(matches: Matches, weights: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return how confidence correlates with IoU in each resample: ``(B,)`` by ``CORRELATIONS``, NaN where undefined.
+
+    They are those of true positives of which each is there as often as its image counts.
 
     Args:
-        first: ``(N,)``.
-        second: ``(N,)``.
-        images: ``(N,)`` index of each detection's image.
-        weights: ``(B, I)`` integers, how often each image counts.
-
-    Returns:
-        ``(2, B)``: Spearman's and Pearson's coefficient; NaN where all values of a resample are equal.
+        matches: Of one set of detections, whose first threshold is one half.
+        weights: See ``average_precisions``.
     """
-    times = np.ascontiguousarray(weights.T, dtype=np.float64)[images]  # (N, B)
-    ranks = _correlation(_ranks(first, times), _ranks(second, times), times)
-    return np.stack([ranks, _correlation(first[:, None], second[:, None], times)])
+    true, parts = matches.true[0], []
+    confidences, ious, images = matches.confidences[true], matches.ious[true], matches.images[true]
+    for part in weights:
+        times = np.ascontiguousarray(part.T, dtype=np.float64)[images]  # (N, b)
+        of_ranks = _correlation(_ranks(confidences, times), _ranks(ious, times), times)
+        parts.append([of_ranks, _correlation(confidences[:, None], ious[:, None], times)])
+    return dict(zip(CORRELATIONS, np.concatenate(parts, axis=1), strict=True))
 
 
 def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Return the rank of each of N values among its copies and the others' in each resample, ``(N, B)``; ties share."""
     order = np.argsort(values, kind="stable")
     _, group = np.unique(values[order], return_inverse=True)
-    last = np.append(np.flatnonzero(np.diff(group)), len(values) - 1)
+    last = np.flatnonzero(np.diff(group, append=-1))
     upto = np.vstack([np.zeros(times.shape[1]), times[order].cumsum(axis=0)[last]])
     shared = (upto[:-1] + upto[1:] + 1) / 2
     ranks = np.empty_like(times)

@@ -1,6 +1,7 @@
 """The bootstrap against pycocotools: evaluating duplicated images must give what weighting them gives."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,7 @@ def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
     matches = match(coco.CocoEvaluator(path), np.zeros((0, 7)))
     assert np.isnan(average_precisions(matches, [weights])).all()
+    assert np.isnan([*correlations(matches, [weights]).values()]).all()
 
 
 def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path):
@@ -108,7 +110,8 @@ def test_weighted_correlations_are_those_of_copies():
     images = random.integers(0, 10, 60)
     weights = next(draws(10, 30, 3))
     weights[0] = 0
-    spearman, pearson = correlations(first, second, images, weights)
+    matches = SimpleNamespace(true=np.ones((1, 60), bool), confidences=first, ious=second, images=images)
+    spearman, pearson = correlations(matches, [weights]).values()
     assert np.isnan([spearman[0], pearson[0]]).all()
     for index, times in enumerate(weights[1:], 1):
         copies = [np.repeat(values, times[images]) for values in (first, second)]

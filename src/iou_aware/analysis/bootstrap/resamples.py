@@ -24,7 +24,7 @@ from iou_aware.common.messages import InputError, log
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match_areas
-from iou_aware.evaluation.resampled import RESAMPLES, SEED, correlation_distributions, distributions, draws
+from iou_aware.evaluation.resampled import RESAMPLES, SEED, correlations, distributions, draws
 from iou_aware.experiment.experiment import Experiment
 
 # A part of a sum: a factor, and what it multiplies: resamples as ``load`` returns them, rule and metric.
@@ -48,7 +48,7 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
     for rule, found in detections.by_rule(source, experiment.rules_for(run)):
         matches = match_areas(evaluator, found.results)
         values, _ = distributions(matches, weights)
-        values |= correlation_distributions(matches["all"], weights)
+        values |= correlations(matches["all"], weights)
         tables.append(pa.table({"rule": [rule] * resamples, "resample": range(resamples), **values}))
         log.info("%s, %s, %s: %d resamples", run_name, split, rule, resamples)
     made = {

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,15 +33,8 @@ _LABELS = {
     "pearson": "score and IoU: Pearson",
 }
 _SHOWN = 10
-
-
-class Section(NamedTuple):
-    """A part of the page: a heading, a paragraph, and a table."""
-
-    heading: str
-    paragraph: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+# A part of the page: a heading, a paragraph, and the heads and rows of a table.
+Section = tuple[str, str, Sequence[str], Sequence[Sequence[str]]]
 
 
 def compare(
@@ -102,7 +95,7 @@ def _sections(
     first, *others = names
     intervals = f"Intervals of 95 %: paired bootstrap over the images, {RESAMPLES:,} resamples."
     about = f"On {len(evaluator.image_ids):,} images of {evaluator.annotations}. {intervals}"
-    parts = [Section("Comparison", about, ["", "detections"], [*names.items()])]
+    parts = [("Comparison", about, ["", "detections"], [*names.items()])]
     for other in others:
         metrics, classes, images = (
             frame[frame["detections"] == other] for frame in (found.metrics, found.classes, found.images)
@@ -113,12 +106,12 @@ def _sections(
             _row(_LABELS.get(one.metric, one.metric), one, one.p, 3 if one.metric in CORRELATIONS else 2)
             for one in metrics.itertuples()
         ]
-        parts.append(Section(f"{other} against {first}", "", ["metric", *heads, "p", ""], rows))
+        parts.append((f"{other} against {first}", "", ["metric", *heads, "p", ""], rows))
         paragraph, rows = _classes(classes, shown)
-        parts.append(Section("AP by class", paragraph, ["class", *heads, "p (Holm)", ""], rows))
+        parts.append(("AP by class", paragraph, ["class", *heads, "p (Holm)", ""], rows))
         rows = [[str(one.image_id), one.file_name, f"{one.influence:+.4f}"] for one in images[:_SHOWN].itertuples()]
         sense = f"By about how many points AP of {change} would rise if the image counted once more:"
-        parts.append(Section("Images that decide", sense, ["image", "file", "influence"], rows))
+        parts.append(("Images that decide", sense, ["image", "file", "influence"], rows))
     return parts
 
 
@@ -146,8 +139,8 @@ def _row(name: str, one: Any, p: float, digits: int) -> list[str]:
 def _markdown(parts: Sequence[Section]) -> str:
     """Return the page as Markdown."""
     blocks = []
-    for number, part in enumerate(parts):
-        blocks += [f"{'##' if number else '#'} {part.heading}", part.paragraph, markdown.table(part.heads, part.rows)]
+    for number, (heading, paragraph, heads, rows) in enumerate(parts):
+        blocks += [f"{'##' if number else '#'} {heading}", paragraph, markdown.table(heads, rows)]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 

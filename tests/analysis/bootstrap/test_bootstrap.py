@@ -146,12 +146,10 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
     assert (spearman != by_rule["none"]["pearson"]).any() and (spearman.abs() <= 1).all()
     about = {"resamples": 50, "seed": SEED, "images": IMAGES, "weights_sha256": "w" * 64}
     assert about.items() <= frame.attrs.items()
-    ours, theirs = (1, frame, "alpha=0.50", "AP"), (-1, resamples.load(paths[0]), "cls", "AP")
-    assert resamples.columns([[ours, theirs]]) == pytest.approx(np.zeros((50, 1)))
-    half = (0.5, frame, "none", "AP50")
-    sums = resamples.columns([[ours, half], [theirs]])
-    expected = by_rule["alpha=0.50"]["AP"] + 0.5 * by_rule["none"]["AP50"], -by_rule["alpha=0.50"]["AP"]
-    assert sums == pytest.approx(np.column_stack(expected))
+    cells = [(frame, "alpha=0.50", "AP"), (resamples.load(paths[0]), "cls", "AP"), (frame, "none", "AP50")]
+    ours, theirs, other = resamples.means([([one], *cell) for one, *cell in cells]).T
+    assert np.array_equal(ours, by_rule["alpha=0.50"]["AP"]) and np.array_equal(other, by_rule["none"]["AP50"])
+    assert ours == pytest.approx(theirs)
 
 
 def frame(values, **provenance) -> pd.DataFrame:
@@ -161,10 +159,10 @@ def frame(values, **provenance) -> pd.DataFrame:
     return made
 
 
-def test_what_is_not_resampled_has_no_sum():
+def test_what_is_not_resampled_has_no_mean():
     made = frame([1.0, 2.0])
-    for missing in [(1, made, "none", "AP"), (1, made, "cls", "VOC07_AP"), (1, None, "cls", "AP")]:
-        assert resamples.columns([[(1, made, "cls", "AP"), missing]]) is None
+    for missing in [([made], "none", "AP"), ([made], "cls", "VOC07_AP"), ([made, None], "cls", "AP")]:
+        assert resamples.means([([made], "cls", "AP"), missing]) is None
 
 
 def test_a_file_of_other_making_is_named_and_none_is_no_frame(tmp_path):
@@ -180,12 +178,12 @@ def test_resamples_of_different_images_are_not_compared(key):
     about = {"annotations_sha256": 1, "resamples": 1, "seed": 1}
     both = frame([1.0], path="first", **about), frame([1.0], path="second", **about | {key: 2})
     with pytest.raises(InputError, match=f"first and second cannot.*their {key} are 1 and 2"):
-        resamples.columns([[(1, one, "cls", "AP") for one in both]])
+        resamples.means([([one], "cls", "AP") for one in both])
 
 
 def test_folds_of_cross_validation_are_drawn_apart_and_add_up():
     parts = np.random.default_rng(0).random((2, 5))
     folds = [frame(part, path=fold, annotations_sha256=fold, resamples=5, seed=fold) for fold, part in enumerate(parts)]
-    assert resamples.columns([[(0.5, fold, "cls", "AP") for fold in folds]]) == pytest.approx(parts.mean(0)[:, None])
+    assert resamples.means([(folds, "cls", "AP")]) == pytest.approx(parts.mean(0)[:, None])
     drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3

@@ -9,7 +9,7 @@ bootstrap; hence ``evaluation.resampled``.
 
 import json
 from collections.abc import Sequence
-from itertools import chain, combinations
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,6 @@ from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.resampled import RESAMPLES, SEED, correlations, distributions, draws
 from iou_aware.experiment.experiment import Experiment
-
-# A part of a sum: a factor, and what it multiplies: resamples as ``load`` returns them, rule and metric.
-Term = tuple[float, pd.DataFrame | None, str, str]
 
 
 def resample(experiment: Experiment, run_name: str, split: str, resamples: int = RESAMPLES) -> Path:
@@ -88,13 +85,16 @@ def load(path: Path) -> pd.DataFrame | None:
     return frame
 
 
-def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
-    """Return ``(B, K)``, each of K sums in each resample; None if one of the terms is not resampled.
+def means(cells: Sequence[tuple[Sequence[pd.DataFrame | None], str, str]]) -> np.ndarray | None:
+    """Return ``(B, K)``, each of K cells in each resample; None if one of them is not resampled.
+
+    Args:
+        cells: The resamples of a row's seeds, which ``load`` returned; a rule; and a metric.
 
     Raises:
-        InputError: The images were not drawn alike for all terms, so that their differences are not paired.
+        InputError: The images were not drawn alike for all cells, so that their differences are not paired.
     """
-    frames = [frame for _, frame, *_ in chain(*sums)]
+    frames = [frame for of_cell, *_ in cells for frame in of_cell]
     if any(frame is None for frame in frames):
         return None
     files = {frame.attrs["path"]: frame.attrs for frame in frames}
@@ -107,11 +107,12 @@ def columns(sums: Sequence[Sequence[Term]]) -> np.ndarray | None:
                 f"{first['path']} and {second['path']} cannot be compared: their {key} are {first[key]} and"
                 f" {second[key]}. Run `iou-aware bootstrap` again for both."
             )
-    drawn = []
-    for factor, frame, rule, metric in chain(*sums):
-        mine = frame["rule"] == rule
-        if metric not in frame or not mine.any():
-            return None
-        drawn.append(factor * frame.loc[mine, metric].to_numpy())
-    starts = np.cumsum([0, *map(len, sums)])[:-1]
-    return np.add.reduceat(np.stack(drawn, 1), starts, axis=1)
+    drawn, starts = [], []
+    for of_cell, rule, metric in cells:
+        starts.append(len(drawn))
+        for frame in of_cell:
+            mine = frame[frame["rule"] == rule]
+            if metric not in frame or mine.empty:
+                return None
+            drawn.append(1 / len(of_cell) * mine[metric].to_numpy())
+    return np.add.reduceat(np.stack(drawn, axis=1), starts, axis=1)

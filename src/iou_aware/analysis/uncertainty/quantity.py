@@ -267,15 +267,11 @@ class Measurements:
         self, split: str, cells: Sequence[tuple[Row, str]], values: Sequence[Mapping[int, float]]
     ) -> np.ndarray | None:
         """Return ``(B, K)``, each cell in each resample, the mean over the seeds that it has; None without them."""
-        means = [
-            [
-                (1 / len(by_seed), self._resamples(run, split), row.rule, metric)
-                for run in row.runs
-                if self._runs[run].seed in by_seed
-            ]
+        drawn = [
+            ([self._resamples(run, split) for run in row.runs if self._runs[run].seed in by_seed], row.rule, metric)
             for (row, metric), by_seed in zip(cells, values, strict=True)
         ]
-        return resamples.columns(means)
+        return resamples.means(drawn)
 
     def _read_resamples(self, run: str, split: str) -> pd.DataFrame | None:
         """Return a run's resamples; InputError if they are of other weights than its metrics."""

@@ -62,14 +62,6 @@ def test_an_object_and_a_wrong_detection_at_a_limit_of_areas_count_on_both_sides
             assert not matches.ignored.any()
 
 
-def test_no_detections_at_all(tmp_path):
-    annotations = write_truth(tmp_path / "truth.json", [(1, 1, 10, 10, 50, 50, 0)], [1, 2], [1, 2])
-    curves = coco.CocoEvaluator(annotations).curves(results([]))
-    metrics = coco.summarise(curves)
-    assert (metrics["AP"], metrics["AP50"], metrics["APm"], metrics["AR100"], metrics["APs"]) == (0, 0, 0, 0, None)
-    assert coco.summarise_classes(curves)[1]["AP"] is None
-
-
 def test_detections_without_area_are_wrong_wherever_they_lie(tmp_path):
     annotations = write_truth(tmp_path / "truth.json", [(1, 1, 0, 0, 100, 100, 0), (1, 1, 0, 120, 100, 100, 1)])
     beside = [(50, 50, 50, 50), (10, 30, 90, 30), (100, 0, 100, 100), (50, 150, 50, 150), (320, 240, 320, 240)]

@@ -81,10 +81,11 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
 def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     path = tmp_path / "truth.json"
     scene(path)
-    values = drawn_metrics(path, np.zeros((0, 7)), 4)
-    assert (values["AP"] == 0).all()
+    nothing = np.zeros((0, 7))
+    assert coco.summarise(coco.CocoEvaluator(path).curves(nothing))["AP"] == 0
+    assert (drawn_metrics(path, nothing, 4)["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
-    matches = match(coco.CocoEvaluator(path), np.zeros((0, 7)))
+    matches = match(coco.CocoEvaluator(path), nothing)
     assert np.isnan(average_precisions(matches, [weights])).all()
     assert np.isnan([*correlations(matches, [weights]).values()]).all()
 

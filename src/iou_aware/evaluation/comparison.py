@@ -18,19 +18,12 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from iou_aware.common.messages import InputError
+from iou_aware.evaluation import resampled
 from iou_aware.evaluation.coco import CocoEvaluator, summarise, summarise_classes
 from iou_aware.evaluation.intervals import LEVEL
 from iou_aware.evaluation.lrp import resampled_errors
 from iou_aware.evaluation.matching import match_areas
-from iou_aware.evaluation.resampled import (
-    RESAMPLES,
-    correlations,
-    distributions,
-    draws,
-    influences,
-    over_classes,
-    recalls,
-)
+from iou_aware.evaluation.resampled import RESAMPLES
 
 HIGHER, LOWER, EQUAL, UNDECIDED = "surely higher", "surely lower", "equal", "undecided"
 # From fewer images with objects of a class the bootstrap learns too little of it.
@@ -71,7 +64,7 @@ def compare(evaluator: CocoEvaluator, sets: Mapping[str, np.ndarray], resamples:
     if len(sets) < 2:
         raise InputError(f"found {len(sets)} set of detections, expected two or more to compare.")
     images = len(evaluator.image_ids)
-    weights = [np.ones((1, images), dtype=np.int64), *draws(images, resamples)]
+    weights = [np.ones((1, images), dtype=np.int64), *resampled.draws(images, resamples)]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         measured = threads.map(lambda results: _measure(evaluator, results, weights), sets.values())
     (metrics, classes, influence), *others = measured
@@ -92,17 +85,17 @@ def _measure(
     """
     curves, matches = evaluator.curves(results), match_areas(evaluator, results)
     every_size = matches["all"]
-    metrics, classes = distributions(matches, weights)
-    metrics["AR100"] = 100 * over_classes(recalls(every_size, weights)).mean(axis=1)
+    metrics, classes = resampled.distributions(matches, weights)
+    metrics["AR100"] = 100 * resampled.over_classes(resampled.recalls(every_size, weights)).mean(axis=1)
     metrics |= resampled_errors(every_size, weights)
-    metrics |= correlations(every_size, weights)
+    metrics |= resampled.correlations(every_size, weights)
     # On the images as they are, to the last bit as pycocotools has them; None becomes NaN.
     for name, value in summarise(curves).items():
         metrics[name][0] = value
     classes[0] = [one["AP"] for one in summarise_classes(curves)]
     if len(results) and results[:, 5].max() > 1:
         metrics["laece"] = np.full(len(classes), np.nan)  # of what is no probability
-    of_images = pd.Series(influences(every_size), evaluator.image_ids, name="influence")
+    of_images = pd.Series(resampled.influences(every_size), evaluator.image_ids, name="influence")
     return pd.DataFrame(metrics), pd.DataFrame(classes, columns=evaluator.category_ids), of_images
 
 

@@ -14,20 +14,9 @@ from scipy import stats
 
 from iou_aware.analysis.bootstrap import resamples
 from iou_aware.common.messages import InputError
-from iou_aware.evaluation import coco
+from iou_aware.evaluation import coco, resampled
 from iou_aware.evaluation.lrp import errors, resampled_errors
 from iou_aware.evaluation.matching import match, match_areas
-from iou_aware.evaluation.resampled import (
-    METRICS,
-    SEED,
-    _recalls_by_count,
-    average_precisions,
-    correlations,
-    distributions,
-    draws,
-    over_classes,
-    recalls,
-)
 
 IMAGES = 12
 
@@ -51,8 +40,8 @@ def duplicated(content: dict, found: np.ndarray, weights: np.ndarray) -> tuple[d
 def drawn_metrics(path, found: np.ndarray, resamples: int) -> dict[str, np.ndarray]:
     """Return the metrics of detections in each resample."""
     evaluator = coco.CocoEvaluator(path)
-    weights = list(draws(len(evaluator.image_ids), resamples))
-    return distributions(match_areas(evaluator, found), weights)[0]
+    weights = list(resampled.draws(len(evaluator.image_ids), resamples))
+    return resampled.distributions(match_areas(evaluator, found), weights)[0]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -60,10 +49,10 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
     path = tmp_path / "truth.json"
     content = scene(path, seed)
     found = noisy(content, seed + 10)
-    drawn = next(draws(IMAGES, 8))
+    drawn = next(resampled.draws(IMAGES, 8))
     values = drawn_metrics(path, found, 8)
     matches = match(coco.CocoEvaluator(path), found)
-    values["AR100"] = 100 * over_classes(recalls(matches, [drawn])).mean(axis=1)
+    values["AR100"] = 100 * resampled.over_classes(resampled.recalls(matches, [drawn])).mean(axis=1)
     lrp = resampled_errors(matches, [drawn])
     for index, weights in enumerate(drawn):
         copy, results = duplicated(content, found, weights)
@@ -73,7 +62,7 @@ def test_weighting_images_equals_evaluating_their_copies_with_pycocotools(tmp_pa
         of_copies = match(coco.CocoEvaluator(copy_path), results)
         for name, error in errors(of_copies).items():
             assert lrp[name][index] == pytest.approx(error, abs=1e-9), name
-        for metric in (*METRICS, "AR100"):
+        for metric in (*resampled.METRICS, "AR100"):
             wanted = np.nan if expected[metric] is None else expected[metric]
             assert values[metric][index] == pytest.approx(wanted, abs=1e-9, nan_ok=True), metric
 
@@ -86,8 +75,8 @@ def test_nothing_found_is_zero_and_no_object_is_no_value(tmp_path):
     assert (drawn_metrics(path, nothing, 4)["AP"] == 0).all()
     weights = np.eye(IMAGES, dtype=int)[:1]  # only the image without objects
     matches = match(coco.CocoEvaluator(path), nothing)
-    assert np.isnan(average_precisions(matches, [weights])).all()
-    assert np.isnan([*correlations(matches, [weights]).values()]).all()
+    assert np.isnan(resampled.average_precisions(matches, [weights])).all()
+    assert np.isnan([*resampled.correlations(matches, [weights]).values()]).all()
 
 
 def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path):
@@ -100,7 +89,7 @@ def test_detections_on_unknown_images_are_refused_and_not_left_out(tmp_path):
 
 def test_recall_on_the_grid_is_compared_to_the_last_bit():
     grid = np.linspace(0, 1, 101)
-    for objects, reached in enumerate(_recalls_by_count(np.arange(1, 300)), start=1):
+    for objects, reached in enumerate(resampled._recalls_by_count(np.arange(1, 300)), start=1):
         recalls = np.array([found / objects for found in range(objects + 1)])
         assert np.array_equal(reached[: objects + 1], (grid <= recalls[:, None]).sum(axis=1))
 
@@ -109,10 +98,10 @@ def test_weighted_correlations_are_those_of_copies():
     random = np.random.default_rng(0)
     first, second = random.integers(0, 8, 60) / 8, random.integers(0, 9, 60) / 9  # with many ties
     images = random.integers(0, 10, 60)
-    weights = next(draws(10, 30, 3))
+    weights = next(resampled.draws(10, 30, 3))
     weights[0] = 0
     matches = SimpleNamespace(true=np.ones((1, 60), bool), confidences=first, ious=second, images=images)
-    spearman, pearson = correlations(matches, [weights]).values()
+    spearman, pearson = resampled.correlations(matches, [weights]).values()
     assert np.isnan([spearman[0], pearson[0]]).all()
     for index, times in enumerate(weights[1:], 1):
         copies = [np.repeat(values, times[images]) for values in (first, second)]
@@ -121,11 +110,11 @@ def test_weighted_correlations_are_those_of_copies():
 
 
 def test_draws_are_as_many_as_images_and_the_same_for_equal_seeds():
-    first, second = (np.concatenate(list(draws(7, 250, 5))) for _ in range(2))
+    first, second = (np.concatenate(list(resampled.draws(7, 250, 5))) for _ in range(2))
     assert first.shape == (250, 7)
     assert (first.sum(axis=1) == 7).all()
     assert np.array_equal(first, second)
-    assert not np.array_equal(first, np.concatenate(list(draws(7, 250, 6))))
+    assert not np.array_equal(first, np.concatenate(list(resampled.draws(7, 250, 6))))
     # Counts of draws with replacement: variance 1 - 1/I, not that of a subsample.
     assert first.var() == pytest.approx(1 - 1 / 7, abs=0.08)
 
@@ -145,7 +134,7 @@ def test_stage_writes_every_rule_and_metric_paired_between_runs(tmp_path):
         assert by_rule["alpha=0.50"][metric].tolist() == pytest.approx(expected, nan_ok=True, abs=1e-4)
     spearman = by_rule["none"]["spearman"]
     assert (spearman != by_rule["none"]["pearson"]).any() and (spearman.abs() <= 1).all()
-    about = {"resamples": 50, "seed": SEED, "images": IMAGES, "weights_sha256": "w" * 64}
+    about = {"resamples": 50, "seed": resampled.SEED, "images": IMAGES, "weights_sha256": "w" * 64}
     assert about.items() <= frame.attrs.items()
     cells = [(frame, "alpha=0.50", "AP"), (resamples.load(paths[0]), "cls", "AP"), (frame, "none", "AP50")]
     ours, theirs, other = resamples.means([([one], *cell) for one, *cell in cells]).T
@@ -186,5 +175,5 @@ def test_folds_of_cross_validation_are_drawn_apart_and_add_up():
     parts = np.random.default_rng(0).random((2, 5))
     folds = [frame(part, path=fold, annotations_sha256=fold, resamples=5, seed=fold) for fold, part in enumerate(parts)]
     assert resamples.means([(folds, "cls", "AP")]) == pytest.approx(parts.mean(0)[:, None])
-    drawn = [np.concatenate(list(draws(9, 20, seed))) for seed in (SEED, SEED + 1)]
+    drawn = [np.concatenate(list(resampled.draws(9, 20, seed))) for seed in (resampled.SEED, resampled.SEED + 1)]
     assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.3

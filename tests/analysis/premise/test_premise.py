@@ -96,30 +96,26 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     placed[:, 5] = near.same
     rules = {"none": placed, "alpha=1.00": found, "alpha=0.50": placed, "oracle=0.50": found}
     write_detections(study, AWARE, "val", rules, dict.fromkeys(rules, near.any))
-    paths = premise.write_premise(study)
-    assert {path.name for path in paths} == {f"{table}.csv" for table in premise.TABLES}
-    assert set(dict(drawn_premise(study))) == {
-        "premise_correlations",
-        "premise_density",
-        "premise_reliability",
-    }
-    table = pd.read_csv(study.paths.premise / "correlations.csv")
+    tables = {path.name: pd.read_csv(path) for path in premise.write_premise(study)}
+    assert set(tables) == {f"{table}.csv" for table in premise.TABLES}
+    assert set(dict(drawn_premise(study))) == {f"premise_{part}" for part in ("correlations", "density", "reliability")}
+    table = tables["correlations.csv"]
     assert set(table["run"]) == {BASELINE, AWARE}
     shown = table[table["score"] == "confidence"].set_index(["boxes", "run", "rule"])["spearman"]
     assert shown["near", AWARE, "none"] == pytest.approx(1)
     assert shown["found", AWARE, "none"] > shown["found", AWARE, "alpha=1.00"]
     for boxes in premise.BOXES:
         assert shown[boxes, AWARE, "alpha=1.00"] == pytest.approx(shown[boxes, BASELINE, "cls"])
-    density = pd.read_csv(study.paths.premise / "density.csv")
+    density = tables["density.csv"]
     counts = density.groupby(["run", "rule"])["detections"].sum()
     assert (counts == (~near.crowd).sum()).all()
     assert (density.loc[density["rule"] == "none", "confidence"] == density.loc[density["rule"] == "none", "iou"]).all()
-    lrp = pd.read_csv(study.paths.premise / "lrp.csv").set_index(["run", "rule"])["olrp"]
+    lrp = tables["lrp.csv"].set_index(["run", "rule"])["olrp"]
     assert lrp[AWARE, "none"] < lrp[BASELINE, "cls"]
     assert {rule for _, rule in lrp.index} == set(density["rule"]) == {"cls", *rules}
     # An oracle's IoU is the truth, and no prediction to be judged.
-    for judged in (pd.read_csv(study.paths.premise / f"{name}.csv") for name in ("reliability", "bias")):
-        assert set(judged["rule"]) == set(rules) - {"oracle=0.50"}
+    for name in ("reliability.csv", "bias.csv"):
+        assert set(tables[name]["rule"]) == set(rules) - {"oracle=0.50"}
     assert set(table[table["rule"] == "oracle=0.50"]["score"]) == {"confidence", "cls_score"}
 
 

@@ -8,7 +8,6 @@ from pycocotools.coco import COCO
 
 from iou_aware import cli, detections
 from iou_aware.common.messages import InputError
-from iou_aware.detections import Detections
 from iou_aware.evaluation.export import export, results
 from iou_aware.experiment.experiment import Experiment
 
@@ -44,7 +43,7 @@ def test_pycocotools_reads_the_detections_of_the_rule(study, tmp_path, monkeypat
 def test_ids_are_those_of_the_user(image, category, told):
     scores = np.float32([0.25])
     corners = np.float32([[0.1, 0.2, 10.3, 20.7]])  # which are told apart from float64's
-    found = Detections(np.int64([image]), np.int32([category]), corners, scores, scores)
+    found = detections.Detections(np.int64([image]), np.int32([category]), corners, scores, scores)
     if told:
         with pytest.raises(InputError, match=told):
             results(found, IMAGES, CATEGORIES)

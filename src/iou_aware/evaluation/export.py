@@ -9,7 +9,6 @@ from iou_aware import detections
 from iou_aware.common.files import write_text
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest
-from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import require_known
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.confidence import Rule
@@ -38,7 +37,7 @@ def export(experiment: Experiment, run_name: str, split: str, rule: str, target:
     write_text(target, "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n")
 
 
-def results(found: Detections, image_ids: Ids, category_ids: Ids) -> list[dict[str, Any]]:
+def results(found: detections.Detections, image_ids: Ids, category_ids: Ids) -> list[dict[str, Any]]:
     """Return detections as the entries of COCO's results: boxes as x, y, width, height, and the confidence as score.
 
     Args:

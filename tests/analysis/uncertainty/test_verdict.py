@@ -2,20 +2,9 @@
 
 import pytest
 
+from iou_aware.analysis.uncertainty import verdict
 from iou_aware.analysis.uncertainty.quantity import TINY, Quantity
-from iou_aware.analysis.uncertainty.verdict import (
-    CONTRADICTED,
-    INCONCLUSIVE,
-    NOT_COMPARED,
-    NOT_RUN,
-    REPRODUCED,
-    Finding,
-    judge_best,
-    judge_number,
-    judge_step,
-    signed,
-    together,
-)
+from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
 
 NEAR = 0.0011  # more than TINY, far less than ROUNDING
 
@@ -37,7 +26,7 @@ def number(low: float, value: float, high: float, paper=None, span=None) -> Quan
 )
 def test_a_sign_is_decided_by_both_ends_and_left_open_where_seeds_differ(low, high, span, positive, negative):
     quantity = number(low, (low + high) / 2, high, span=span)
-    both = [judge_number(quantity, sign, None, False) for sign in ("positive", "negative")]
+    both = [verdict.judge_number(quantity, sign, None, False) for sign in ("positive", "negative")]
     assert [finding.verdict for finding in both] == [positive, negative]
     assert ("between seeds" in both[0].why) == (span == (-0.5, 2.5))
 
@@ -57,9 +46,9 @@ def test_a_sign_is_decided_by_both_ends_and_left_open_where_seeds_differ(low, hi
     ],
 )
 def test_a_size_is_held_against_its_range_where_sizes_are_compared(low, value, high, paper, expected, why):
-    finding = judge_number(number(low, value, high, paper), None, [1.0, 2.0], True)
+    finding = verdict.judge_number(number(low, value, high, paper), None, [1.0, 2.0], True)
     assert (finding.verdict, finding.why, finding.expected) == (expected, why, "+1.0 … +2.0")
-    assert judge_number(number(low, value, high, paper), None, [1.0, 2.0], False).verdict == NOT_COMPARED
+    assert verdict.judge_number(number(low, value, high, paper), None, [1.0, 2.0], False).verdict == NOT_COMPARED
 
 
 def test_what_was_expected_is_said_with_sign_and_range():
@@ -68,11 +57,11 @@ def test_what_was_expected_is_said_with_sign_and_range():
         (True, "positive, +1.2", "surely above what the paper says"),
         (False, "positive, +1.2 (for the pattern only)", "the sign is as claimed; its size is not compared here"),
     ]:
-        finding = judge_number(gain, "positive", [1.2, 1.2], sizes)
+        finding = verdict.judge_number(gain, "positive", [1.2, 1.2], sizes)
         assert (finding.expected, finding.why) == (expected, why)
-    opposite = judge_number(gain, "negative", [1.2, 1.2], True)
+    opposite = verdict.judge_number(gain, "negative", [1.2, 1.2], True)
     assert (opposite.verdict, opposite.why) == (CONTRADICTED, "the sign is the opposite")
-    absent = judge_number(Quantity("gain", missing="not trained"), "positive", None, True)
+    absent = verdict.judge_number(Quantity("gain", missing="not trained"), "positive", None, True)
     assert (absent.verdict, absent.why) == (NOT_RUN, "not trained")
 
 
@@ -90,11 +79,11 @@ def test_what_was_expected_is_said_with_sign_and_range():
     ],
 )
 def test_the_best_may_be_behind_by_a_rounding(low, high, span, expected):
-    finding = judge_best(number(low, (low + high) / 2, high, span=span), "best: this", "the best is that")
+    finding = verdict.judge_best(number(low, (low + high) / 2, high, span=span), "best: this", "the best is that")
     assert (finding.verdict, finding.expected) == (expected, "best: this")
     unsure = ", but another may be, within the uncertainty" if expected == INCONCLUSIVE else ""
     assert finding.why == f"the best is that{unsure}"
-    assert judge_best(Quantity("lead", missing="not trained"), "", "").why == "not trained"
+    assert verdict.judge_best(Quantity("lead", missing="not trained"), "", "").why == "not trained"
 
 
 @pytest.mark.parametrize("rises", [True, False])
@@ -109,20 +98,20 @@ def test_the_best_may_be_behind_by_a_rounding(low, high, span, expected):
 )
 def test_a_step_against_a_trend_counts_where_it_is_sure(rises, value, high, expected):
     step = number(-9.0, value, high) if rises else number(-high, -value, 9.0)
-    finding = judge_step(step, rises, "no step down")
+    finding = verdict.judge_step(step, rises, "no step down")
     assert (finding.verdict, finding.expected) == (expected, "no step down")
-    assert judge_step(Quantity("step", missing="not trained"), rises, "").why == "not trained"
+    assert verdict.judge_step(Quantity("step", missing="not trained"), rises, "").why == "not trained"
 
 
-def finding(verdict: str, why: str = "because", value: float | None = 1.0) -> Finding:
-    return Finding(Quantity("gain", value, low=0.5, high=1.5), "positive", verdict, why)
+def finding(judged: str, why: str = "because", value: float | None = 1.0) -> verdict.Finding:
+    return verdict.Finding(Quantity("gain", value, low=0.5, high=1.5), "positive", judged, why)
 
 
 ABSENT = finding(NOT_RUN, "not trained", None)
 
 
 @pytest.mark.parametrize(
-    ("findings", "verdict", "why", "deciding"),
+    ("findings", "expected", "why", "deciding"),
     [
         ([ABSENT], NOT_RUN, "not trained", 0),
         ([finding(NOT_COMPARED, "sizes"), ABSENT], INCONCLUSIVE, "sizes", 0),
@@ -135,14 +124,14 @@ ABSENT = finding(NOT_RUN, "not trained", None)
         ([finding(CONTRADICTED, why) for why in ("one", "two", "one")], CONTRADICTED, "one", 2),
     ],
 )
-def test_a_claim_holds_where_all_of_it_does(findings, verdict, why, deciding):
-    assert together(findings) == (verdict, why, ("gain = +1.00 (+0.50 to +1.50)",) * deciding)
+def test_a_claim_holds_where_all_of_it_does(findings, expected, why, deciding):
+    assert verdict.together(findings) == (expected, why, ("gain = +1.00 (+0.50 to +1.50)",) * deciding)
 
 
 def test_of_many_numbers_the_first_three_are_listed():
     for count, more in [(3, []), (5, ["and 2 more"])]:
-        assert together([finding(REPRODUCED)] * count)[2] == (*["gain = +1.00 (+0.50 to +1.50)"] * 3, *more)
+        assert verdict.together([finding(REPRODUCED)] * count)[2] == (*["gain = +1.00 (+0.50 to +1.50)"] * 3, *more)
 
 
 def test_a_number_has_its_sign_and_nothing_has_a_plus():
-    assert [signed(value) for value in (1.234, -1.235, 0.0, -0.001)] == ["+1.23", "-1.24", "+0.00", "+0.00"]
+    assert [verdict.signed(value) for value in (1.234, -1.235, 0.0, -0.001)] == ["+1.23", "-1.24", "+0.00", "+0.00"]

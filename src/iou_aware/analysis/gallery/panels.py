@@ -7,7 +7,6 @@ import numpy as np
 from PIL.Image import Image
 
 from iou_aware.common import drawing
-from iou_aware.common.drawing import Mark
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.overlaps import MATCHED, by_image, paired_iou
 
@@ -77,13 +76,13 @@ def _panel(
     photograph: Image, truth: Annotations, objects: Sequence[int], results: np.ndarray, best: Representatives
 ) -> Image:
     """Draw an image's objects, broken white, and what represents them with its confidence and IoU."""
-    marks = [Mark(_corners(truth.boxes[index]), colour=drawing.WHITE, dashed=True) for index in objects]
+    marks = [drawing.Mark(_corners(truth.boxes[index]), colour=drawing.WHITE, dashed=True) for index in objects]
     rows, ious = best
     for number, index in enumerate(objects):
         if rows[index] >= 0:
             row = results[rows[index]]
             text = f"{row[5]:.2f}, IoU {ious[index]:.2f}"
-            marks.append(Mark(_corners(row[1:5]), text, drawing.COLOURS[number % len(drawing.COLOURS)]))
+            marks.append(drawing.Mark(_corners(row[1:5]), text, drawing.COLOURS[number % len(drawing.COLOURS)]))
     return drawing.draw(photograph, marks, _SIDE, _SIDE)
 
 

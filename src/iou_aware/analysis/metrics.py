@@ -1,4 +1,4 @@
-"""The files that ``collect`` writes: their columns, and readers that refuse a malformed one."""
+"""The files of metrics: what ``collect`` writes, and the paper's own tables; a malformed one is refused."""
 
 from pathlib import Path
 
@@ -50,7 +50,39 @@ def load_missing(path: Path) -> dict[tuple[str, str, str], str]:
     return {(run, split, rule): why for run, split, rule, why in rows}
 
 
-def read_text(path: Path, remedy: str) -> pd.DataFrame:
+def load_paper(path: Path) -> pd.DataFrame:
+    """Read one of the paper's tables, rows and columns in the paper's order.
+
+    Returns:
+        By the row's key: ``cited`` (whether the paper quotes it from elsewhere, so that nobody reproduces it here), the
+        label columns as the paper heads them, then the metrics in percent, as printed.
+
+    Raises:
+        InputError: The file is missing, or a column or value is not as described.
+    """
+    table = _read_text(path, "expected the paper's table there")
+    metrics, headings = metrics_of(table), headings_of(table)[1:]
+    if list(table) != ["row", "cited", *headings, *metrics] or not headings or not metrics:
+        raise InputError(f"{path}, line 1: found {list(table)}, expected row, cited, labels and then metrics.")
+    refuse(path, table["row"], table["row"].duplicated(), "a row that does not stand here a second time")
+    refuse(path, table["cited"], ~table["cited"].isin(["0", "1"]), "0 or 1")
+    for metric in metrics:
+        refuse(path, table[metric], table[metric] == "", "a percentage from 0 to 100")
+        table[metric] = _numbers(path, table[metric], highest=100)
+    return table.assign(cited=table["cited"] == "1").set_index("row")
+
+
+def metrics_of(paper: pd.DataFrame) -> list[str]:
+    """Return the metrics of one of the paper's tables."""
+    return [name for name in paper if name in PAPER or name in FURTHER]
+
+
+def headings_of(paper: pd.DataFrame) -> list[str]:
+    """Return what stands above the labels of one of the paper's tables."""
+    return [name for name in paper if name != "cited" and name not in metrics_of(paper)]
+
+
+def _read_text(path: Path, remedy: str) -> pd.DataFrame:
     """Read a CSV file as text: a value that is no number can then be named with its line.
 
     Raises:
@@ -64,7 +96,7 @@ def read_text(path: Path, remedy: str) -> pd.DataFrame:
         raise InputError(f"{path} is not a CSV file ({str(error).strip()}): {remedy}.") from error
 
 
-def numbers(path: Path, column: pd.Series, highest: float = np.inf) -> pd.Series:
+def _numbers(path: Path, column: pd.Series, highest: float = np.inf) -> pd.Series:
     """Return a column of text as float64 (to the last bit), an empty cell as NaN.
 
     Raises:
@@ -86,13 +118,13 @@ def refuse(path: Path, column: pd.Series, wrong: pd.Series, expected: str) -> No
 
 
 def _load(path: Path, columns: list[str]) -> pd.DataFrame:
-    table = read_text(path, _REMEDY)
+    table = _read_text(path, _REMEDY)
     missing = [column for column in columns if column not in table]
     if missing:
         raise InputError(f"{path}: column {', '.join(missing)} missing; found {', '.join(table)}: {_REMEDY}.")
     for column in columns:
         if column in (*PAPER, *FURTHER):
-            table[column] = numbers(path, table[column], highest=100)
+            table[column] = _numbers(path, table[column], highest=100)
         elif column in (*COUNTS, "seed"):
-            table[column] = numbers(path, table[column])
+            table[column] = _numbers(path, table[column])
     return table

@@ -18,7 +18,7 @@ from builders.results import (
 
 from iou_aware.analysis.claims.judge import judge
 from iou_aware.analysis.collect.collect import collect
-from iou_aware.analysis.paper import headings_of, load_paper, metrics_of
+from iou_aware.analysis.metrics import headings_of, load_paper, metrics_of
 from iou_aware.analysis.tables.write import write_table
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN
 from iou_aware.common.messages import InputError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iou_aware.analysis.claims.page import counted, page
-from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.metrics import load_paper
 from iou_aware.analysis.uncertainty.quantity import METRICS, Measure, Measurements, Term
 from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
 from iou_aware.analysis.uncertainty.verdict import (

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN, load_metrics, load_per_class
-from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN, load_metrics, load_paper, load_per_class
 from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
 from iou_aware.analysis.uncertainty.quantity import Measure, Measurements, Quantity
 from iou_aware.experiment.experiment import Experiment

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from iou_aware.analysis.paper import headings_of, metrics_of
+from iou_aware.analysis.metrics import headings_of, metrics_of
 from iou_aware.analysis.uncertainty.quantity import Measure, Term
 from iou_aware.analysis.uncertainty.verdict import NOT_RUN, Finding, judge_number
 from iou_aware.experiment.columns import VOC07

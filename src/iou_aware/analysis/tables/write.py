@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from iou_aware.analysis.metrics import load_metrics, load_missing, load_per_class
-from iou_aware.analysis.paper import load_paper
+from iou_aware.analysis.metrics import load_metrics, load_missing, load_paper, load_per_class
 from iou_aware.analysis.tables import layout, notes
 from iou_aware.analysis.tables.render import render
 from iou_aware.analysis.tables.rows import NOTHING, TableContent, read_content, with_numbers

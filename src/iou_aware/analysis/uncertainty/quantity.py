@@ -16,7 +16,6 @@ import pandas as pd
 
 from iou_aware.analysis import metrics
 from iou_aware.analysis.bootstrap import resamples
-from iou_aware.analysis.paper import load_paper
 from iou_aware.analysis.uncertainty import trainings
 from iou_aware.common import documents
 from iou_aware.common.messages import InputError
@@ -187,7 +186,7 @@ class Measurements:
     def _read_printed(self, name: str) -> dict[str, dict[str, Any]]:
         """Return one of the paper's tables, by row and column; empty if it has no such table."""
         path = self._paths.paper(name)
-        return load_paper(path).to_dict("index") if path.is_file() else {}
+        return metrics.load_paper(path).to_dict("index") if path.is_file() else {}
 
     def deviations(self, tables: Iterable[Table]) -> list[dict[str, Any]]:
         """Return how AP scatters over the trainings of each dataset and scale that have three seeds.

@@ -27,8 +27,7 @@ from iou_aware import detections
 from iou_aware.common import markdown
 from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.coco import CocoEvaluator
-from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import MATCHED, overlaps
+from iou_aware.evaluation.matching import MATCHED, match, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.inference import predict
 from iou_aware.training import parts

@@ -8,8 +8,7 @@ from builders.detections import noisy, official, renumbered, results, scene, wri
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation import coco, voc07
-from iou_aware.evaluation.matching import match_areas
-from iou_aware.evaluation.overlaps import overlaps
+from iou_aware.evaluation.matching import match_areas, overlaps
 
 THRESHOLDS = [f"AP{percent}" for percent in range(50, 100, 5)]
 ALL = ["AP", *THRESHOLDS, "APs", "APm", "APl"]

@@ -1,23 +1,27 @@
-"""COCO's matching of detections with ground truth, kept as flat arrays for whatever needs more than AP.
+"""Detections and ground truth: COCO's matching, and how well each box is placed whatever its rank.
 
 hotcoco does the matching, as for AP itself; here its cells (one per image, class and area range) are laid end to end,
-by class and descending confidence, which is the order in which AP walks through them.
+by class and descending confidence, which is the order in which AP walks through them: flat arrays for whatever needs
+more than AP.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import hotcoco
 import numpy as np
+from pycocotools import mask
 
 from iou_aware.common.process import without_garbage_search
+from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import THRESHOLDS, CocoEvaluator, require_known
-from iou_aware.evaluation.overlaps import paired_iou
 
 # COCO's area ranges, in square pixels of the ground truth.
 AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
 LIMIT = 100
+# A detection that overlaps an object of its class by so much has found it.
+MATCHED = 0.5
 
 
 @dataclass(frozen=True)
@@ -134,3 +138,58 @@ def _ranked(evaluator: CocoEvaluator, results: np.ndarray) -> tuple[np.ndarray, 
 
 def _joined(lists: Iterable[list], dtype: np.dtype | type) -> np.ndarray:
     return np.array(list(chain.from_iterable(lists)), dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """What N detections overlap.
+
+    Attributes:
+        same: ``(N,)`` IoU with the nearest object of the detection's class, 0 where there is none.
+        any: ``(N,)`` IoU with the nearest object of any class.
+        crowd: ``(N,)`` bool, whether a detection that overlaps no object by half lies at least half in a crowd of its
+            class: neither right nor wrong.
+    """
+
+    same: np.ndarray
+    any: np.ndarray
+    crowd: np.ndarray
+
+
+def overlaps(truth: Annotations, results: np.ndarray) -> Overlaps:
+    """Return what each detection overlaps.
+
+    Args:
+        truth: The objects.
+        results: ``(N, 7)``, see ``Detections.results``.
+    """
+    count = len(results)
+    same, of_any, crowd = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
+    for mine, objects in by_image(truth, results):
+        groups = truth.crowd[objects]
+        # With a crowd, pycocotools divides by the detection's own area: the part of it that lies inside.
+        shares = mask.iou(results[mine, 1:5], truth.boxes[objects], groups.astype(np.uint8))
+        of_class = results[mine, 6][:, None] == truth.category_ids[objects]
+        same[mine] = np.where(of_class & ~groups, shares, 0.0).max(axis=1)
+        of_any[mine] = np.where(groups, 0.0, shares).max(axis=1)
+        inside = np.where(of_class & groups, shares, 0.0).max(axis=1)
+        crowd[mine] = (inside >= MATCHED) & (same[mine] < MATCHED)
+    return Overlaps(same, of_any, crowd)
+
+
+def by_image(truth: Annotations, results: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the indices of the detections and of the objects of each image that has both."""
+    order = np.argsort(results[:, 0], kind="stable")
+    images, starts = np.unique(results[order, 0], return_index=True)
+    for image, mine in zip(images.astype(int).tolist(), np.split(order, starts[1:]), strict=False):
+        if len(objects := truth.of_image[image]):
+            yield mine, objects
+
+
+def paired_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes with each other one by one: ``(N, 4)`` x, y, width, height each, to ``(N,)``."""
+    low = np.maximum(first[:, :2], second[:, :2])
+    high = np.minimum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    union = first[:, 2:].prod(axis=1) + second[:, 2:].prod(axis=1) - shared
+    return np.divide(shared, union, out=np.zeros(len(first)), where=union > 0)

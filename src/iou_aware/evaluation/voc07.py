@@ -14,7 +14,7 @@ from pycocotools import mask
 
 from iou_aware.data.annotations import Annotations
 from iou_aware.evaluation.coco import THRESHOLDS, Metrics
-from iou_aware.evaluation.overlaps import by_image
+from iou_aware.evaluation.matching import by_image
 
 # MMDetection's own recalls, including their rounding: the fourth one is a little above 0.3, so that a recall of
 # exactly 3/10 does not reach it.

@@ -13,8 +13,7 @@ from iou_aware.analysis.uncertainty.quantity import Measurements
 from iou_aware.data.annotations import Annotations
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
-from iou_aware.evaluation.matching import match
-from iou_aware.evaluation.overlaps import Overlaps, overlaps
+from iou_aware.evaluation.matching import Overlaps, match, overlaps
 
 HALF = np.array([0.5])
 

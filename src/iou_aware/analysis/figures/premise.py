@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from iou_aware.analysis import style
 from iou_aware.analysis.premise.measure import BINS, load_premise
 from iou_aware.analysis.uncertainty.quantity import Measurements
-from iou_aware.evaluation.overlaps import MATCHED
+from iou_aware.evaluation.matching import MATCHED
 from iou_aware.experiment.run import BASELINE_RULE, Run, matched_pairs
 from iou_aware.experiment.table import Row, Table
 from iou_aware.method.confidence import Rule

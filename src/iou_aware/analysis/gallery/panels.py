@@ -8,7 +8,7 @@ from PIL.Image import Image
 
 from iou_aware.common import drawing
 from iou_aware.data.annotations import Annotations
-from iou_aware.evaluation.overlaps import MATCHED, by_image, paired_iou
+from iou_aware.evaluation.matching import MATCHED, by_image, paired_iou
 
 _EACH_WAY = 3
 _SIDE = 320

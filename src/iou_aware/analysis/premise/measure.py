@@ -20,8 +20,7 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import ERRORS, errors
-from iou_aware.evaluation.matching import Matches, match
-from iou_aware.evaluation.overlaps import MATCHED, Overlaps, overlaps
+from iou_aware.evaluation.matching import MATCHED, Matches, Overlaps, match, overlaps
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import FIELDS
 

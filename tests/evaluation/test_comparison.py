@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from builders.detections import noisy, official, scene, write_truth
+from builders.detections import noisy, official, scene
 from scipy import stats
 
 from iou_aware.common.messages import InputError
@@ -96,14 +96,6 @@ def test_equal_detectors_seldom_differ_where_resampling_is_biased():
     changes = (second - first).to_numpy()
     mirrored = [interval(change[0], change[1:]) for change in changes.T]
     assert np.mean([one.low > 0 or one.high < 0 for one in mirrored]) > 0.08
-
-
-@pytest.mark.parametrize(("before", "counts"), [(99, True), (100, False)])
-def test_the_best_hundred_of_an_image_and_class_count(tmp_path, before, counts):
-    path = write_truth(tmp_path / "truth.json", [(1, 1, 50, 50, 60, 70, 0)])
-    rows = [[1, 0, 0, 0.1, 0.1, 0.9, 1]] * before + [[1, 50, 50, 60, 70, 0.5, 1]]
-    matches = match(CocoEvaluator(path), np.array(rows, dtype=float))
-    assert (len(matches.images), matches.true[0].any()) == (100, counts)
 
 
 def test_a_metric_that_most_resamples_lack_has_no_verdict():

@@ -1,11 +1,12 @@
-"""What detections overlap, against every pair of boxes by hand, and crowds and boxes whose answer is plain."""
+"""What detections match and overlap: against every pair of boxes by hand, and boxes whose answer is plain."""
 
 import numpy as np
 import pytest
 from builders.detections import iou, noisy, scene, write_truth
 
 from iou_aware.data.annotations import Annotations
-from iou_aware.evaluation.overlaps import overlaps, paired_iou
+from iou_aware.evaluation.coco import CocoEvaluator
+from iou_aware.evaluation.matching import match, overlaps, paired_iou
 
 
 def test_overlaps_are_those_of_every_pair(tmp_path):
@@ -35,3 +36,11 @@ def test_paired_iou_of_boxes_apart_touching_and_equal():
     first = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0], [0, 0, 0.5, 0.5]], dtype=float)
     second = np.array([[5, 5, 1, 1], [1, 0, 2, 2], [0, 0, 2, 2], [0, 0, 0, 0], [0, 0, 0.5, 0.5]], dtype=float)
     assert paired_iou(first, second) == pytest.approx([0, 1 / 3, 1, 0, 1])
+
+
+@pytest.mark.parametrize(("before", "counts"), [(99, True), (100, False)])
+def test_the_best_hundred_of_an_image_and_class_count(tmp_path, before, counts):
+    path = write_truth(tmp_path / "truth.json", [(1, 1, 50, 50, 60, 70, 0)])
+    rows = [[1, 0, 0, 0.1, 0.1, 0.9, 1]] * before + [[1, 50, 50, 60, 70, 0.5, 1]]
+    matches = match(CocoEvaluator(path), np.array(rows, dtype=float))
+    assert (len(matches.images), matches.true[0].any()) == (100, counts)

@@ -16,18 +16,9 @@ def table(number: int) -> pd.DataFrame:
     return pd.read_csv(FOLDER / f"table{number}.csv", index_col="row", dtype={"α": str})
 
 
-@pytest.mark.parametrize(
-    ("number", "count", "cited", "metrics"),
-    [
-        (1, 16, 7, SIZES),
-        (2, 3, 0, SIZES),
-        (3, 13, 0, SIZES),
-        (4, 13, 0, ["AP", *THRESHOLDS]),
-        (5, 4, 0, ["AP", *THRESHOLDS]),
-    ],
-)
-def test_tables_are_complete_with_one_decimal(number, count, cited, metrics):
-    content = table(number)
+@pytest.mark.parametrize(("number", "count", "cited"), [(1, 16, 7), (2, 3, 0), (3, 13, 0), (4, 13, 0), (5, 4, 0)])
+def test_tables_are_complete_with_one_decimal(number, count, cited):
+    content, metrics = table(number), SIZES if number < 4 else ["AP", *THRESHOLDS]
     assert len(content) == count
     assert content["cited"].sum() == cited
     assert [column for column in content if column.startswith("AP")] == metrics

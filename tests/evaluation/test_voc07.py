@@ -57,9 +57,8 @@ def test_no_detections_and_no_ground_truth(tmp_path):
 
 @pytest.mark.parametrize(("height", "reached"), [(50, 1), (72, 5), (100, 10)])
 def test_a_box_counts_up_to_the_threshold_of_its_iou(tmp_path, height, reached):
-    metrics = voc07.summarise(
-        precisions(truth(tmp_path, [(1, 1, *BOX, 0)], classes=1), [(1, 1, 0, 0, 100, height, 0.9)])
-    )
+    ground = truth(tmp_path, [(1, 1, *BOX, 0)], classes=1)
+    metrics = voc07.summarise(precisions(ground, [(1, 1, 0, 0, 100, height, 0.9)]))
     assert list(metrics.values()) == pytest.approx([10 * reached] + [100] * reached + [0] * (10 - reached))
     empty = voc07.summarise(precisions(truth(tmp_path, []), [(1, 1, *BOX, 0.5)]))
     assert empty == dict.fromkeys(metrics)

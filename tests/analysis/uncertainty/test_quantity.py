@@ -158,9 +158,8 @@ def test_the_papers_value_is_exact_to_what_it_prints(study):
     assert found.missing == "Gains has no row alpha_0.5" and found.value is None
     assert quantity(study, [[(1.0, "half", "AP")]]).paper is None
     assert quantity(study, [[(1.0, "baseline", "AP")]], paper="table9").paper is None
-    assert (
-        quantity(study, [[(1.0, "half", "AP")]], table=None).missing == "table3 is not among this experiment's tables"
-    )
+    elsewhere = quantity(study, [[(1.0, "half", "AP")]], table=None)
+    assert elsewhere.missing == "table3 is not among this experiment's tables"
 
 
 def test_one_seed_has_no_range_and_a_metric_that_is_not_resampled_no_interval(study):
@@ -178,9 +177,8 @@ def test_one_seed_has_no_range_and_a_metric_that_is_not_resampled_no_interval(st
 def test_a_cell_that_cannot_be_known_says_why(study):
     assert quantity(study, [[(1.0, "half", "spearman")]]).missing == "`iou-aware premise` has not run"
     run = study.tables["gains"].rows["half"].runs[0]
-    assert (
-        quantity(study, [[(1.0, "half", "VOC07_AP")]]).missing == f"no value of {run} under the rule alpha=0.50 on val"
-    )
+    unknown = quantity(study, [[(1.0, "half", "VOC07_AP")]])
+    assert unknown.missing == f"no value of {run} under the rule alpha=0.50 on val"
 
 
 def test_a_run_of_another_experiment_is_named_with_its_line(study):

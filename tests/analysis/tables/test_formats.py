@@ -65,13 +65,13 @@ def test_a_number_is_a_link_to_its_run_a_mean_names_all_and_a_heading_has_a_link
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "sections", "pages"), [(35, r"\small", 4, [4]), (36, r"\scriptsize", 9, [4, 4, 1])]
+    ("rows", "size", "sections", "pages"), [(35, r"\small", 11, [11]), (36, r"\scriptsize", 23, [11, 11, 1])]
 )
 def test_what_fits_on_a_page_of_latex(rows, size, sections, pages):
     """Headings and rules count: 36 lines of the table itself, 44 of the numbers, whose sections stay together."""
     row = [Cell("AP50"), Cell("1.0", "(2.0)", best=True, verdict="reproduced")]
     table = TextTable("T", "Of _a_.", ("", "AP75"), frozenset({1}), [Section("", [row] * rows)], ("100 %.",))
-    numbers = TextTable("T, by number", "", ("Column", "Ours"), frozenset({1}), [Section("S", [row] * 10)] * sections)
+    numbers = TextTable("T, by number", "", ("Column", "Ours"), frozenset({1}), [Section("S", [row] * 3)] * sections)
     main, *rest = render("tex", "t", table, numbers).split(r"\begin{table}")[1:]
     assert rf"\centering{size}\set" in main and r"\label{tab:t}" in main and r"\caption{Of \_a\_. 100 \%.}" in main
     assert main.count(r"AP$_{50}$ & \textbf{1.0} (2.0) $\surd$ \\") == rows

@@ -12,7 +12,6 @@ from iou_aware.analysis.premise.measure import load_premise
 from iou_aware.analysis.report.html import Html, figure, note
 from iou_aware.common.files import text_of_cell
 from iou_aware.experiment.run import FIELDS, Run, short_names
-from iou_aware.method.confidence import Rule
 
 THRESHOLDS = tuple(f"AP{percent}" for percent in range(50, 100, 10))
 _TITLE = 36  # letters that fit above a panel
@@ -38,17 +37,13 @@ def long(runs: Mapping[str, Run], metrics: pd.DataFrame, columns: tuple[str, ...
 def named(runs: Mapping[str, Run], lines: pd.DataFrame) -> pd.DataFrame:
     """Return lines that have a run and a rule with a short name, ``model``, and ``alpha`` beside them."""
     names = short_names(runs[name] for name in lines["run"].unique())
-    return lines.assign(model=lines["run"].map(names), alpha=lines["rule"].map(_alpha).astype(float))
+    alphas = lines["rule"].str.extract(r"^alpha=(.+)", expand=False).astype(float)
+    return lines.assign(model=lines["run"].map(names), alpha=alphas)
 
 
 def premise(folder: Path, runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
     """Return the tables of the premise by name, see ``premise.write_premise``; without lines before it has run."""
     return {name: named(runs, lines) for name, lines in load_premise(folder).items()}
-
-
-def _alpha(rule: str) -> float | None:
-    parsed = Rule(rule)
-    return parsed.alpha if parsed.kind == "alpha" else None
 
 
 def sweep(runs: Mapping[str, Run], metrics: pd.DataFrame) -> pd.DataFrame:

@@ -100,9 +100,10 @@ def read_content(
         metrics: ``metrics.csv``.
         per_class: ``per_class.csv``, for a table that shows every class.
     """
-    names = tuple(dict.fromkeys([*(() if paper is None else metrics_of(paper)), *table.columns]))
-    headings = ("Model",) if paper is None else tuple(headings_of(paper))
-    keys = dict.fromkeys([*(() if paper is None else paper.index), *table.rows])
+    paper = pd.DataFrame() if paper is None else paper
+    names = tuple(dict.fromkeys([*metrics_of(paper), *table.columns]))
+    headings = tuple(headings_of(paper)) or ("Model",)
+    keys = dict.fromkeys([*paper.index, *table.rows])
     rows = [_row(key, len(headings), table, runs, paper) for key in keys]
     classes = {}
     if per_class is not None:
@@ -124,18 +125,16 @@ def difference(ours: Values, theirs: Values | None, metric: str) -> float | None
     return round(ours[metric] - theirs[metric], 12)
 
 
-def _row(key: str, labels: int, table: Table, runs: Mapping[str, Run], paper: pd.DataFrame | None) -> TableRow:
+def _row(key: str, labels: int, table: Table, runs: Mapping[str, Run], paper: pd.DataFrame) -> TableRow:
     """Return a row without our values; ``labels`` is how many it has."""
-    row, printed, kind = table.rows.get(key), {}, "ours"
+    row, printed, kind = table.rows.get(key), {}, "addition" if table.paper else "ours"
     words = [key, *[""] * (labels - 1)]
-    if paper is not None and key in paper.index:
+    if key in paper.index:
         words = list(paper.loc[key, headings_of(paper)])
         printed = {name: float(paper.at[key, name]) for name in metrics_of(paper)}
         # The paper does not say by which of the two protocols it measured VOC, so its value stands beside both.
         printed |= {f"VOC07_{name}": value for name, value in printed.items() if f"VOC07_{name}" in VOC07}
         kind = "cited" if row is None and paper.at[key, "cited"] else "ours"
-    elif paper is not None:
-        kind = "addition"
     if row is None:
         return TableRow(key, tuple(words), kind, paper=printed)
     run = runs[row.runs[0]]

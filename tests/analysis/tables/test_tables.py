@@ -137,6 +137,7 @@ def test_means_are_over_the_seeds_that_are_there_and_what_is_missing_says_why(tm
     """Of three seeds of an IoU-aware model one is not trained yet, and with another backbone none is predicted."""
     wanted = tables()["table1"]
     wanted["rows"] = {f"{model}_{key}": wanted["rows"][f"{model}_{key}"] for model in MODELS for key in ("r50", "r101")}
+    wanted["rows"]["mine"] = wanted["rows"]["retinanet_r50"] | {"addition": True}
     run = COCO_RUN | {"backbone": ["tiny", "deep"], "seed": [0, 1, 2]}
     study = finished(
         tmp_path,
@@ -162,5 +163,6 @@ def test_means_are_over_the_seeds_that_are_there_and_what_is_missing_says_why(tm
     assert absent[["n", "gain_verdict"]].tolist() == [0, NOT_RUN]
     assert all("is not predicted on val" in absent[why] for why in ("why", "gain_why"))
     assert found.loc["yolov2", ["verdict", "why"]].isna().all()
+    assert found.loc["mine", ["kind", "Model"]].tolist() == ["addition", "mine"]
     for suffix in ("md", "tex", "html"):
         assert "is not predicted on val" in text(study, "table1", suffix)

@@ -61,12 +61,8 @@ def study(tmp_path_factory):
     return done
 
 
-@pytest.fixture(scope="module")
-def drawn(study):
-    return {path.stem: path.read_text() for path in write_figures(study)}
-
-
-def test_every_figure_is_there_as_vectors_with_text_and_a_caption(study, drawn):
+def test_figures_are_vectors_with_text_and_a_caption_and_the_same_bytes_when_drawn_again(study):
+    drawn = {path.stem: path.read_text() for path in write_figures(study)}
     assert {path.name for path in study.paths.figures.iterdir()} == {f"{name}.svg" for name in EXPECTED}
     for name, shown in EXPECTED.items():
         document = xml.dom.minidom.parseString(drawn[name])
@@ -74,13 +70,10 @@ def test_every_figure_is_there_as_vectors_with_text_and_a_caption(study, drawn):
         words = [part.firstChild.data for part in document.getElementsByTagName("text") if part.firstChild]
         assert any(shown in word for word in words), name
         assert figure_caption(name).endswith(".")
-
-
-def test_drawing_again_gives_the_same_bytes_and_stale_figures_go(study, drawn):
-    old = study.paths.figures / "alpha_table9.svg"
-    old.touch()
+    stale = study.paths.figures / "alpha_table9.svg"
+    stale.touch()
     assert {path.stem: path.read_text() for path in write_figures(study)} == drawn
-    assert not old.exists()
+    assert not stale.exists()
 
 
 def test_tables_of_the_same_detections_become_one_panel(study):

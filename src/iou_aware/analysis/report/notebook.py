@@ -80,8 +80,7 @@ def _execute(source: Path, executed: Path, experiment: Experiment, *, whole: boo
 
 
 def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: bool) -> str:
-    """Return an executed notebook as HTML, by the template in ``reports/page``."""
-    import nbformat
+    """Return an executed notebook as HTML, by the template in ``reports/page``, which knows ``about`` as ``page``."""
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import TagRemovePreprocessor
 
@@ -94,9 +93,7 @@ def _page(notebook: Path, templates: Path, about: dict[str, str], with_code: boo
         # The defaults; the values of this execution are in a cell of their own.
         preprocessors=[TagRemovePreprocessor(remove_cell_tags=("parameters",))],
     )
-    content = nbformat.read(notebook, as_version=4)
-    content.metadata |= about
-    return exporter.from_notebook_node(content)[0]
+    return exporter.from_filename(str(notebook), {"page": about})[0]
 
 
 @contextmanager

@@ -161,6 +161,7 @@ def _rank(number: int, processes: int, port: int, experiment: Experiment, run: s
     """Be one of several training processes, as torchrun would start it."""
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ["TORCHELASTIC_RUN_ID"] = "together"
     train(experiment, run)
 
 

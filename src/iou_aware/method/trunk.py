@@ -23,7 +23,7 @@ class Trunk(Hook):
         compiled: Whether PyTorch compiles them.
     """
 
-    def __init__(self, dtype: str | None = None, compiled: bool = False):
+    def __init__(self, dtype: str | None, compiled: bool):
         self.dtype, self.compiled = dtype, compiled
 
     def before_train(self, runner) -> None:

@@ -16,11 +16,6 @@ from iou_aware.common.messages import INTERRUPTED, log
 SAVING_SECONDS = 100
 
 
-def is_rank() -> bool:
-    """Return whether torchrun has started this process."""
-    return "LOCAL_RANK" in os.environ
-
-
 def join() -> None:
     """Join the process group of a training.
 

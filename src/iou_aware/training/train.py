@@ -46,7 +46,7 @@ def train(experiment: Experiment, run_name: str) -> None:
     gpus = Estimates(experiment).gpus(run)
     settings = experiment.settings | {"gpus": gpus}
     chosen = device.choose(settings, gpus)
-    if launch.is_rank():
+    if torch.distributed.is_torchelastic_launched():
         launch.join()
     elif gpus > 1:
         launch.launch(gpus, ["train", str(experiment.write_resolved()), run_name])

@@ -74,8 +74,8 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(predicted, p
         ([good, text], nowhere, None, out, r"text\.jpg: cannot be read"),
         ([good, twin], nowhere, None, out, "both would become"),
         ([jpeg], nowhere, None, tmp_path, "would replace a photograph"),
-        ([good], nowhere, None, out, rf"{nowhere}: found no run\.json there; expected a finished run, the folder"),
-        ([good], good, None, out, rf"{good}: found no run\.json there; expected a finished run, the folder"),
+        ([good], nowhere, None, out, rf"{nowhere}/run\.json does not exist: .* or its folder is not results/"),
+        ([good], good, None, out, rf"{good.parent}/run\.json does not exist"),
     ]:
         with pytest.raises(InputError, match=told):
             detect(taken, run, rule, place)

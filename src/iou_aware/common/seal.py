@@ -42,8 +42,10 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError as fault:
-        what = f"{path} does not exist: the run is not finished. Run `iou-aware train` (or `release`) for it."
-        raise InputError(what) from fault
+        raise InputError(
+            f"{path} does not exist: the run is not finished, or its folder is not results/EXPERIMENT/runs/RUN. Run "
+            "`iou-aware train` (or `release`) for it."
+        ) from fault
     except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: damaged, not JSON ({fault}). {AGAIN}") from fault
     sealed = record.get("seal") if isinstance(record, dict) else None

@@ -54,12 +54,7 @@ def detect(photos: Sequence[Path], run: Path, rule: str | None, out: Path, least
     # All of them are read before the first is worked on, and none kept: there may be thousands.
     photos = list(dict.fromkeys(photo for place in photos for photo in _pictures(place)))
     targets = _targets(photos, out)
-    named, run = run, run.parent if run.is_file() else run
-    if not (run / seal.FILE).is_file():
-        raise InputError(
-            f"{named}: found no {seal.FILE} there; expected a finished run, the folder results/EXPERIMENT/runs/RUN or "
-            "the weights.pth in it."
-        )
+    run = run.parent if run.is_file() else run
     seal.verify(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = parts.read(run / "config.py")

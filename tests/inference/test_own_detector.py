@@ -9,15 +9,9 @@ from iou_aware import cli, detections
 
 AWARE = "shapes.iou_aware_mine.tiny.l2.quick.64x64.seed0"
 BASELINE = "shapes.mine.tiny.quick.64x64.seed0"
-TABLE = {
-    "caption": "Mine.",
-    "split": "val",
-    "columns": ["AP", "AP50"],
-    "rows": {
-        "baseline": {"detector": "mine"},
-        "by_alpha": {"detector": "iou_aware_mine", "by_rule": {"alpha": None, "oracle": None}},
-    },
-}
+SWEEP = {"detector": "iou_aware_mine", "by_rule": {"alpha": None, "oracle": None}}
+ROWS = {"baseline": {"detector": "mine"}, "by_alpha": SWEEP}
+TABLE = {"caption": "Mine.", "split": "val", "columns": ["AP", "AP50"], "rows": ROWS}
 
 
 def test_every_stage_takes_a_head_of_one_s_own(tmp_path, monkeypatch):

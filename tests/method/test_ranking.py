@@ -11,6 +11,16 @@ from iou_aware.common.messages import InputError
 from iou_aware.method.ranking import engine
 from iou_aware.method.ranking.nms import suppress, survivors_of
 
+LIMITS = st.fixed_dictionaries(
+    {
+        "nms_pre": st.sampled_from([1, 7, 40, 1000, -1]),
+        "score_thr": st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+        "nms": st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]).map(lambda iou: {"type": "nms", "iou_threshold": iou}),
+        "max_per_img": st.sampled_from([1, 10, 100]),
+        "min_bbox_size": st.sampled_from([-1, 0, 12]),
+    }
+)
+
 
 @given(
     kind=st.sampled_from(AWARE),
@@ -19,25 +29,12 @@ from iou_aware.method.ranking.nms import suppress, survivors_of
     shape=st.sampled_from([(8, 8), (16, 40), (48, 64)]),
     coarse=st.booleans(),
     spread=st.sampled_from([0.5, 2.0, 30.0]),
-    nms_pre=st.sampled_from([1, 7, 40, 1000, -1]),
-    score_thr=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
-    iou_threshold=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
-    cap=st.sampled_from([1, 10, 100]),
-    min_size=st.sampled_from([-1, 0, 12]),
+    limits=LIMITS,
     first_look=st.sampled_from([(1, 1), (5, 20), (30, 30), (512, 1536)]),
     scale=st.sampled_from([(1.0, 1.0), (0.5, 0.51)]),
 )
 @settings(max_examples=200)
-def test_the_engine_equals_the_reference(
-    kind, seed, num_classes, shape, coarse, spread, nms_pre, score_thr, iou_threshold, cap, min_size, first_look, scale
-):
-    limits = {
-        "nms_pre": nms_pre,
-        "score_thr": score_thr,
-        "nms": {"type": "nms", "iou_threshold": iou_threshold},
-        "max_per_img": cap,
-        "min_bbox_size": min_size,
-    }
+def test_the_engine_equals_the_reference(kind, seed, num_classes, shape, coarse, spread, limits, first_look, scale):
     head = build_head(kind, num_classes=num_classes, test_cfg=limits)
     outs = random_outputs(head, shape, 2, seed, coarse, spread)
     rules = ["none", "alpha=1.00", "oracle=0.40", "oracle=1.00", "alpha=0.70", "alpha=0.50", "alpha=0.15", "alpha=0.00"]

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import yaml
 from builders.data import program
-from builders.results import SMALL_RUN, experiment
+from builders.experiments import REPOSITORY
+from builders.results import IOU_AWARE, SMALL_RUN, experiment
 
 from iou_aware.data.manifest import Manifest, SplitData
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIG = "configs/experiments/study.yaml"
 STAND_IN = """\
 #!/bin/sh
@@ -45,10 +45,7 @@ case $stage in
 esac
 """
 SMALL = {
-    "runs": [
-        SMALL_RUN | {"detector": "retinanet"},
-        SMALL_RUN | {"detector": "iou_aware_retinanet", "iou_loss": "bce"},
-    ],
+    "runs": [SMALL_RUN | {"detector": "retinanet"}, SMALL_RUN | IOU_AWARE],
     "rules": ["none", "alpha=0.50"],
     "tables": {
         "losses": {
@@ -59,9 +56,6 @@ SMALL = {
         }
     },
 }
-
-BASELINE = "shapes.retinanet.tiny.quick.72x72.seed0"
-AWARE = "shapes.iou_aware_retinanet.tiny.bce.quick.72x72.seed0"
 # What runs after a change, in jobs by rule: what reads metrics.csv, and all that follows a training.
 NOTEBOOKS = len(list((REPOSITORY / "reports").glob("*.ipynb"))) - 1  # beside the report's own
 ALL_CHEAP = {"collect": 1, "table": 1, "figures": 1, "claims": 1, "notebook": NOTEBOOKS, "report": 1}
@@ -82,9 +76,7 @@ class Project:
         experiment(folder, **changes)
         for name in ("workflow", "environment.yml"):
             (folder / name).symlink_to(REPOSITORY / name)
-        for name in ("src", "reports"):
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         shutil.copy(REPOSITORY / "configs" / "costs.yaml", folder / "configs")
         stand_in = program(folder / "bin" / "iou-aware", STAND_IN)
         part = SplitData("val.json", "val", True, {"images": 5, "boxes": 9}, "f" * 64)

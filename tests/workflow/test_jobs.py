@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from builders.data import program, put
 from builders.processes import python
+from builders.results import AWARE, BASELINE
 from builders.training import ENVIRONMENT, RETINANET, command, project
-from builders.workflows import AWARE, BASELINE, SMALL, Project
+from builders.workflows import SMALL, Project
 
 from iou_aware.common.messages import TERMINATED, marked
 from iou_aware.workflow.needs import Needs

@@ -1,23 +1,21 @@
-"""The plan: its hours follow from the published numbers, and its days are what no machine is faster than."""
+"""What runs cost, by the published numbers; what jobs therefore request; and the plan that is printed."""
 
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from builders.experiments import PAPER, paper_with
+from builders.experiments import PAPER, REPOSITORY, paper_with
 from builders.processes import python
 
 from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.workflow.costs import Estimates
-from iou_aware.workflow.needs import Needs
+from iou_aware.workflow.needs import MOST_OF_TRAINING, Needs
 from iou_aware.workflow.plan import print_plan, summary_lines, wall_hours
 
-ROOT = Path(__file__).parents[2]
 RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
 IOU_AWARE = "coco.iou_aware_retinanet.r50.bce.paper.1333x800.seed0"
 SMALL = "coco.retinanet.r50.paper.1000x600.seed0"
@@ -30,7 +28,7 @@ TABLE = {"caption": "One run.", "split": "val", "columns": ["AP"], "rows": {"onl
 
 @pytest.fixture(autouse=True)
 def in_project(monkeypatch):
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(REPOSITORY)
 
 
 def estimates_for(experiment: Experiment, **changes) -> Estimates:
@@ -90,6 +88,29 @@ def test_days_and_limits_follow_the_type_of_gpu(tmp_path):
     total = sum(map(Estimates(plain).gpu_hours, plain.runs.values()))
     (others,) = [line for line in summary_lines(estimates) if "on others: " in line]
     assert f"on others: {total:.0f} of V100-16GB, {total:.0f} of V100-32GB, {total / 1.75:.0f} of A100-40GB" in others
+
+
+def test_jobs_ask_for_what_their_run_needs(tmp_path):
+    four = Needs(paper_with(tmp_path, gpus=4, workers=3))
+    eight = Needs(paper_with(tmp_path, gpus=8, workers=3))
+    none = Needs(paper_with(tmp_path))
+    asked = {needs: (needs.training_gpus(VOC), needs.training_cores(VOC)) for needs in (four, eight, none)}
+    assert (*asked[four], four.testing_gpus(VOC), four.testing_cores) == (4, 16, 1, 4)
+    assert (*asked[eight], eight.testing_gpus(VOC)) == (8, 32, 1)
+    assert (*asked[none], none.testing_gpus(VOC)) == (0, 1, 0)
+    assert eight.training_memory(VOC, 1) == 2 * four.training_memory(VOC, 1) > none.training_memory(VOC, 1)
+
+
+def test_jobs_that_are_tried_again_and_again_still_fit_a_node_and_a_partition(paper):
+    """Every preemption with notice is an attempt, and the profile allows ten more than one."""
+    needs, name = Needs(paper), next(iter(paper.trained))
+    assert MOST_OF_TRAINING * needs.training_memory(name, 11) <= 128_000
+    for asked in (
+        lambda attempt: needs.memory(4000, attempt),
+        lambda attempt: int(needs.testing_time(name, "val", attempt).removesuffix("m")),
+        lambda attempt: int(needs.hours(2, attempt).removesuffix("h")),
+    ):
+        assert asked(1) < asked(2) < asked(11) == 3 * asked(1)
 
 
 @pytest.mark.parametrize(

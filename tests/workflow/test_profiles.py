@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from builders.data import program
-from builders.workflows import REPOSITORY
+from builders.experiments import REPOSITORY
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.needs import Needs

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from builders.data import put
 from builders.processes import python
-from builders.results import SMALL_RUN
-from builders.workflows import AWARE, BASELINE, CONFIG, NOTEBOOKS, PREDICTED, SMALL, Project
+from builders.results import AWARE, BASELINE, SMALL_RUN
+from builders.workflows import CONFIG, NOTEBOOKS, PREDICTED, SMALL, Project
 from snakemake.cli import parse_config
 from snakemake.utils import update_config
 

@@ -117,7 +117,6 @@ def test_jobs_that_are_tried_again_and_again_still_fit_a_node_and_a_partition(pa
     ("gpu", "run", "gpus"),
     [
         # 0.45 GB of weights, gradients and momentum, and (3.6 - 0.45) / 2 GB an image; four fifths of the GPU's memory.
-        ("V100-16GB", RETINANET, 4),  # 8 images: 13.1 of 12.8 GB
         ("H100-80GB", RETINANET, 1),
         ("V100-16GB", SMALL, 1),  # 12 images of 0.56 times the pixels: 11.1 of 12.8 GB
         ("V100-16GB", "coco.faster_rcnn.x101_32x4d.paper.1333x800.seed0", 4),  # 4 of 8 images: 13.1 of 12.8 GB

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,13 @@ def retry_no_wrong_input(*kinds: type) -> None:
         kinds: Snakemake's classes of jobs, ``Job`` and ``GroupJob``, whose ``restart_times`` is the number of retries.
     """
     for kind in kinds:
-        kind.restart_times = property(_unless_wrong(kind.restart_times.fget))
+        kind.restart_times = property(partial(_retries, kind.restart_times.fget))
 
 
-def _unless_wrong(allowed: Callable[[Any], int]) -> Callable[[Any], int]:
-    def restart_times(job: Any) -> int:
-        logs = filter(Path.is_file, map(Path, job.log))
-        return 0 if any(exit_status(log) == WRONG_INPUT for log in logs) else allowed(job)
-
-    return restart_times
+def _retries(allowed: Callable[[Any], int], job: Any) -> int:
+    """Return how often a job may be retried: never when its input is wrong, else as often as Snakemake allows it."""
+    logs = filter(Path.is_file, map(Path, job.log))
+    return 0 if any(exit_status(log) == WRONG_INPUT for log in logs) else allowed(job)
 
 
 def relay_sigterm(scheduler: type) -> None:

@@ -100,8 +100,8 @@ COMMANDS = {
         "Write the documentation's pages of results: docs/<experiment>.md, and details in docs/<experiment>/.",
         "analysis.report.docs:write_docs",
     ),
-    "runs": Command("List the experiment's runs.", "workflow.rows:print_runs"),
-    "rows": Command("List every row of the tables: rule, recipe, config files, runs.", "workflow.rows:print_rows"),
+    "runs": Command("List the experiment's runs.", "workflow.plan:print_runs"),
+    "rows": Command("List every row of the tables: rule, recipe, config files, runs.", "workflow.plan:print_rows"),
     "check": Command(
         "Check that this environment and this machine's GPUs can run the experiment.", "training.device:check"
     ),

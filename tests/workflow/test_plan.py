@@ -1,20 +1,27 @@
-"""What runs cost, by the published numbers; what jobs therefore request; and the plan that is printed."""
+"""What runs cost, by the published numbers; what jobs therefore request; and what is printed before anything runs.
+
+Every row of the paper's tables has its runs, its configs, and its line in the documentation.
+"""
 
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from builders.data import csv_rows
 from builders.experiments import PAPER, REPOSITORY, paper_with
 from builders.processes import python
+from builders.results import cells
 
+from iou_aware.common.assignments import place
 from iou_aware.common.messages import InputError
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.layout import STAGES
 from iou_aware.workflow.costs import Estimates
 from iou_aware.workflow.needs import MOST_OF_TRAINING, Needs
-from iou_aware.workflow.plan import print_plan, summary_lines, wall_hours
+from iou_aware.workflow.plan import print_plan, print_rows, summary_lines, wall_hours
 
 RETINANET = "coco.retinanet.r50.paper.1333x800.seed0"
 IOU_AWARE = "coco.iou_aware_retinanet.r50.bce.paper.1333x800.seed0"
@@ -194,3 +201,31 @@ def test_plan_says_what_it_does_not_know(capsys):
     out = capsys.readouterr().out
     assert f"No estimate for {len(experiment.runs)} runs (?): configs/costs.yaml" in out
     assert " GPUs: at least" not in out
+
+
+def test_every_row_of_the_papers_tables_that_is_not_cited_has_its_runs(paper):
+    reproduced = {table.paper: table for table in paper.tables.values() if table.paper}
+    assert list(reproduced) == [f"table{number}" for number in range(1, 6)]
+    for name, table in reproduced.items():
+        ours = {row["row"] for row in csv_rows(paper.paths.paper(name)) if row["cited"] == "0"}
+        assert ours <= set(table.rows), name
+    needed = {run for table in paper.tables.values() for row in table.rows.values() for run in row.runs}
+    assert needed == set(paper.runs)
+
+
+def test_paper_has_baselines_under_the_same_recipe_and_three_seeds_on_voc(paper):
+    for run in paper.runs.values():
+        assert not run.is_iou_aware or run.baseline.name in paper.runs
+    assert {len(row.runs) for row in paper.tables["table5"].rows.values()} == {3}
+
+
+def test_every_row_is_listed_with_configs_that_exist_and_in_the_documentation(paper, capsys):
+    print_rows(paper)
+    listed = capsys.readouterr().out
+    rows = cells(listed)[2:]
+    assert [row[:2] for row in rows] == [[name, key] for name, table in paper.tables.items() for key in table.rows]
+    for *_, recipe, detector, backbone, runs in rows:
+        files = [place(Path(), detector)] if recipe == "zoo" else [Path(detector), Path(backbone)]
+        assert all(map(Path.is_file, files)) and set(runs.split(", ")) <= set(paper.runs)
+    documented = (REPOSITORY / "docs" / "rows.md").read_text(encoding="utf-8")
+    assert listed in documented, "see docs/rows.md for how it is made"

@@ -1,15 +1,36 @@
-"""The command ``plan``: what an experiment will take in GPU-hours and days, before it runs."""
+"""What an experiment holds and what it will take, before it runs: the commands ``runs``, ``rows`` and ``plan``."""
 
 import math
 from collections.abc import Iterable
 
 from tabulate import tabulate
 
+from iou_aware.common import markdown
+from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.costs import Estimates
 
 HOURS_PER_DAY = 24
 UNKNOWN = "?"
+HEADS = ["table", "row", "split", "rule", "recipe", "detector", "backbone", "runs"]
+
+
+def print_runs(experiment: Experiment) -> None:
+    """Print the names of an experiment's runs, one per line, to standard output."""
+    print("\n".join(experiment.runs))
+
+
+def print_rows(experiment: Experiment) -> None:
+    """Print what makes every row of an experiment's tables to standard output, as a Markdown table."""
+    paths, rows = experiment.paths, []
+    for name, table in experiment.tables.items():
+        for row in table.rows.values():
+            run = experiment.run(row.runs[0])
+            configs = [str(paths.detector(run.recipe, run.detector)), str(paths.backbone(run.backbone))]
+            if run.is_released:  # with one config of both
+                configs = [released.origin(paths.detector(run.recipe, run.detector), run.backbone), ""]
+            rows.append([name, row.key, table.split, row.rule, run.recipe, *configs, ", ".join(row.runs)])
+    print(markdown.table(HEADS, rows))
 
 
 def print_plan(experiment: Experiment) -> None:

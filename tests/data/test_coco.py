@@ -110,17 +110,12 @@ def test_ids_are_names(tmp_path, rename, order):
             names = ("image_id", "category_id") if key == "annotations" else ("id",)
             entry |= {name: rename(entry[name]) for name in names}
     write_own_coco(tmp_path, content)
-    split = prepared(tmp_path).split("train")
-    written = converted(tmp_path, "train")
-    images = [(image["id"], image["file_name"]) for image in written["images"]]
-    assert images == [(number, f"{index}.jpg") for index, number in enumerate(order, 1)]
-    assert [(category["id"], category["name"]) for category in written["categories"]] == [(1, "cat"), (2, "dog")]
-    boxes = [(box["id"], box["image_id"], box["category_id"], box["bbox"]) for box in written["annotations"]]
-    assert boxes == [(1, order[0], 1, [0, 0, 10, 10]), (2, order[2], 2, [3, 4, 30, 40])]
-
-    annotations = Annotations.load(tmp_path / split.annotations)
-    assert annotations.source_images == {number: rename(index) for index, number in enumerate(order, 1)}
-    assert annotations.source_categories == {1: rename(1), 2: rename(2)}
+    held = Annotations.load(tmp_path / prepared(tmp_path).split("train").annotations)
+    assert list(held.file_names.items()) == [(number, f"{index}.jpg") for index, number in enumerate(order, 1)]
+    assert held.source_images == {number: rename(index) for index, number in enumerate(order, 1)}
+    assert (held.classes, held.source_categories) == ({1: "cat", 2: "dog"}, {1: rename(1), 2: rename(2)})
+    assert (held.ids.tolist(), held.image_ids.tolist(), held.category_ids.tolist()) == ([1, 2], order[::2], [1, 2])
+    assert held.boxes.tolist() == [[0, 0, 10, 10], [3, 4, 30, 40]]
 
 
 def test_an_unlabelled_split_needs_no_boxes_and_an_optional_one_may_be_absent(tmp_path):

@@ -90,20 +90,16 @@ def entries_of_json(content: bytes) -> tuple[int, int]:
 
 def annotations(project: Path, layout: str, draw: random.Random) -> None:
     clean = counts(project, layout)
-    if layout == "coco":
-        file = project / "data" / "coco" / "train.json"
-        before = file.read_bytes()
-        after = mutated(before, draw, json.loads(before))
-    else:
-        file = project / "data" / "voc" / "Annotations" / draw.choice(("a.xml", "b.xml"))
-        before = file.read_bytes()
-        after = mutated(before, draw)
+    is_coco = layout == "coco"
+    file = project / "data" / layout / ("train.json" if is_coco else f"Annotations/{draw.choice('ab')}.xml")
+    before = file.read_bytes()
+    after = mutated(before, draw, json.loads(before) if is_coco else None)
     file.write_bytes(after)
     try:
         found = outcome(lambda: counts(project, layout), str(file), "faults.txt")
         if found is None or found == clean:
             return
-        if layout == "coco":
+        if is_coco:
             said = entries_of_json(after)
         else:  # whatever is called so, in whatever case, and each class that is named
             said = (clean[0], clean[1] + clean[2] + len(_objects(after)) - len(_objects(before)))

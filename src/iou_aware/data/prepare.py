@@ -78,11 +78,7 @@ def prepare(project: Path, name: str, roots: Mapping[str, str | Path] | None = N
         rest = [image for place, image in enumerate(images) if place % dataset.folds != fold]
         parts = {dataset.train: images[fold :: dataset.folds], REST: rest}
         folds.append({part: written(dataset.train, f"{part}-{fold}", own, {}) for part, own in parts.items()})
-    splits = {
-        split: written(split, split, sources[split].images, left_out[split])
-        for split in dataset.splits
-        if split in sources
-    }
+    splits = {split: written(split, split, source.images, left_out[split]) for split, source in sources.items()}
     manifest = Manifest(
         dataset=name,
         layout=dataset.layout,
@@ -105,12 +101,12 @@ def _layout(dataset: Dataset) -> ModuleType:
 
 
 def _read(dataset: Dataset, faults: list[InputError]) -> dict[str, Source]:
-    """Read the splits, the one to train on first; one that cannot be read at all is a fault among others.
+    """Read the splits; one that cannot be read at all is a fault among others.
 
     Optional ones that are absent are left out.
     """
     layout, sources = _layout(dataset), {}
-    for name, split in sorted(dataset.splits.items(), key=lambda item: item[0] != dataset.train):
+    for name, split in dataset.splits.items():
         if split["optional"] and not all(file.exists() for file in layout.files(dataset, name)):
             continue
         try:
@@ -123,11 +119,11 @@ def _read(dataset: Dataset, faults: list[InputError]) -> dict[str, Source]:
 def _classes(dataset: Dataset, sources: Mapping[str, Source], faults: list[InputError]) -> dict[str, int | str | None]:
     """Return the classes in order, with what the first file that has a class calls it.
 
-    They are those listed in the dataset file; without a list, those that the annotation files declare, in their order;
-    and where these declare none, those that occur, sorted.
+    They are those listed in the dataset file; without a list, those that the annotation files declare, in their order,
+    the split to train on first; and where these declare none, those that occur, sorted.
     """
     known: dict[str, int | str | None] = {}
-    for split, source in sources.items():
+    for split, source in sorted(sources.items(), key=lambda item: item[0] != dataset.train):
         # A file without boxes may list whatever its tool does, Roboflow's placeholder for one.
         for category, number in source.classes.items() if dataset.splits[split]["labelled"] else ():
             known.setdefault(category, number)

@@ -7,7 +7,6 @@ from operator import getitem
 
 import pytest
 from builders.data import (
-    COCO,
     HEIGHT,
     coco_content,
     converted,
@@ -18,7 +17,6 @@ from builders.data import (
     two_coco_splits,
     voc_object,
     voc_xml,
-    write_coco,
     write_own_coco,
     write_own_voc,
     write_voc,
@@ -113,11 +111,8 @@ WHOLE = json.dumps(coco_content(), indent=1).encode()
 )
 def test_what_is_no_coco_file_is_refused(tmp_path, content, told):
     file = write_own_coco(tmp_path)
-    if content is None:
-        file.unlink()
-        file.mkdir()
-    else:
-        file.write_bytes(content)
+    file.unlink()
+    put(file / "inside" if content is None else file, content or b"")
     with pytest.raises(InputError, match=rf"train\.json: cannot be read as COCO's JSON \(.*{told}.*restore it"):
         prepared(tmp_path)
 
@@ -217,11 +212,9 @@ def test_invalid_images_are_left_out_with_their_boxes_where_that_is_asked_for(tm
 
 
 def test_a_split_of_which_no_image_can_be_used_is_refused(tmp_path):
-    splits = COCO["splits"] | {"test": {"annotations": "test.json", "images": "test", "labelled": False}}
-    write_own_coco(tmp_path, splits=splits, invalid_images="exclude")
     content = coco_content()
     for image in content["images"]:
         image["width"] = 63
-    write_coco(tmp_path / "data" / "own", "test", content)
-    with pytest.raises(InputError, match=r"none of the 2 images of the split 'test' can be used\. The first: .*1\.jpg"):
+    write_own_coco(tmp_path, content, invalid_images="exclude")
+    with pytest.raises(InputError, match=r"none of the 2 images of the split 'train' can be used\. .*1\.jpg"):
         prepared(tmp_path)

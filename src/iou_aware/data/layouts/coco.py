@@ -119,21 +119,21 @@ def _images(entries: list[dict[str, Any]], folder: Path, path: Path, faults: lis
         place = f"{path}, key images[{index}]"
         number, name, size = _id(entry.get("id")), entry.get("file_name"), _size(entry)
         if number is None:
-            found = _wrong(f"{place}.id", entry.get("id"), _ID)
+            fault = _wrong(f"{place}.id", entry.get("id"), _ID)
         elif not isinstance(name, str) or not name:
-            found = _wrong(f"{place}.file_name", name, "text")
+            fault = _wrong(f"{place}.file_name", name, "text")
         elif size is None:
-            found = _wrong(f"{place}.width", (entry.get("width"), entry.get("height")), "whole numbers of pixels")
+            fault = _wrong(f"{place}.width", (entry.get("width"), entry.get("height")), "whole numbers of pixels")
         else:
             name = spelt(name, folder)
-            found = outside(name, f"{place}.file_name")
+            fault = outside(name, f"{place}.file_name")
             name = os.path.normpath(name)  # ./a.jpg is a.jpg
             for key, value in (("file_name", name), ("id", number)):
                 if first.setdefault((key, value), index) != index:
                     text = f"{place}.{key}: the {key} {value} is duplicated, images[{first[key, value]}] has it already"
-                    found = Fault(f"{key} twice", f"{text}. Give each entry one of its own.")
-        if found:
-            faults.append(found)
+                    fault = Fault(f"{key} twice", f"{text}. Give each entry one of its own.")
+        if fault:
+            faults.append(fault)
             images.setdefault(number, None)
         else:
             images[number] = SourceImage(number, name, size if all(size) else None, place)
@@ -192,9 +192,9 @@ def _boxes(
 ) -> Iterator[SourceBox]:
     """Yield the boxes; an annotation which cannot be understood is appended to ``faults``."""
     for index, annotation in enumerate(annotations):
-        found = _fault(annotation, images, names, f"{path}, key annotations[{index}]")
-        if found:
-            faults.append(found)
+        fault = _fault(annotation, images, names, f"{path}, key annotations[{index}]")
+        if fault:
+            faults.append(fault)
             continue
         image, name = images[_id(annotation["image_id"])], names[_id(annotation["category_id"])]
         if image is not None and name is not None:

@@ -45,7 +45,7 @@ COMMANDS = {
         ("backbone",),
     ),
     "pretrain": Command(
-        "Pretrain a backbone on drawn shapes, where its config says so.", "pretraining.pretrain:pretrain", ("backbone",)
+        "Pretrain a backbone on drawn shapes, where its config says so.", "pretraining:pretrain", ("backbone",)
     ),
     "train": Command(
         "Train one run. An interrupted training resumes.", "training.train:train", ("run",), gpus="training_gpus"

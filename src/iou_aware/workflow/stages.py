@@ -84,9 +84,8 @@ def pretraining_files(paths: Layout, backbone: str) -> list[Path]:
     """Return the files that a pretraining depends on: the configs, and the code that draws and trains."""
     config = paths.backbone(backbone)
     detector = paths.configs / "detectors" / f"{backbones.origin(config)['detector']}.py"
-    folders = (_PACKAGE / "pretraining", _PACKAGE / "data" / "miniature")
-    code = (_from_here(file) for folder in folders for file in folder.glob("*.py"))
-    return sorted({*assignments.files(config), *assignments.files(detector), *code})
+    code = (_PACKAGE / "pretraining.py", *(_PACKAGE / "data" / "miniature").glob("*.py"))
+    return sorted({*assignments.files(config), *assignments.files(detector), *map(_from_here, code)})
 
 
 def origin(paths: Layout, run: Run) -> str:

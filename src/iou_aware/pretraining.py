@@ -1,15 +1,21 @@
 """The stage ``pretrain``: a backbone learns to name drawn shapes, as others have learnt to on ImageNet.
 
-It is for backbones whose config describes a pretraining where others name an address. The weights lie where those that
-are fetched do, and a training takes them from there in the same way.
+Each picture shows one shape, of more classes than any detection set has. The stage is for backbones whose config
+describes a pretraining where others name an address. The weights lie where those that are fetched do, and a training
+takes them from there in the same way.
 """
 
+import contextlib
+import hashlib
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from filelock import FileLock
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
@@ -18,15 +24,45 @@ from torch import nn
 from iou_aware.common import assignments, provenance
 from iou_aware.common.files import sha256, write_json, writing
 from iou_aware.common.messages import InputError, log
+from iou_aware.data.miniature import scenes
+from iou_aware.data.miniature.scenes import Style, cross, draw, polygon, star
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.pretraining.shapes import STYLE, shared_shapes
 from iou_aware.training import weights
 
 #: The settings of a pretraining; configs/schedules/shapes.py says what each is.
 NEEDED = (
     *("detector", "seed", "images", "held_out", "side"),
     *("epochs", "batch_size", "lr", "weight_decay", "label_smoothing"),
+)
+
+_DISC, _SQUARE = polygon(48), polygon(4, turn=30)
+STYLE = Style(
+    name="shapes",
+    shapes={
+        "triangle": (polygon(3, turn=-60),),
+        "triangle upside down": (polygon(3, turn=60),),
+        "square": (_SQUARE,),
+        "diamond": (polygon(4),),
+        "pentagon": (polygon(5, turn=-60),),
+        "hexagon": (polygon(6),),
+        "disc": (_DISC,),
+        "half disc": (_DISC[:25],),
+        "thin ring": (_DISC, _DISC[::-1] * 15 // 20),
+        "thick ring": (_DISC, _DISC[::-1] * 8 // 20),
+        "frame": (_SQUARE, _SQUARE[::-1] * 11 // 20),
+        "star of four": (star(4, inner=40),),
+        "star of five": (star(5, inner=42),),
+        "star of eight": (star(8, inner=55),),
+        "thin cross": (cross(20),),
+        "thick cross": (cross(45),),
+    },
+    objects=(1, 1),
+    sizes=(96, 236),
+    ground=(40, 170),
+    vivid=70,
+    clutter=(1, 5),
+    noise=7,
 )
 
 
@@ -128,3 +164,44 @@ def _accuracy(network: Classifier, pictures: NDArray[np.uint8], labels: NDArray[
     network.eval()
     named = [network(batch).argmax(1).numpy() for batch in np.array_split(pictures, -(-len(pictures) // 100))]
     return float((np.concatenate(named) == labels).mean())
+
+
+def shared_shapes(
+    folder: Path, split: str, count: int, side: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return what ``draw_shapes`` draws, from ``folder``, where the first that needs it keeps it for the others."""
+    code = b"".join(Path(file).read_bytes() for file in (scenes.__file__, __file__))
+    name = hashlib.sha256(code + repr((split, count, side, seed)).encode()).hexdigest()[:12]
+    kept = folder / f"{name}.npz"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as alone:
+        with contextlib.suppress(NotImplementedError, OSError):  # clusters mount some file systems without locks
+            alone.enter_context(FileLock(folder / f".{name}.lock"))
+        if not kept.is_file():
+            pictures, labels = draw_shapes(split, count, side, seed)
+            with writing(kept) as beside, beside.open("wb") as file:
+                np.savez(file, pictures=pictures, labels=labels)
+    with np.load(kept) as arrays:
+        return arrays["pictures"], arrays["labels"]
+
+
+def draw_shapes(split: str, count: int, side: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw pictures of one shape each.
+
+    Args:
+        split: What they are for; different words give different pictures.
+        count: How many.
+        side: Their width and height, pixels.
+        seed: Everything drawn follows from it.
+
+    Returns:
+        The pictures, ``(count, side, side, 3)`` RGB, and of each the index of its shape in the style, ``(count,)``.
+    """
+    pictures, labels = np.empty((count, side, side, 3), np.uint8), np.empty(count, np.int64)
+    names = list(STYLE.shapes)
+    for index in range(count):
+        scene, objects = draw(STYLE, (seed, index, len(split), *split.encode()))
+        # OpenCV's fixed-point interpolation, as in the scenes: the same on every processor.
+        pictures[index] = cv2.resize(scene, (side, side), interpolation=cv2.INTER_LINEAR_EXACT)[..., ::-1]
+        labels[index] = names.index(objects[0].category)
+    return pictures, labels

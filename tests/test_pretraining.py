@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from iou_aware import pretraining
 from iou_aware.common import assignments
 from iou_aware.common.files import sha256
 from iou_aware.common.messages import InputError
 from iou_aware.experiment import backbones
 from iou_aware.experiment.experiment import Experiment
-from iou_aware.pretraining import shapes
-from iou_aware.pretraining.pretrain import Classifier, fit, pretrain
-from iou_aware.pretraining.shapes import STYLE, draw_shapes, shared_shapes
+from iou_aware.pretraining import STYLE, Classifier, draw_shapes, fit, pretrain, shared_shapes
 from iou_aware.workflow import stages
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SETTINGS = {"seed": 0, "epochs": 30, "batch_size": 16, "lr": 3e-3, "weight_decay": 0.0, "label_smoothing": 0.0}
 
 
@@ -41,7 +40,7 @@ def test_pictures_are_named_evenly_and_never_held_out_as_well():
 
 def test_pictures_are_drawn_once_for_all_that_need_them_at_once(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(shapes, "draw_shapes", lambda *asked: drawn.append(asked) or draw_shapes(*asked))
+    monkeypatch.setattr(pretraining, "draw_shapes", lambda *asked: drawn.append(asked) or draw_shapes(*asked))
     asked = [("train", 50, 32, 0), ("train", 50, 32, 1), ("held out", 50, 32, 0)]
     with ThreadPoolExecutor(9) as pool:
         given = list(pool.map(lambda each: shared_shapes(tmp_path, *each), 3 * asked))
@@ -89,6 +88,6 @@ def test_weights_that_are_missing_are_asked_for_by_the_command_that_makes_them(s
 
 
 def test_a_pretraining_follows_from_its_configs_and_its_code(study):
-    needed = ("tiny_r50", "shapes_r50", "micro_r50", "shapes", "retinanet", "pretrain", "scenes")
+    needed = ("tiny_r50", "shapes_r50", "micro_r50", "shapes", "retinanet", "pretraining", "scenes")
     assert set(needed) <= {file.stem for file in stages.pretraining_files(study.paths, "tiny_r50")}
     assert stages.pretrained_here(study) == "tiny_r50"

@@ -173,7 +173,7 @@ MISTAKES = {
     "rule never computed": ("rule: none}", "rule: alpha=0.30}", 20, "rows.bce.rule", "unknown rule", "'alpha=0.30'"),
     "rule of a baseline": ("{detector: retinanet}", "{detector: retinanet, rule: none}", 19, "expected cls"),
     "rule missing": (", rule: none}", "}", 20, "key tables.table2.rows.bce", "rule is missing"),
-    "row unknown to the paper": ("      bce:", "      bcf:", 20, "rows.bcf", "Did you mean 'bce'?", "table2.csv"),
+    "row unknown to the paper": ("      bce:", "      bcf:", 20, "rows.bcf", "Did you mean 'bce'?", "addition: true"),
     "cited row": ("      bce:", "      other:", 20, "rows.other", "table2.csv"),
     "unknown table": ("paper: table2", "paper: table9", 14, "key tables.table2.paper", "Did you mean 'table2'?"),
     "columns missing": ("    paper: table2\n", "", 13, "key tables.table2", "columns is missing"),

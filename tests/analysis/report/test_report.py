@@ -13,7 +13,6 @@ from builders.results import (
     BASELINE,
     REPORTS,
     experiment,
-    finished,
     paper_shaped,
     write_evaluation,
     write_results,
@@ -120,19 +119,14 @@ def test_every_run_unfolds_to_what_made_it(study):
     assert all((study.paths.report.parent / link).is_file() for link in links)
 
 
-def test_a_notebook_opens_by_hand_in_its_own_folder(tmp_path):
-    """As Jupyter does it: in the notebook's folder, with the parameters that it comes with."""
-    from nbclient import NotebookClient
-
-    made = finished(tmp_path, name="micro")
-    made.write_resolved()
-    notebook = nbformat.read(REPORTS / "tables.ipynb", as_version=4)
-    folder = {"metadata": {"path": str(tmp_path / "reports")}}
-    NotebookClient(notebook, kernel_name="python3", resources=folder).execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    # What Matplotlib says where its cache is new or cannot be written, which takes its time, is left out of pages too.
-    shown = [output for output in outputs if output.get("name") != "stderr"]
-    assert shown and all(output.output_type == "execute_result" for output in shown)
+def test_results_are_shown_in_the_folder_of_the_notebooks_as_well(study, monkeypatch):
+    """As Jupyter opens a notebook: in its own folder, with the parameter that it comes with."""
+    finish(study)
+    write_table(study, "table1")
+    shown = [Results(study.results).tables(), Results(study.results).provenance()]
+    monkeypatch.chdir(study.root / "reports")
+    by_hand = Results(f"../results/{study.name}")
+    assert [by_hand.tables(), by_hand.provenance()] == shown
 
 
 def test_a_notebook_of_ones_own_that_is_none_is_named(study):
@@ -182,6 +176,7 @@ def test_notebooks_are_kept_without_outputs(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
+    assert any('results = "../results/micro"' in cell.source for cell in notebook.cells)
 
 
 def links(page: Path) -> list[Path]:

@@ -88,7 +88,7 @@ COMMANDS = {
     ),
     "claims": Command(
         "Judge the paper's claims by metrics.csv: reproduced, contradicted, inconclusive or not run.",
-        "analysis.claims.judge:write_claims",
+        "analysis.claims.claims:write_claims",
     ),
     "notebook": Command(
         "Execute one notebook of reports/ over the results, as a page with its code.",

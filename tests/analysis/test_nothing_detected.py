@@ -6,7 +6,7 @@ from builders.detections import noisy, write_dataset, write_detections
 from builders.results import IOU_AWARE, SMALL_RUN, experiment, write_sealed_run
 
 from iou_aware.analysis.bootstrap.resamples import resample
-from iou_aware.analysis.claims.judge import write_claims
+from iou_aware.analysis.claims.claims import write_claims
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.gallery.draw import write_gallery

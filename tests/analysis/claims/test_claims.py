@@ -26,7 +26,7 @@ from builders.results import (
 )
 from scipy import stats
 
-from iou_aware.analysis.claims.judge import judge, write_claims
+from iou_aware.analysis.claims.claims import judge, write_claims
 from iou_aware.analysis.premise.measure import BOXES
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
 from iou_aware.common.messages import InputError

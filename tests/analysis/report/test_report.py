@@ -19,7 +19,7 @@ from builders.results import (
     write_run,
 )
 
-from iou_aware.analysis.claims.judge import write_claims
+from iou_aware.analysis.claims.claims import write_claims
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.figures.write import write_figures
 from iou_aware.analysis.report.docs import write_docs

@@ -15,7 +15,7 @@ from builders.results import (
     written_table,
 )
 
-from iou_aware.analysis.claims.judge import judge
+from iou_aware.analysis.claims.claims import judge
 from iou_aware.analysis.collect.collect import collect
 from iou_aware.analysis.metrics import headings_of, load_paper, metrics_of
 from iou_aware.analysis.tables.write import write_table

@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from iou_aware.analysis.claims.page import COMPARISONS, anchor
+from iou_aware.analysis.claims.claims import COMPARISONS, anchor
 from iou_aware.analysis.figures.captions import figure_caption
 from iou_aware.analysis.metrics import load_metrics
 from iou_aware.analysis.times import COSTS, cost_rows, costs

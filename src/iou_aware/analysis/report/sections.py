@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from iou_aware.analysis.claims.page import COMPARISONS, HEADS, NUMERIC, numbers
+from iou_aware.analysis.claims.claims import COMPARISONS, HEADS, NUMERIC, numbers
 from iou_aware.analysis.collect.collect import described
 from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.metrics import load_metrics, load_missing

@@ -1,6 +1,7 @@
 """The stage ``claims``: what the paper claims, compared with the experiment's numbers, with a verdict for each.
 
-The claims are data, ``reports/claims.yaml``; ``uncertainty.verdict`` defines the verdicts.
+The claims are data, ``reports/claims.yaml``; ``uncertainty.verdict`` defines the verdicts. What is decided is written
+for programs, ``claims.json``, and for people, ``claims.md``.
 """
 
 from collections import Counter
@@ -10,13 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from iou_aware.analysis.claims.page import counted, page
 from iou_aware.analysis.metrics import load_paper
 from iou_aware.analysis.uncertainty.quantity import METRICS, Measure, Measurements, Term
 from iou_aware.analysis.uncertainty.trainings import FEWEST_SEEDS
 from iou_aware.analysis.uncertainty.verdict import (
     INCONCLUSIVE,
     NOT_COMPARED,
+    NOT_RUN,
     OPEN_ALONE,
     UNMET,
     VERDICTS,
@@ -24,14 +25,27 @@ from iou_aware.analysis.uncertainty.verdict import (
     judge_best,
     judge_number,
     judge_step,
+    signed,
     together,
 )
-from iou_aware.common import documents, provenance
+from iou_aware.common import documents, markdown, provenance, templates
 from iou_aware.common.documents import Document, Key
 from iou_aware.common.files import sha256, write_json, write_text
 from iou_aware.common.messages import log
+from iou_aware.evaluation.resampled import RESAMPLES
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
+
+HEADS = (
+    *("What", "Expected", "Paper", "Ours", "95 % interval", "With the noise of training"),
+    *("Seeds", "Range over seeds", "Verdict", "Why"),
+)
+NUMERIC = (2, 3, 6)
+# What the experiment's ``comparison`` means for its claims.
+COMPARISONS = {
+    "pattern": "Data and models are not the paper's, so signs and orderings are judged and sizes are not.",
+    "values": "Signs, orderings and sizes are judged.",
+}
 
 
 def write_claims(experiment: Experiment) -> list[Path]:
@@ -190,3 +204,62 @@ def _trend(expectation: Mapping[str, Any], metric: str, measure: Measure) -> lis
         choose=lambda steps: (steps.min if rises else steps.max)(-1),
     )
     return [ends, judge_step(least, rises, f"no step {'down' if rises else 'up'}")]
+
+
+def numbers(findings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the findings of a claim as rows of text, a column for each of ``HEADS``."""
+    rows = []
+    for finding in findings:
+        quantity, interval = finding["quantity"], finding["quantity"]["interval"]
+        known = quantity["value"] is not None
+        rows.append(
+            [
+                quantity["label"],
+                finding["expected"],
+                "" if quantity["paper"] is None else signed(quantity["paper"]),
+                signed(quantity["value"]) if known else "",
+                _range(interval["low"], interval["high"]) if interval else "",
+                _range(quantity["low"], quantity["high"]) if known else "",
+                str(quantity["seeds"] or ""),
+                _range(*quantity["span"]) if quantity["span"] else "",
+                finding["verdict"],
+                finding["why"],
+            ]
+        )
+    return rows
+
+
+def counted(judged: Mapping[str, Any]) -> str:
+    """Return how many claims have which verdict: ``3 reproduced, 1 not run``."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in judged["verdicts"].items())
+
+
+def anchor(claim: Mapping[str, Any]) -> str:
+    """Return the anchor of a claim's section on the page, as GitHub makes it of the heading."""
+    return f"{claim['id']}-{claim['verdict'].replace(' ', '-')}"
+
+
+def page(title: str, judged: Mapping[str, Any]) -> str:
+    """Return the page: the verdicts, and a section for each claim, with its numbers where it was run.
+
+    Args:
+        title: The experiment's.
+        judged: The content of ``claims.json``.
+    """
+    return templates.load(Path(__file__).with_name("claims.md.j2")).render(
+        title=title,
+        judged=judged,
+        comparison=COMPARISONS[judged["comparison"]],
+        counted=counted,
+        table=markdown.table,
+        resamples=RESAMPLES,
+        summary=[[f"[{claim['statement']}](#{anchor(claim)})", claim["verdict"]] for claim in judged["claims"]],
+        not_run=NOT_RUN,
+        heads=HEADS,
+        numbers=numbers,
+        numeric=NUMERIC,
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{signed(low)} to {signed(high)}"

@@ -158,16 +158,14 @@ def _counts(part: SplitData) -> dict[str, int]:
 
 def runs_page(paths: Layout, runs: Mapping[str, Run]) -> Html:
     """Return HTML with one part per run, ``run-<name>``: what made it, and links to those of its files that exist."""
-    described = []
+    parts = []
     for name, run in runs.items():
-        seal = paths.seal(name)
-        record = _read(seal) or {}
-        files = [paths.config(name), paths.weights(name), paths.history(name), seal]
+        files = [paths.config(name), paths.weights(name), paths.history(name), paths.seal(name)]
         files += [paths.log("release" if run.is_released else "train", name)]
         files += sorted(paths.evaluation(name, "any").parent.glob("*.json"))
         links = [Path(os.path.relpath(file, paths.report.parent)).as_posix() for file in files if file.is_file()]
-        described.append({"name": name, "facts": _facts(run, record), "links": links})
-    return render("runs", runs=described)
+        parts.append({"name": name, "facts": _facts(run, _read(paths.seal(name)) or {}), "links": links})
+    return render("runs", runs=parts)
 
 
 def _facts(run: Run, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from iou_aware.analysis.tables.notes import notes_below, on_columns, verdict_cou
 from iou_aware.analysis.tables.rows import NOTHING, TableContent, TableRow, with_numbers
 from iou_aware.analysis.uncertainty.quantity import Quantity
 from iou_aware.analysis.uncertainty.verdict import CONTRADICTED, INCONCLUSIVE, NOT_COMPARED, NOT_RUN, REPRODUCED
+from iou_aware.evaluation.intervals import Interval
 
 GAIN = {"gain": 1.24, "gain_paper": 1.0, "gain_low": 0.5, "gain_high": 2.0, "gain_verdict": "reproduced"}
 
@@ -99,6 +100,15 @@ def test_a_gain_is_judged_by_its_sign_and_like_a_value_by_its_size_where_sizes_a
     cited, base, aware = (row.numbers["AP"] for row in with_numbers(content, measure, by_size).rows)
     assert (aware["verdict"], aware["gain_verdict"]) == (verdict, gain_verdict)
     assert cited == NOTHING | {"paper": 21.6} and base["gain_verdict"] is None
+
+
+def test_a_number_and_its_gain_have_an_interval_and_a_range_over_seeds():
+    def measure(label, sums) -> Quantity:
+        return Quantity(label, 1.0, None, Interval(0.5, 1.5), 2, (0.8, 1.2), 0.1, 2.0)
+
+    *_, aware = with_numbers(replace(CONTENT, rows=[BASE, AWARE]), measure, False).rows
+    sure = {"low": 0.5, "high": 1.5, "lowest": 0.8, "highest": 1.2}
+    assert aware.numbers["AP"].items() >= (sure | {f"gain_{name}": end for name, end in sure.items()}).items()
 
 
 def test_the_best_is_that_at_the_precision_shown_and_of_several():

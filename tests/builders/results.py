@@ -118,7 +118,7 @@ def paper_shaped(study: Experiment) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def write_results(study: Experiment, values: dict[tuple[str, str], dict[str, float]], classes=CLASSES) -> None:
-    """Write a ``run.json``, a ``history.csv`` and an evaluation per run, which ``collect`` reads."""
+    """Write a ``run.json`` per run, and an evaluation per split, which ``collect`` reads."""
     for name, run in study.runs.items():
         rules = {rule: values.get((name, rule), {"AP": 1.0}) for rule in study.rules_for(run)}
         write_run(study, name)

@@ -41,10 +41,6 @@ def study(tmp_path, monkeypatch):
 def finish(study) -> None:
     """Write all that the stages before the report would have written, tables and figures apart."""
     write_results(study, paper_shaped(study))
-    splits = {"val": SplitData("val.json", "val", True, COUNTS, "f" * 64)}
-    for name in study.datasets:
-        made = Manifest(name, "voc", "data", ["disc"], [1], "val", ["val"], "exclude", splits)
-        made.write(study.paths.manifest(name))
     collect(study)
     write_claims(study)
     study.write_resolved()

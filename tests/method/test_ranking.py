@@ -49,12 +49,6 @@ def test_the_engine_equals_the_reference(kind, seed, num_classes, shape, coarse,
         assert_equals_reference(head, again, metas_of(shape, 2), rules, truth=truth)
 
 
-@pytest.mark.parametrize(("num_classes", "rules"), [(1, RULES), (3, RULES), (80, ["alpha=0.30", "alpha=0.00", "cls"])])
-def test_the_rules_of_table_3_equal_the_reference(num_classes, rules):
-    head = build_head(num_classes=num_classes)
-    assert_equals_reference(head, random_outputs(head), metas_of(scale=(0.25, 0.25)), rules)
-
-
 def test_another_coder_the_network_s_pixels_and_images_of_several_sizes():
     head = build_head(coder=SCALED, anchors="RoundedAnchorGenerator")
     metas = metas_of(num=3, scale=(0.25, 0.25))

@@ -87,7 +87,7 @@ def test_a_new_alpha_is_one_edit(project):
 
 def test_rows_find_their_runs_of_all_seeds(project):
     table = load().tables["table2"]
-    assert table.title == "Table 2"
+    assert (table.title, table.per_class) == ("Table 2", False)
     assert load(TEXT.replace("  table2:", "  per_class:")).tables["per_class"].title == "Per class"
     seeds = load(TEXT.replace("seed: 0", "seed: [3, 4]")).tables["table2"].rows["baseline"].runs
     assert seeds == tuple(f"shapes.retinanet.r50.quick.96x64.seed{seed}" for seed in (3, 4))

@@ -120,8 +120,11 @@ def test_a_photograph_of_an_impossible_shape_leaves_the_others_drawn(predicted, 
     assert (tmp_path / "out" / f"{photos[0].stem}.jpg").is_file()
 
 
-@pytest.mark.parametrize(("form", "factor"), [("png", 1), ("webp", 1), ("png", 2)])
-def test_turned_and_large_photographs_are_detected_as_they_are_seen(predicted, photos, tmp_path, form, factor):
+@pytest.mark.parametrize(
+    ("run", "form", "factor"),
+    [(IOU_AWARE, "png", 1), (IOU_AWARE, "webp", 1), (IOU_AWARE, "png", 2), (RETINANET, "png", 2)],
+)
+def test_turned_and_large_photographs_are_detected_as_they_are_seen(predicted, photos, tmp_path, run, form, factor):
     """OpenCV follows the EXIF of PNG, and not that of WebP."""
     turned, exif = tmp_path / f"turned.{form}", Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
@@ -129,8 +132,8 @@ def test_turned_and_large_photographs_are_detected_as_they_are_seen(predicted, p
         stored = picture.convert("RGB").transpose(Image.Transpose.ROTATE_90)
         large = stored.resize([factor * side for side in stored.size], Image.Resampling.NEAREST)
         large.save(turned, exif=exif, lossless=True)
-    run = predicted.paths.run_folder(IOU_AWARE)
-    expected, found = (boxes(detect([file], run, None, tmp_path / file.stem)[-1]) for file in (photos[0], turned))
+    folder = predicted.paths.run_folder(run)
+    expected, found = (boxes(detect([file], folder, None, tmp_path / file.stem)[-1]) for file in (photos[0], turned))
     for line, other in zip(found, expected, strict=True):
         for side in SIDES:
             assert float(line.pop(side)) == pytest.approx(factor * float(other.pop(side)), abs=0.01 * factor)

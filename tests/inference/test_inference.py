@@ -132,6 +132,10 @@ def test_a_split_classes_or_a_run_that_do_not_fit_are_named(copied):
     path.write_text(path.read_text().replace('"large"', '"huge"'))
     with pytest.raises(InputError, match=r"trained on the classes small, large.*shapes has small, huge"):
         predict(copied, RETINANET, "val")
+    truth = path.with_name("val.json")
+    truth.write_text(truth.read_text() + "\n")
+    with pytest.raises(InputError, match=r"val\.json: the annotations .* changed after they were prepared"):
+        predict(copied, RETINANET, "val")
     shutil.rmtree(copied.paths.run_folder(RETINANET))
     with pytest.raises(InputError, match=r"run.json does not exist: the run is not finished"):
         predict(copied, RETINANET, "val")

@@ -70,6 +70,7 @@ test-kill: setup
 	pytest -s tests/kill/test_kill.py
 
 test-pages: setup
+	pip install --quiet --constraint requirements.lock --requirement tests/pages/requirements.txt
 	pytest tests/pages
 
 test-container: setup

@@ -99,10 +99,7 @@ def describe(project: Path, name: str = "own", **keys: Any) -> Path:
     return path
 
 
-COCO = {
-    "layout": "coco",
-    "splits": {"train": {"annotations": "train.json", "images": "train"}},
-}
+COCO = {"layout": "coco", "splits": {"train": {"annotations": "train.json", "images": "train"}}}
 
 
 def prepared(project: Path, **roots: str | Path) -> Manifest:
@@ -130,8 +127,8 @@ def write_own_voc(project: Path, *objects: str, **keys: Any) -> Path:
 
 
 def two_coco_splits(project: Path, change: Callable[[dict, dict], Any], **keys: Any) -> None:
-    """Write a train split of a cat and a dog, and a val split that is changed."""
-    splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("train", "val")}
+    """Write a train split of a cat and a dog, named last, and a val split; either may be changed."""
+    splits = {name: {"annotations": f"{name}.json", "images": name} for name in ("val", "train")}
     contents = [coco_content([(0, 0, 10, 10), (0, 0, 20, 20)]) for _ in splits]
     for content in contents:
         content["annotations"][1]["category_id"] = 2

@@ -70,17 +70,17 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
 
 def test_images_that_exif_turns_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):
     content = coco_content(images=3)
-    content["images"][1] |= {"width": 31, "height": 40}
+    content["images"][1] |= {"width": 31, "height": 60}
     content["images"][2]["width"] = None
     folder = write_own_coco(tmp_path, content).parent / "train"
     whole = picture()
     put(folder / "1.jpg", whole[: len(whole) // 2] + bytes(600) + b"\xff\xd9")
-    put(folder / "2.jpg", picture(31, 40))
+    put(folder / "2.jpg", picture(31, 60))
     put(folder / "3.jpg", turned(6, "JPEG"))
     split = prepared(tmp_path).split("train")
     assert (split.padded, split.small, split.turned) == (["1.jpg"], ["2.jpg"], ["3.jpg"])
-    first, _, last = converted(tmp_path, "train")["images"]
-    assert (split.flattest, last["width"], last["height"]) == (first, HEIGHT, WIDTH)
+    _, flattest, last = converted(tmp_path, "train")["images"]
+    assert (split.flattest, last["width"], last["height"]) == (flattest, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "a/../../secret.jpg", "/secret.jpg", "a\0b.jpg", ".."])

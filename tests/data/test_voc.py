@@ -115,7 +115,7 @@ def test_the_image_is_that_of_the_lists_name_or_of_filename(tmp_path, images, fi
     ("images", "file_name", "told"),
     [
         (["a.png", "a.jpg"], None, "a.jpg and a.png are both there, and <filename> names none"),
-        (["a.png", "a.jpg"], "b.png", "both there, and <filename> names b.png"),
+        (["a.png", "a.jpg", "b.png"], "b.png", "both there, and <filename> names b.png"),
         (["c.png"], "b.png", "b.png: there is no such image, but .*a.xml names it"),
         ([], ".", "the image cannot be read .it is no regular file.; .*a.xml names it"),
     ],

@@ -43,9 +43,8 @@ def print_times(experiment: Experiment) -> None:
     for what, table in costs(experiment).items():
         if len(table):
             align = ("left", *["right"] * len(COSTS))
-            print(
-                tabulate(cost_rows(table), [what, *COSTS], "plain", disable_numparse=True, colalign=align), end="\n\n"
-            )
+            text = tabulate(cost_rows(table), [what, *COSTS], "plain", disable_numparse=True, colalign=align)
+            print(text, end="\n\n")
     print("Time: while at least one of the jobs ran. CPU-hours and GPU-hours: of all jobs.")
 
 

@@ -63,8 +63,7 @@ def _nearest(truth: Annotations, results: np.ndarray) -> tuple[np.ndarray, np.nd
     """Return per detection its largest IoU with an object of its image and class, and that object (-1: no object)."""
     overlap, nearest = np.zeros(len(results)), np.full(len(results), -1)
     for mine, objects in by_image(truth, results):
-        if truth.crowd[objects].any():  # of equally near objects, the difficult come last
-            objects = objects[np.argsort(truth.crowd[objects], kind="stable")]
+        objects = objects[np.argsort(truth.crowd[objects], kind="stable")]  # of equally near ones, the difficult last
         ious = mask.iou(results[mine, 1:5], truth.boxes[objects], np.zeros(len(objects), np.uint8))
         ious[results[mine, 6][:, None] != truth.category_ids[objects]] = -1
         overlap[mine], nearest[mine] = ious.max(axis=1), objects[ious.argmax(axis=1)]

@@ -1,5 +1,7 @@
 """The premise's measures against formulas written out and cases whose answer is plain."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,9 +39,9 @@ def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its
     duplicate = [1, 0, 0, 100, 52, 0.1, 1]
     found = np.array([duplicate, *([1, *box, score, 1] for score, box in placed.items())], dtype=float)
     evaluator = CocoEvaluator(path)
-    own = premise.own_overlaps(found, match(evaluator, found, thresholds=HALF))
-    assert own == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
-    rows = premise.correlations(detected(found), overlaps(evaluator.objects, found), own)
+    matches = match(evaluator, found, thresholds=HALF)
+    assert matches.ious[np.argsort(matches.rows)] == pytest.approx([np.nan, 1, 82 / 118, 0.8, 0.6], nan_ok=True)
+    rows = premise.correlations(detected(found), overlaps(evaluator.objects, found), matches)
     spearman = {row["boxes"]: row["spearman"] for row in rows if row["score"] == "confidence"}
     assert spearman["found"] == pytest.approx(0.8)
     assert spearman["near"] == pytest.approx(0.9)
@@ -49,7 +51,7 @@ def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_cro
     same = np.array([0.5, 0.6, 0.7, 0.8, 0.1, 0.9])
     confidences = np.array([0.1, 0.2, 0.5, 0.9, 0.95, 0.0])
     crowd = np.array([False] * 5 + [True])
-    own = np.array([np.nan, 0.6, np.nan, 0.8, np.nan, np.nan])
+    own = SimpleNamespace(rows=[1, 3], ious=[0.6, 0.8])
     rows = premise.correlations(scored(confidences, 1 - confidences), Overlaps(same, same, crowd), own)
     counts = {row["boxes"]: row["detections"] for row in rows}
     assert counts == {"found": 2, "near": 4, "all": 5}
@@ -64,7 +66,8 @@ def test_correlation_of_ranks_is_of_ranks_and_leaves_out_what_is_far_or_in_a_cro
 def test_correlation_of_nothing_is_none():
     for count in (0, 2, 4):
         ious = np.linspace(0.5, 0.9, count)
-        rows = premise.correlations(scored(np.zeros(count)), Overlaps(ious, ious, np.zeros(count, bool)), ious)
+        own = SimpleNamespace(rows=range(count), ious=ious)
+        rows = premise.correlations(scored(np.zeros(count)), Overlaps(ious, ious, np.zeros(count, bool)), own)
         assert {row["spearman"] for row in rows} == {None}
 
 

@@ -74,7 +74,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
             near = overlaps(evaluator.objects, array)
             matches = match(evaluator, array, thresholds=np.array([MATCHED]))
             parts = {
-                "correlations": correlations(detected, near, own_overlaps(array, matches)),
+                "correlations": correlations(detected, near, matches),
                 "density": density(detected, near),
                 "lrp": [errors(matches)],
             }
@@ -96,20 +96,13 @@ def load_premise(folder: Path) -> dict[str, pd.DataFrame]:
     return tables | {file.stem: pd.read_csv(file) for file in folder.glob("*.csv") if file.stem in TABLES}
 
 
-def own_overlaps(results: np.ndarray, matches: Matches) -> np.ndarray:
-    """Return ``(N,)``, in the order of ``results``: the IoU of a true positive with its object, NaN for the others."""
-    ious = np.full(len(results), np.nan)
-    ious[matches.rows] = matches.ious
-    return ious
-
-
-def correlations(detected: Detections, near: Overlaps, own: np.ndarray) -> list[dict[str, Any]]:
+def correlations(detected: Detections, near: Overlaps, matches: Matches) -> list[dict[str, Any]]:
     """Return rows of ``correlations``; None where fewer than three detections, or equal ones, have no correlation.
 
     Args:
         detected: N detections.
         near: What they overlap.
-        own: ``(N,)`` IoU of each true positive with the object that it was matched with, NaN for the others.
+        matches: What they were matched with.
     """
     from scipy import stats  # half a second, which readers of the tables do not need
 
@@ -117,7 +110,8 @@ def correlations(detected: Detections, near: Overlaps, own: np.ndarray) -> list[
     if detected.iou_preds is not None:
         scores["iou_pred"] = detected.iou_preds
     rows = []
-    same = np.where(near.crowd, np.nan, near.same)
+    own, same = np.full(len(near.same), np.nan), np.where(near.crowd, np.nan, near.same)
+    own[matches.rows] = matches.ious
     for boxes, ious in zip(BOXES, (own, np.where(same >= MATCHED, same, np.nan), same), strict=True):
         mine = ~np.isnan(ious)
         for name, values in scores.items():

@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 
 from iou_aware.analysis import style
 from iou_aware.analysis.figures.panels import Panel
-from iou_aware.analysis.tables.rows import difference
 
 _ALPHA_METRICS = ("AP", "AP50", "AP60", "AP70", "AP80", "AP90")
 # By metric, what stands below its place on the axis.
@@ -135,7 +134,7 @@ def _class_gains(panels: list[Panel]) -> Figure:
         names = _classes(panel)
         ax.axvline(0, color="black", linewidth=0.8)
         for index, series in enumerate(panel.series):
-            gains = [(difference(*series.classes[name], "AP"), place) for place, name in enumerate(names)]
+            gains = [(series.class_gains[name], place) for place, name in enumerate(names)]
             style.plot(ax, gains, linestyle="", label=series.label, **style.series(index))
         ax.set_yticks(range(len(names)), names)
         ax.set_ylim(len(names) - 0.5, -0.5)
@@ -169,7 +168,7 @@ def _legend_beside(ax: Axes) -> None:
 
 def _classes(panel: Panel) -> list[str]:
     """Return the classes of a panel, or none where they are too many to be drawn."""
-    names = list(dict.fromkeys(name for series in panel.series for name in series.classes))
+    names = list(dict.fromkeys(name for series in panel.series for name in series.class_gains))
     return names if len(names) <= _MOST_CLASSES else []
 
 

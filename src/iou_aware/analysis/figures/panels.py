@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from iou_aware.analysis.metrics import PER_CLASS_CSV, RUN, load_metrics, load_paper, load_per_class
-from iou_aware.analysis.tables.rows import TableContent, TableRow, Values, difference, read_content
+from iou_aware.analysis.tables.rows import TableContent, TableRow, difference, read_content
 from iou_aware.analysis.uncertainty.quantity import Measure, Measurements, Quantity
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.table import Table
@@ -22,14 +22,14 @@ class Series:
         label: What tells it from the other rows of its panel.
         row: The row.
         base: That of its baseline.
-        classes: Ours and our baseline's for each class alone, by its name.
+        class_gains: Our gain in AP for each class alone, by its name; None where a value is missing.
         measure: What says how sure its numbers are.
     """
 
     label: str
     row: TableRow
     base: TableRow
-    classes: dict[str, tuple[Values, Values]]
+    class_gains: dict[str, float | None]
     measure: Measure
 
     def paper_gain(self, metric: str) -> float | None:
@@ -112,8 +112,8 @@ def _panel(
     for row in gaining:
         of_rule = f"α = {row.rule.alpha:g}" if row.rule.kind == "alpha" else row.rule
         label = of_rule if is_sweep else _label(row, gaining)
-        parts = {name: (part[row.key], part[row.baseline]) for name, part in classes.items()}
-        series.append(Series(label, row, rows[row.baseline], parts, measure))
+        gains = {name: difference(part[row.key], part[row.baseline], "AP") for name, part in classes.items()}
+        series.append(Series(label, row, rows[row.baseline], gains, measure))
     is_bound = any(row.rule.kind == "oracle" for row in content.rows if row.rule)
     return Panel(table.name, title, series, is_sweep, is_bound)
 

@@ -15,7 +15,6 @@ from iou_aware.analysis.times import COSTS, cost_rows, costs
 from iou_aware.common import markdown, templates
 from iou_aware.common.files import write_text
 from iou_aware.common.messages import InputError, log
-from iou_aware.data import dataset
 from iou_aware.experiment.experiment import Experiment
 
 # What the first page shows, as far as it is drawn: the gain that the paper is about, and where it comes from.
@@ -43,7 +42,7 @@ def write_docs(experiment: Experiment) -> Path:
                 figure=_figure,
                 metrics=load_metrics(paths.metrics),
                 listed=lambda values: ", ".join(sorted(set(map(str, values)))),
-                fetched=[name for name in experiment.datasets if dataset.load(experiment.root, name).fetch],
+                fetched=[name for name, dataset in experiment.datasets.items() if dataset.fetch],
             )
         ],
         folder / "claims.md": [_text(paths.claims.with_suffix(".md"))],

@@ -34,7 +34,7 @@ def gpus(monkeypatch):
 
 
 def asking(**settings) -> SimpleNamespace:
-    return SimpleNamespace(name="study", settings=settings, trained={"a": None})
+    return SimpleNamespace(name="study", paths=None, settings=settings, trained={"a": None})
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ from iou_aware.data.manifest import Manifest
 from iou_aware.data.prepare import prepare
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import config
-from iou_aware.training.progress import Progress
-from iou_aware.training.runner import INTERRUPTED
+from iou_aware.training.runner import INTERRUPTED, Progress
 from iou_aware.training.train import train
 
 RETINANET = "shapes.retinanet.tiny.quick.64x64.seed0"

@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import loading
-from iou_aware.training.progress import Progress
+from iou_aware.training.runner import Progress
 from iou_aware.training.train import train
 
 IMAGES = 24  # the first batch of 16 is of images that are wider than high, and needs no padding

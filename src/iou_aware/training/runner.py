@@ -1,6 +1,10 @@
-"""MMEngine's runner, made to stop at any step and to resume from there with the same result."""
+"""MMEngine's runner, made to tell its progress, to stop at any step, and to resume there with the same result."""
 
+import math
+import os
 import signal
+import time
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,11 +21,94 @@ from iou_aware.common.messages import INTERRUPTED, InputError, log
 from iou_aware.method.targets import batch_targets
 from iou_aware.training import checkpoints, loading
 from iou_aware.training.device import channels_last
-from iou_aware.training.progress import Progress
 
 # A time limit or a preemption loses nothing, as SIGTERM comes first; a machine that dies loses at most this.
 SAVE_EVERY_SECONDS = 15 * 60
 ASK_EVERY = 10
+# The history gets a row every so many steps, and so many rows in a short epoch.
+STEPS_PER_ROW, ROWS_PER_EPOCH = 50, 4
+_CPU = "cpu_seconds"
+# What a checkpoint has of the progress: the history, the unfinished averages and the time spent.
+_STATE = ("rows", "seconds", "cpu_seconds", "iterations", "_sums", "_count")
+
+
+class Progress(Hook):
+    """Averages the losses between two rows of the history, and stops a run whose loss is not finite.
+
+    It replaces MMEngine's runtime, timer and logger hooks: they keep the history of every value in arrays that every
+    step copies, and lose it when a run resumes.
+
+    Args:
+        name: The run's name in the log.
+        batch_size: Images per step of all processes.
+
+    Attributes:
+        rows: The history: epoch and iteration (both counted from 1), lr, and every loss averaged since the row before
+            and over all processes.
+        seconds: Time spent in training steps and their data, over all sessions of the run.
+        cpu_seconds: CPU time, user and system, spent in them by all processes; that of processes which load data counts
+            when they end, with an epoch.
+        iterations: Steps made in that time.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, name: str, batch_size: int):
+        self.name, self.batch_size = name, batch_size
+        self.rows: list[dict[str, float]] = []
+        self.seconds, self.cpu_seconds, self.iterations = 0.0, 0.0, 0
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history, the unfinished averages and the time spent."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        vars(self).update(state)
+
+    def before_train(self, runner) -> None:
+        """Start the clocks."""
+        self._clock, self._cpu_clock = time.perf_counter(), sum(os.times()[:4])
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Sum the losses; add a row to the history when it is due.
+
+        Raises:
+            InputError: The loss is infinite or not a number.
+        """
+        cpu_clock = sum(os.times()[:4])  # user and system, of this process and of those that loaded data and ended
+        means = _of_all_processes(outputs, cpu_clock - self._cpu_clock)
+        if not math.isfinite(means["loss"]):
+            raise InputError(_not_finite(self.name, runner, outputs, data_batch))
+        self.cpu_seconds += get_world_size() * means.pop(_CPU)
+        self._cpu_clock = cpu_clock
+        for key, value in means.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._count += 1
+        now = time.perf_counter()
+        self.seconds, self.iterations, self._clock = self.seconds + now - self._clock, self.iterations + 1, now
+        length = len(runner.train_dataloader)
+        every = min(STEPS_PER_ROW, math.ceil(length / ROWS_PER_EPOCH))
+        step = runner.iter % length + 1
+        if step % every == 0 or step == length:
+            means = {key: value / self._count for key, value in self._sums.items()}
+            rate = runner.optim_wrapper.get_lr()["lr"][0]  # of this step: the schedule's hook comes later
+            self.rows.append({"epoch": runner.epoch + 1, "iteration": runner.iter + 1, "lr": rate} | means)
+            self._sums, self._count = {}, 0
+            if is_main_process():
+                self._say(runner, step, length)
+
+    def _say(self, runner, step: int, length: int) -> None:
+        row = self.rows[-1]
+        parts = ", ".join(f"{key.removeprefix('loss_')} {row[key]:.3f}" for key in row if key.startswith("loss_"))
+        left = self.seconds / self.iterations * (runner.max_iters - runner.iter - 1)
+        log.info(
+            "%s: epoch %d/%d, step %d/%d, lr %.2e, loss %.3f (%s), %.1f images/s, %s left",
+            *(self.name, runner.epoch + 1, runner.max_epochs, step, length, row["lr"], row["loss"], parts),
+            *(self.batch_size * self.iterations / self.seconds, timedelta(seconds=round(left))),
+        )
 
 
 class Saving(Hook):
@@ -86,15 +173,6 @@ class Saving(Hook):
         if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._asked = True
-
-
-def _in_any_process(*flags: bool) -> list[bool]:
-    """Return which of the flags are set in any process; a single process need not synchronise."""
-    if not is_distributed():
-        return list(flags)
-    told = torch.tensor(flags, dtype=torch.int32)
-    all_reduce(told, "max")
-    return [bool(flag) for flag in told.tolist()]
 
 
 class Runner(MMEngineRunner):
@@ -163,3 +241,37 @@ class Runner(MMEngineRunner):
 
     def dump_config(self) -> None:
         """Write nothing: the run's config is written when it is finished."""
+
+
+def _in_any_process(*flags: bool) -> list[bool]:
+    """Return which of the flags are set in any process; a single process need not synchronise."""
+    if not is_distributed():
+        return list(flags)
+    told = torch.tensor(flags, dtype=torch.int32)
+    all_reduce(told, "max")
+    return [bool(flag) for flag in told.tolist()]
+
+
+def _of_all_processes(losses: dict[str, torch.Tensor], seconds: float) -> dict[str, float]:
+    """Return the means over all processes of the losses, in double precision, and of the CPU time.
+
+    This is where a step waits for the GPU, once, and where several processes synchronise.
+    """
+    values = torch.stack([value.detach().double() for value in losses.values()])
+    if not is_distributed():
+        return dict(zip(losses, values.tolist(), strict=True)) | {_CPU: seconds}
+    values = torch.cat([values, values.new_tensor([seconds])])
+    all_reduce(values, "mean")
+    return dict(zip([*losses, _CPU], values.tolist(), strict=True))
+
+
+def _not_finite(name: str, runner, outputs: dict[str, torch.Tensor], batch: Any) -> str:
+    where = f"run {name}: the loss is not finite at iteration {runner.iter + 1} (epoch {runner.epoch + 1})"
+    if math.isfinite(outputs["loss"].item()):
+        return f"{where} in another process, whose log names its images."
+    losses = ", ".join(f"{key} {value.item():g}" for key, value in outputs.items())
+    images = ", ".join(sample.img_path for sample in batch["data_samples"])
+    return (
+        f"{where}: {losses}; images {images}. Nothing of this step is kept. Look at these images' boxes, or lower "
+        "the learning rate."
+    )

@@ -56,8 +56,8 @@ def compare(
     Raises:
         InputError: A side does not exist or cannot be compared with the first.
     """
-    if len(set(sides)) < max(2, len(sides)):
-        raise InputError(f"found {' '.join(sides)}, expected two or more different results.")
+    if not 2 <= len(sides) == len(set(sides)) <= len(ascii_uppercase):
+        raise InputError(f"found {' '.join(sides)}, expected 2 to {len(ascii_uppercase)} different results.")
     if images is not None and into is None:
         raise InputError("found --images without --into, expected the folder to draw the images into.")
     if any(Path(side).is_file() for side in sides):
@@ -71,7 +71,7 @@ def compare(
 
         annotations, sets = runs.load(sides, split)
         evaluator = CocoEvaluator(annotations)
-    names = dict(zip(ascii_uppercase, sets, strict=False))  # of the columns of tables
+    names = dict(zip(ascii_uppercase, sets, strict=False))  # letters head the columns of tables
     lettered = {letter: sets[side] for letter, side in names.items()}
     found = comparison.compare(evaluator, lettered)
     sections = _sections(found, names, evaluator)

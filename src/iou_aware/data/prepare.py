@@ -187,13 +187,12 @@ def _flatness(image: Mapping[str, Any]) -> float:
 
 
 def _require_root(dataset: Dataset) -> None:
-    if dataset.root.is_dir():
-        return
-    fetched = f"fetch it with `iou-aware fetch {dataset.name}`, or " if dataset.fetch else ""
-    raise InputError(
-        f"{dataset.root}: the data of {dataset.name} are not there; {dataset.root_from} names this folder. To use "
-        f"them, {fetched}name the folder that holds them in the experiment: `roots: {{{dataset.name}: FOLDER}}`."
-    )
+    if not dataset.root.is_dir():
+        fetched = f"fetch it with `iou-aware fetch {dataset.name}`, or " if dataset.fetch else ""
+        raise InputError(
+            f"{dataset.root}: the data of {dataset.name} are not there; {dataset.root_from} names this folder. To use "
+            f"them, {fetched}name the folder that holds them in the experiment: `roots: {{{dataset.name}: FOLDER}}`."
+        )
 
 
 def _relative(path: Path, project: Path) -> str:

@@ -28,7 +28,7 @@ from xml.parsers import expat
 
 from tqdm import tqdm
 
-from iou_aware.common.documents import closest
+from iou_aware.common.documents import names_beside, one_of
 from iou_aware.common.files import require_regular
 from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import Dataset
@@ -95,10 +95,7 @@ def _names(path: Path, faults: list[InputError]) -> Iterator[tuple[str, str]]:
         InputError: The list is missing, empty or not UTF-8.
     """
     if not path.is_file():
-        known = sorted(other.stem for other in path.parent.glob("*.txt"))
-        raise InputError(
-            f"{path}: there is no such image list.{closest(path.stem, known)} Found there: {known or 'nothing'}."
-        )
+        raise InputError(f"{path}: there is no such image list; expected {one_of(names_beside(path), path.stem)}")
     lines = enumerate(_decoded(path.read_bytes(), path).splitlines(), start=1)
     entries = {f"{path}, line {number}": _stem(line.strip()) for number, line in lines if line.strip()}
     if not entries:

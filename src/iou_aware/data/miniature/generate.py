@@ -86,8 +86,7 @@ def generate(settings: Mapping[str, Any], root: Path) -> None:
 
 def _write_coco(counts: Mapping[str, int], seed: int, root: Path) -> None:
     """Write SPLIT/*.jpg and annotations/instances_SPLIT.json."""
-    categories = [{"id": number, "name": name} for number, name in enumerate(_COCO_STYLE.shapes, 1)]
-    number_of = {category["name"]: category["id"] for category in categories}
+    numbers = {name: number for number, name in enumerate(_COCO_STYLE.shapes, 1)}
     (root / "annotations").mkdir()
     for split, count in counts.items():
         (root / split).mkdir()
@@ -101,7 +100,7 @@ def _write_coco(counts: Mapping[str, int], seed: int, root: Path) -> None:
                     {
                         "id": len(annotations) + 1,
                         "image_id": index,
-                        "category_id": number_of[item.category],
+                        "category_id": numbers[item.category],
                         "bbox": item.box,
                         "area": math.prod(item.box[2:]),
                         "iscrowd": 0,
@@ -111,7 +110,7 @@ def _write_coco(counts: Mapping[str, int], seed: int, root: Path) -> None:
             "info": {"description": f"micro-coco {split}, made by iou-aware"},
             "images": images,
             "annotations": annotations,
-            "categories": categories,
+            "categories": [{"id": number, "name": name} for name, number in numbers.items()],
         }
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content) + "\n")
 

@@ -17,14 +17,11 @@ from iou_aware.common import process
 from iou_aware.common.messages import WRONG_INPUT, InputError, MachineError, marked
 from iou_aware.workflow import gpus
 
-DESCRIPTION = """\
-A reproduction of 'IoU-aware Single-stage Object Detector for Accurate
-Localization'.
-
-An experiment (EXPERIMENT) is a YAML in configs/experiments/, or its copy with
-all changes applied, which Snakemake writes to
-results/<experiment>/experiment.yaml. Run from the project's folder.
-`snakemake` runs all stages in order; `iou-aware COMMAND --help` explains one."""
+DESCRIPTION = (
+    "A reproduction of 'IoU-aware Single-stage Object Detector for Accurate Localization', run from the project's "
+    "folder. `snakemake` runs all stages in order. An EXPERIMENT is a YAML in configs/experiments/, or its copy with "
+    "all changes applied, results/<experiment>/experiment.yaml. `iou-aware COMMAND --help` explains one command."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="iou-aware", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="iou-aware", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():

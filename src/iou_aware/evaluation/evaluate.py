@@ -6,7 +6,6 @@ from iou_aware import detections
 from iou_aware.common import provenance, seal
 from iou_aware.common.files import sha256, write_json
 from iou_aware.common.messages import InputError, log
-from iou_aware.data.manifest import Manifest
 from iou_aware.detections import AGAIN
 from iou_aware.evaluation import coco, voc07
 from iou_aware.experiment.experiment import Experiment
@@ -26,7 +25,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
             a rule of the experiment.
     """
     run, paths = experiment.run(run_name), experiment.paths
-    manifest = Manifest.load(paths.manifest(run.dataset)).for_seed(run.seed)
+    manifest = experiment.manifest(run)
     data = manifest.split(split)
     if not data.labelled:
         raise InputError(f"dataset {run.dataset}: the split {split!r} has no boxes to evaluate with.")

@@ -8,7 +8,6 @@ from typing import Any
 from iou_aware import detections
 from iou_aware.common.files import write_text
 from iou_aware.data.annotations import Annotations
-from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.coco import require_known
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.method.confidence import Rule
@@ -30,7 +29,7 @@ def export(experiment: Experiment, run_name: str, split: str, rule: str, target:
         InputError: The rule is none, or the run has no detections by it on the split.
     """
     run = experiment.run(run_name)
-    manifest = Manifest.load(experiment.paths.manifest(run.dataset), verify=True).for_seed(run.seed)
+    manifest = experiment.manifest(run, verify=True)
     annotations = Annotations.load(experiment.root / manifest.split(split).annotations)
     found = detections.read(experiment.paths.detections(run_name, split), Rule(rule))
     entries = results(found, annotations.source_images, annotations.source_categories)

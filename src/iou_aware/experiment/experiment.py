@@ -12,6 +12,7 @@ from iou_aware.common.files import write_text
 from iou_aware.common.messages import InputError
 from iou_aware.data import dataset
 from iou_aware.data.dataset import Dataset
+from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.layout import Layout
 from iou_aware.experiment.run import Run, read_rules, read_runs
 from iou_aware.experiment.table import Table, TableReader
@@ -122,6 +123,10 @@ class Experiment:
     def splits_for(self, run: Run) -> list[str]:
         """Return the splits that a run is evaluated on."""
         return list(self.datasets[run.dataset].evaluate)
+
+    def manifest(self, run: Run, verify: bool = False) -> Manifest:
+        """Return a run's prepared dataset, of its fold where there is cross-validation; see ``Manifest.load``."""
+        return Manifest.load(self.paths.manifest(run.dataset), verify).for_seed(run.seed)
 
     def evaluations(self) -> list[tuple[str, str]]:
         """Return run name and split of every evaluation."""

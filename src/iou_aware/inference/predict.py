@@ -49,7 +49,7 @@ def predict(experiment: Experiment, run_name: str, split: str) -> None:
     chosen = device.choose(experiment.settings)
     device.try_out(chosen)
     record = seal.verify(paths.run_folder(run_name))
-    manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
+    manifest = experiment.manifest(run, verify=True)
     rules = experiment.rules_for(run, split)
     left_out = [rule for rule in experiment.rules_for(run) if rule not in rules]
     if not rules:

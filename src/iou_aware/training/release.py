@@ -41,7 +41,7 @@ def release(experiment: Experiment, run_name: str) -> None:
     settings, paths, run = experiment.settings, experiment.paths, experiment.runs[run_name]
     if not run.is_released:
         raise InputError(f"{run_name}: its recipe is {run.recipe}, expected zoo; run `iou-aware train` for it.")
-    manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
+    manifest = experiment.manifest(run, verify=True)
     model = released.find(paths.detector(run.recipe, run.detector), run.backbone)
     stock = Config.fromfile(model.config, import_custom_modules=False)
     init_default_scope(stock.default_scope)

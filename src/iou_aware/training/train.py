@@ -52,7 +52,7 @@ def train(experiment: Experiment, run_name: str) -> None:
         launch.launch(gpus, ["train", str(experiment.write_resolved()), run_name])
         return
     device.try_out(chosen)
-    manifest = Manifest.load(paths.manifest(run.dataset), verify=True).for_seed(run.seed)
+    manifest = experiment.manifest(run, verify=True)
     start = backbones.weights(experiment, run.backbone)
     start_sha256 = start and sha256(start)
     resolved = config.resolve(run, manifest, experiment.root, settings, paths.checkpoints(run_name))

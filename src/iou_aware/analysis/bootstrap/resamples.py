@@ -21,7 +21,6 @@ from iou_aware import detections
 from iou_aware.common import provenance
 from iou_aware.common.files import sha256, writing
 from iou_aware.common.messages import InputError, log
-from iou_aware.data.manifest import Manifest
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.matching import match_areas
 from iou_aware.evaluation.resampled import RESAMPLES, SEED, correlations, distributions, draws
@@ -35,9 +34,9 @@ def resample(experiment: Experiment, run_name: str, split: str, resamples: int =
         InputError: The detections or the manifest are missing.
     """
     run, target = experiment.run(run_name), experiment.paths.bootstrap(run_name, split)
-    manifest = Manifest.load(experiment.paths.manifest(run.dataset))
+    manifest = experiment.manifest(run)
     seed = SEED + manifest.fold(run.seed)  # the draws of one fold are not those of another
-    annotations = experiment.root / manifest.for_seed(run.seed).split(split).annotations
+    annotations = experiment.root / manifest.split(split).annotations
     source = experiment.paths.detections(run_name, split)
     evaluator = CocoEvaluator(annotations)
     weights = list(draws(len(evaluator.image_ids), resamples, seed))

@@ -22,7 +22,6 @@ from iou_aware.common import drawing
 from iou_aware.common.files import csv_text, write_text
 from iou_aware.common.messages import log
 from iou_aware.data.annotations import Annotations
-from iou_aware.data.manifest import Manifest
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import BASELINE_RULE, matched_pairs
 
@@ -75,7 +74,7 @@ def _shown(experiment: Experiment) -> Iterable[tuple[str, str, str]]:
 
 def _pictures(experiment: Experiment, name: str, baseline: str, split: str) -> Iterator[tuple[dict[str, Any], Image]]:
     paths, run = experiment.paths, experiment.runs[name]
-    part = Manifest.load(paths.manifest(run.dataset)).for_seed(run.seed).split(split)
+    part = experiment.manifest(run).split(split)
     truth = Annotations.load(paths.root / part.annotations)
     sides = {experiment.runs[baseline].model: (baseline, BASELINE_RULE)}
     sides |= {f"IoU-aware, {rule}": (name, rule) for rule in RULES}

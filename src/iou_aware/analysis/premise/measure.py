@@ -16,7 +16,6 @@ import pandas as pd
 from iou_aware import detections
 from iou_aware.common.files import write_text
 from iou_aware.common.messages import log
-from iou_aware.data.manifest import Manifest
 from iou_aware.detections import Detections
 from iou_aware.evaluation.coco import CocoEvaluator
 from iou_aware.evaluation.lrp import ERRORS, errors
@@ -64,8 +63,7 @@ def write_premise(experiment: Experiment) -> list[Path]:
         run, file = experiment.runs[name], experiment.paths.detections(name, split)
         if not file.is_file():
             continue
-        manifest = Manifest.load(experiment.paths.manifest(run.dataset)).for_seed(run.seed)
-        evaluator = ground_truth(experiment.root / manifest.split(split).annotations)
+        evaluator = ground_truth(experiment.root / experiment.manifest(run).split(split).annotations)
         for rule, detected in detections.by_rule(file, experiment.rules_for(run)):
             if rule.kind == "oracle":
                 detected = replace(detected, iou_preds=None)  # they are the truth, and no prediction to be judged

@@ -99,17 +99,12 @@ def _carry_out(command: Command, experiment: Path | None = None, **values: Any) 
     for kind in known.keys() & values.keys():
         if (name := values[kind]) not in known[kind]:
             raise InputError(f"experiment {loaded.name} has no {kind} {name!r}; expected {one_of(known[kind], name)}")
-    if command.gpus:
-        _take_gpus(loaded, command.gpus, values["run"])
+    if command.gpus:  # as many as the run needs; where the experiment does not say how many, one
+        from iou_aware.workflow.needs import Needs
+
+        needed = max(1, getattr(Needs(loaded), command.gpus)(values["run"]))
+        gpus.take(0 if loaded.settings.get("device") == "cpu" else needed)
     _function(command.function)(loaded, *values.values())  # in the order of the command's arguments
-
-
-def _take_gpus(experiment: Any, needed: str, run: str) -> None:
-    """Take the GPUs that a run needs; where the experiment does not say how many, one."""
-    from iou_aware.workflow.needs import Needs
-
-    on_cpu = experiment.settings.get("device") == "cpu"
-    gpus.take(0 if on_cpu else max(1, getattr(Needs(experiment), needed)(run)))
 
 
 def prepare(experiment: Any, dataset: str) -> None:
@@ -123,8 +118,6 @@ def _function(place: str) -> Callable[..., None]:
     # MMDetection prints which optional packages are missing.
     with process.without_garbage_search(), contextlib.redirect_stdout(io.StringIO()):
         function = getattr(import_module(f"iou_aware.{module}"), name)
-        if "mmdet" in sys.modules:
-            import_module("mmdet.datasets")  # else on first use
     gc.freeze()  # collections need not visit the modules, of which MMDetection has thousands
     return function
 

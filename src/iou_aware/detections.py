@@ -66,8 +66,7 @@ class Detections:
         """As evaluators load them, ``(N, 7)`` float64: image id, x, y, width, height, confidence, category id."""
         corners = self.boxes.astype(np.float64)
         sides = corners[:, 2:] - corners[:, :2]
-        columns = [self.image_ids, corners[:, :2], sides, self.confidences, self.category_ids]
-        return np.column_stack(columns).astype(np.float64, copy=False)
+        return np.column_stack([self.image_ids, corners[:, :2], sides, self.confidences, self.category_ids])
 
 
 def write(

@@ -46,7 +46,7 @@ FRACTIONS = {"image_id": 1, "category_id": 1, "bbox": [0.1, 0.2, 0.5, 1.0]}
         ("categories[1].id", 1, ", key categories[1].id: the id 1 is duplicated"),
         ("categories[1].name", "cat", ", key categories: the names are not unique: 1 and 2 are 'cat'"),
         ("annotations[1]", [1], ", key annotations[1].image_id: found None"),
-        ("annotations[1].category_id", 3, ", key annotations[1].category_id: the category 3 is unknown. Known: 1 cat"),
+        ("annotations[1].category_id", 3, ", key annotations[1].category_id: the category 3 is unknown; expected 1"),
         ("annotations[1].image_id", 7, ", key annotations[1].image_id: the image 7 is unknown"),
         ("annotations[0].image_id", 1.5, ", key annotations[0].image_id: found 1.5, expected a whole number or text"),
         ("annotations[1].area", -3, ", key annotations[1].area: found -3, expected a number of square pixels"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from yaml.constructor import SafeConstructor
@@ -21,10 +21,6 @@ from yaml.resolver import Resolver
 
 from iou_aware.common.files import require_regular
 from iou_aware.common.messages import InputError
-
-if TYPE_CHECKING:
-    from jsonschema import ValidationError
-    from jsonschema.protocols import Validator
 
 Key = tuple[str | int, ...]
 
@@ -218,8 +214,8 @@ def _refuse_deep(text: str) -> None:
 
 
 @cache
-def _validator(name: str) -> "Validator":
-    """Return the validator of a schema.
+def _validator(name: str) -> Any:
+    """Return the validator of a schema, jsonschema's.
 
     Unlike JSON Schema's own it takes 4.0 for no whole number: in the name of a run it is not the same as 4.
     """
@@ -236,8 +232,8 @@ def _validator(name: str) -> "Validator":
     return validators.extend(plain, type_checker=types)(schema, format_checker=formats)
 
 
-def _fault(document: Document, fault: "ValidationError") -> tuple[Key, str]:
-    """Return the key at fault and what is wrong with it, worded for people."""
+def _fault(document: Document, fault: Any) -> tuple[Key, str]:
+    """Return the key that a ValidationError of jsonschema is about and what is wrong with it, worded for people."""
     key: Key = tuple(fault.absolute_path)
     expected, found = fault.validator_value, fault.instance
     meaning = " ".join(fault.schema.get("description", fault.message).split())

@@ -46,8 +46,7 @@ def evaluate(experiment: Experiment, run_name: str, split: str) -> Path:
             metrics |= voc07.summarise(voc07.average_precisions(evaluator.objects, results, evaluator.category_ids))
         per_class = dict(zip(classes, coco.summarise_classes(curves), strict=True))
         measured[rule] = {"metrics": metrics, "per_class": per_class}
-        percent = metrics["AP"]
-        log.info("%s, %s, %s: AP %s", run_name, split, rule, "-" if percent is None else f"{percent:.1f}")
+        log.info("%s, %s, %s: AP %s", run_name, split, rule, "-" if metrics["AP"] is None else f"{metrics['AP']:.1f}")
     made = {
         **provenance.collect(),
         "config_sha256": record["config_sha256"],

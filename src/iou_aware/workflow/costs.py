@@ -14,7 +14,6 @@ from iou_aware.experiment import recipe
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.experiment.run import Run, width_height
 
-SECONDS_PER_HOUR = 3600
 BYTES_PER_PARAMETER = 4
 # In a GPU's memory whatever the batch: weights, gradients and SGD's momentum.
 COPIES_ON_GPU = 3
@@ -130,13 +129,13 @@ class Estimates:
         images -= images / dataset.folds if dataset.folds else 0
         passes = self.epochs(run) * min(images, settings.get("images") or images)
         per_image = model["seconds_per_step"] * measured["gpus"] / measured["images_per_step"]
-        return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / SECONDS_PER_HOUR
+        return passes * per_image * self._relative_pixels(run) / self.gpu["speed"] / 3600
 
     def testing_hours(self, run: Run, split: str) -> float:
         """Return the GPU-hours of one pass of a run over a split, all rules together."""
         per_second = self.model(run)["images_per_second"] * self.gpu["speed"] / self._relative_pixels(run)
         images = self.images(run.dataset, split) / (self.experiment.datasets[run.dataset].folds or 1)
-        return images / per_second / SECONDS_PER_HOUR
+        return images / per_second / 3600
 
     def gpu_hours(self, run: Run) -> float:
         """Return the GPU-hours of training a run and of its detections on all its splits."""

@@ -1,8 +1,8 @@
 """What an experiment holds and what it will take, before it runs: the commands ``runs``, ``rows`` and ``plan``."""
 
 import math
-from collections.abc import Iterable
 
+import numpy as np
 from tabulate import tabulate
 
 from iou_aware.common import markdown
@@ -10,7 +10,6 @@ from iou_aware.data import released
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.costs import Estimates
 
-HOURS_PER_DAY = 24
 UNKNOWN = "?"
 HEADS = ["table", "row", "split", "rule", "recipe", "detector", "backbone", "runs"]
 
@@ -51,11 +50,11 @@ def run_lines(estimates: Estimates) -> list[str]:
         if run.is_released:
             training = ["", "", "", "fetched"]
         else:
-            hours, gpus = estimates.training_hours(run), estimates.gpus(run)
-            length = UNKNOWN if math.isnan(hours) else duration(hours / gpus)
+            gpus = estimates.gpus(run)
+            length = duration(estimates.training_hours(run) / gpus)
             training = [str(gpus), str(estimates.images_per_step(run)), str(estimates.epochs(run)), length]
         rows.append([name, *training, _number(estimates.gpu_hours(run))])
-    rows.append([f"{len(runs)} runs", "", "", "", "", _number(_total(map(estimates.gpu_hours, runs.values())))])
+    rows.append([f"{len(runs)} runs", "", "", "", "", _number(np.nansum([*map(estimates.gpu_hours, runs.values())]))])
     align = ("left", *["right"] * (len(rows[0]) - 1))
     return tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=align).splitlines()
 
@@ -74,7 +73,7 @@ def summary_lines(estimates: Estimates) -> list[str]:
             lines.append(
                 f"On {number} GPU{'s' if number > 1 else ''}: at least {duration(wall_hours(estimates, number))}."
             )
-        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], _total(hours)
+        gpu, speed, total = costs["gpu"], estimates.gpu["speed"], np.nansum(hours)
         others = (f"{total * speed / one['speed']:.0f} of {name}" for name, one in costs["gpus"].items() if name != gpu)
         lines.append(f"The GPU-hours are of {gpu} (gpu); on others: {', '.join(others)}.")
         lines.append(
@@ -89,20 +88,19 @@ def wall_hours(estimates: Estimates, gpus: int) -> float:
 
     A run is tested on one GPU once it is trained. Runs without an estimate are left out.
     """
-    total = longest = 0.0
-    for run in estimates.experiment.runs.values():
-        training, both = estimates.training_hours(run), estimates.gpu_hours(run)
-        if not math.isnan(both):
-            width = 1 if run.is_released else estimates.gpus(run)
-            total, longest = total + both, max(longest, training / width + both - training)
-    return max(total / gpus, longest)
+    runs = estimates.experiment.runs.values()
+    training, both = (np.array([*map(hours, runs)]) for hours in (estimates.training_hours, estimates.gpu_hours))
+    widths = [1 if run.is_released else estimates.gpus(run) for run in runs]
+    return max(np.nansum(both) / gpus, *np.nan_to_num(training / widths + both - training))
 
 
 def duration(hours: float) -> str:
-    """Return hours as ``45 min``, ``7.5 h`` or ``3.2 days``."""
+    """Return hours as ``45 min``, ``7.5 h`` or ``3.2 days``; ``?`` for NaN."""
+    if math.isnan(hours):
+        return UNKNOWN
     if hours < 1:
         return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 2 * HOURS_PER_DAY else f"{hours / HOURS_PER_DAY:.1f} days"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def _numbers_of_gpus(estimates: Estimates) -> list[int]:
@@ -111,10 +109,6 @@ def _numbers_of_gpus(estimates: Estimates) -> list[int]:
     while wall_hours(estimates, numbers[-1] * 2) < 0.99 * wall_hours(estimates, numbers[-1]):
         numbers.append(numbers[-1] * 2)
     return numbers
-
-
-def _total(values: Iterable[float]) -> float:
-    return sum(value for value in values if not math.isnan(value))
 
 
 def _number(value: float) -> str:

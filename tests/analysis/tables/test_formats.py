@@ -6,7 +6,7 @@ import pytest
 from builders.results import text
 
 from iou_aware.analysis.tables.layout import Cell, Section, TextTable
-from iou_aware.analysis.tables.render import render
+from iou_aware.analysis.tables.write import render
 
 NAMES = [f"table{number}" for number in range(1, 6)]
 

@@ -106,7 +106,7 @@ def _times(record: dict[str, Any]) -> dict[str, float | None]:
 def is_met(published: float, measured: float | None) -> bool | None:
     """Return whether two APs agree within ``TOLERANCE``; None where ours is not measured yet."""
     # The margin is for binary fractions: 36.6 - 36.5 is a little more than 0.1.
-    return None if measured is None else abs(measured - published) <= TOLERANCE + 1e-9
+    return None if measured is None else bool(abs(measured - published) <= TOLERANCE + 1e-9)
 
 
 def described(check: Mapping[str, Any]) -> str:
@@ -129,8 +129,7 @@ def _write_checks(experiment: Experiment, measured: pd.DataFrame) -> None:
         experiment: The study.
         measured: Its ``metrics.csv``.
     """
-    by_score = measured[measured["rule"] == BASELINE_RULE].dropna(subset="AP")
-    by_split = by_score.set_index(["run", "split"])["AP"].to_dict()
+    by_split = measured[measured["rule"] == BASELINE_RULE].dropna(subset="AP").set_index(["run", "split"])["AP"]
     checks = []
     for name, run in experiment.released.items():
         seal, split = experiment.paths.seal(name), experiment.splits_for(run)[0]

@@ -48,7 +48,6 @@ class Results:
     def heading(self) -> Html:
         """The title, how many claims hold, what was run, and whether released weights have the published AP."""
         experiment = self.experiment
-        best = self.metrics.groupby("run")["AP"].max()
         return render(
             "heading",
             experiment=experiment,
@@ -57,7 +56,7 @@ class Results:
             finished={name for name in experiment.runs if self.paths.seal(name).is_file()},
             seeds=len({run.seed for run in experiment.runs.values()}),
             evaluations=len(self.metrics),
-            wrong=int((best == 0).sum()),
+            wrong=int((self.metrics.groupby("run")["AP"].max() == 0).sum()),
             released=[described(check) for check in _read(self.paths.checks) or ()],
             missing=self.missing(),
         )

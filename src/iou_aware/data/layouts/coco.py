@@ -4,11 +4,11 @@ import json
 import math
 import os
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from iou_aware.common.documents import one_of
 from iou_aware.common.files import require_regular
 from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import Dataset
@@ -211,11 +211,10 @@ def _fault(annotation: dict[str, Any], images: _Known, names: _Known, place: str
         if found is None:
             return _wrong(f"{place}.{key}", annotation.get(key), _ID)
         if found not in known:
-            text = f"{place}.{key}: the {what} {found} is unknown"
-            if known is names:
-                listed = ", ".join(f"{number} {name}" for number, name in names.items())
-                text += textwrap.shorten(f". Known: {listed}", 1000, placeholder=" ...")
-            return Fault(f"{what} unknown", f"{text}. Correct the id, or remove the annotation.")
+            listed = [f"{number} {name}" for number, name in names.items()] if known is names else []
+            expected = f"; expected {one_of(listed)}" if listed else "."
+            text = f"{place}.{key}: the {what} {found} is unknown{expected} Correct the id, or remove the annotation."
+            return Fault(f"{what} unknown", text)
     area = annotation.get("area")
     if area is not None and not (_is_number(area) and math.isfinite(area) and area >= 0):
         return _wrong(f"{place}.area", area, "a number of square pixels")

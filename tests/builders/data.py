@@ -120,9 +120,9 @@ def write_own_coco(project: Path, content: Mapping[str, Any] | None = None, **ke
 
 
 def write_own_voc(project: Path, *objects: str, **keys: Any) -> Path:
-    """Write a VOC dataset ``own`` of one image and its description; return its folder."""
+    """Write a VOC dataset ``own`` of one image, of a cat unless objects are given; return its folder."""
     describe(project, **keys)
-    write_voc(project / "data" / "own", {"train": {"a": list(objects)}})
+    write_voc(project / "data" / "own", {"train": {"a": objects or [voc_object("cat", 1, 1, 10, 20)]}})
     return project / "data" / "own"
 
 

@@ -84,7 +84,7 @@ def test_what_is_wrong_with_a_list_or_an_entry_is_named_by_its_key(tmp_path, key
     ],
 )
 def test_what_is_missing_or_wrong_is_named(tmp_path, spoil, told):
-    root = write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20))
+    root = write_own_voc(tmp_path)
     for name, content in spoil.items():
         path = root / ("ImageSets/Main/" + name if name.endswith(".txt") else name)
         path.unlink() if content is None else put(path, content)
@@ -167,15 +167,14 @@ def test_the_same_image_in_two_lists_of_a_split_is_refused(tmp_path):
 
 
 def test_all_faults_are_told_at_once_and_listed_in_a_file(tmp_path):
-    two_coco_splits(tmp_path, lambda *_: None)
-    files = [tmp_path / "data" / "own" / f"{name}.json" for name in ("train", "val")]
-    train, val = (json.loads(file.read_text()) for file in files)
-    train["annotations"] += [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 0, n]} for n in range(20)]
-    train["annotations"][0]["image_id"] = 99
-    val["images"][0]["file_name"] = "\ud800.jpg"  # which is no Unicode
-    val["images"][1]["width"] = 63
-    for file, content in zip(files, (train, val), strict=True):
-        file.write_text(json.dumps(content))
+    def spoil(train, val):
+        train["annotations"] += [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 0, n]} for n in range(20)]
+        train["annotations"][0]["image_id"] = 99
+        val["images"][1]["width"] = 63
+
+    two_coco_splits(tmp_path, spoil)
+    file = tmp_path / "data" / "own" / "val.json"
+    file.write_text(file.read_text().replace("1.jpg", r"\ud800.jpg"))  # which is no Unicode
     with pytest.raises(InputError) as caught:
         prepared(tmp_path)
     told = str(caught.value)
@@ -212,9 +211,8 @@ def test_invalid_images_are_left_out_with_their_boxes_where_that_is_asked_for(tm
 
 
 def test_a_split_of_which_no_image_can_be_used_is_refused(tmp_path):
-    content = coco_content()
-    for image in content["images"]:
-        image["width"] = 63
+    content = coco_content(images=1)
+    content["images"][0]["width"] = 63
     write_own_coco(tmp_path, content, invalid_images="exclude")
-    with pytest.raises(InputError, match=r"none of the 2 images of the split 'train' can be used\. .*1\.jpg"):
+    with pytest.raises(InputError, match=r"none of the 1 images of the split 'train' can be used\. .*1\.jpg"):
         prepared(tmp_path)

@@ -5,25 +5,12 @@ from itertools import chain
 from unicodedata import normalize
 
 import pytest
-from builders.data import (
-    coco_content,
-    converted,
-    describe,
-    picture,
-    prepared,
-    put,
-    voc_object,
-    write_own_coco,
-    write_own_voc,
-    write_voc,
-)
+from builders.data import coco_content, converted, describe, picture, prepared, put, write_own_coco, write_own_voc
 
 from iou_aware.common.messages import InputError
 from iou_aware.data.annotations import Annotations
 from iou_aware.data.manifest import Manifest, SplitData
 from iou_aware.data.miniature import generate as micro
-
-BOX = voc_object("cat", 1, 1, 10, 20)
 
 
 def test_data_that_are_absent_are_explained(tmp_path):
@@ -39,7 +26,7 @@ def test_data_that_are_absent_are_explained(tmp_path):
 
 
 def test_the_wrong_number_of_images_is_named(tmp_path):
-    write_own_voc(tmp_path, BOX, splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}})
+    write_own_voc(tmp_path, splits={"train": {"sets": [{"folder": ".", "list": "train"}], "expected_images": 2}})
     with pytest.raises(InputError, match=r"has 1 images, but .*own\.yaml, key splits\.train\.expected_images, says 2"):
         prepared(tmp_path)
 
@@ -60,7 +47,7 @@ def test_a_changed_annotation_file_is_noticed(tmp_path):
 @pytest.mark.parametrize("linked", ["results", "results/datasets", "data", "data/own"])
 def test_folders_may_be_links_to_where_there_is_room(tmp_path, linked):
     project = tmp_path / "my project"
-    write_own_voc(project, BOX)
+    write_own_voc(project)
     (project / linked).mkdir(parents=True, exist_ok=True)
     (project / linked).rename(tmp_path / "scratch")
     (project / linked).symlink_to(tmp_path / "scratch")
@@ -88,9 +75,10 @@ def test_names_are_those_of_the_files_whatever_system_has_written_them(tmp_path,
         put(write_own_coco(tmp_path).parent / "train" / f"{stored}.jpg", picture())
         put(tmp_path / "data" / "own" / "train.json", json.dumps(content))
     else:
-        describe(tmp_path)
-        write_voc(tmp_path / "data" / "own", {"train": {stored: [BOX]}})
-        put(tmp_path / "data" / "own" / "ImageSets" / "Main" / "train.txt", written)
+        root = write_own_voc(tmp_path)
+        for folder, suffix in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+            put(root / folder / f"{stored}.{suffix}", (root / folder / f"a.{suffix}").read_bytes())
+        put(root / "ImageSets" / "Main" / "train.txt", written)
     prepared(tmp_path)
     assert converted(tmp_path, "train")["images"][0]["file_name"].endswith(f"{stored}.jpg")
 

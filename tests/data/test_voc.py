@@ -2,19 +2,7 @@
 
 import numpy as np
 import pytest
-from builders.data import (
-    HEIGHT,
-    WIDTH,
-    converted,
-    describe,
-    picture,
-    prepared,
-    put,
-    voc_object,
-    voc_xml,
-    write_own_voc,
-    write_voc,
-)
+from builders.data import converted, describe, picture, prepared, put, voc_object, voc_xml, write_own_voc, write_voc
 from pycocotools import mask
 
 from iou_aware.common.messages import InputError
@@ -40,23 +28,21 @@ def test_ious_in_coco_form_are_those_of_voc(tmp_path):
 
 def test_conversion(tmp_path):
     root = tmp_path / "data" / "own"
-    objects = [voc_object("cat", 1, 1, 10, 20), voc_object("dog", 5, 6, WIDTH, HEIGHT, difficult=1)]
+    objects = [voc_object("cat", 1, 1, 10, 20), voc_object("dog", 5, 6, 64, 48, difficult=1)]
     write_voc(root / "VOC2007", {"trainval": {"000005": objects, "000002": []}})
     write_voc(root / "VOC2012", {"trainval": {"2008_1": [voc_object("ant", 2, 2, 4, 4)]}})
     sets = [{"folder": year, "list": "trainval"} for year in ("VOC2007", "VOC2012")]
     describe(tmp_path, splits={"trainval": {"sets": sets}}, train="trainval", evaluate=["trainval"])
     counts = prepared(tmp_path).split("trainval").counts
-    names = [f"{name}.jpg" for name in ("VOC2007/JPEGImages/000005", "VOC2007/JPEGImages/000002")]
-    names.append("VOC2012/JPEGImages/2008_1.jpg")
+    names = ("VOC2007/JPEGImages/000005.jpg", "VOC2007/JPEGImages/000002.jpg", "VOC2012/JPEGImages/2008_1.jpg")
     keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
     boxes = [
         (1, 1, 2, [0, 0, 10, 20], 200, 0),
-        (2, 1, 3, [4, 5, WIDTH - 4, HEIGHT - 5], (WIDTH - 4) * (HEIGHT - 5), 1),
+        (2, 1, 3, [4, 5, 60, 43], 60 * 43, 1),
         (3, 3, 1, [1, 1, 3, 3], 9, 0),
     ]
-    size = {"width": WIDTH, "height": HEIGHT}
     assert converted(tmp_path, "trainval") == {
-        "images": [{"id": number, "file_name": name} | size for number, name in enumerate(names, 1)],
+        "images": [{"id": n, "file_name": name, "width": 64, "height": 48} for n, name in enumerate(names, 1)],
         "annotations": [dict(zip(keys, box, strict=True)) for box in boxes],
         "categories": [{"id": number, "name": name} for number, name in enumerate(("ant", "cat", "dog"), 1)],
     }
@@ -78,12 +64,12 @@ def test_fractions_are_kept_and_a_size_that_is_not_stated_is_read_from_the_image
     prepared(tmp_path)
     content = converted(tmp_path, "train")
     assert content["annotations"][0]["bbox"] == [0.5, 1, 9.75, 19]
-    assert (content["images"][0]["width"], content["images"][0]["height"]) == (WIDTH, HEIGHT)
+    assert (content["images"][0]["width"], content["images"][0]["height"]) == (64, 48)
 
 
 def with_images(tmp_path, images, listed="a", file_name=None):
     """Prepare a split of one image of which there are the files given; return the one that is taken."""
-    root = write_own_voc(tmp_path, voc_object("cat", 1, 1, 10, 20))
+    root = write_own_voc(tmp_path)
     (root / "JPEGImages" / "a.jpg").unlink()
     for name in images:
         put(root / "JPEGImages" / name, picture())
@@ -140,7 +126,7 @@ def test_an_image_without_an_annotation_file_is_a_negative_where_that_is_asked_f
     describe(tmp_path, missing_annotations="negative")
     counts = prepared(tmp_path).split("train").counts
     assert (counts["images"], counts["boxes"]) == (2, 1)
-    assert converted(tmp_path, "train")["images"][1]["width"] == WIDTH
+    assert converted(tmp_path, "train")["images"][1]["width"] == 64
     describe(tmp_path, invalid_images="exclude")
     split = prepared(tmp_path).split("train")
     assert (split.counts["images"], [image["image"] for image in split.excluded]) == (1, ["JPEGImages/b.jpg"])

@@ -11,8 +11,7 @@ from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import load
 
 MICRO = {"generator": "micro-coco", "seed": 0, "images": {"train": 4}}
-HIDDEN = {"hidden": COCO["splits"]["train"] | {"labelled": False}}
-UNLABELLED = COCO | {"splits": COCO["splits"] | HIDDEN}
+UNLABELLED = COCO | {"splits": COCO["splits"] | {"hidden": COCO["splits"]["train"] | {"labelled": False}}}
 VAL = COCO["splits"] | {"val": COCO["splits"]["train"]}
 MICRO_VOC = MICRO | {"generator": "micro-voc"}
 REPOSITORY = Path(__file__).parents[2]

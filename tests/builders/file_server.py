@@ -39,10 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
     files: dict[str, Served]
 
     def do_GET(self) -> None:
-        served = self.files.get(self.path)
-        if served is None:
-            self.send_error(404)
-            return
+        served = self.files.get(self.path, Served(b"", cuts=[-404]))
         wanted = self.headers.get("Range")
         served.asked.append(wanted)
         cut = served.cuts.pop(0) if served.cuts else None

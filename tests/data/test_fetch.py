@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import pytest
@@ -88,13 +89,10 @@ def test_a_file_of_somebodys_does_not_choose_a_folder_outside_of_data(tmp_path):
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, monkeypatch, fault):
-    def full(*_):
-        raise OSError(fault, os.strerror(fault))
-
+def test_a_disk_that_fills_up_is_told_and_the_next_call_goes_on(tmp_path, fault):
+    told = pytest.raises(InputError, match=rf"{os.strerror(fault)}\. Make room")
     with archives_served(tmp_path) as served:
-        with monkeypatch.context() as patch, pytest.raises(InputError, match=rf"{os.strerror(fault)}\. Make room"):
-            patch.setattr("iou_aware.data.fetch.extract", full)
+        with patch.object(fetching, "extract", side_effect=OSError(fault, os.strerror(fault))), told:
             fetch("own", project=tmp_path)
         fetch("own", project=tmp_path)
     assert len(served["Annotations"].asked) == 1
@@ -146,18 +144,15 @@ def test_content_verifies_an_archive_without_a_checksum_and_another_is_fetched_a
     assert content_digest(tmp_path / "data" / "own", ["*/*.xml", "*/*.jpg", "*/*/*.txt"]) == digest
 
 
-def test_two_fetches_do_not_mix(tmp_path, monkeypatch):
-    refusals = []
-
+def test_two_fetches_do_not_mix(tmp_path):
     def meanwhile(*_: object) -> None:
         with pytest.raises(InputError, match="another fetch is at work there"):
             fetch("own", project=tmp_path)
-        refusals.append(True)
 
-    with repository_served(tmp_path, repository_archive()):
-        monkeypatch.setattr("iou_aware.data.fetch._check_content", meanwhile)
+    begun = patch.object(fetching, "_check_content", side_effect=meanwhile)
+    with repository_served(tmp_path, repository_archive()), begun as check:
         fetch("own", project=tmp_path)
-    assert refusals == [True]
+    check.assert_called_once()
 
 
 def test_the_shipped_datasets_have_something_to_verify_them_by_and_voc_more_than_one_host():

@@ -1,6 +1,5 @@
 """Images: their headers, what EXIF turns, files that are cut short, and names that lead elsewhere."""
 
-import os
 import re
 from pathlib import Path
 
@@ -61,11 +60,6 @@ def test_an_image_that_training_could_not_read_is_refused(tmp_path, form, mode):
     path = tmp_path / "a"
     Image.linear_gradient("L").convert(mode).save(path, form)
     assert re.search(f"a: the image cannot be read .*cannot decode this {form}; JPEG and", str(checked(path).fault))
-
-
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.jpg")
-    assert "a.jpg: the image cannot be read (it is no regular file)" in str(checked(tmp_path / "a.jpg").fault)
 
 
 def test_images_that_exif_turns_that_training_leaves_out_or_that_may_be_cut_are_named(tmp_path):

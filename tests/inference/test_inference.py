@@ -31,13 +31,6 @@ from iou_aware.method.confidence import Rule
 IMAGES = list(range(1, 8))
 
 
-@pytest.fixture
-def copied(predicted, tmp_path) -> Experiment:
-    """A copy of the project to spoil."""
-    shutil.copytree(predicted.root, tmp_path / "copy")
-    return Experiment.load(tmp_path / "copy" / "configs" / "experiments" / "study.yaml")
-
-
 def of_mmdetection(experiment: Experiment, run: str, rule: str) -> dict[int, dict[str, np.ndarray]]:
     """Return what MMDetection's own test step gives for each image on its own, with the rule in its config.
 
@@ -87,7 +80,7 @@ def test_oracle_knows_the_truth(predicted):
         assert known == pytest.approx(max(iou(box, other) for other in objects[image]), abs=1e-5)
 
 
-def test_one_forward_pass_serves_every_rule(predicted):
+def test_one_forward_pass_serves_every_rule_and_the_file_says_what_made_it(predicted):
     seen, before = [], predicted.paths.detections(IOU_AWARE, "val").read_bytes()
     with register_module_forward_hook(lambda module, inputs, _: seen.append((type(module).__name__, len(inputs[0])))):
         predict(predicted, IOU_AWARE, "val")
@@ -95,9 +88,6 @@ def test_one_forward_pass_serves_every_rule(predicted):
     assert sum(batches) == len(IMAGES)
     assert [name for name, _ in seen].count("IoUAwareRetinaHead") == len(batches)
     assert predicted.paths.detections(IOU_AWARE, "val").read_bytes() == before
-
-
-def test_file_says_what_made_it(predicted):
     made = detections.provenance(predicted.paths.detections(IOU_AWARE, "val"))
     record = seal.verify(predicted.paths.run_folder(IOU_AWARE))
     assert (made["rules"], made["images"], made["split"]) == (RULES, len(IMAGES), "val")
@@ -105,15 +95,15 @@ def test_file_says_what_made_it(predicted):
         assert made[key] == record[key]
 
 
-def test_split_without_boxes_is_predicted_but_not_by_the_oracle(copied):
-    only = replace(copied, rules_by_run={IOU_AWARE: (Rule("oracle=0.50"),)})
+def test_split_without_boxes_is_predicted_but_not_by_the_oracle(predicted):
+    only = replace(predicted, rules_by_run={IOU_AWARE: (Rule("oracle=0.50"),)})
     with pytest.raises(InputError, match=r"oracle=0\.50: the split 'unlabelled' of shapes has no boxes"):
         predict(only, IOU_AWARE, "unlabelled")
-    predict(copied, IOU_AWARE, "unlabelled")
-    others = [rule for rule in copied.rules_by_run[IOU_AWARE] if rule.kind != "oracle"]
-    assert detections.provenance(copied.paths.detections(IOU_AWARE, "unlabelled"))["rules"] == others
-    predict(copied, RETINANET, "unlabelled")
-    found = detections.read(copied.paths.detections(RETINANET, "unlabelled"), "cls")
+    predict(predicted, IOU_AWARE, "unlabelled")
+    others = [rule for rule in predicted.rules_by_run[IOU_AWARE] if rule.kind != "oracle"]
+    assert detections.provenance(predicted.paths.detections(IOU_AWARE, "unlabelled"))["rules"] == others
+    predict(predicted, RETINANET, "unlabelled")
+    found = detections.read(predicted.paths.detections(RETINANET, "unlabelled"), "cls")
     assert set(found.image_ids.tolist()) == {1, 2}
 
 
@@ -125,7 +115,9 @@ def test_a_rule_that_the_detector_cannot_rank_by_is_named_and_not_left_out(predi
             predict(asked, run, "val")
 
 
-def test_a_split_classes_or_a_run_that_do_not_fit_are_named(copied):
+def test_a_split_classes_or_a_run_that_do_not_fit_are_named(predicted, tmp_path):
+    shutil.copytree(predicted.root, tmp_path / "copy")
+    copied = Experiment.load(tmp_path / "copy" / "configs" / "experiments" / "study.yaml")
     with pytest.raises(InputError, match="no split 'test'"):
         predict(copied, RETINANET, "test")
     path = copied.paths.manifest("shapes")

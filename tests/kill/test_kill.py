@@ -13,7 +13,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from builders.training import ENVIRONMENT, IOU_AWARE, command, outcome, project, saved
 
 from iou_aware.common import seal
@@ -67,17 +66,10 @@ def check_remains(experiment: Experiment, weights: str, history: str) -> None:
         seal.verify(folder)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> tuple[tuple[str, str], float]:
-    """The outcome of a run that was left alone, and how long it took in seconds."""
-    experiment = fresh(tmp_path_factory.mktemp("undisturbed"))
-    began = time.monotonic()
-    assert start(experiment).wait() == 0
-    return outcome(experiment, IOU_AWARE), time.monotonic() - began
-
-
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(undisturbed, tmp_path):
-    expected, life = undisturbed
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
+    undisturbed, began = fresh(tmp_path / "undisturbed"), time.monotonic()
+    assert start(undisturbed).wait() == 0
+    expected, life = outcome(undisturbed, IOU_AWARE), time.monotonic() - began
     seed = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
     draw = random.Random(seed)
     print(f"\nKILL_SEED={seed}; an undisturbed run takes {life:.1f} s")

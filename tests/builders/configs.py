@@ -15,12 +15,8 @@ CLASSES = ["cat", "dog", "emu"]
 
 def run_of(recipe: str = "paper", detector: str = "retinanet", backbone: str = "r50", **more) -> Run:
     aware = {"iou_loss": "bce", "target_grad": False} if detector.startswith("iou_aware") else {}
-    return Run(
-        **{"dataset": "zoo", "scale": "1333x800", "seed": 5}
-        | {"recipe": recipe, "detector": detector, "backbone": backbone}
-        | aware
-        | more
-    )
+    named = {"recipe": recipe, "detector": detector, "backbone": backbone}
+    return Run(**{"dataset": "zoo", "scale": "1333x800", "seed": 5} | named | aware | more)
 
 
 def manifest() -> Manifest:

@@ -21,7 +21,6 @@ from torch import nn
 from torch.distributed import TCPStore
 
 from iou_aware.common.files import sha256
-from iou_aware.data.manifest import Manifest
 from iou_aware.data.prepare import prepare
 from iou_aware.experiment.experiment import Experiment
 from iou_aware.training import config
@@ -129,8 +128,8 @@ def project(folder: Path, images: int = 18, **changes) -> Experiment:
 
 def resolved(experiment: Experiment, run: str) -> Config:
     """Return the config that a run is trained with."""
-    manifest = Manifest.load(experiment.paths.manifest("shapes"))
-    return config.resolve(experiment.runs[run], manifest, experiment.root, experiment.settings, "work")
+    asked = experiment.runs[run]
+    return config.resolve(asked, experiment.manifest(asked), experiment.root, experiment.settings, "work")
 
 
 def initial(experiment: Experiment, run: str) -> nn.Module:
@@ -143,7 +142,7 @@ def initial(experiment: Experiment, run: str) -> nn.Module:
 
 
 def together(experiment: Experiment, run: str, processes: int = 2) -> list[int]:
-    """Train a run with several processes, forked from this one and so with all its patches; return their exit codes."""
+    """Train a run in processes and a session of their own, with all patches of this one; return their exit codes."""
     # Where they meet is open before they start, as torchrun has it: a port that is only known to be free may be taken.
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context("fork")
@@ -157,10 +156,12 @@ def together(experiment: Experiment, run: str, processes: int = 2) -> list[int]:
 
 
 def _rank(number: int, processes: int, port: int, experiment: Experiment, run: str) -> None:
-    """Be one of several training processes, as torchrun would start it."""
-    os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    os.environ["TORCHELASTIC_RUN_ID"] = "together"
+    """Be the only training process, or one of several as torchrun would start it."""
+    os.setsid()
+    if processes > 1:
+        os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(processes)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        os.environ["TORCHELASTIC_RUN_ID"] = "together"
     train(experiment, run)
 
 

@@ -4,11 +4,11 @@ On a CPU, PyTorch corrupts memory with some convolutions in channels_last.
 """
 
 import ctypes
-import subprocess
 from types import SimpleNamespace
 
 import pytest
 import torch
+from builders.processes import python
 from builders.training import BACKBONE, ENVIRONMENT, IOU_AWARE, RETINANET, command, project
 from torch import nn
 
@@ -161,7 +161,6 @@ def test_a_training_corrupts_no_memory(tmp_path, backbone):
     project(tmp_path, settings={"epochs": 1, "device": "cpu"})
     (tmp_path / "configs" / "backbones" / "tiny.py").write_text(backbone)
     checked = {"LD_PRELOAD": CHECKER, "MALLOC_CHECK_": "3", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-    start = {"cwd": tmp_path, "env": ENVIRONMENT | checked, "capture_output": True, "text": True}
-    done = subprocess.run(command("train", IOU_AWARE), check=False, **start)
+    done = python(*command("train", IOU_AWARE)[1:], cwd=tmp_path, env=ENVIRONMENT | checked)
     assert done.returncode == 0, done.stderr
     assert ("channels_last is ignored" in done.stderr) == (backbone == NARROW)

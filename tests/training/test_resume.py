@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 import re
 import shutil
@@ -12,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders.data import put
 from builders.hostile import Hostile, packed
+from builders.processes import python
 from builders.training import (
     ENVIRONMENT,
     FASTER_RCNN,
@@ -32,7 +33,6 @@ from torch.distributed import run as torchrun
 from iou_aware.common import seal
 from iou_aware.common.files import sha256
 from iou_aware.common.messages import InputError
-from iou_aware.experiment.experiment import Experiment
 from iou_aware.method import heads
 from iou_aware.training import launch, runner
 from iou_aware.training import train as training
@@ -67,22 +67,9 @@ def test_sigterm_at_the_end_comes_too_late(trained, fresh, monkeypatch, moment):
     else:
         wrote = training.write_text
         monkeypatch.setattr(training, "write_text", lambda *file: (stop(), wrote(*file)))
-    assert forked(fresh, RETINANET) == 0
+    assert together(fresh, RETINANET, 1) == [0]
     assert outcome(fresh, RETINANET) == outcome(trained, RETINANET)
     seal.verify(fresh.paths.run_folder(RETINANET))
-
-
-def forked(experiment: Experiment, run: str) -> int:
-    """Train a run in a process and session of its own, with all patches of this one; return its exit code."""
-
-    def begin() -> None:
-        os.setsid()
-        train(experiment, run)
-
-    process = multiprocessing.get_context("fork").Process(target=begin)
-    process.start()
-    process.join()
-    return process.exitcode
 
 
 @pytest.mark.parametrize(("every_seconds", "iteration"), [(900, STEPS), (0, STEPS + 1)])
@@ -90,12 +77,11 @@ def test_killed_run_goes_on_to_the_same_bits(trained, fresh, monkeypatch, every_
     with monkeypatch.context() as patch:  # the second epoch's checkpoint is not there
         patch.setattr(runner, "SAVE_EVERY_SECONDS", every_seconds)
         at_step(patch, STEPS + 2, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        assert forked(fresh, FASTER_RCNN) == -signal.SIGKILL
+        assert together(fresh, FASTER_RCNN, 1) == [-signal.SIGKILL]
     assert not fresh.paths.weights(FASTER_RCNN).exists()
     *older, newest = saved(fresh, FASTER_RCNN)
     assert f"iteration_{iteration:08d}" in newest.name and len(older) == (every_seconds == 0)
-    start = {"cwd": fresh.root, "env": ENVIRONMENT, "text": True, "capture_output": True}
-    resumed = subprocess.run(command("train", FASTER_RCNN), check=True, **start)
+    resumed = python(*command("train", FASTER_RCNN)[1:], check=True, cwd=fresh.root, env=ENVIRONMENT)
     assert "Resuming from" in resumed.stderr
     assert "epoch 1/2" not in resumed.stderr
     assert outcome(fresh, FASTER_RCNN) == outcome(trained, FASTER_RCNN)
@@ -107,12 +93,11 @@ def test_a_signal_to_all_processes_of_a_job_lets_it_save(trained, tmp_path, monk
     experiment = project(tmp_path, settings={"epochs": 2, "device": "cpu", "workers": 2})
 
     def signal_all() -> None:  # from outside: loading processes end in good order where their own parent asks them to
-        send = f"import os; os.killpg({os.getpid()}, {int(number)})"
-        subprocess.run([sys.executable, "-c", send], check=True, start_new_session=True)
+        python("-c", f"import os; os.killpg({os.getpid()}, {int(number)})", check=True, start_new_session=True)
 
     with monkeypatch.context() as patch:
         at_step(patch, 3, signal_all)
-        assert forked(experiment, IOU_AWARE) == INTERRUPTED
+        assert together(experiment, IOU_AWARE, 1) == [INTERRUPTED]
     assert len(saved(experiment, IOU_AWARE)) == 1
     train(experiment, IOU_AWARE)
     assert outcome(experiment, IOU_AWARE) == outcome(trained, IOU_AWARE)
@@ -161,10 +146,9 @@ def test_a_checkpoint_is_of_all_code_of_the_method_but_how_it_ranks():
 
 def test_hostile_checkpoint_is_refused_and_nothing_in_it_runs(fresh, monkeypatch, tmp_path):
     interrupt(fresh, IOU_AWARE, monkeypatch, STEPS + 2)
-    witness, planted = tmp_path / "witness", tmp_path / "planted"
-    planted.write_bytes(packed({"epoch": 0, "model": Hostile(witness)}))
-    folder = saved(fresh, IOU_AWARE)[0].parent
-    shutil.copy(planted, folder / f"iteration_00000009-{sha256(planted)[:16]}.pth")
+    witness = tmp_path / "witness"
+    planted = put(tmp_path / "planted", packed({"epoch": 0, "model": Hostile(witness)}))
+    planted.rename(saved(fresh, IOU_AWARE)[0].with_name(f"iteration_00000009-{sha256(planted)[:16]}.pth"))
     with pytest.raises(InputError, match=r"iteration_00000009.*nothing in it was run"):
         train(fresh, IOU_AWARE)
     assert not witness.exists()

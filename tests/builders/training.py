@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -201,6 +202,17 @@ def interrupt(experiment: Experiment, run: str, monkeypatch, step: int) -> None:
             train(experiment, run)
     assert stopped.value.code == INTERRUPTED
     assert not experiment.paths.seal(run).exists()
+
+
+def signalled(folder: Path, run: str, number: int) -> tuple[int, str]:
+    """Train a run of 500 epochs by its command, with a signal after the first; return how it ended and what it said."""
+    start, said = {"cwd": folder, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}, []
+    with subprocess.Popen(command("train", run), **start) as training:
+        for line in training.stderr:
+            said.append(line)
+            if "epoch 1/500" in line:
+                training.send_signal(number)
+    return training.returncode, "".join(said)
 
 
 def command(stage: str, *arguments: str) -> list[str]:

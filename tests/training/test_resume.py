@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from builders.training import (
     outcome,
     project,
     saved,
+    signalled,
     together,
 )
 from torch.distributed import run as torchrun
@@ -191,10 +191,5 @@ def test_processes_have_almost_all_of_a_clusters_notice_to_save(monkeypatch):
 def test_processes_are_started_and_stopped_as_one_command(tmp_path):
     """After the first epoch, of so many that they cannot be over before the signal arrives."""
     experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu", "gpus": 2})
-    start = {"cwd": tmp_path, "env": ENVIRONMENT, "text": True, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command("train", IOU_AWARE), **start) as process:
-        for line in process.stderr:
-            if "epoch 1/500" in line:
-                process.send_signal(signal.SIGTERM)
-    assert process.returncode == INTERRUPTED
+    assert signalled(tmp_path, IOU_AWARE, signal.SIGTERM)[0] == INTERRUPTED
     assert saved(experiment, IOU_AWARE)

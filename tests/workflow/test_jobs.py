@@ -6,7 +6,6 @@ Snakemake really runs, and stages really end in these ways.
 import hashlib
 import os
 import signal
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from builders.data import program, put
 from builders.processes import python
 from builders.results import AWARE, BASELINE
-from builders.training import ENVIRONMENT, RETINANET, command, project
+from builders.training import RETINANET, project, signalled
 from builders.workflows import SMALL, Project
 
 from iou_aware.common.messages import TERMINATED, marked
@@ -130,17 +129,12 @@ def test_what_another_attempt_may_mend_is_tried_again(tmp_path):
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGTERM, 1), (signal.SIGKILL, 2)])
 def test_a_training_asks_for_more_memory_only_where_nobody_asked_it_to_end(tmp_path, number, times):
     """A time limit and preemption ask; who kills for want of memory does not."""
-    experiment, said = project(tmp_path, settings={"epochs": 500, "device": "cpu"}), []
-    train = command("train", RETINANET)
-    with subprocess.Popen(train, cwd=tmp_path, env=ENVIRONMENT, text=True, stderr=subprocess.PIPE) as training:
-        for line in training.stderr:
-            said.append(line)
-            if "epoch 1/500" in line:
-                training.send_signal(number)
+    experiment = project(tmp_path, settings={"epochs": 500, "device": "cpu"})
+    _, said = signalled(tmp_path, RETINANET, number)
     needs, log = Needs(experiment), experiment.paths.log("train", RETINANET)
     first = needs.training_memory(RETINANET, 1)
     assert needs.training_memory(RETINANET, 2) == first  # it never ran: no log
-    put(log, "".join(said))
+    put(log, said)
     assert needs.training_memory(RETINANET, 2) == needs.training_memory(RETINANET, 11) == times * first
 
 

@@ -1,7 +1,7 @@
 """The boxes of the recipe `paper`, held against MMDetection 1.x's formulas by hand.
 
 In 1.x both corners belong to a box, ``[x, y, x + w - 1, y + h - 1]``, and 1 is added wherever a width is needed. The
-functions ``*_of_1x`` say so in double precision; ``inclusive`` and ``continuous`` go between such boxes and ours.
+functions ``*_of_1x`` say so in double precision; our boxes less ``LAST`` are such boxes.
 """
 
 import math
@@ -28,14 +28,6 @@ def random_boxes(count: int, seed: int = 0) -> np.ndarray:
     sides = np.exp(random.uniform(math.log(8), math.log(400), (count, 2)))
     corners = random.uniform(0, np.array(SHAPE[::-1]) - sides)
     return np.concatenate([corners, corners + sides], 1).astype(np.float32)
-
-
-def inclusive(boxes: torch.Tensor | np.ndarray) -> np.ndarray:
-    return np.asarray(boxes, np.float64) - LAST
-
-
-def continuous(boxes: np.ndarray) -> np.ndarray:
-    return boxes + LAST
 
 
 def sides_of_1x(boxes: np.ndarray) -> np.ndarray:
@@ -101,20 +93,16 @@ def kept_of_1x(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[
     return kept
 
 
-def roi_align_of_1x(feature: np.ndarray, roi: np.ndarray, stride: int, size: int = 7, samples: int = 2) -> np.ndarray:
-    """Return (C, size, size) of a feature (C, H, W): means of bilinear samples in bins from x1 to x2 + 1."""
-    (top, left), (bottom, right) = roi[1::-1] / stride, (roi[:1:-1] + 1) / stride
-    grid = (np.arange(size * samples) + 0.5) / (size * samples)
-    y, x = top + grid * (bottom - top), left + grid * (right - left)
-    height, width = feature.shape[1:]
-    inside = ((y >= -1) & (y <= height))[:, None] & ((x >= -1) & (x <= width))
-    y, x = y.clip(0, height - 1), x.clip(0, width - 1)
-    low_y, low_x = (values.astype(int).clip(max=side - 2) for values, side in [(y, height), (x, width)])
-    part_y, part_x = (y - low_y)[:, None], x - low_x
-    corner = [[feature[:, low_y + down][:, :, low_x + across] for across in (0, 1)] for down in (0, 1)]
-    upper, lower = (row[0] * (1 - part_x) + row[1] * part_x for row in corner)
-    values = (upper * (1 - part_y) + lower * part_y) * inside
-    return values.reshape(len(feature), size, samples, size, samples).mean((2, 4))
+def roi_align_of_1x(rows: np.ndarray, columns: np.ndarray, roi: np.ndarray, stride: int) -> np.ndarray:
+    """Return (7, 7) of a feature ``rows[:, None] + columns``: means of 2x2 bilinear samples in bins from x1 to x2 + 1.
+
+    Of such a sum the samples of a bin are its samples down and across.
+    """
+    sides = []
+    for values, first, last in ((rows, roi[1], roi[3]), (columns, roi[0], roi[2])):
+        samples = (first + (np.arange(14) + 0.5) / 14 * (last + 1 - first)) / stride
+        sides.append(np.interp(samples, np.arange(len(values)), values).reshape(7, 2).mean(1))
+    return sides[0][:, None] + sides[1]
 
 
 STAGES = [("retinanet", "bbox_head"), ("iou_aware_retinanet", "bbox_head"), ("faster_rcnn", "rpn_head")]
@@ -141,12 +129,12 @@ def stage(request):
 
 
 def test_anchors_are_those_of_1x(stage):
-    np.testing.assert_array_equal(stage.anchors.numpy(), continuous(stage.anchors_of_1x))
+    np.testing.assert_array_equal(stage.anchors.numpy(), stage.anchors_of_1x + LAST)
 
 
 def test_ious_what_they_assign_and_the_targets_are_those_of_1x(stage):
     boxes = random_boxes(20)
-    ious = ious_of_1x(inclusive(boxes), stage.anchors_of_1x)
+    ious = ious_of_1x(boxes - LAST, stage.anchors_of_1x)
     found = stage.assigner.iou_calculator(torch.from_numpy(boxes), stage.anchors)
     np.testing.assert_allclose(found, ious, rtol=0, atol=1e-6)
     objects = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.zeros(len(boxes), dtype=torch.long))
@@ -156,7 +144,7 @@ def test_ious_what_they_assign_and_the_targets_are_those_of_1x(stage):
     positive = assigned > 0
     mine, anchors = boxes[assigned[positive] - 1], stage.anchors_of_1x[positive]
     targets = stage.coder.encode(stage.anchors[positive], torch.from_numpy(mine))
-    np.testing.assert_allclose(targets, deltas_of_1x(anchors, inclusive(mine), np.ones(4)), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(targets, deltas_of_1x(anchors, mine - LAST, np.ones(4)), rtol=0, atol=1e-5)
 
 
 def test_anchors_that_cross_the_border_are_left_out_where_1x_leaves_them_out(stage, request):
@@ -173,7 +161,7 @@ def test_decoded_boxes_are_those_of_1x(stage):
     some = random.choice(len(stage.anchors), 4000)
     deltas = random.normal(0, 0.5, (len(some), 4)).astype(np.float32)
     boxes = stage.coder.decode(stage.anchors[some], torch.from_numpy(deltas), max_shape=SHAPE).numpy()
-    expected = continuous(decoded_of_1x(stage.anchors_of_1x[some], deltas.astype(np.float64), np.ones(4)))
+    expected = decoded_of_1x(stage.anchors_of_1x[some], deltas.astype(np.float64), np.ones(4)) + LAST
     seen = (boxes[:, 2:] - boxes[:, :2] >= 1).all(1)
     assert 0 < (~seen).sum() < 0.1 * len(seen)
     np.testing.assert_allclose(boxes[seen], expected[seen], rtol=0, atol=PIXELS)
@@ -186,7 +174,7 @@ def test_suppression_is_that_of_1x(stage):
     boxes = np.repeat(random_boxes(60), 5, 0) + random.normal(0, 4, (300, 4)).astype(np.float32)
     scores, classes = random.permutation(300).astype(np.float32), torch.zeros(300, dtype=torch.long)
     _, kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), classes, stage.nms)
-    expected = kept_of_1x(inclusive(boxes), scores, stage.nms.iou_threshold)
+    expected = kept_of_1x(boxes - LAST, scores, stage.nms.iou_threshold)
     assert kept.tolist() == expected
     assert 60 < len(kept) < 240
 
@@ -199,21 +187,21 @@ def test_second_stage_is_that_of_1x():
     boxes = boxes[: len(rois)]
 
     coder, stds = TASK_UTILS.build(roi_head.bbox_head.bbox_coder), np.array([0.1, 0.1, 0.2, 0.2])
-    deltas = deltas_of_1x(inclusive(rois), inclusive(boxes), stds)
+    deltas = deltas_of_1x(rois - LAST, boxes - LAST, stds)
     np.testing.assert_allclose(coder.encode(*map(torch.from_numpy, (rois, boxes))), deltas, rtol=0, atol=1e-4)
     decoded = coder.decode(torch.from_numpy(rois), torch.from_numpy(deltas).float(), max_shape=SHAPE).numpy()
-    expected = decoded_of_1x(inclusive(rois), deltas, stds)
-    np.testing.assert_allclose(inclusive(decoded), expected, rtol=0, atol=PIXELS)
-    np.testing.assert_allclose(inclusive(boxes), expected, rtol=0, atol=PIXELS)
+    expected = decoded_of_1x(rois - LAST, deltas, stds)
+    np.testing.assert_allclose(decoded - LAST, expected, rtol=0, atol=PIXELS)
+    np.testing.assert_allclose(boxes - LAST, expected, rtol=0, atol=PIXELS)
 
-    roi_head.bbox_roi_extractor.out_channels = 3
+    roi_head.bbox_roi_extractor.out_channels = 1
     extractor = MODELS.build(roi_head.bbox_roi_extractor)
     strides = roi_head.bbox_roi_extractor.featmap_strides
     random = np.random.default_rng(2)
-    features = [random.normal(size=(1, 3, -(-SHAPE[0] // s), -(-SHAPE[1] // s))).astype(np.float32) for s in strides]
-    pooled = extractor([*map(torch.from_numpy, features)], torch.from_numpy(np.pad(rois, ((0, 0), (1, 0)))))
-    levels = np.log2(np.sqrt(sides_of_1x(inclusive(rois)).prod(1)) / extractor.finest_scale).astype(int).clip(0, 3)
+    profiles = [[random.normal(size=-(-side // s)).astype(np.float32) for side in SHAPE] for s in strides]
+    features = [torch.from_numpy(rows[:, None] + columns)[None, None] for rows, columns in profiles]
+    pooled = extractor(features, torch.from_numpy(np.pad(rois, ((0, 0), (1, 0)))))
+    levels = np.log2(np.sqrt(sides_of_1x(rois - LAST).prod(1)) / extractor.finest_scale).astype(int).clip(0, 3)
     assert set(levels) >= {0, 1, 2}
-    for roi, level, found in zip(inclusive(rois), levels, pooled, strict=True):
-        expected = roi_align_of_1x(features[level][0].astype(np.float64), roi, strides[level])
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
+    for roi, level, found in zip(rois - LAST, levels, pooled, strict=True):
+        np.testing.assert_allclose(found[0], roi_align_of_1x(*profiles[level], roi, strides[level]), rtol=0, atol=2e-3)

@@ -61,24 +61,23 @@ def test_times_are_printed_by_stage_and_by_run(study, capsys):
     assert runs.splitlines()[1].split() == [FIRST, *values]
 
 
-def test_gpus_are_those_that_the_training_ran_on_and_sessions_before_the_last_count(study):
-    write_run(study, FIRST, device="Some GPU", processes=4, seconds=900.0, cpu_seconds=700.0)
-    write_run(study, SECOND, device="cpu", processes=2)
-    for name in (FIRST, SECOND):
-        job(study, "train", name, 100.0, 80.0)
-        job(study, "predict", f"{name}.val", 10.0, 5.0)
-        job(study, "evaluate", f"{name}.val", 10.0, 5.0)
-    stages, runs = costs(study).values()
-    assert runs["gpu"].tolist() == pytest.approx([3610.0, 0.0])
-    assert runs.loc[FIRST, "cpu"] == 710.0
-    assert stages.loc["train", "gpu"] == pytest.approx(3600.0)
-
-
-def test_gpus_of_a_training_without_a_record_are_those_that_the_experiment_asks_for(study):
-    asking = replace(study, settings={"gpus": 2})
-    for stage, name in [("train", FIRST), ("predict", f"{FIRST}.val"), ("evaluate", f"{FIRST}.val")]:
-        job(study, stage, name, 60.0, 90.0)
-    assert costs(asking)["Stage"]["gpu"].tolist() == pytest.approx([120, 60, 0, 180])
+@pytest.mark.parametrize(
+    ("record", "gpu", "cpu"),
+    [
+        ({"device": "Some GPU", "processes": 4, "seconds": 900.0, "cpu_seconds": 700.0}, [3600, 10, 0, 3610], 710),
+        ({"device": "cpu", "processes": 2}, [0, 0, 0, 0], 90),
+        (None, [200, 10, 0, 210], 90),
+    ],
+)
+def test_a_record_tells_the_gpus_and_all_sessions_and_without_one_gpus_are_those_asked_for(study, record, gpu, cpu):
+    if record:
+        write_run(study, FIRST, **record)
+    job(study, "train", FIRST, 100.0, 80.0)
+    for stage in ("predict", "evaluate"):
+        job(study, stage, f"{FIRST}.val", 10.0, 5.0)
+    stages, runs = costs(replace(study, settings={"gpus": 2})).values()
+    assert stages["gpu"].tolist() == pytest.approx(gpu)
+    assert runs.loc[FIRST, ["cpu", "gpu"]].tolist() == pytest.approx([cpu, gpu[-1]])
 
 
 def test_files_that_are_none_are_named(study):

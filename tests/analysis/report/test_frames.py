@@ -1,6 +1,6 @@
 """The collected numbers as frames for notebooks: complete, and gains that agree with the tables'."""
 
-import matplotlib
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -38,9 +38,7 @@ def test_a_sweep_has_every_alpha_of_every_iou_aware_run_and_nothing_else(study, 
 
 
 def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics):
-    import matplotlib.pyplot as plt
-
-    before, opened = dict(matplotlib.rcParams), plt.get_fignums()
+    before, opened = dict(plt.rcParams), plt.get_fignums()
 
     def draw(data):
         figure, ax = plt.subplots()
@@ -49,7 +47,7 @@ def test_what_is_drawn_is_closed_and_the_callers_style_left_alone(study, metrics
 
     shown = frames.shown(frames.sweep(study.runs, metrics), draw, "AP & more")
     assert shown.startswith("<figure>") and 'alt="AP &amp; more"' in shown
-    assert plt.get_fignums() == opened and dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == opened and dict(plt.rcParams) == before
 
 
 def test_what_cannot_be_drawn_is_said():

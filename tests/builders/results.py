@@ -173,16 +173,15 @@ def finished(folder: Path, values: Callable[[Experiment], dict] = paper_shaped, 
     return study
 
 
-def spread(study: Experiment, run: str, width: float, weights: str = "w", alike: bool = True) -> None:
+def spread(study: Experiment, run: str, width: float, weights: str = "w") -> None:
     """Write resamples of a run, for all of its rules, whose 95 % interval is ``width`` points about each value.
 
-    The rules fall and rise alike or each for itself.
+    Each rule falls and rises for itself.
     """
     metrics = pd.read_csv(study.paths.metrics).set_index(["run", "rule"]).loc[run]
     normal = np.random.default_rng(0).normal(0, width / 3.92, (len(metrics), 1000))
     frames = [
-        {"rule": [rule] * 1000}
-        | {metric: row.get(metric, np.nan) + normal[0 if alike else place] for metric in METRICS}
+        {"rule": [rule] * 1000} | {metric: row.get(metric, np.nan) + normal[place] for metric in METRICS}
         for place, (rule, row) in enumerate(metrics.iterrows())
     ]
     about = {"weights_sha256": weights * 64, "annotations_sha256": "a", "resamples": 1000, "seed": 0, "images": 20}

@@ -2,7 +2,6 @@
 
 import json
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -126,17 +125,6 @@ def test_gains_of_several_backbones_are_judged_by_their_mean_where_each_has_thre
     assert "trainings" not in json.loads(data) and "There is no interval over seeds." in page
 
 
-def sweep(folder: Path, values: list[float], width: float):
-    """Return the findings on the best alpha and on a rise, where AP and AP90 at alpha 1.0, 0.9, ... are ``values``."""
-    wanted = {name: tables()[name] for name in ("table3", "table4")}
-    measured = {(AWARE, rule): {"AP": ap, "AP90": ap} for rule, ap in zip(RULES[1:], values, strict=True)}
-    made = finished(folder, lambda _: measured, tables=wanted)
-    spread(made, AWARE, width, alike=False)
-    claims = judge(made)
-    rising = [finding for finding in claims["strict-ap-rises"]["findings"] if finding.quantity.label.startswith("AP90")]
-    return claims["best-alpha"]["findings"][0], rising
-
-
 # AP at alpha 1.0, 0.9, ... 0.0; the paper's best are the sixth and the seventh.
 RISES = [30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 36.0, 37.0, 38.0, 39.0, 10.0]
 PEAKS = [30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 34.5, 34.0, 33.0, 31.5, 10.0]
@@ -153,7 +141,13 @@ PEAKS = [30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 34.5, 34.0, 33.0, 31.5, 10.0]
     ],
 )
 def test_best_and_trend_are_decided_by_their_intervals(tmp_path, values, width, best, rise, step):
-    found, (whole, least) = sweep(tmp_path, values, width)
+    measured = {(AWARE, rule): {"AP": ap, "AP90": ap} for rule, ap in zip(RULES[1:], values, strict=True)}
+    wanted = {name: tables()[name] for name in ("table3", "table4")}
+    made = finished(tmp_path, lambda _: measured, tables=wanted)
+    spread(made, AWARE, width)
+    claims = judge(made)
+    (found, *_), (*_, whole, least) = (claims[name]["findings"] for name in ("best-alpha", "strict-ap-rises"))
+    assert whole.quantity.label.startswith("AP90")
     assert found.quantity.value == pytest.approx(max(values[5:7]) - max(values[:5] + values[7:]))
     assert least.quantity.value == pytest.approx(min(np.diff(values[:10])))
     assert (found.verdict, whole.verdict, least.verdict) == (best, rise, step)
@@ -188,26 +182,20 @@ def test_own_data_stand_in_for_a_table_of_the_paper(tmp_path):
 
 
 def test_what_the_authors_said_later_is_judged_where_an_experiment_has_it(tmp_path):
-    base = {"baseline": {"detector": "retinanet"}}
-    detached, attached = (IOU_AWARE | {"rule": "alpha=0.50", "target_grad": moved} for moved in (False, True))
-    wanted = {
-        "oracle": base | {"alpha_0.5": detached, "oracle_0.5": detached | {"rule": "oracle"}},
-        "target_gradient": base | {"detached": detached, "attached": attached},
-    }
+    base, ours = {"detector": "retinanet"}, IOU_AWARE | {"rule": "alpha=0.50", "target_grad": False}
+    bound = {"baseline": base, "alpha_0.5": ours, "oracle_0.5": ours | {"rule": "oracle"}}
+    gradient = {"baseline": base, "detached": ours, "attached": ours | {"target_grad": True}}
+    models = (base, IOU_AWARE | {"target_grad": [False, True]}, IOU_AWARE | {"rules": ["oracle"]})
     changes = {
-        "runs": [
-            SMALL_RUN | {"detector": "retinanet"},
-            SMALL_RUN | IOU_AWARE | {"target_grad": [False, True]},
-            SMALL_RUN | IOU_AWARE | {"rules": ["oracle"]},
-        ],
+        "runs": [SMALL_RUN | model for model in models],
         "rules": ["alpha=0.50"],
-        "tables": {name: own_table(rows) for name, rows in wanted.items()},
+        "tables": {"oracle": own_table(bound), "target_gradient": own_table(gradient)},
     }
     percents = {"cls": 30.0, "alpha=0.50": 31.0, "oracle=0.50": 36.0}
     values = by_run(lambda run, rule: {"AP": percents[rule] + (4.0 if run.target_grad else 0.0)})
-    for comparison, gradient in [("pattern", REPRODUCED), ("values", CONTRADICTED)]:
+    for comparison, verdict in [("pattern", REPRODUCED), ("values", CONTRADICTED)]:
         found = verdicts(finished(tmp_path / comparison, values, comparison=comparison, **changes))
-        assert [found[name] for name in sorted(LATER)] == [REPRODUCED, gradient, NOT_RUN]
+        assert [found[name] for name in sorted(LATER)] == [REPRODUCED, verdict, NOT_RUN]
 
 
 def test_files_are_strict_json_and_a_page_with_every_claim(tmp_path):

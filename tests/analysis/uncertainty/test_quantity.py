@@ -34,7 +34,7 @@ def study(tmp_path_factory):
         tables={"gains": own_table({key: MODELS[rule] for rule, key in KEYS.items()})},
     )
     for place, run in enumerate(made.runs):
-        spread(made, run, 1.0 + place, alike=False)
+        spread(made, run, 1.0 + place)
     return made
 
 

@@ -16,7 +16,6 @@ import yaml
 from builders.data import program
 from builders.experiments import REPOSITORY
 
-from iou_aware.experiment.experiment import Experiment
 from iou_aware.workflow.needs import Needs
 
 PROFILES = sorted(path.parent.name for path in REPOSITORY.glob("workflow/profiles/*/profile.yaml"))
@@ -57,10 +56,8 @@ def test_a_dry_run_of_the_paper_is_a_page(profile, tmp_path):
     assert "train 32" in {" ".join(line.split()) for line in lines}
 
 
-def test_lsf_is_asked_for_the_gpus_of_every_training(monkeypatch):
+def test_lsf_is_asked_for_the_gpus_of_every_training(paper):
     """Its plugin knows no GPUs, so that the profile reckons them from the cores."""
-    monkeypatch.chdir(REPOSITORY)
-    paper = Experiment.load("configs/experiments/paper.yaml")
     profile = yaml.safe_load(Path("workflow/profiles/lsf/profile.yaml").read_text())
     asked = profile["set-resources"]["train"]["lsf_extra"]
     for name in paper.trained:

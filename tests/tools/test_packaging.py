@@ -144,7 +144,10 @@ def test_whatever_the_package_imports_is_named_as_its_need_and_pinned():
     needed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["study"])
     assert {name.lower() for name in needed} <= {name.lower() for name in LOCKED}
     providers = packages_distributions()
-    imported = {name for file in (ROOT / "src").rglob("*.py") for name in top_level_imports(file)}
+    nodes = [node for file in (ROOT / "src").rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    imported = {name.partition(".")[0] for name in names}
     assert {"torch", "cv2", "yaml"} <= imported
     for name in imported - sys.stdlib_module_names - {"iou_aware"}:
         assert {provider.lower() for provider in providers[name]} & needed, name
@@ -179,13 +182,6 @@ def test_snakemake_needs_little_beside_itself_where_jobs_run_in_a_container():
     needed = further_imports("snakemake.utils", "; ".join(imports))
     providers = packages_distributions()
     assert {provider.lower() for name in needed & providers.keys() for provider in providers[name]} <= named
-
-
-def top_level_imports(file: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(file.read_text())))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
-    return {name.partition(".")[0] for name in names}
 
 
 def test_everything_that_is_copied_into_the_container_is_in_the_repository_and_reaches_the_build():

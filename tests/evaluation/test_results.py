@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -21,10 +20,13 @@ def read(folder, truth: dict, results: list | str) -> np.ndarray:
 
 
 @pytest.fixture
-def written(tmp_path):
-    """A function that writes a results file and reads it again, and good detections."""
-    truth = scene(tmp_path / "truth.json")
-    return partial(read, tmp_path, truth), noisy(truth, 1)
+def truth(tmp_path):
+    return scene(tmp_path / "truth.json")
+
+
+@pytest.fixture
+def found(truth):
+    return noisy(truth, 1)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +40,9 @@ def written(tmp_path):
         ("[" * 100_000, "no JSON"),
     ],
 )
-def test_what_is_no_results_file_is_refused(written, text, named):
+def test_what_is_no_results_file_is_refused(tmp_path, truth, text, named):
     with pytest.raises(InputError, match=rf"A\.json: .*{named}.*expected a list of detections"):
-        written[0](text)
+        read(tmp_path, truth, text)
 
 
 @pytest.mark.parametrize(
@@ -61,19 +63,16 @@ def test_what_is_no_results_file_is_refused(written, text, named):
         ("score", None, "found score None"),
     ],
 )
-def test_a_malformed_detection_is_named(written, key, value, named):
-    write, found = written
+def test_a_malformed_detection_is_named(tmp_path, truth, found, key, value, named):
     results = entries(found)
     results[7] = results[7] | {key: value} if key else value
     with pytest.raises(InputError, match=rf"A\.json, entry 7: .*{named}"):
-        write(results)
+        read(tmp_path, truth, results)
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 3], [0, 1, 2], [1, 2, 7], [5, 6, 9], [0, 1, 90]])
 @pytest.mark.parametrize("first", [0, 1])
-def test_category_ids_that_count_the_classes_are_recognised(tmp_path, ids, first):
-    truth = scene(tmp_path / "truth.json")
-    found = noisy(truth, 1)
+def test_category_ids_that_count_the_classes_are_recognised(tmp_path, truth, found, ids, first):
     results = entries(found - np.eye(7)[6] * (1 - first))
     if ids[0] == first and ids[2] == first + 2:
         assert len(read(tmp_path, renumbered(truth, ids), results)) == len(found)
@@ -82,43 +81,37 @@ def test_category_ids_that_count_the_classes_are_recognised(tmp_path, ids, first
         read(tmp_path, renumbered(truth, ids), results)
 
 
-def test_a_shift_shows_where_all_ids_exist(tmp_path):
+def test_a_shift_shows_where_all_ids_exist(tmp_path, truth, found):
     """Detections of the first class only, one id too high: an id that the annotations have."""
-    truth = scene(tmp_path / "truth.json")
-    found = noisy(truth, 1)
     with pytest.raises(InputError, match="count the classes from 1"):
         read(tmp_path, renumbered(truth, [0, 1, 2]), entries(found[found[:, 6] == 1]))
 
 
-def test_ids_that_fit_as_they_are_are_not_taken_for_others(tmp_path):
+def test_ids_that_fit_as_they_are_are_not_taken_for_others(tmp_path, truth, found):
     """Objects of two classes at one place: read as the next class, the ids fit nearly as well."""
-    truth = scene(tmp_path / "truth.json")
-    found = noisy(truth, 1)
     found[:, 6] = 1
     doubled = [one | {"id": one["id"] + 1000, "category_id": one["category_id"] + 1} for one in truth["annotations"]]
     truth["annotations"] += doubled
     assert len(read(tmp_path, renumbered(truth, [0, 1, 2]), entries(found))) == len(found)
 
 
-def test_logits_and_crowded_images_are_noted(written, caplog):
-    write, found = written
+def test_logits_and_crowded_images_are_noted(tmp_path, truth, found, caplog):
     logits = np.array(found)
     logits[:, 5] = 10 * found[:, 5] - 5
-    assert np.array_equal(write(entries(logits)), logits)
+    assert np.array_equal(read(tmp_path, truth, entries(logits)), logits)
     assert "scores reach" in caplog.text and "no probabilities" in caplog.text
     caplog.clear()
     many = np.repeat(found[found[:, 0] == found[0, 0]], 50, axis=0)
-    write(entries(many))
+    read(tmp_path, truth, entries(many))
     assert f"1 images have more than 100 detections, up to {len(many)}" in caplog.text
     assert "probabilities" not in caplog.text
 
 
-def test_scores_of_0_and_1_flat_boxes_and_100_detections_are_fine(written, caplog):
-    write, found = written
+def test_scores_of_0_and_1_flat_boxes_and_100_detections_are_fine(tmp_path, truth, found, caplog):
     full = np.repeat(found[:1], 100, axis=0)
     full[:, 5] = np.linspace(0, 1, 100)
     full[0, 3] = full[1, 4] = 0
-    assert np.array_equal(write(entries(full)), full)
+    assert np.array_equal(read(tmp_path, truth, entries(full)), full)
     assert not caplog.records
 
 
@@ -131,9 +124,7 @@ def test_ids_that_floats_cannot_tell_apart_are_refused(tmp_path, key, beyond):
         CocoEvaluator(path)
 
 
-def test_two_annotations_of_one_id_are_refused(tmp_path):
-    content = scene(tmp_path / "truth.json")
-    content["annotations"][1]["id"] = content["annotations"][0]["id"]
-    (tmp_path / "truth.json").write_text(json.dumps(content))
+def test_two_annotations_of_one_id_are_refused(tmp_path, truth):
+    truth["annotations"][1]["id"] = truth["annotations"][0]["id"]
     with pytest.raises(InputError, match=r"truth\.json: .*the same id"):
-        CocoEvaluator(tmp_path / "truth.json")
+        read(tmp_path, truth, [])

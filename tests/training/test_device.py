@@ -95,22 +95,20 @@ def test_mmcv_that_cannot_compute_on_a_device_is_named():
 
 
 @pytest.mark.parametrize(
-    ("words", "told", "another_time"),
+    ("words", "told", "retry"),
     [  # as an A100 with mmcv's prebuilt wheel, and as a GPU that is broken or taken
         ("no kernel image is available", r"no kernel image .* 8\.0; `make setup CUDA=1 ARCHS=8\.0`", False),
         ("all CUDA-capable devices are busy or unavailable", "all CUDA-capable devices are busy", True),
     ],
 )
-def test_a_gpu_that_fails_may_be_another_next_time_unless_mmcv_has_no_kernels(
-    gpus, monkeypatch, words, told, another_time
-):
+def test_a_gpu_that_fails_may_be_another_next_time_unless_mmcv_has_no_kernels(gpus, monkeypatch, words, told, retry):
     gpus(1)
     fault = RuntimeError(f"CUDA error: {words}\nand more")
     monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(1, 4))
     monkeypatch.setattr(device, "nms", lambda *_: (_ for _ in ()).throw(fault))
     with pytest.raises(InputError, match=rf"^mmcv \S+ cannot compute on cuda:0 here: CUDA error: {told}") as raised:
         device.check(asking(device="cuda"))
-    assert isinstance(raised.value, MachineError) is another_time
+    assert isinstance(raised.value, MachineError) is retry
 
 
 @pytest.mark.parametrize("stage", [train, predict])

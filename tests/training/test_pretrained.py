@@ -65,10 +65,7 @@ NAME = "layer1.0.conv1.weight"
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (
-            lambda w: {f"backbone.{name}": tensor for name, tensor in w.items()},
-            r"missing: 1\d\d, such as 'conv1\.weight'; unknown: 1\d\d, such as 'backbone\.conv1",
-        ),
+        (lambda w: {f"backbone.{name}": w[name] for name in w}, r"missing: 1\d\d, such as 'conv1.*; unknown: 1\d\d"),
         (lambda w: {name: w[name] for name in w if name != NAME}, rf"missing: 1, such as '{NAME}"),
         (lambda w: w | {"layer5.weight": torch.ones(1)}, r"unknown: 1, such as 'layer5\.weight"),
         (lambda w: w | {NAME: torch.ones(8, 16, 3, 3)}, rf"of another shape: 1, such as '{NAME}"),

@@ -1,4 +1,4 @@
-"""A finished study that tests read and leave as it is."""
+"""A finished study, which tests read and change nothing of but its figures."""
 
 import pytest
 from builders.results import finished

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from builders.results import (
     AWARE,
@@ -28,6 +29,7 @@ from iou_aware.analysis.figures.captions import figure_caption, figure_section
 from iou_aware.analysis.figures.panels import read_panels
 from iou_aware.analysis.figures.training import draw_training, load_history
 from iou_aware.analysis.figures.write import write_figures
+from iou_aware.analysis.premise.measure import TABLES, write_premise
 from iou_aware.analysis.uncertainty.quantity import Measurements, Quantity
 from iou_aware.common.messages import InputError
 from iou_aware.evaluation.intervals import Interval
@@ -104,6 +106,7 @@ def test_half_finished_study(tmp_path):
     """Nothing; then the baseline and alpha = 0.50 of one run: no sweep, but a gain, and the trainings."""
     study = experiment(tmp_path)
     collect(study)
+    assert {path.stem: pd.read_csv(path).empty for path in write_premise(study)} == dict.fromkeys(TABLES, True)
     assert write_figures(study) == []
     assert study.paths.figures.is_dir()
     for name, rule, percent in [(BASELINE, "cls", 20.0), (AWARE, "alpha=0.50", 21.0)]:

@@ -25,12 +25,6 @@ def scored(confidences, iou_preds=None) -> Detections:
     return detected(np.outer(confidences, np.eye(7)[5]), iou_preds)
 
 
-def drawn_premise(study) -> list:
-    """Return the figures of the premise, each with its name."""
-    collect(study)
-    return list(draw_premise(study.paths.premise, study.runs, study.rules, Measurements(study), ""))
-
-
 def test_a_duplicate_is_no_part_of_the_premise_and_each_detection_is_held_to_its_own_object(tmp_path):
     """Two objects that overlap: the second detection is nearer to the first object, which the first one has taken."""
     boxes = [[0, 0, 100, 100], [0, 30, 100, 100], [300, 0, 50, 50], [500, 0, 50, 50]]
@@ -100,7 +94,9 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     write_detections(study, AWARE, "val", rules, dict.fromkeys(rules, near.any))
     tables = {path.name: pd.read_csv(path) for path in premise.write_premise(study)}
     assert set(tables) == {f"{table}.csv" for table in premise.TABLES}
-    assert set(dict(drawn_premise(study))) == {f"premise_{part}" for part in ("correlations", "density", "reliability")}
+    collect(study)
+    figures = draw_premise(study.paths.premise, study.runs, study.rules, Measurements(study), "")
+    assert set(dict(figures)) == {f"premise_{part}" for part in ("correlations", "density", "reliability")}
     table = tables["correlations.csv"]
     assert set(table["run"]) == {BASELINE, AWARE}
     shown = table[table["score"] == "confidence"].set_index(["boxes", "run", "rule"])["spearman"]
@@ -119,11 +115,3 @@ def test_stage_measures_what_is_there_and_it_can_be_drawn(tmp_path):
     for name in ("reliability.csv", "bias.csv"):
         assert set(tables[name]["rule"]) == set(rules) - {"oracle=0.50"}
     assert set(table[table["rule"] == "oracle=0.50"]["score"]) == {"confidence", "cls_score"}
-
-
-def test_nothing_predicted_gives_empty_tables(tmp_path):
-    study = experiment(tmp_path)
-    tables = [*premise.TABLES]
-    assert [path.stem for path in premise.write_premise(study)] == tables
-    assert pd.read_csv(study.paths.premise / "correlations.csv").empty
-    assert drawn_premise(study) == []

@@ -35,7 +35,6 @@ def test_laece_is_the_gap_of_every_bin(tmp_path):
     content = scene(tmp_path / "truth.json", 5)
     found = noisy(content, 2)
     found[:, 5] = np.round(np.random.default_rng(1).random(len(found)), 2)  # some on the edges of bins
-    found[:6, 5] = [0, 1, 0.04, 0.041, 0.96, 0.97]
     ours, matches = measured(tmp_path / "truth.json", found)
     values = []
     for k in {a["category_id"] - 1 for a in content["annotations"] if not a["iscrowd"]}:
@@ -53,6 +52,24 @@ def test_an_object_that_nothing_finds_is_the_whole_error_and_without_objects_the
     ours, _ = measured(write_truth(tmp_path / "truth.json", objects), found)
     expected = [100, np.nan, np.nan, 100, 90 if boxes else np.nan] if objects else [np.nan] * 5
     assert [*ours.values()] == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "laece"),
+    [
+        ((0.0, 0.0), 50.0),  # one box on the object and one beside it, in the first bin: precision 1/2, IoU 1
+        ((1.0, 1.0), 50.0),
+        ((0.04, 0.02), 47.0),  # the first bin ends at 0.04, which belongs to it
+        ((0.041, 0.02), (95.9 + 2) / 2),  # apart: 1 - 0.041 of the true, 0.02 of the false
+        ((0.96, 0.97), (4 + 97) / 2),
+    ],
+)
+def test_laece_of_one_true_and_one_false_box(tmp_path, scores, laece):
+    path = write_truth(tmp_path / "truth.json", ONE)
+    found = np.array([[1, 0, 0, 10, 10, scores[0], 1], [1, 50, 50, 10, 10, scores[1], 1]])
+    ours, _ = measured(path, found)
+    assert ours["laece"] == pytest.approx(laece)
+    assert ours["olrp"] == pytest.approx(0 if scores[0] > scores[1] else 50)
 
 
 def lrp_by_hand(content, matches, k) -> tuple[float, ...]:

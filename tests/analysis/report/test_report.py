@@ -9,15 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from builders.data import put
-from builders.results import (
-    BASELINE,
-    REPORTS,
-    experiment,
-    paper_shaped,
-    write_evaluation,
-    write_results,
-    write_run,
-)
+from builders.results import BASELINE, REPORTS, experiment, paper_shaped, write_evaluation, write_results, write_run
 
 from iou_aware.analysis.claims.claims import write_claims
 from iou_aware.analysis.collect.collect import collect

@@ -1,18 +1,7 @@
 """Tables: the paper's rows, labels, order and values; ours beside, with gains, intervals, seeds, verdicts and gaps."""
 
 import pytest
-from builders.results import (
-    COCO_RUN,
-    IOU_AWARE,
-    SHIFT,
-    by_run,
-    finished,
-    md_rows,
-    spread,
-    tables,
-    text,
-    written_table,
-)
+from builders.results import COCO_RUN, IOU_AWARE, SHIFT, by_run, finished, md_rows, spread, tables, text, written_table
 
 from iou_aware.analysis.claims.claims import judge
 from iou_aware.analysis.collect.collect import collect

@@ -138,8 +138,7 @@ def test_a_file_that_is_absent_or_no_csv_says_what_to_run(tmp_path, content):
         ({"seconds": None, "cpu_seconds": None, "device": "Some GPU"}, [None, None, None]),
     ],
 )
-def test_time_of_training_is_that_of_the_device(tmp_path, record, expected):
-    study = experiment(tmp_path)
+def test_time_of_training_is_that_of_the_device(study, record, expected):
     write_run(study, BASELINE, **record)
     write_evaluation(study, BASELINE, "val", {"cls": {"AP": 20.0}})
     collect(study)

@@ -102,7 +102,7 @@ def test_every_run_unfolds_to_what_made_it(study):
     for fact in ("<dd>1:02</dd>", "<dt>Seed</dt><dd>0</dd>", "<dd>abc</dd>", "torch 2.13.0", "cls 0.250", "w" * 64):
         assert fact in mine
     links = re.findall(r'href="([^"]+)"', mine)
-    assert [link.rpartition("/")[2] for link in links] == ["run.json", f"{BASELINE}.log", "val.json"]
+    assert [link.rpartition("/")[2] for link in links] == ["history.csv", "run.json", f"{BASELINE}.log", "val.json"]
     study.paths.report.parent.mkdir()
     assert all((study.paths.report.parent / link).is_file() for link in links)
 

@@ -169,7 +169,6 @@ MISTAKES = {
     "misspelt, so missing": ("title: A", "titel: A", 2, "key titel: unknown key; expected", "Did you mean 'title'?"),
     "another's name": ("experiment: trial", "experiment: trail", 1, "'trail', expected 'trial', the name of the file"),
     "unknown split": ("split: val", "split: vall", 16, "key tables.table2.split", "Did you mean 'val'?"),
-    "bad name": ("experiment: trial", "experiment: ../trial", 1, "key experiment", "letters, digits"),
     "empty": (TEXT, "", "configs/experiments/trial.yaml"),
     "root of no dataset": ("runs:", "roots: {shape: here}\nruns:", 5, "key roots.shape", "Did you mean 'shapes'?"),
     "an object": ("runs:", "settings: {augmentations: [{type: os.system}]}\nruns:", 5, "[0].type: found 'os.system'"),

@@ -38,14 +38,6 @@ def in_project(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
 
 
-def estimates_for(experiment: Experiment, **changes) -> Estimates:
-    """Return the estimates of an experiment whose GPU at hand differs in ``changes``."""
-    estimates = Estimates(experiment)
-    gpu = {estimates.costs["gpu"]: estimates.gpu | changes}
-    estimates.costs = estimates.costs | {"gpus": estimates.costs["gpus"] | gpu}
-    return estimates
-
-
 def test_released_weights_stand_beside_the_baselines_of_table_1_and_cost_no_training(paper):
     rows = paper.tables["table1"].rows
     baselines = [key for key in rows if key.startswith(("retinanet", "faster_rcnn")) and not key.endswith("_zoo")]
@@ -133,17 +125,18 @@ def test_auto_is_the_fewest_gpus_that_hold_the_batch(tmp_path, gpu, run, gpus):
     assert Needs(paper_with(tmp_path, gpu, gpus="auto")).training_gpus(run) == gpus
 
 
-def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_path):
+def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_path, monkeypatch):
     """Whatever the memory: the next smaller number of GPUs would be one image a GPU more, and would not fit."""
     experiment = paper_with(tmp_path, gpus="auto")
-    run = experiment.run(RETINANET)
+    run, estimates = experiment.run(RETINANET), Estimates(experiment)
     always = 37.7e6 * 4 * 3 / 1e9
     needed = {gpus: always + (3.6 - always) / 2 * 16 / gpus for gpus in (1, 2, 4, 8, 16)}
     for memory in range(4, 40):
-        estimates = estimates_for(experiment, memory_gb=memory)
+        monkeypatch.setitem(estimates.gpu, "memory_gb", memory)
         assert estimates.gpus(run) == min(gpus for gpus, gigabytes in needed.items() if gigabytes <= memory * 0.8)
+    monkeypatch.setitem(estimates.gpu, "memory_gb", 2)
     with pytest.raises(InputError, match=r"settings.gpus: found auto, but not one image of .*V100-16GB"):
-        estimates_for(experiment, memory_gb=2).gpus(run)
+        estimates.gpus(run)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +144,7 @@ def test_auto_shares_the_images_evenly_and_asks_for_no_more_than_it_must(tmp_pat
     [
         ({"settings": AUTO | {"normaliser": "process"}}, r"settings.gpus: found auto.*normaliser: process"),
         ({"gpu": "A100-48GB"}, r"gpu: found 'A100-48GB', expected a type of GPU in .*: .*Did you mean 'A100-80GB'"),
-        (
-            {"runs": [UNMEASURED], "tables": {"one": TABLE}},
-            "memory retinanet with r18 takes; expected a number",
-        ),
+        ({"runs": [UNMEASURED], "tables": {"one": TABLE}}, "retinanet with r18 takes; expected a number"),
     ],
 )
 def test_auto_that_cannot_be_computed_is_an_error(changes, message):

@@ -3,11 +3,11 @@
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from builders.experiments import REPOSITORY
 
 from iou_aware import pretraining
 from iou_aware.common import assignments
@@ -18,7 +18,6 @@ from iou_aware.experiment.experiment import Experiment
 from iou_aware.pretraining import STYLE, Classifier, draw_shapes, fit, pretrain, shared_shapes
 from iou_aware.workflow import stages
 
-ROOT = Path(__file__).parents[1]
 SETTINGS = {"seed": 0, "epochs": 30, "batch_size": 16, "lr": 3e-3, "weight_decay": 0.0, "label_smoothing": 0.0}
 
 
@@ -26,7 +25,7 @@ SETTINGS = {"seed": 0, "epochs": 30, "batch_size": 16, "lr": 3e-3, "weight_decay
 def study(tmp_path) -> Experiment:
     """Return the smallest experiment, in a project of its own."""
     for folder in ("configs", "reports"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True)
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder, symlinks=True)
     return Experiment.load(tmp_path / "configs" / "experiments" / "tiny.yaml")
 
 

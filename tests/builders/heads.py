@@ -10,12 +10,9 @@ import torch
 import torch.nn.functional as F
 from method.reference import Level, detect
 from mmdet.models.dense_heads import AnchorHead, FCOSHead
-from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -26,7 +23,6 @@ from iou_aware.method.iou_branch import IoUAware
 from iou_aware.method.ranking import Settings
 
 SHAPE = (48, 64)  # of images
-BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])  # objects there
 STRIDES = [8, 16, 32]
 FAMILIES = ["ATSSHead", "FCOSHead"]
 STOCK = ["RetinaHead", *(f"{family}{rest}" for family in FAMILIES for rest in ("", "WithoutCenterness"))]
@@ -79,12 +75,6 @@ def build_head(kind="IoUAwareRetinaHead", coder=CODER, anchors="AnchorGenerator"
 def sizes_of(shape: tuple[int, int]) -> list[tuple[int, int]]:
     """Return the feature map sizes of an image shape."""
     return [(-(-shape[0] // stride), -(-shape[1] // stride)) for stride in STRIDES]
-
-
-def features(shape=(48, 64), num=2, seed=0) -> list[Tensor]:
-    """Return random features (num, 8, H, W) per level."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(num, 8, *size, generator=generator) for size in sizes_of(shape)]
 
 
 def random_outputs(head, shape=(48, 64), num=2, seed=0, coarse=False, spread=2.0):
@@ -158,24 +148,6 @@ def iou(a, b) -> float:
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0) * max(height, 0)
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
-
-
-def samples(*boxes_per_image):
-    """Return data samples with the given ground truths, each of a class of its own."""
-    batch = []
-    for boxes in boxes_per_image:
-        sample = DetDataSample(metainfo=metas_of(SHAPE, 1)[0])
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)))
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-        batch.append(sample)
-    return batch
-
-
-def losses_of(head, batch, outs=None):
-    """Return the head's losses as scalars, for its own outputs or those given."""
-    outs = head(features(SHAPE, len(batch))) if outs is None else outs
-    losses = head.loss_by_feat(*outs, *[unpack_gt_instances(batch)[place] for place in (0, 2, 1)])
-    return {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
 
 
 # Operations whose result, or whose result's size, the CPU must know.

@@ -63,10 +63,7 @@ model = dict(
     test_cfg=dict(score_thr=0.0, nms_pre=100, max_per_img=20),
 )
 """
-IOU_AWARE_CONFIG = """
-_base_ = "./retinanet.py"
-model = dict(bbox_head=dict(type="IoUAwareRetinaHead"))
-"""
+IOU_AWARE_CONFIG = "_base_ = './retinanet.py'\nmodel = dict(bbox_head=dict(type='IoUAwareRetinaHead'))\n"
 FASTER_RCNN_CONFIG = """
 _base_ = ["mmdet::_base_/models/faster-rcnn_r50_fpn.py", "../../schedules/quick.py"]
 model = dict(

@@ -1,11 +1,11 @@
 """Dataset files: every key is checked, and an error says where it is and what was meant."""
 
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 import yaml
 from builders.data import COCO, describe
+from builders.experiments import REPOSITORY
 
 from iou_aware.common.messages import InputError
 from iou_aware.data.dataset import load
@@ -14,7 +14,6 @@ MICRO = {"generator": "micro-coco", "seed": 0, "images": {"train": 4}}
 UNLABELLED = COCO | {"splits": COCO["splits"] | {"hidden": COCO["splits"]["train"] | {"labelled": False}}}
 VAL = COCO["splits"] | {"val": COCO["splits"]["train"]}
 MICRO_VOC = MICRO | {"generator": "micro-voc"}
-REPOSITORY = Path(__file__).parents[2]
 
 
 PLACES = {"data/cells": "data/cells", "/far/away": "/far/away", "~/cells": "/home/cells", "$HOME/cells": "/home/cells"}

@@ -7,7 +7,6 @@ import pytest
 import torch
 from builders.heads import (
     AWARE,
-    BOXES,
     FAMILIES,
     SCALED,
     SHAPE,
@@ -15,22 +14,47 @@ from builders.heads import (
     STRIDES,
     assert_equals_reference,
     build_head,
-    features,
     has_centerness,
     iou,
-    losses_of,
     metas_of,
     random_outputs,
-    samples,
     sizes_of,
 )
 from mmdet.models.dense_heads import AnchorHead, ATSSHead
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
 from iou_aware.common.messages import InputError
 from iou_aware.method.targets import batch_targets
 
 RETINA = AWARE[0]
+BOXES = torch.tensor([[4.0, 6.0, 30.0, 40.0], [30.0, 10.0, 60.0, 44.0]])  # objects in images of ``SHAPE``
 LEGACY = {"coder": SCALED, "anchors": "RoundedAnchorGenerator"}  # those of the recipe `paper`
+
+
+def features(shape=(48, 64), num=2, seed=0) -> list[torch.Tensor]:
+    """Return random features (num, 8, H, W) per level."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(num, 8, *size, generator=generator) for size in sizes_of(shape)]
+
+
+def samples(*boxes_per_image):
+    """Return data samples with the given ground truths, each of a class of its own."""
+    batch = []
+    for boxes in boxes_per_image:
+        sample = DetDataSample(metainfo=metas_of(SHAPE, 1)[0])
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)))
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        batch.append(sample)
+    return batch
+
+
+def losses_of(head, batch, outs=None):
+    """Return the head's losses as scalars, for its own outputs or those given."""
+    outs = head(features(SHAPE, len(batch))) if outs is None else outs
+    losses = head.loss_by_feat(*outs, *[unpack_gt_instances(batch)[place] for place in (0, 2, 1)])
+    return {name: sum(value) if isinstance(value, list) else value for name, value in losses.items()}
 
 
 def boxes_of(head, numbers: torch.Tensor) -> list[list[float]]:

@@ -1,14 +1,13 @@
 """The benchmarks run, and the page shows what they found, whoever was faster."""
 
 import os
-from pathlib import Path
 
 import pytest
+from builders.experiments import REPOSITORY
 from builders.processes import python
 
 from iou_aware.common.messages import InputError
 
-REPOSITORY = Path(__file__).parents[2]
 PROVENANCE = {
     **{"cpu": "A processor", "cores": 2, "cores of the machine": 4, "threads": 2, "load": [1.5, 0, 0]},
     **{"date": "2026-01-01", "note": "shared", "git_commit": "0123456789abcdef", "git_dirty": True},
